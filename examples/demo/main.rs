@@ -1,0 +1,2 @@
+//! The demonstration that `cargo run` starts.
+fn main() {}

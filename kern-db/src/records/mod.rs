@@ -1,0 +1,3 @@
+//! Rows as Rust types.
+
+pub(crate) mod status;
