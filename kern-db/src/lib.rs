@@ -1,7 +1,44 @@
 //! Stores for kern: runs, approvals, executions and the audit log.
+//!
+//! Every change of a state is one transaction with one conditional statement for each row and one entry in the audit
+//! log. The transitions are written once ([`Transitions`]); a store offers a transaction with four operations.
 
+mod audit;
+mod cell;
+mod db;
+mod digest;
+mod error;
 mod ids;
+mod memory;
 mod records;
+mod requests;
+mod rules;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+mod transitions;
+mod tx;
 
+pub use db::{Audit, Db, DbFuture, IntoDb, Transitions};
+pub use error::{Error, Result};
 pub use ids::{ApprovalId, ExecutionId, RunId, SessionId};
-pub use records::status::{ApprovalStatus, ApprovalType, ExecutionStatus, PauseType, RunStatus};
+pub use memory::InMemoryDb;
+pub use records::approval::{Approval, ApprovalFilter, Page, PageMeta, Resolution, Vote};
+pub use records::audit::{AuditBreak, AuditEntry, AuditReport};
+pub use records::call::{Call, CallPolicy, Effect, Outcome, Standing, Tier};
+pub use records::execution::{Execution, ExecutionFilter, Settlement};
+pub use records::principal::{Actor, Caller, Principal, PrincipalFields};
+pub use records::run::{Run, RunFilter};
+pub use records::status::{
+    Answer, ApprovalStatus, ApprovalType, Authority, ExecutionStatus, PauseType, RunStatus, UnknownWord,
+};
+pub use requests::{
+    AnswerCall, Answered, BeginRun, Blocker, CallClaim, CallClaimed, ClaimCall, ClaimRun, CommitTurn, EndRun, Ended,
+    Finished, NewAnswer, NewCall, Recovered, RunClaim, RunClaimed, Shown, Ticket,
+};
+#[cfg(feature = "sqlite")]
+pub use sqlite::{SqliteDb, SqliteDbBuilder};
+
+/// Canonical JSON (RFC 8785), the form that everything is digested and stored in.
+pub fn canonical_json(value: &serde_json::Value) -> String {
+    digest::canonical(value)
+}

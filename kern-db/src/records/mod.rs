@@ -1,3 +1,10 @@
-//! Rows as Rust types.
+//! Rows as Rust types, and what of them the outside sees.
 
+pub(crate) mod approval;
+pub(crate) mod audit;
+pub(crate) mod call;
+pub(crate) mod execution;
+pub(crate) mod outbox;
+pub(crate) mod principal;
+pub(crate) mod run;
 pub(crate) mod status;

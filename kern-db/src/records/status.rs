@@ -123,3 +123,25 @@ words! {
         Abandoned = "abandoned",
     }
 }
+
+words! {
+    /// What the requester said to a call.
+    Answer {
+        /// Yes, to the version whose digest stands beside it.
+        Confirmed = "confirmed",
+        /// No. Final.
+        Rejected = "rejected",
+    }
+}
+
+words! {
+    /// What allows an execution.
+    Authority {
+        /// An approval row.
+        Approval = "approval",
+        /// The requester's stored answer.
+        Answer = "answer",
+        /// The policy of a bare audit call.
+        Policy = "policy",
+    }
+}

@@ -1,0 +1,405 @@
+//! `trait Db`: what every store does, stated once.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::records::approval::{Approval, ApprovalFilter, Page, Resolution};
+use crate::records::audit::{AuditEntry, AuditReport};
+use crate::records::execution::{Execution, ExecutionFilter, Settlement};
+use crate::records::principal::{Caller, Principal};
+use crate::records::run::{Run, RunFilter};
+use crate::requests::{
+    AnswerCall, Answered, BeginRun, CallClaimed, ClaimCall, ClaimRun, CommitTurn, EndRun, Ended, Finished, Recovered,
+    RunClaim, RunClaimed, Ticket,
+};
+use crate::{ApprovalId, ApprovalStatus, ExecutionId, Result, RunId};
+
+/// What a store's method gives, boxed so that [`Db`] stays object-safe.
+pub type DbFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
+
+pub(crate) mod sealed {
+    /// Only this crate makes stores: each of them has to pass the whole contract.
+    pub trait Sealed {}
+}
+
+/// A store: approvals, executions, runs and the audit log.
+///
+/// Every change is one transaction that names the state it expects and adds its entry to the audit log; what a method
+/// returned is durable. The database decides every race: any number of processes may use one store.
+///
+/// # Errors
+///
+/// Every method can fail with [`Error::Busy`](crate::Error::Busy), [`Full`](crate::Error::Full),
+/// [`Corrupt`](crate::Error::Corrupt) or [`Unavailable`](crate::Error::Unavailable); then nothing was written.
+pub trait Db: sealed::Sealed + Transitions + fmt::Debug + Send + Sync + 'static {
+    /// Reads an approval. `None`: there is none with this id, or it was deleted.
+    fn get_approval<'a>(&'a self, id: &'a ApprovalId) -> DbFuture<'a, Option<Approval>>;
+
+    /// Lists approvals, newest first.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::Invalid`](crate::Error::Invalid): a limit outside 1 to 1000, or page 0.
+    fn list_approvals(&self, filter: ApprovalFilter) -> DbFuture<'_, Page<Approval>>;
+
+    /// Decides an approval, if it still has the expected status. Of any number of callers, one wins.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::NotFound`](crate::Error::NotFound): there is none with this id.
+    /// - [`Error::Conflict`](crate::Error::Conflict): it left the expected status first.
+    /// - [`Error::Expired`](crate::Error::Expired): it is past its time.
+    /// - [`Error::NotPermitted`](crate::Error::NotPermitted): whoever asked for the call may not decide about it.
+    /// - [`Error::DigestMismatch`](crate::Error::DigestMismatch): what is stored is not what was asked.
+    /// - [`Error::Invalid`](crate::Error::Invalid): the resolution is not usable, or fields are still to be filled.
+    fn update_approval<'a>(
+        &'a self,
+        id: &'a ApprovalId,
+        expected_status: ApprovalStatus,
+        resolution: Resolution,
+    ) -> DbFuture<'a, Approval>;
+
+    /// Hides an approval: a pending one is cancelled, an approved one that was not started is void. The row and the
+    /// audit log stay.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::NotFound`](crate::Error::NotFound): there is none with this id.
+    /// - [`Error::ExecutionConflict`](crate::Error::ExecutionConflict): its call is running, or its end is unknown.
+    fn delete_approval<'a>(&'a self, id: &'a ApprovalId) -> DbFuture<'a, ()>;
+
+    /// Counts the approvals that wait for somebody.
+    fn count_pending_approvals(&self) -> DbFuture<'_, u64>;
+
+    /// Lists executions, oldest first.
+    fn list_executions(&self, filter: ExecutionFilter) -> DbFuture<'_, Vec<Execution>>;
+
+    /// Records a human's word on how an `unknown` execution ended.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::NotFound`](crate::Error::NotFound): there is none with this id.
+    /// - [`Error::ExecutionConflict`](crate::Error::ExecutionConflict): it is not `unknown`.
+    /// - [`Error::NotPermitted`](crate::Error::NotPermitted): whoever asked for the call may not settle it.
+    fn settle_execution<'a>(&'a self, id: &'a ExecutionId, settlement: Settlement) -> DbFuture<'a, Execution>;
+
+    /// Reads a run with its protected calls.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::NotFound`](crate::Error::NotFound): there is none with this id.
+    fn get_run<'a>(&'a self, id: &'a RunId) -> DbFuture<'a, Run>;
+
+    /// Lists runs, oldest first, without their calls.
+    fn list_runs(&self, filter: RunFilter) -> DbFuture<'_, Vec<Run>>;
+
+    /// The audit log.
+    fn audit(&self) -> Audit;
+}
+
+/// The audit log of a store.
+#[derive(Clone, Debug)]
+pub struct Audit {
+    store: Arc<dyn Db>,
+}
+
+impl Audit {
+    pub(crate) fn new(store: Arc<dyn Db>) -> Self {
+        Self { store }
+    }
+
+    /// Reads entries after number `after` (0: from the first), oldest first, at most `limit`.
+    ///
+    /// # Errors
+    ///
+    /// As every method of [`Db`].
+    pub async fn entries(&self, after: i64, limit: u32) -> Result<Vec<AuditEntry>> {
+        self.store.audit_entries(after, limit).await
+    }
+
+    /// Reads the whole log and finds the first place that is not as kern wrote it: edited, inserted, deleted or moved.
+    ///
+    /// A tail that was cut off leaves no trace in what remains: compare [`AuditReport::head`] with one kept elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// As every method of [`Db`]. A broken log is not an error but an answer.
+    pub async fn verify(&self) -> Result<AuditReport> {
+        self.store.audit_verify().await
+    }
+}
+
+/// What the runtime asks of a store: the lines of the transition table. Applications have no use for it.
+#[doc(hidden)]
+#[allow(missing_docs)]
+pub trait Transitions: Send + Sync {
+    fn begin_run(&self, request: BeginRun) -> DbFuture<'_, RunClaim>;
+    fn commit_turn(&self, request: CommitTurn) -> DbFuture<'_, ()>;
+    fn pause_run(&self, claim: RunClaim, snapshot: String, attention: bool) -> DbFuture<'_, ()>;
+    fn claim_run(&self, request: ClaimRun) -> DbFuture<'_, RunClaimed>;
+    fn answer_call(&self, request: AnswerCall) -> DbFuture<'_, Answered>;
+    fn claim_call(&self, request: ClaimCall) -> DbFuture<'_, CallClaimed>;
+    fn finish_call(&self, ticket: Ticket, ended: Ended) -> DbFuture<'_, Finished>;
+    fn end_run(&self, request: EndRun) -> DbFuture<'_, ()>;
+    fn cancel_run(&self, run_id: RunId, caller: Caller) -> DbFuture<'_, ()>;
+    fn renew_run(&self, claim: RunClaim, lease_ms: i64) -> DbFuture<'_, ()>;
+    fn recover_run(&self, run_id: RunId) -> DbFuture<'_, Recovered>;
+    fn lapsed_runs(&self, agent_id: String, limit: u32) -> DbFuture<'_, Vec<RunId>>;
+    fn resolve_approval(
+        &self,
+        id: ApprovalId,
+        expected_status: ApprovalStatus,
+        resolution: Resolution,
+    ) -> DbFuture<'_, ApprovalId>;
+    fn hide_approval(&self, id: ApprovalId, by: Option<Principal>) -> DbFuture<'_, ()>;
+    fn audit_entries(&self, after: i64, limit: u32) -> DbFuture<'_, Vec<AuditEntry>>;
+    fn audit_verify(&self) -> DbFuture<'_, AuditReport>;
+    /// How long the store waits for a lock. Leases have to be longer.
+    fn busy_timeout(&self) -> Duration;
+    /// Whether what is stored outlives the process.
+    fn is_durable(&self) -> bool;
+}
+
+/// Whatever an agent can keep its runs in: a store, or a shared one.
+pub trait IntoDb {
+    /// Gives the store as a shared one.
+    fn into_db(self) -> Arc<dyn Db>;
+}
+
+impl<D: Db> IntoDb for D {
+    fn into_db(self) -> Arc<dyn Db> {
+        Arc::new(self)
+    }
+}
+
+impl IntoDb for Arc<dyn Db> {
+    fn into_db(self) -> Arc<dyn Db> {
+        self
+    }
+}
+
+/// Implements [`Db`] and [`Transitions`] for a store that has `write(action, job)` and `read(action, job)`, where a job
+/// gets the store's transaction, and works inside the call.
+macro_rules! store {
+    ($Store:ident) => {
+        impl $crate::db::sealed::Sealed for $Store {}
+
+        impl $crate::db::Db for $Store {
+            fn get_approval<'a>(&'a self, id: &'a ApprovalId) -> DbFuture<'a, Option<Approval>> {
+                let id = id.clone();
+                self.read("read an approval", move |tx| finish_now(read::approval(tx, id)))
+            }
+
+            fn list_approvals(&self, filter: ApprovalFilter) -> DbFuture<'_, Page<Approval>> {
+                self.read("list approvals", move |tx| {
+                    finish_now(read::approvals(tx, filter))
+                })
+            }
+
+            fn update_approval<'a>(
+                &'a self,
+                id: &'a ApprovalId,
+                expected_status: ApprovalStatus,
+                resolution: Resolution,
+            ) -> DbFuture<'a, Approval> {
+                Box::pin(async move {
+                    let id = self
+                        .resolve_approval(id.clone(), expected_status, resolution)
+                        .await?;
+                    let missing = || $crate::Error::NotFound {
+                        entity: "approval",
+                        id: id.to_string(),
+                    };
+                    self.get_approval(&id).await?.ok_or_else(missing)
+                })
+            }
+
+            fn delete_approval<'a>(&'a self, id: &'a ApprovalId) -> DbFuture<'a, ()> {
+                self.hide_approval(id.clone(), None)
+            }
+
+            fn count_pending_approvals(&self) -> DbFuture<'_, u64> {
+                self.read("count approvals", move |tx| finish_now(read::pending_count(tx)))
+            }
+
+            fn list_executions(&self, filter: ExecutionFilter) -> DbFuture<'_, Vec<Execution>> {
+                self.read("list executions", move |tx| {
+                    finish_now(read::executions(tx, filter))
+                })
+            }
+
+            fn settle_execution<'a>(&'a self, id: &'a ExecutionId, settlement: Settlement) -> DbFuture<'a, Execution> {
+                Box::pin(async move {
+                    let id = id.clone();
+                    let settled = self
+                        .write(Lane::Normal, "settle an execution", move |tx| {
+                            finish_now(execution::settle(tx, id, settlement))
+                        })
+                        .await?;
+                    let missing = $crate::Error::NotFound {
+                        entity: "execution",
+                        id: settled.to_string(),
+                    };
+                    let found = self
+                        .read("read an execution", move |tx| {
+                            finish_now(read::execution(tx, settled))
+                        })
+                        .await?;
+                    found.ok_or(missing)
+                })
+            }
+
+            fn get_run<'a>(&'a self, id: &'a RunId) -> DbFuture<'a, Run> {
+                let id = id.clone();
+                self.read("read a run", move |tx| finish_now(read::run(tx, id)))
+            }
+
+            fn list_runs(&self, filter: RunFilter) -> DbFuture<'_, Vec<Run>> {
+                self.read("list runs", move |tx| finish_now(read::runs(tx, filter)))
+            }
+
+            fn audit(&self) -> Audit {
+                Audit::new(std::sync::Arc::new(self.clone()))
+            }
+        }
+
+        impl $crate::db::Transitions for $Store {
+            fn begin_run(&self, request: BeginRun) -> DbFuture<'_, RunClaim> {
+                self.write(Lane::Normal, "start a run", move |tx| {
+                    finish_now(run::begin(tx, request))
+                })
+            }
+
+            fn commit_turn(&self, request: CommitTurn) -> DbFuture<'_, ()> {
+                self.write(Lane::Normal, "commit a turn", move |tx| {
+                    finish_now(run::commit_turn(tx, request))
+                })
+            }
+
+            fn pause_run(&self, claim: RunClaim, snapshot: String, attention: bool) -> DbFuture<'_, ()> {
+                self.write(Lane::Normal, "pause a run", move |tx| {
+                    finish_now(run::pause(tx, claim, snapshot, attention))
+                })
+            }
+
+            fn claim_run(&self, request: ClaimRun) -> DbFuture<'_, RunClaimed> {
+                self.write(Lane::Normal, "claim a run", move |tx| {
+                    finish_now(run::claim(tx, request))
+                })
+            }
+
+            fn answer_call(&self, request: AnswerCall) -> DbFuture<'_, Answered> {
+                self.write(Lane::Normal, "store an answer", move |tx| {
+                    finish_now(answer::answer(tx, request))
+                })
+            }
+
+            fn claim_call(&self, request: ClaimCall) -> DbFuture<'_, CallClaimed> {
+                self.write(Lane::Normal, "claim a call", move |tx| {
+                    finish_now(execution::claim(tx, request))
+                })
+            }
+
+            fn finish_call(&self, ticket: Ticket, ended: Ended) -> DbFuture<'_, Finished> {
+                self.write(Lane::Normal, "record an outcome", move |tx| {
+                    finish_now(execution::finish(tx, ticket, ended))
+                })
+            }
+
+            fn end_run(&self, request: EndRun) -> DbFuture<'_, ()> {
+                self.write(Lane::Normal, "end a run", move |tx| {
+                    finish_now(run::end(tx, request))
+                })
+            }
+
+            fn cancel_run(&self, run_id: RunId, caller: Caller) -> DbFuture<'_, ()> {
+                self.write(Lane::Normal, "cancel a run", move |tx| {
+                    finish_now(run::cancel(tx, run_id, caller))
+                })
+            }
+
+            fn renew_run(&self, claim: RunClaim, lease_ms: i64) -> DbFuture<'_, ()> {
+                self.write(Lane::Urgent, "renew a lease", move |tx| {
+                    finish_now(run::renew(tx, claim, lease_ms))
+                })
+            }
+
+            fn recover_run(&self, run_id: RunId) -> DbFuture<'_, Recovered> {
+                self.write(Lane::Normal, "recover a run", move |tx| {
+                    finish_now(recovery::recover(tx, run_id))
+                })
+            }
+
+            fn lapsed_runs(&self, agent_id: String, limit: u32) -> DbFuture<'_, Vec<RunId>> {
+                self.read("look for lost runs", move |tx| {
+                    finish_now(run::lapsed(tx, &agent_id, u64::from(limit)))
+                })
+            }
+
+            fn resolve_approval(
+                &self,
+                id: ApprovalId,
+                expected_status: ApprovalStatus,
+                resolution: Resolution,
+            ) -> DbFuture<'_, ApprovalId> {
+                self.write(Lane::Normal, "decide an approval", move |tx| {
+                    finish_now(approval::resolve(tx, id, expected_status, resolution))
+                })
+            }
+
+            fn hide_approval(&self, id: ApprovalId, by: Option<Principal>) -> DbFuture<'_, ()> {
+                self.write(Lane::Normal, "delete an approval", move |tx| {
+                    finish_now(approval::delete(tx, id, by))
+                })
+            }
+
+            fn audit_entries(&self, after: i64, limit: u32) -> DbFuture<'_, Vec<AuditEntry>> {
+                self.read("read the audit log", move |tx| {
+                    finish_now($crate::audit::entries(tx, after, u64::from(limit)))
+                })
+            }
+
+            fn audit_verify(&self) -> DbFuture<'_, AuditReport> {
+                self.read("verify the audit log", move |tx| {
+                    finish_now($crate::audit::verify(tx))
+                })
+            }
+
+            fn busy_timeout(&self) -> std::time::Duration {
+                self.busy_timeout
+            }
+
+            fn is_durable(&self) -> bool {
+                Self::DURABLE
+            }
+        }
+    };
+}
+pub(crate) use store;
+
+/// What an implementation of [`Db`] by [`store!`] names.
+pub(crate) mod prelude {
+    pub(crate) use super::{Audit, DbFuture, store};
+    pub(crate) use crate::records::approval::{Approval, ApprovalFilter, Page, Resolution};
+    pub(crate) use crate::records::audit::{AuditEntry, AuditReport};
+    pub(crate) use crate::records::execution::{Execution, ExecutionFilter, Settlement};
+    pub(crate) use crate::records::principal::{Caller, Principal};
+    pub(crate) use crate::records::run::{Run, RunFilter};
+    pub(crate) use crate::requests::{
+        AnswerCall, Answered, BeginRun, CallClaimed, ClaimCall, ClaimRun, CommitTurn, EndRun, Ended, Finished,
+        Recovered, RunClaim, RunClaimed, Ticket,
+    };
+    pub(crate) use crate::transitions::{answer, approval, execution, read, recovery, run};
+    pub(crate) use crate::tx::finish_now;
+    pub(crate) use crate::{ApprovalId, ApprovalStatus, ExecutionId, RunId};
+}
+
+/// How urgent a job is. Renewals of leases go first: a long queue must not make a living owner look dead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lane {
+    Urgent,
+    Normal,
+}

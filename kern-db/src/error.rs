@@ -1,0 +1,154 @@
+//! The crate's one error.
+
+use std::error::Error as StdError;
+
+use crate::{ApprovalId, ApprovalStatus, ExecutionId, ExecutionStatus, RunId};
+
+/// What a store can answer with instead of doing what was asked.
+///
+/// [`code`](Error::code) is stable; the text is for people.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// No row has this id (or it was deleted).
+    #[error("no {entity} with id `{id}`")]
+    NotFound {
+        /// What was looked for.
+        entity: &'static str,
+        /// The id asked for.
+        id: String,
+    },
+    /// The approval left the expected status first. Nothing was written.
+    #[error("approval `{id}` is {found}, expected {expected}{}", .resolved.as_deref().map(|who| format!(" ({who})")).unwrap_or_default())]
+    Conflict {
+        /// The approval.
+        id: ApprovalId,
+        /// What the caller expected.
+        expected: ApprovalStatus,
+        /// What it is.
+        found: ApprovalStatus,
+        /// Who decided and when, where somebody did.
+        resolved: Option<Box<str>>,
+    },
+    /// The approval is past its time. It can no longer be decided.
+    #[error("approval `{id}` has expired: ask again for a new one")]
+    Expired {
+        /// The approval.
+        id: ApprovalId,
+    },
+    /// The execution is in another state than the one this needs.
+    #[error("execution `{id}` is {found}: {needs}")]
+    ExecutionConflict {
+        /// The execution.
+        id: ExecutionId,
+        /// What it is.
+        found: ExecutionStatus,
+        /// What would be needed.
+        needs: &'static str,
+    },
+    /// This person may not do this.
+    #[error("not permitted: {reason}")]
+    NotPermitted {
+        /// Why not, and who may.
+        reason: String,
+    },
+    /// The stored copies of a call differ from each other or from their digests. Nothing runs until a human has looked.
+    #[error("the stored copies of call {index} in turn {turn} of run `{run_id}` do not agree: {what}")]
+    DigestMismatch {
+        /// The run.
+        run_id: RunId,
+        /// The turn.
+        turn: u32,
+        /// The call's place in the turn.
+        index: u32,
+        /// Which copies.
+        what: &'static str,
+    },
+    /// Another process owns the run by now, or it ended. Whoever gets this stops and touches nothing.
+    #[error("run `{run_id}` belongs to somebody else by now, or has ended")]
+    NotMine {
+        /// The run.
+        run_id: RunId,
+    },
+    /// The run is in a state that does not allow this.
+    #[error("run `{run_id}` is {found}: {needs}")]
+    RunConflict {
+        /// The run.
+        run_id: RunId,
+        /// What it is.
+        found: crate::RunStatus,
+        /// What would be needed.
+        needs: &'static str,
+    },
+    /// The caller's own input is not usable.
+    #[error("{0}")]
+    Invalid(String),
+    /// The store was locked for longer than the timeout. Nothing was written; trying again is safe.
+    #[error("the store was busy for longer than its timeout while trying to {action}")]
+    Busy {
+        /// What was tried.
+        action: &'static str,
+    },
+    /// There is no room left. Nothing was written.
+    #[error("the store is full: {detail}")]
+    Full {
+        /// What the store said.
+        detail: String,
+    },
+    /// Something stored is not what kern wrote.
+    #[error("the store holds something unreadable in {place}: {detail}")]
+    Corrupt {
+        /// Table and column, or the file.
+        place: String,
+        /// What is wrong there.
+        detail: String,
+    },
+    /// The store was written by a newer kern.
+    #[error("the store has schema version {found}, this build knows {known}: use a newer kern")]
+    Newer {
+        /// The version found.
+        found: i64,
+        /// The newest this build knows.
+        known: i64,
+    },
+    /// The store itself failed. The driver's error is the source.
+    #[error("the store failed while trying to {action}")]
+    Unavailable {
+        /// What was tried.
+        action: &'static str,
+        /// What the driver said.
+        source: Box<dyn StdError + Send + Sync>,
+    },
+}
+
+/// A result of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// Gives the stable code of this error.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NotFound { entity: "run", .. } => "run_not_found",
+            Self::NotFound { .. } => "not_found",
+            Self::Conflict { .. } | Self::ExecutionConflict { .. } => "conflict",
+            Self::Expired { .. } => "expired",
+            Self::NotPermitted { .. } => "not_permitted",
+            Self::DigestMismatch { .. } => "digest_mismatch",
+            Self::NotMine { .. } => "already_running",
+            Self::RunConflict { .. } => "not_paused",
+            Self::Invalid(_) => "invalid",
+            Self::Busy { .. } => "store_busy",
+            Self::Full { .. } => "store_full",
+            Self::Corrupt { .. } => "store_corrupt",
+            Self::Newer { .. } => "store_newer",
+            Self::Unavailable { .. } => "store_unavailable",
+        }
+    }
+
+    pub(crate) fn corrupt(place: impl Into<String>, detail: impl ToString) -> Self {
+        Self::Corrupt {
+            place: place.into(),
+            detail: detail.to_string(),
+        }
+    }
+}

@@ -1,0 +1,368 @@
+//! Approvals: what somebody other than the requester decides, and records.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::execution::Execution;
+use super::principal::Principal;
+use crate::cell::{Json, row};
+use crate::{ApprovalId, ApprovalStatus, ApprovalType, PauseType, RunId, RunStatus, SessionId};
+
+row! {
+    /// One approval row. The columns up to `created_at` are those of the reference, so that other programs can read them.
+    ApprovalRow, ApprovalColumns, Approvals, lookups [id, run_id] {
+        id: ApprovalId,
+        run_id: RunId,
+        session_id: SessionId,
+        status: ApprovalStatus,
+        source_type: String,
+        approval_type: ApprovalType,
+        pause_type: PauseType,
+        tool_name: String,
+        /// Canonical JSON of the current version.
+        tool_args: String,
+        /// Epoch seconds.
+        expires_at: Option<i64>,
+        agent_id: Option<String>,
+        team_id: Option<String>,
+        workflow_id: Option<String>,
+        user_id: Option<String>,
+        schedule_id: Option<String>,
+        schedule_run_id: Option<String>,
+        source_name: Option<String>,
+        requirements: Option<String>,
+        context: Option<String>,
+        resolution_data: Option<String>,
+        resolved_by: Option<String>,
+        /// Epoch seconds.
+        resolved_at: Option<i64>,
+        /// Epoch seconds.
+        created_at: i64,
+        turn: u32,
+        idx: u32,
+        generation: u32,
+        tool_call_id: String,
+        version: u32,
+        digest: String,
+        decided_digest: Option<String>,
+        policy: String,
+        policy_digest: String,
+        requester: Option<Json<Principal>>,
+        resolver: Option<Json<Principal>>,
+        deleted_at: Option<i64>,
+    }
+}
+
+row! {
+    /// One approver's yes to one version.
+    VoteRow, VoteColumns, Votes, lookups [approval_id] {
+        approval_id: ApprovalId,
+        version: u32,
+        /// Who, in a form that makes one person one voter.
+        voter_key: String,
+        voter: Option<Json<Principal>>,
+        digest: String,
+        created_at_ms: i64,
+    }
+}
+
+/// An approval row, with the JSON of the reference and kern's own fields behind it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Approval {
+    /// Its id.
+    pub id: ApprovalId,
+    /// The run that waits for it.
+    pub run_id: RunId,
+    /// The run's session.
+    pub session_id: SessionId,
+    /// Its state.
+    pub status: ApprovalStatus,
+    /// `agent`, `team` or `workflow`.
+    pub source_type: String,
+    /// Whether it decides or records.
+    pub approval_type: Option<ApprovalType>,
+    /// What the call waits for.
+    pub pause_type: PauseType,
+    /// The tool.
+    pub tool_name: Option<String>,
+    /// The arguments of the current version: what is approved is what runs.
+    pub tool_args: Option<Map<String, Value>>,
+    /// Epoch seconds.
+    pub expires_at: Option<i64>,
+    /// The agent.
+    pub agent_id: Option<String>,
+    /// The team.
+    pub team_id: Option<String>,
+    /// The workflow.
+    pub workflow_id: Option<String>,
+    /// Who asked.
+    pub user_id: Option<String>,
+    /// The schedule that asked.
+    pub schedule_id: Option<String>,
+    /// The schedule's run.
+    pub schedule_run_id: Option<String>,
+    /// The agent's name.
+    pub source_name: Option<String>,
+    /// The requirement as it was shown.
+    pub requirements: Option<Value>,
+    /// `{"tool_names": […], "source_name": …}`.
+    pub context: Option<Value>,
+    /// What the approver sent along.
+    pub resolution_data: Option<Value>,
+    /// Who decided.
+    pub resolved_by: Option<String>,
+    /// Epoch seconds.
+    pub resolved_at: Option<i64>,
+    /// Epoch seconds.
+    pub created_at: i64,
+    /// Epoch seconds, read from the run.
+    pub updated_at: Option<i64>,
+    /// Read from the run.
+    pub run_status: Option<RunStatus>,
+    /// Whether the decider's name came from a verified credential.
+    pub resolved_by_verified: bool,
+    /// The model's id of the call.
+    pub tool_call_id: String,
+    /// 0 for what the model asked, one more with each edit.
+    pub version: u32,
+    /// Digest of the current version.
+    pub digest: String,
+    /// Who may decide. `None`: anybody but the requester.
+    pub pool: Option<String>,
+    /// How many have to.
+    pub quorum: u32,
+    /// Who said yes, to which version.
+    pub votes: Vec<Vote>,
+    /// What became of the call.
+    pub execution: Option<Execution>,
+}
+
+/// One approver's yes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Vote {
+    /// Who. `None`: somebody who gave no name.
+    pub voter: Option<String>,
+    /// Whether the name came from a verified credential.
+    pub verified: bool,
+    /// The version.
+    pub version: u32,
+    /// Its digest.
+    pub digest: String,
+    /// Epoch milliseconds.
+    pub created_at_ms: i64,
+}
+
+impl Approval {
+    pub(crate) fn assemble(
+        row: ApprovalRow,
+        run: Option<(RunStatus, i64)>,
+        votes: Vec<VoteRow>,
+        execution: Option<Execution>,
+    ) -> crate::Result<Self> {
+        Ok(Self {
+            tool_args: Some(object("approvals.tool_args", &row.tool_args)?),
+            requirements: json("approvals.requirements", row.requirements.as_deref())?,
+            context: json("approvals.context", row.context.as_deref())?,
+            resolution_data: json("approvals.resolution_data", row.resolution_data.as_deref())?,
+            id: row.id,
+            run_id: row.run_id,
+            session_id: row.session_id,
+            status: row.status,
+            source_type: row.source_type,
+            approval_type: Some(row.approval_type),
+            pause_type: row.pause_type,
+            tool_name: Some(row.tool_name),
+            expires_at: row.expires_at,
+            agent_id: row.agent_id,
+            team_id: row.team_id,
+            workflow_id: row.workflow_id,
+            user_id: row.user_id,
+            schedule_id: row.schedule_id,
+            schedule_run_id: row.schedule_run_id,
+            source_name: row.source_name,
+            resolved_by: row.resolved_by,
+            resolved_at: row.resolved_at,
+            created_at: row.created_at,
+            updated_at: run.map(|(_, updated_at_ms)| updated_at_ms / 1000),
+            run_status: run.map(|(status, _)| status),
+            resolved_by_verified: row.resolver.is_some_and(|resolver| resolver.0.verified),
+            tool_call_id: row.tool_call_id,
+            version: row.version,
+            digest: row.digest,
+            pool: None,
+            quorum: 1,
+            votes: votes
+                .into_iter()
+                .map(|vote| Vote {
+                    verified: vote.voter.as_ref().is_some_and(|voter| voter.0.verified),
+                    voter: vote.voter.map(|voter| voter.0.subject),
+                    version: vote.version,
+                    digest: vote.digest,
+                    created_at_ms: vote.created_at_ms,
+                })
+                .collect(),
+            execution,
+        })
+    }
+}
+
+fn json(place: &str, text: Option<&str>) -> crate::Result<Option<Value>> {
+    text.map(|text| serde_json::from_str(text).map_err(|error| crate::Error::corrupt(place, error)))
+        .transpose()
+}
+
+fn object(place: &str, text: &str) -> crate::Result<Map<String, Value>> {
+    serde_json::from_str(text).map_err(|error| crate::Error::corrupt(place, error))
+}
+
+/// Which approvals to list. Every condition narrows.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct ApprovalFilter {
+    pub(crate) status: Option<ApprovalStatus>,
+    pub(crate) source_type: Option<String>,
+    pub(crate) approval_type: Option<ApprovalType>,
+    pub(crate) pause_type: Option<PauseType>,
+    pub(crate) run_id: Option<RunId>,
+    pub(crate) session_id: Option<SessionId>,
+    pub(crate) agent_id: Option<String>,
+    pub(crate) team_id: Option<String>,
+    pub(crate) user_id: Option<String>,
+    pub(crate) limit: Option<u32>,
+    pub(crate) page: Option<u32>,
+}
+
+macro_rules! narrow {
+    ($($(#[$doc:meta])* $field:ident: $ty:ty),+ $(,)?) => {
+        $($(#[$doc])* #[must_use] pub fn $field(mut self, $field: impl Into<$ty>) -> Self {
+            self.$field = Some($field.into());
+            self
+        })+
+    };
+}
+
+impl ApprovalFilter {
+    /// All approvals, newest first, 100 a page.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    narrow! {
+        /// Only in this state.
+        status: ApprovalStatus,
+        /// Only from this kind of source: `agent`, `team` or `workflow`.
+        source_type: String,
+        /// Only of this type.
+        approval_type: ApprovalType,
+        /// Only waiting for this.
+        pause_type: PauseType,
+        /// Only of this run.
+        run_id: RunId,
+        /// Only of this session.
+        session_id: SessionId,
+        /// Only of this agent.
+        agent_id: String,
+        /// Only of this team.
+        team_id: String,
+        /// Only asked for by this user.
+        user_id: String,
+        /// At most this many a page, 1 to 1000.
+        limit: u32,
+        /// The page, from 1.
+        page: u32,
+    }
+}
+
+/// One page of a list.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Page<T> {
+    /// The rows.
+    pub data: Vec<T>,
+    /// Where the page stands in the whole.
+    pub meta: PageMeta,
+}
+
+/// Where a page stands in the whole.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct PageMeta {
+    /// The page, from 1.
+    pub page: u32,
+    /// Rows a page.
+    pub limit: u32,
+    /// 0 when there are no rows.
+    pub total_pages: u64,
+    /// Rows in all.
+    pub total_count: u64,
+    /// Always 0, as the reference answers it.
+    pub search_time_ms: f64,
+}
+
+/// A decision about an approval.
+#[derive(Clone, Debug, PartialEq)]
+#[must_use = "a resolution does nothing until `update_approval` is called with it"]
+#[non_exhaustive]
+pub struct Resolution {
+    pub(crate) approve: Decision,
+    pub(crate) by: Option<Principal>,
+    pub(crate) note: Option<String>,
+    pub(crate) data: Option<Value>,
+    pub(crate) digest: Option<String>,
+}
+
+/// Yes or no. An enum, so that no default and no `false` can stand for either.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Decision {
+    Approve,
+    Reject,
+}
+
+impl Resolution {
+    fn new(approve: Decision) -> Self {
+        Self {
+            approve,
+            by: None,
+            note: None,
+            data: None,
+            digest: None,
+        }
+    }
+
+    /// Yes.
+    pub fn approved() -> Self {
+        Self::new(Decision::Approve)
+    }
+
+    /// No.
+    pub fn rejected() -> Self {
+        Self::new(Decision::Reject)
+    }
+
+    /// Who says so: a name that nobody vouches for, recorded as unverified.
+    pub fn by(mut self, subject: impl Into<String>) -> Self {
+        self.by = Some(Principal::unverified(subject));
+        self
+    }
+
+    /// Why. The model is told, marked as the word of a human.
+    pub fn note(mut self, note: impl Into<String>) -> Self {
+        self.note = Some(note.into());
+        self
+    }
+
+    /// `resolution_data`: what goes with the decision.
+    pub fn data(mut self, data: Value) -> Self {
+        self.data = Some(data);
+        self
+    }
+
+    /// The digest of the version the decider saw. Any other current version is a conflict.
+    pub fn digest(mut self, digest: impl Into<String>) -> Self {
+        self.digest = Some(digest.into());
+        self
+    }
+}

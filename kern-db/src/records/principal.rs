@@ -1,0 +1,146 @@
+//! Who acts.
+
+use serde::{Deserialize, Serialize};
+
+/// A person or service, as the channel they came through knows them.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Principal {
+    /// Who vouches for the subject. `None` for a name that nobody vouches for.
+    pub issuer: Option<String>,
+    /// The name.
+    pub subject: String,
+    /// Whether the name comes from a verified credential. An unverified name is compared, but proves nothing.
+    pub verified: bool,
+}
+
+impl Principal {
+    /// A name that nobody vouches for.
+    pub fn unverified(subject: impl Into<String>) -> Self {
+        Self {
+            issuer: None,
+            subject: subject.into(),
+            verified: false,
+        }
+    }
+
+    /// Whether both stand for the same person. Where one of them is only a name, the names are compared, so that
+    /// leaving the issuer out does not make another person of anybody.
+    pub(crate) fn is_same_person(&self, other: &Self) -> bool {
+        let same_issuer = match (&self.issuer, &other.issuer) {
+            (Some(one), Some(other)) => one == other,
+            _ => true,
+        };
+        same_issuer && self.subject == other.subject
+    }
+}
+
+/// On whose behalf a run is continued or answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Caller {
+    /// Somebody who gave no name. Acts as the requester, recorded as unverified.
+    Anonymous,
+    /// Somebody with a name.
+    Person(Principal),
+    /// The worker that resumes decided runs. Never acts as the requester.
+    Worker,
+}
+
+impl Caller {
+    /// Whether this caller may speak for the requester of a run.
+    pub(crate) fn is_requester(&self, requester: Option<&Principal>) -> bool {
+        match (self, requester) {
+            (Self::Worker, _) => false,
+            (Self::Anonymous, _) | (Self::Person(_), None) => true,
+            (Self::Person(person), Some(requester)) => person.is_same_person(requester),
+        }
+    }
+
+    pub(crate) fn person(&self) -> Option<&Principal> {
+        match self {
+            Self::Person(person) => Some(person),
+            Self::Anonymous | Self::Worker => None,
+        }
+    }
+}
+
+/// Who an audit entry names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Actor {
+    /// kern itself: the process that owns the run.
+    Runtime,
+    /// Whoever recovered or swept.
+    Recovery,
+    /// The worker that resumes decided runs.
+    Worker,
+    /// Somebody who gave no name.
+    Anonymous,
+    /// Somebody with a name.
+    Person {
+        /// Who.
+        #[serde(flatten)]
+        principal: PrincipalFields,
+    },
+}
+
+/// [`Principal`] inside a tagged object (`deny_unknown_fields` and `flatten` exclude each other).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct PrincipalFields {
+    /// Who vouches for the subject.
+    pub issuer: Option<String>,
+    /// The name.
+    pub subject: String,
+    /// Whether the name comes from a verified credential.
+    pub verified: bool,
+}
+
+impl From<&Principal> for Actor {
+    fn from(principal: &Principal) -> Self {
+        let Principal {
+            issuer,
+            subject,
+            verified,
+        } = principal.clone();
+        Self::Person {
+            principal: PrincipalFields {
+                issuer,
+                subject,
+                verified,
+            },
+        }
+    }
+}
+
+impl From<&Caller> for Actor {
+    fn from(caller: &Caller) -> Self {
+        match caller {
+            Caller::Anonymous => Self::Anonymous,
+            Caller::Person(person) => person.into(),
+            Caller::Worker => Self::Worker,
+        }
+    }
+}
+
+impl Actor {
+    pub(crate) fn of(person: Option<&Principal>) -> Self {
+        person.map_or(Self::Anonymous, Self::from)
+    }
+}
+
+impl std::fmt::Display for Actor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Runtime => f.write_str("kern"),
+            Self::Recovery => f.write_str("recovery"),
+            Self::Worker => f.write_str("worker"),
+            Self::Anonymous => f.write_str("somebody without a name"),
+            Self::Person { principal } if principal.verified => f.write_str(&principal.subject),
+            Self::Person { principal } => write!(f, "{} (unverified)", principal.subject),
+        }
+    }
+}

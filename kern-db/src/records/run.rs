@@ -1,0 +1,117 @@
+//! Runs.
+
+use serde::Serialize;
+
+use super::call::Call;
+use super::principal::Principal;
+use crate::cell::{Json, row};
+use crate::{RunId, RunStatus, SessionId};
+
+row! {
+    /// One run. `snapshot` is kern's own JSON: the conversation and the open turn.
+    RunRow, RunColumns, Runs, lookups [run_id, session_id, agent_id] {
+        run_id: RunId,
+        session_id: SessionId,
+        agent_id: String,
+        agent_name: Option<String>,
+        /// Who asked. `None`: nobody was named.
+        requester: Option<Json<Principal>>,
+        status: RunStatus,
+        /// A fresh random token for each claim.
+        owner: Option<String>,
+        fence: i64,
+        lease_until_ms: Option<i64>,
+        /// The last committed turn; 0 before the first.
+        turn: u32,
+        recoveries: u32,
+        /// Paused because a call needs somebody to look: `unknown`, or ready and cannot start.
+        attention: bool,
+        snapshot: String,
+        snapshot_digest: String,
+        created_at_ms: i64,
+        updated_at_ms: i64,
+    }
+}
+
+/// A run as it is stored, with the calls of its last committed turn.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct Run {
+    /// The run.
+    pub run_id: RunId,
+    /// Its session.
+    pub session_id: SessionId,
+    /// The agent that can resume it.
+    pub agent_id: String,
+    /// The agent's name.
+    pub agent_name: Option<String>,
+    /// Who asked.
+    pub requester: Option<Principal>,
+    /// Its state.
+    pub status: RunStatus,
+    /// Raised by every claim, recovery and cancellation.
+    pub fence: i64,
+    /// The last committed turn; 0 before the first.
+    pub turn: u32,
+    /// How often its owner was lost.
+    pub recoveries: u32,
+    /// Whether it is paused because somebody has to look at a call.
+    pub attention: bool,
+    /// Whether it is running and its owner's lease is over, by the store's clock.
+    pub lapsed: bool,
+    /// kern's own JSON: the conversation and the open turn.
+    #[serde(skip)]
+    pub snapshot: String,
+    /// The protected calls of the last committed turn, in order.
+    pub calls: Vec<Call>,
+    /// Epoch milliseconds.
+    pub created_at_ms: i64,
+    /// Epoch milliseconds.
+    pub updated_at_ms: i64,
+}
+
+/// Which runs to list.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct RunFilter {
+    pub(crate) agent_id: Option<String>,
+    pub(crate) session_id: Option<SessionId>,
+    pub(crate) status: Option<RunStatus>,
+    pub(crate) limit: Option<u32>,
+}
+
+impl RunFilter {
+    /// All runs.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Only runs of this agent.
+    #[must_use]
+    pub fn agent_id(mut self, agent_id: impl Into<String>) -> Self {
+        self.agent_id = Some(agent_id.into());
+        self
+    }
+
+    /// Only runs of this session.
+    #[must_use]
+    pub fn session_id(mut self, session_id: impl Into<SessionId>) -> Self {
+        self.session_id = Some(session_id.into());
+        self
+    }
+
+    /// Only runs in this state.
+    #[must_use]
+    pub fn status(mut self, status: RunStatus) -> Self {
+        self.status = Some(status);
+        self
+    }
+
+    /// At most this many, oldest first. 1,000 by default.
+    #[must_use]
+    pub fn limit(mut self, limit: u32) -> Self {
+        self.limit = Some(limit);
+        self
+    }
+}

@@ -1,0 +1,315 @@
+//! What the runtime asks of a store, and what it gets: the transitions of the approval specification as values.
+
+use serde_json::Value;
+
+use crate::records::call::CallPolicy;
+use crate::records::principal::{Caller, Principal};
+use crate::{ApprovalId, ExecutionId, RunId, RunStatus, SessionId};
+
+/// Proof of owning a run, until somebody raises its fence.
+///
+/// Every statement of the owner names it; once the fence has moved, each of them fails with
+/// [`Error::NotMine`](crate::Error::NotMine).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RunClaim {
+    /// The run.
+    pub run_id: RunId,
+    /// The fence of this claim.
+    pub fence: i64,
+    pub(crate) owner: String,
+}
+
+/// Starts a run (R1).
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct BeginRun {
+    pub run_id: RunId,
+    pub session_id: SessionId,
+    pub agent_id: String,
+    pub agent_name: Option<String>,
+    pub requester: Option<Principal>,
+    pub snapshot: String,
+    pub lease_ms: i64,
+}
+
+/// Commits a turn with protected calls (R2).
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct CommitTurn {
+    pub claim: RunClaim,
+    pub turn: u32,
+    pub snapshot: String,
+    pub calls: Vec<NewCall>,
+    /// Whether the run pauses at once, or has calls left to run before it does.
+    pub pause: bool,
+}
+
+/// A protected call the model asks for, checked against the tool's types.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct NewCall {
+    pub index: u32,
+    pub requirement_id: String,
+    pub tool_call_id: String,
+    pub tool_name: String,
+    pub tool_version: String,
+    pub schema_hash: String,
+    /// Canonical JSON.
+    pub arguments: String,
+    pub unfilled: Vec<String>,
+    pub policy: CallPolicy,
+    /// The id the approval row gets, where the policy asks for one.
+    pub approval_id: Option<ApprovalId>,
+    /// The requirement as the approver is shown it.
+    pub requirements: Value,
+    pub context: Value,
+}
+
+/// Claims a paused run (R4).
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct ClaimRun {
+    pub run_id: RunId,
+    /// As loaded: a run that went on since then is not claimed.
+    pub fence: i64,
+    /// As loaded.
+    pub turn: u32,
+    pub caller: Caller,
+    pub lease_ms: i64,
+}
+
+/// What claiming a run gave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RunClaimed {
+    /// The run is the caller's.
+    Claimed(RunClaim),
+    /// Somebody else drives it, or it went on since it was loaded.
+    AlreadyRunning,
+    /// It is not paused.
+    NotPaused(RunStatus),
+    /// Calls that are not decided or not settled. Nothing was claimed.
+    Blocked(Vec<Blocker>),
+}
+
+/// Why a run cannot go on yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Blocker {
+    /// An approver has to decide.
+    AwaitsApproval {
+        /// The approval.
+        approval_id: ApprovalId,
+        /// The call's place in the turn.
+        index: u32,
+    },
+    /// The requester has to answer.
+    AwaitsRequester {
+        /// The call's place in the turn.
+        index: u32,
+    },
+    /// The row that decides is gone.
+    ApprovalMissing {
+        /// The call's place in the turn.
+        index: u32,
+    },
+    /// Nobody knows how the call ended; somebody has to settle it.
+    Unknown {
+        /// The execution.
+        execution_id: ExecutionId,
+        /// The call's place in the turn.
+        index: u32,
+    },
+    /// The call may still be running.
+    Executing {
+        /// The call's place in the turn.
+        index: u32,
+    },
+}
+
+/// Stores one answer of the requester (U1, U2, X10).
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct AnswerCall {
+    pub run_id: RunId,
+    pub turn: u32,
+    pub index: u32,
+    pub caller: Caller,
+    pub answer: NewAnswer,
+    /// What the answer says it is about.
+    pub shown: Shown,
+}
+
+/// What a requester saw when they answered.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct Shown {
+    pub tool_name: String,
+    /// Canonical JSON.
+    pub arguments: String,
+}
+
+/// What a requester says to a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NewAnswer {
+    /// Yes.
+    Confirm,
+    /// No, and why.
+    Reject(Option<String>),
+    /// The values asked for, merged into the arguments and checked: canonical JSON of all of them.
+    Input(String),
+    /// What the other system gave.
+    ExternalResult(String),
+}
+
+/// What became of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Answered {
+    /// It is stored.
+    Stored,
+    /// The same answer was stored before.
+    Already,
+    /// The call does not ask the requester for this now; nothing was stored.
+    NotAsked,
+    /// The answer is to a version that somebody has edited since; nothing was stored.
+    Outdated,
+    /// The answer's name or arguments were never shown: recorded as evidence of tampering, nothing was stored.
+    Mismatch,
+}
+
+/// Claims a ready call (X3), or starts a bare audit call (X2).
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct ClaimCall {
+    pub claim: RunClaim,
+    pub turn: u32,
+    pub index: u32,
+    pub lease_ms: i64,
+}
+
+/// What claiming a call gave.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum CallClaimed {
+    /// The body may be entered, once, with the arguments in the claim.
+    Claimed(CallClaim),
+    /// It cannot start and never will; the run goes on with this outcome.
+    Over,
+    /// It cannot start now: somebody has to look.
+    NotStartable,
+}
+
+/// Permission to enter a protected body once. Only a committed claim makes one, and entering consumes it.
+#[derive(Debug)]
+#[must_use = "a claimed call that is not finished becomes `unknown`"]
+pub struct CallClaim {
+    pub(crate) ticket: Ticket,
+    pub(crate) turn: u32,
+    pub(crate) index: u32,
+    pub(crate) tool_name: String,
+    pub(crate) arguments: String,
+    pub(crate) decided_digest: String,
+    pub(crate) idempotency_key: String,
+}
+
+impl CallClaim {
+    /// The call's turn.
+    pub fn turn(&self) -> u32 {
+        self.turn
+    }
+
+    /// The call's place in the turn.
+    pub fn index(&self) -> u32 {
+        self.index
+    }
+
+    /// The tool that may be entered.
+    pub fn tool_name(&self) -> &str {
+        &self.tool_name
+    }
+
+    /// Canonical JSON of the arguments that were decided on.
+    pub fn arguments(&self) -> &str {
+        &self.arguments
+    }
+
+    /// The digest that was decided on.
+    pub fn decided_digest(&self) -> &str {
+        &self.decided_digest
+    }
+
+    /// The key for the other side's deduplication.
+    pub fn idempotency_key(&self) -> &str {
+        &self.idempotency_key
+    }
+
+    /// What the outcome is recorded with.
+    pub fn ticket(&self) -> Ticket {
+        self.ticket.clone()
+    }
+}
+
+/// Names one start of one execution: its outcome is only accepted from it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ticket {
+    pub(crate) execution_id: ExecutionId,
+    pub(crate) run_id: RunId,
+    pub(crate) owner: String,
+    pub(crate) fence: i64,
+}
+
+impl Ticket {
+    /// The execution.
+    pub fn execution_id(&self) -> &ExecutionId {
+        &self.execution_id
+    }
+}
+
+/// How a body ended (X4, X5).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Ended {
+    /// With this result.
+    Succeeded(String),
+    /// With the tool's own error.
+    Failed(String),
+    /// In a way that says nothing about its effect: a panic, a timeout, a shutdown. Why.
+    Lost(String),
+}
+
+/// Whether an outcome was recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Finished {
+    /// It was.
+    Recorded,
+    /// Somebody else had given the start up for lost; the late result is kept as evidence and changes nothing.
+    Late,
+}
+
+/// How a run ends by its owner's hand (R8).
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct EndRun {
+    pub claim: RunClaim,
+    pub snapshot: String,
+    /// `Completed` or `Error`.
+    pub status: RunStatus,
+    /// For the audit log, where it is an error.
+    pub error: Option<String>,
+}
+
+/// What recovering a run did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Recovered {
+    /// Nothing was lost: its owner lives, or nobody owns it.
+    NotNeeded,
+    /// Its owner is gone; it is paused and can be resumed.
+    Paused,
+    /// Its owner is gone for good; it ended with an error.
+    Failed,
+}

@@ -1,0 +1,216 @@
+//! The rules of approval as functions without I/O: whether a gate is open, where a call stands, whether its stored
+//! copies agree. The stores ask them inside the transaction that depends on the answer.
+
+use crate::digest::{CallFields, call_digest, policy_digest};
+use crate::records::approval::ApprovalRow;
+use crate::records::call::{CallPolicy, CallRow, Outcome, Standing, Tier};
+use crate::records::execution::ExecutionRow;
+use crate::records::principal::Principal;
+use crate::records::run::RunRow;
+use crate::{Answer, ApprovalStatus, Error, ExecutionStatus, PauseType, Result};
+
+/// A call with its rows, as one transaction read them.
+#[derive(Clone, Debug)]
+pub(crate) struct CallRows {
+    pub(crate) call: CallRow,
+    pub(crate) policy: CallPolicy,
+    pub(crate) approval: Option<ApprovalRow>,
+    /// The latest generation.
+    pub(crate) execution: Option<ExecutionRow>,
+}
+
+/// Whether a call may start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Gate {
+    Open,
+    AwaitsApproval,
+    AwaitsRequester,
+    Closed(Outcome),
+    /// The row that decides is not there.
+    Missing,
+}
+
+/// Says whether a call may start: required: approved; two-stage: approved, and confirmed by the requester for the very
+/// version that was approved; user: confirmed for the current version; audit: always.
+pub(crate) fn gate(rows: &CallRows) -> Gate {
+    let CallRows {
+        call, policy, approval, ..
+    } = rows;
+    if call.answer == Some(Answer::Rejected) {
+        return Gate::Closed(Outcome::UserRejected(call.answer_note.clone()));
+    }
+    let confirmed_for = |digest: Option<&str>| {
+        call.answer == Some(Answer::Confirmed) && digest.is_some() && call.answer_digest.as_deref() == digest
+    };
+    match policy.tier {
+        Tier::Audit => Gate::Open,
+        Tier::User if confirmed_for(Some(&call.digest)) => Gate::Open,
+        Tier::User => Gate::AwaitsRequester,
+        Tier::Required | Tier::TwoStage => {
+            let Some(approval) = approval else { return Gate::Missing };
+            match approval.status {
+                ApprovalStatus::Pending => Gate::AwaitsApproval,
+                ApprovalStatus::Rejected => Gate::Closed(Outcome::Rejected(note(approval))),
+                ApprovalStatus::Expired => Gate::Closed(Outcome::Expired),
+                ApprovalStatus::Cancelled => Gate::Closed(Outcome::Cancelled),
+                ApprovalStatus::Approved if approval.deleted_at.is_some() => Gate::Closed(Outcome::Cancelled),
+                ApprovalStatus::Approved
+                    if policy.tier == Tier::TwoStage && !confirmed_for(approval.decided_digest.as_deref()) =>
+                {
+                    Gate::AwaitsRequester
+                }
+                ApprovalStatus::Approved => Gate::Open,
+            }
+        }
+    }
+}
+
+/// Says where a call stands. Its execution speaks first: what has started cannot be undone by a later answer.
+pub(crate) fn standing(rows: &CallRows) -> Standing {
+    if let Some(execution) = &rows.execution {
+        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        match execution.status {
+            ExecutionStatus::Executing => return Standing::Executing,
+            ExecutionStatus::Unknown => return Standing::Unknown,
+            ExecutionStatus::Succeeded => return Standing::Outcome(Outcome::Succeeded(text(&execution.result))),
+            ExecutionStatus::Failed => return Standing::Outcome(Outcome::Failed(text(&execution.error))),
+            ExecutionStatus::Abandoned => {
+                return Standing::Outcome(match gate(rows) {
+                    // Why the gate closed says more than that the execution was given up for it.
+                    Gate::Closed(outcome) => outcome,
+                    _ => Outcome::Abandoned(text(&execution.error)),
+                });
+            }
+            ExecutionStatus::Ready => {}
+        }
+    }
+    match gate(rows) {
+        Gate::Closed(outcome) => Standing::Outcome(outcome),
+        Gate::AwaitsApproval => Standing::AwaitsApproval,
+        Gate::AwaitsRequester => Standing::AwaitsRequester,
+        Gate::Missing => Standing::Missing,
+        // A call that another system executes is never started here: its result is what is still missing.
+        Gate::Open if rows.policy.pause == Some(PauseType::ExternalExecution) => Standing::AwaitsRequester,
+        Gate::Open if rows.execution.is_none() && rows.policy.tier != Tier::Audit => Standing::Missing,
+        Gate::Open => Standing::Open,
+    }
+}
+
+fn note(approval: &ApprovalRow) -> Option<String> {
+    let data: serde_json::Value = serde_json::from_str(approval.resolution_data.as_deref()?).ok()?;
+    data.get("note")?.as_str().map(str::to_owned)
+}
+
+/// Shown = approved = executed: every stored copy of a call agrees with every other and with its digests.
+///
+/// # Errors
+///
+/// [`Error::DigestMismatch`] names the copies that do not.
+pub(crate) fn check_binding(run: &RunRow, rows: &CallRows) -> Result<()> {
+    let CallRows {
+        call,
+        approval,
+        execution,
+        ..
+    } = rows;
+    let check = |agrees: bool, what: &'static str| {
+        if agrees {
+            return Ok(());
+        }
+        Err(Error::DigestMismatch {
+            run_id: call.run_id.clone(),
+            turn: call.turn,
+            index: call.idx,
+            what,
+        })
+    };
+    check(
+        digest_of(call, &call.arguments) == call.digest,
+        "the call and its digest",
+    )?;
+    let requester = run.requester.as_ref().map(|requester| &requester.0);
+    check(
+        policy_digest_of(
+            call,
+            requester,
+            approval.as_ref().filter(|_| rows.policy.is_decided_by_row()),
+        ) == call.policy_digest,
+        "the policy and its digest",
+    )?;
+    if let Some(approval) = approval {
+        check(
+            approval.tool_args == call.arguments
+                && approval.tool_name == call.tool_name
+                && approval.tool_call_id == call.tool_call_id
+                && (approval.turn, approval.idx) == (call.turn, call.idx)
+                && approval.run_id == call.run_id,
+            "the approval and the call",
+        )?;
+        check(
+            approval.digest == call.digest && approval.version == call.version,
+            "the approval's digest and the call's",
+        )?;
+        check(
+            approval.policy == call.policy
+                && approval.policy_digest == call.policy_digest
+                && approval.requester == run.requester,
+            "the approval's policy and the call's",
+        )?;
+        check(
+            approval.status != ApprovalStatus::Approved
+                || approval.decided_digest.as_deref() == Some(approval.digest.as_str()),
+            "what was decided on and what is there now",
+        )?;
+    }
+    if let Some(execution) = execution {
+        check(
+            digest_of(call, &execution.arguments) == execution.decided_digest,
+            "the execution's arguments and their digest",
+        )?;
+        check(
+            execution.decided_digest == call.digest,
+            "the execution's digest and the call's",
+        )?;
+        check(
+            execution.tool_name == call.tool_name,
+            "the execution's tool and the call's",
+        )?;
+    }
+    Ok(())
+}
+
+/// The digest a call would have with these arguments.
+pub(crate) fn digest_of(call: &CallRow, arguments: &str) -> String {
+    call_digest(CallFields {
+        run_id: call.run_id.as_str(),
+        turn: call.turn,
+        index: call.idx,
+        tool_call_id: &call.tool_call_id,
+        tool_name: &call.tool_name,
+        tool_version: &call.tool_version,
+        schema_hash: &call.schema_hash,
+        arguments,
+    })
+}
+
+/// The policy digest a call has to have. `deciding` is its approval row, where that row decides.
+pub(crate) fn policy_digest_of(
+    call: &CallRow,
+    requester: Option<&Principal>,
+    deciding: Option<&ApprovalRow>,
+) -> String {
+    policy_digest(
+        deciding.map(|approval| approval.id.as_str()),
+        &call.digest,
+        requester.map(crate::digest::canonical).as_deref(),
+        &call.policy,
+        deciding.and_then(|approval| approval.requirements.as_deref()),
+    )
+}
+
+impl CallPolicy {
+    /// Whether an approval row decides about the call. Other rows are records.
+    pub(crate) fn is_decided_by_row(&self) -> bool {
+        matches!(self.tier, Tier::Required | Tier::TwoStage)
+    }
+}

@@ -1,0 +1,142 @@
+//! Brings a file to the schema this build knows, under SQLite's write lock.
+
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
+
+use super::failed;
+use super::names::Names;
+use crate::cell::Table;
+use crate::digest::sha256;
+use crate::memory::wall_clock;
+use crate::{Error, Result};
+
+/// The migrations, in order. One that was ever released is never edited: the next number is added.
+const MIGRATIONS: &[(i64, &str, &str)] = &[(1, "init", include_str!("../../migrations/sqlite/0001_init.sql"))];
+
+/// kern's own two tables have fixed names, so that every program finds the others through them.
+const OWN: &str = "
+    CREATE TABLE IF NOT EXISTS kern_migrations (
+        version INTEGER NOT NULL PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL, applied_at_ms INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE IF NOT EXISTS kern_names (
+        word TEXT NOT NULL PRIMARY KEY, name TEXT NOT NULL
+    ) STRICT;";
+
+const ACTION: &str = "bring the database to this version's schema";
+
+/// Applies what is missing, and gives the names of the tables: the recorded ones, where there are any.
+pub(super) fn migrate(connection: &mut Connection, wanted: &[(Table, String)]) -> Result<Names> {
+    // A file that is up to date is not written: opening it must not wait for a busy writer.
+    if let Some(applied) = applied(connection)? {
+        let names = recorded(connection)?;
+        if check(&applied)? == MIGRATIONS.len() {
+            return agree(names, wanted);
+        }
+    }
+    let tx = connection
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(sql)?;
+    tx.execute_batch(OWN).map_err(sql)?;
+    let done = check(&applied(&tx)?.unwrap_or_default())?;
+    let names = if done == 0 {
+        chosen(wanted)?
+    } else {
+        agree(recorded(&tx)?, wanted)?
+    };
+    for (version, name, text) in &MIGRATIONS[done..] {
+        tx.execute_batch(&names.fill(text)).map_err(sql)?;
+        tx.execute(
+            "INSERT INTO kern_migrations (version, name, checksum, applied_at_ms) VALUES (?, ?, ?, ?)",
+            (version, name, sha256(text), wall_clock()),
+        )
+        .map_err(sql)?;
+    }
+    for table in Table::ALL {
+        tx.execute(
+            "INSERT OR IGNORE INTO kern_names (word, name) VALUES (?, ?)",
+            (table.word(), names.of(table)),
+        )
+        .map_err(sql)?;
+    }
+    tx.commit().map_err(sql)?;
+    Ok(names)
+}
+
+fn sql(error: rusqlite::Error) -> Error {
+    failed(ACTION, error)
+}
+
+/// Version and checksum of the migrations a file has had. `None`: it never had any.
+fn applied(connection: &Connection) -> Result<Option<Vec<(i64, String)>>> {
+    let found: Option<i64> = connection
+        .query_row(
+            "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'kern_migrations'",
+            (),
+            |row| row.get(0),
+        )
+        .optional()
+        .map_err(sql)?;
+    if found.is_none() {
+        return Ok(None);
+    }
+    let mut statement = connection
+        .prepare("SELECT version, checksum FROM kern_migrations ORDER BY version")
+        .map_err(sql)?;
+    let rows = statement
+        .query_map((), |row| Ok((row.get(0)?, row.get(1)?)))
+        .map_err(sql)?;
+    rows.collect::<rusqlite::Result<_>>().map(Some).map_err(sql)
+}
+
+/// How many of this build's migrations a file has had.
+fn check(applied: &[(i64, String)]) -> Result<usize> {
+    let known = MIGRATIONS.last().map_or(0, |(version, ..)| *version);
+    if let Some((found, _)) = applied.iter().find(|(version, _)| *version > known) {
+        return Err(Error::Newer { found: *found, known });
+    }
+    for ((found, checksum), (version, name, text)) in applied.iter().zip(MIGRATIONS) {
+        if found != version || *checksum != sha256(text) {
+            let detail = format!("migration {found} is not this build's {version} `{name}`");
+            return Err(Error::corrupt("kern_migrations", detail));
+        }
+    }
+    Ok(applied.len())
+}
+
+fn recorded(connection: &Connection) -> Result<Names> {
+    let mut names = Names::default();
+    let mut statement = connection.prepare("SELECT word, name FROM kern_names").map_err(sql)?;
+    let rows = statement
+        .query_map((), |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))
+        .map_err(sql)?;
+    for row in rows {
+        let (word, name) = row.map_err(sql)?;
+        let table = Table::ALL.into_iter().find(|table| table.word() == word);
+        let table = table.ok_or_else(|| Error::corrupt("kern_names", format!("`{word}` is no table of kern")))?;
+        names
+            .set(table, &name)
+            .map_err(|error| Error::corrupt("kern_names", error))?;
+    }
+    Ok(names)
+}
+
+fn chosen(wanted: &[(Table, String)]) -> Result<Names> {
+    let mut names = Names::default();
+    for (table, name) in wanted {
+        names.set(*table, name)?;
+    }
+    Ok(names)
+}
+
+/// The recorded names, unless the caller asks for others: looking into other tables would find nothing waiting.
+fn agree(names: Names, wanted: &[(Table, String)]) -> Result<Names> {
+    for (table, name) in wanted {
+        if names.of(*table) != name {
+            return Err(Error::Invalid(format!(
+                "the {} table of this database is `{}`, not `{name}`: leave the name out, or open another file",
+                table.word(),
+                names.of(*table)
+            )));
+        }
+    }
+    Ok(names)
+}

@@ -1,0 +1,231 @@
+//! `SqliteDb`: one file, any number of processes.
+//!
+//! One writer connection on a thread of its own with a bounded queue, a few connections that can only read. What a
+//! write returned is on the disk: WAL with `synchronous=FULL`.
+
+mod migrate;
+mod names;
+mod readers;
+mod tx;
+mod writer;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+
+use crate::cell::Table;
+use crate::db::Lane;
+use crate::db::prelude::*;
+use crate::tx::Step;
+use crate::{Error, Result};
+use names::Names;
+use readers::Readers;
+use tx::SqliteTx;
+use writer::Writer;
+
+/// How long a statement waits for another process's lock by default.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A store in a SQLite file. Cheap to clone; clones share their connections.
+///
+/// ```
+/// # use kern_db::{ApprovalFilter, Db, SqliteDb};
+/// # let folder = std::env::temp_dir().join(format!("kern-doc-{}", std::process::id()));
+/// # std::fs::create_dir_all(&folder).unwrap();
+/// # let path = folder.join("app.db");
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+/// let db = SqliteDb::builder(&path).approvals_table("approvals").open().await?;
+/// assert_eq!(db.count_pending_approvals().await?, 0);
+/// # drop(db);
+/// # Ok::<(), kern_db::Error>(())
+/// # }).unwrap();
+/// # std::fs::remove_dir_all(&folder).ok();
+/// ```
+#[derive(Clone, Debug)]
+pub struct SqliteDb {
+    writer: Arc<Writer>,
+    readers: Arc<Readers>,
+    busy_timeout: Duration,
+}
+
+/// Settings of a [`SqliteDb`].
+#[derive(Clone, Debug)]
+#[must_use = "nothing is opened until `open` is awaited"]
+pub struct SqliteDbBuilder {
+    path: PathBuf,
+    names: Vec<(Table, String)>,
+    busy_timeout: Duration,
+}
+
+impl SqliteDb {
+    const DURABLE: bool = true;
+
+    /// Opens a file with the default settings, and makes it if there is none.
+    ///
+    /// # Errors
+    ///
+    /// As [`SqliteDbBuilder::open`].
+    pub async fn open(path: impl AsRef<Path>) -> Result<Self> {
+        Self::builder(path).open().await
+    }
+
+    /// Starts from the default settings.
+    pub fn builder(path: impl AsRef<Path>) -> SqliteDbBuilder {
+        SqliteDbBuilder {
+            path: path.as_ref().to_owned(),
+            names: Vec::new(),
+            busy_timeout: BUSY_TIMEOUT,
+        }
+    }
+
+    fn write<'a, V, F>(&'a self, lane: Lane, action: &'static str, job: F) -> DbFuture<'a, V>
+    where
+        V: Send + 'static,
+        F: FnOnce(&mut SqliteTx<'_>) -> Step<V> + Send + 'static,
+    {
+        Box::pin(self.writer.run(lane, action, job))
+    }
+
+    fn read<'a, V, F>(&'a self, action: &'static str, job: F) -> DbFuture<'a, V>
+    where
+        V: Send + 'static,
+        F: FnOnce(&mut SqliteTx<'_>) -> Result<V> + Send + 'static,
+    {
+        Box::pin(self.readers.run(action, job))
+    }
+}
+
+macro_rules! table_names {
+    ($($method:ident: $Table:ident, $what:literal;)+) => {
+        $(
+            #[doc = concat!("Names the table of ", $what, ". The name is recorded in the database; a file that has one \
+                             keeps it.")]
+            pub fn $method(self, name: impl Into<String>) -> Self {
+                self.name(Table::$Table, name.into())
+            }
+        )+
+    };
+}
+
+impl SqliteDbBuilder {
+    table_names! {
+        runs_table: Runs, "runs";
+        calls_table: Calls, "protected calls";
+        approvals_table: Approvals, "approvals";
+        votes_table: Votes, "votes";
+        executions_table: Executions, "executions";
+        audit_table: Audit, "the audit log";
+        outbox_table: Outbox, "events to deliver";
+    }
+
+    fn name(mut self, table: Table, name: String) -> Self {
+        self.names.push((table, name));
+        self
+    }
+
+    /// Sets how long a statement waits for another process's lock before it gives up with
+    /// [`Error::Busy`]. 5 seconds by default.
+    pub fn busy_timeout(mut self, timeout: Duration) -> Self {
+        self.busy_timeout = timeout;
+        self
+    }
+
+    /// Opens the file, and makes it and kern's tables where there are none.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::Invalid`]: a table name that is none, or another name than the file has.
+    /// - [`Error::Corrupt`]: the file is no SQLite database, or its migrations are not the ones this build knows.
+    /// - [`Error::Newer`]: a newer kern wrote the file.
+    /// - [`Error::Busy`], [`Error::Full`], [`Error::Unavailable`]: it cannot be written.
+    pub async fn open(self) -> Result<SqliteDb> {
+        let Self {
+            path,
+            names,
+            busy_timeout,
+        } = self;
+        if path.as_os_str() == ":memory:" || path.as_os_str().is_empty() {
+            let reason = "a SQLite store is a file that several connections share: use `InMemoryDb` for one in memory";
+            return Err(Error::Invalid(reason.to_owned()));
+        }
+        let opened = tokio::task::spawn_blocking(move || {
+            let mut connection = connect(&path, busy_timeout)?;
+            let names = migrate::migrate(&mut connection, &names)?;
+            let names: &'static Names = Box::leak(Box::new(names));
+            let readers = Readers::new(path, names, busy_timeout);
+            Ok((Writer::start(connection, names)?, readers))
+        })
+        .await;
+        let (writer, readers) = opened.map_err(|error| unavailable("open the database", error))??;
+        Ok(SqliteDb {
+            writer: Arc::new(writer),
+            readers: Arc::new(readers),
+            busy_timeout,
+        })
+    }
+}
+
+/// A connection that can write, made as every connection of kern is.
+fn connect(path: &Path, busy_timeout: Duration) -> Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let open = || -> rusqlite::Result<Connection> {
+        let connection = Connection::open_with_flags(path, flags)?;
+        connection.busy_timeout(busy_timeout)?;
+        // recursive_triggers: without it, INSERT OR REPLACE on this connection would slip past the delete triggers.
+        connection.execute_batch(
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;
+             PRAGMA recursive_triggers = ON; PRAGMA trusted_schema = OFF;",
+        )?;
+        connection.set_prepared_statement_cache_capacity(256);
+        Ok(connection)
+    };
+    open().map_err(|error| failed("open the database", error))
+}
+
+fn unavailable(action: &'static str, source: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::Unavailable {
+        action,
+        source: Box::new(source),
+    }
+}
+
+/// What SQLite's error means to a caller.
+fn failed(action: &'static str, error: rusqlite::Error) -> Error {
+    Failure::from(error).means(action)
+}
+
+/// SQLite's error in a form that every caller of a group can be told.
+#[derive(Clone, Debug)]
+struct Failure {
+    code: Option<rusqlite::ErrorCode>,
+    text: String,
+}
+
+impl From<rusqlite::Error> for Failure {
+    fn from(error: rusqlite::Error) -> Self {
+        Self {
+            code: error.sqlite_error_code(),
+            text: error.to_string(),
+        }
+    }
+}
+
+impl Failure {
+    fn means(self, action: &'static str) -> Error {
+        use rusqlite::ErrorCode;
+        match self.code {
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Error::Busy { action },
+            Some(ErrorCode::DiskFull) => Error::Full { detail: self.text },
+            Some(ErrorCode::NotADatabase) => Error::corrupt("the file", "it is not a SQLite database"),
+            Some(ErrorCode::DatabaseCorrupt) => Error::corrupt("the file", self.text),
+            _ => Error::Unavailable {
+                action,
+                source: self.text.into(),
+            },
+        }
+    }
+}
+
+store!(SqliteDb);

@@ -1,0 +1,79 @@
+//! A few connections that can only read. A reader never waits for the writer.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+use tokio::sync::Semaphore;
+
+use super::names::Names;
+use super::tx::SqliteTx;
+use super::{failed, unavailable};
+use crate::Result;
+
+/// Reads that run at the same time.
+const READERS: usize = 4;
+
+#[derive(Debug)]
+pub(super) struct Readers {
+    path: Arc<PathBuf>,
+    names: &'static Names,
+    busy_timeout: Duration,
+    places: Arc<Semaphore>,
+    idle: Arc<Mutex<Vec<Connection>>>,
+}
+
+impl Readers {
+    pub(super) fn new(path: PathBuf, names: &'static Names, busy_timeout: Duration) -> Self {
+        Self {
+            path: Arc::new(path),
+            names,
+            busy_timeout,
+            places: Arc::new(Semaphore::new(READERS)),
+            idle: Arc::default(),
+        }
+    }
+
+    /// Runs a job on a connection that can only read, in one transaction: it sees one state of the store.
+    pub(super) async fn run<V, F>(&self, action: &'static str, job: F) -> Result<V>
+    where
+        V: Send + 'static,
+        F: FnOnce(&mut SqliteTx<'_>) -> Result<V> + Send + 'static,
+    {
+        let place = Arc::clone(&self.places).acquire_owned().await;
+        let place = place.map_err(|error| unavailable(action, error))?;
+        let (path, idle) = (Arc::clone(&self.path), Arc::clone(&self.idle));
+        let (names, busy_timeout) = (self.names, self.busy_timeout);
+        let read = move || {
+            let _place = place;
+            let rested = idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let connection = match rested {
+                Some(connection) => connection,
+                None => connect(&path, busy_timeout).map_err(|error| failed(action, error))?,
+            };
+            connection
+                .execute_batch("BEGIN")
+                .map_err(|error| failed(action, error))?;
+            let outcome = job(&mut SqliteTx::new(&connection, names, action));
+            // A connection that cannot even end its transaction is not used again.
+            if connection.execute_batch("COMMIT").is_ok() {
+                idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+            }
+            outcome
+        };
+        tokio::task::spawn_blocking(read)
+            .await
+            .map_err(|error| unavailable(action, error))?
+    }
+}
+
+fn connect(path: &std::path::Path, busy_timeout: Duration) -> rusqlite::Result<Connection> {
+    // Read-write because a WAL file needs its shared memory; query_only takes the writing away.
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(busy_timeout)?;
+    connection.execute_batch("PRAGMA query_only = ON; PRAGMA trusted_schema = OFF;")?;
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(connection)
+}

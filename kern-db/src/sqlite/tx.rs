@@ -1,0 +1,161 @@
+//! One transaction on a SQLite connection.
+
+use std::fmt::Write as _;
+
+use rusqlite::types::{ToSqlOutput, Value, ValueRef};
+use rusqlite::{Connection, ToSql, params_from_iter};
+
+use super::failed;
+use super::names::Names;
+use crate::audit::Journal;
+use crate::cell::{Assign, Cell, Cond, Op, Row};
+use crate::memory::wall_clock;
+use crate::tx::{Query, Tx};
+use crate::{Error, Result};
+
+/// A transaction that somebody else has begun and will commit.
+pub(super) struct SqliteTx<'a> {
+    connection: &'a Connection,
+    names: &'static Names,
+    action: &'static str,
+    journal: Journal,
+}
+
+impl<'a> SqliteTx<'a> {
+    pub(super) fn new(connection: &'a Connection, names: &'static Names, action: &'static str) -> Self {
+        Self {
+            connection,
+            names,
+            action,
+            journal: Journal::default(),
+        }
+    }
+
+    fn sql(&self) -> impl Fn(rusqlite::Error) -> Error + use<> {
+        let action = self.action;
+        move |error| failed(action, error)
+    }
+}
+
+impl ToSql for Cell {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(match self {
+            Self::Null => ToSqlOutput::Owned(Value::Null),
+            Self::Int(number) => ToSqlOutput::Owned(Value::Integer(*number)),
+            Self::Text(text) => ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes())),
+        })
+    }
+}
+
+/// `WHERE …` for conditions. `IS` compares null as a value, and uses indexes as `=` does.
+fn condition<R>(filter: &[Cond<R>]) -> String {
+    let mut sql = String::new();
+    for (place, cond) in filter.iter().enumerate() {
+        let op = match cond.op {
+            Op::Is => "IS",
+            Op::AtMost => "<=",
+            Op::Above => ">",
+        };
+        let word = if place == 0 { " WHERE" } else { " AND" };
+        write!(sql, "{word} {} {op} ?", cond.name).expect("a string takes everything");
+    }
+    sql
+}
+
+fn cell<R: Row>(value: ValueRef<'_>, column: &str) -> Result<Cell> {
+    let place = || format!("{}.{column}", R::TABLE.word());
+    match value {
+        ValueRef::Null => Ok(Cell::Null),
+        ValueRef::Integer(number) => Ok(Cell::Int(number)),
+        ValueRef::Text(text) => {
+            let text = std::str::from_utf8(text).map_err(|error| Error::corrupt(place(), error))?;
+            Ok(Cell::Text(text.to_owned()))
+        }
+        ValueRef::Real(_) | ValueRef::Blob(_) => Err(Error::corrupt(place(), "neither text nor an integer")),
+    }
+}
+
+impl Tx for SqliteTx<'_> {
+    async fn insert<R: Row>(&mut self, row: &R) -> Result<()> {
+        let places = vec!["?"; R::COLUMNS.len()].join(", ");
+        let sql = format!(
+            "INSERT INTO {} ({}) VALUES ({places})",
+            self.names.of(R::TABLE),
+            R::COLUMNS.join(", ")
+        );
+        let mut statement = self.connection.prepare_cached(&sql).map_err(self.sql())?;
+        statement
+            .execute(params_from_iter(row.to_cells()))
+            .map_err(self.sql())?;
+        Ok(())
+    }
+
+    async fn select<R: Row>(&mut self, query: Query<R>) -> Result<Vec<R>> {
+        let mut sql = format!(
+            "SELECT {} FROM {}{}",
+            R::COLUMNS.join(", "),
+            self.names.of(R::TABLE),
+            condition(&query.filter)
+        );
+        for (place, (column, _, newest)) in query.order.iter().enumerate() {
+            let word = if place == 0 { " ORDER BY" } else { "," };
+            let way = if *newest { "DESC" } else { "ASC" };
+            write!(sql, "{word} {column} {way}").expect("a string takes everything");
+        }
+        // Bound, not written into the text: the statement is prepared once for all numbers.
+        sql.push_str(" LIMIT ? OFFSET ?");
+        let number = |number: u64| Cell::Int(i64::try_from(number).unwrap_or(i64::MAX));
+        let limit = query.limit.map_or(Cell::Int(-1), number);
+        let values = query
+            .filter
+            .into_iter()
+            .map(|cond| cond.value)
+            .chain([limit, number(query.offset)]);
+        let mut statement = self.connection.prepare_cached(&sql).map_err(self.sql())?;
+        let mut found = statement.query(params_from_iter(values)).map_err(self.sql())?;
+        let mut rows = Vec::new();
+        while let Some(row) = found.next().map_err(self.sql())? {
+            let mut cells = Vec::with_capacity(R::COLUMNS.len());
+            for (place, column) in R::COLUMNS.iter().enumerate() {
+                cells.push(cell::<R>(row.get_ref(place).map_err(self.sql())?, column)?);
+            }
+            rows.push(R::from_cells(cells)?);
+        }
+        Ok(rows)
+    }
+
+    async fn count<R: Row>(&mut self, filter: Vec<Cond<R>>) -> Result<u64> {
+        let sql = format!("SELECT count(*) FROM {}{}", self.names.of(R::TABLE), condition(&filter));
+        let mut statement = self.connection.prepare_cached(&sql).map_err(self.sql())?;
+        let values = filter.into_iter().map(|cond| cond.value);
+        let count: i64 = statement
+            .query_row(params_from_iter(values), |row| row.get(0))
+            .map_err(self.sql())?;
+        Ok(count.unsigned_abs())
+    }
+
+    async fn update<R: Row>(&mut self, set: Vec<Assign<R>>, expect: Vec<Cond<R>>) -> Result<u64> {
+        let columns: Vec<String> = set.iter().map(|assign| format!("{} = ?", assign.name)).collect();
+        let sql = format!(
+            "UPDATE {} SET {}{}",
+            self.names.of(R::TABLE),
+            columns.join(", "),
+            condition(&expect)
+        );
+        let values = set
+            .into_iter()
+            .map(|assign| assign.value)
+            .chain(expect.into_iter().map(|cond| cond.value));
+        let mut statement = self.connection.prepare_cached(&sql).map_err(self.sql())?;
+        let changed = statement.execute(params_from_iter(values)).map_err(self.sql())?;
+        Ok(changed as u64)
+    }
+
+    async fn clock(&mut self) -> Result<i64> {
+        Ok(wall_clock())
+    }
+
+    fn journal(&mut self) -> &mut Journal {
+        &mut self.journal
+    }
+}

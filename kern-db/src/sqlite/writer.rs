@@ -1,0 +1,243 @@
+//! The writer: one connection on its own thread, a bounded queue, and group commit.
+//!
+//! Jobs that wait together are committed together, each in its own savepoint. Nobody is answered before the commit:
+//! what a caller hears of is on the disk.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use rusqlite::Connection;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+use super::names::Names;
+use super::tx::SqliteTx;
+use super::{Failure, unavailable};
+use crate::audit::flush;
+use crate::db::Lane;
+use crate::tx::{Refused, Step, finish_now};
+use crate::{Error, Result};
+
+/// Jobs that may wait before callers wait themselves.
+const QUEUE: usize = 1024;
+/// Jobs committed together at the most.
+const GROUP: usize = 64;
+
+/// What a job leaves behind until the commit: how to answer its caller.
+type Answer = Box<dyn FnOnce(Option<Error>) + Send>;
+
+/// One job: does its work on the connection, and says whether its savepoint stays and how to answer.
+type Job = Box<dyn FnOnce(&Connection, &'static Names) -> (bool, Answer) + Send>;
+
+struct Queued {
+    action: &'static str,
+    job: Job,
+    /// What to tell the caller if the job is never run.
+    abandon: Box<dyn FnOnce(Error) + Send>,
+    _place: OwnedSemaphorePermit,
+}
+
+#[derive(Default)]
+struct Lanes {
+    urgent: VecDeque<Queued>,
+    normal: VecDeque<Queued>,
+    closed: bool,
+}
+
+struct Queue {
+    lanes: Mutex<Lanes>,
+    filled: Condvar,
+    places: Arc<Semaphore>,
+}
+
+/// Handle of the writer thread. Dropping it lets the thread finish what is queued and end.
+pub(super) struct Writer {
+    queue: Arc<Queue>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl std::fmt::Debug for Writer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Writer").finish_non_exhaustive()
+    }
+}
+
+impl Queue {
+    fn lanes(&self) -> MutexGuard<'_, Lanes> {
+        // Nothing that can panic runs while the lock is held, and the lanes are whole after every step.
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next jobs to commit together; `None` when nobody can add any more.
+    fn next(&self) -> Option<Vec<Queued>> {
+        let mut lanes = self.lanes();
+        while lanes.urgent.is_empty() && lanes.normal.is_empty() {
+            if lanes.closed {
+                return None;
+            }
+            lanes = self.filled.wait(lanes).unwrap_or_else(PoisonError::into_inner);
+        }
+        let mut group: Vec<Queued> = Vec::new();
+        while group.len() < GROUP {
+            let next = lanes.urgent.pop_front().or_else(|| lanes.normal.pop_front());
+            match next {
+                Some(queued) => group.push(queued),
+                None => break,
+            }
+        }
+        Some(group)
+    }
+}
+
+impl Writer {
+    pub(super) fn start(connection: Connection, names: &'static Names) -> Result<Self> {
+        let queue = Arc::new(Queue {
+            lanes: Mutex::default(),
+            filled: Condvar::new(),
+            places: Arc::new(Semaphore::new(QUEUE)),
+        });
+        let jobs = Arc::clone(&queue);
+        let thread = thread::Builder::new()
+            .name("kern-sqlite".to_owned())
+            .spawn(move || {
+                while let Some(group) = jobs.next() {
+                    commit(&connection, names, group);
+                }
+            })
+            .map_err(|error| unavailable("start the writer's thread", error))?;
+        Ok(Self {
+            queue,
+            thread: Some(thread),
+        })
+    }
+
+    /// Queues a job and waits for its commit. A caller that stops waiting does not stop the job.
+    pub(super) async fn run<V, F>(&self, lane: Lane, action: &'static str, job: F) -> Result<V>
+    where
+        V: Send + 'static,
+        F: FnOnce(&mut SqliteTx<'_>) -> Step<V> + Send + 'static,
+    {
+        let place = Arc::clone(&self.queue.places).acquire_owned().await;
+        let place = place.map_err(|error| unavailable(action, error))?;
+        let (sender, receiver) = oneshot::channel();
+        let sender = Arc::new(Mutex::new(Some(sender)));
+        let take = |sender: &Mutex<Option<oneshot::Sender<Result<V>>>>| {
+            sender.lock().unwrap_or_else(PoisonError::into_inner).take()
+        };
+        let abandoned = Arc::clone(&sender);
+        let abandon = Box::new(move |error| {
+            if let Some(sender) = take(&abandoned) {
+                // A caller that is gone needs no answer.
+                let _ = sender.send(Err(error));
+            }
+        });
+        let job: Job = Box::new(move |connection, names| {
+            let mut tx = SqliteTx::new(connection, names, action);
+            let (keep, outcome) = match job(&mut tx) {
+                Ok(value) => (true, Ok(value)),
+                Err(Refused::Keep(error)) => (true, Err(error)),
+                Err(Refused::Undo(error)) => (false, Err(error)),
+            };
+            let (keep, outcome) = match keep.then(|| finish_now(flush(&mut tx))) {
+                Some(Err(error)) => (false, Err(error)),
+                _ => (keep, outcome),
+            };
+            let answer: Answer = Box::new(move |lost| {
+                if let Some(sender) = take(&sender) {
+                    let _ = sender.send(lost.map_or(outcome, Err));
+                }
+            });
+            (keep, answer)
+        });
+        {
+            let mut lanes = self.queue.lanes();
+            let queued = Queued {
+                action,
+                job,
+                abandon,
+                _place: place,
+            };
+            match lane {
+                Lane::Urgent => lanes.urgent.push_back(queued),
+                Lane::Normal => lanes.normal.push_back(queued),
+            }
+        }
+        self.queue.filled.notify_one();
+        receiver.await.map_err(|error| unavailable(action, error))?
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.queue.lanes().closed = true;
+        self.queue.filled.notify_one();
+        if let Some(thread) = self.thread.take() {
+            // What was queued is still written; a panic of the thread has been told to the callers already.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Runs a group of jobs in one transaction, each in its savepoint, and answers after the commit.
+fn commit(connection: &Connection, names: &'static Names, group: Vec<Queued>) {
+    if let Err(error) = connection.execute_batch("BEGIN IMMEDIATE") {
+        let failure = Failure::from(error);
+        for queued in group {
+            (queued.abandon)(failure.clone().means(queued.action));
+        }
+        return;
+    }
+    let mut answers: Vec<(&'static str, Answer)> = Vec::with_capacity(group.len());
+    let mut failure = None;
+    for queued in group {
+        let action = queued.action;
+        if let Some(failure) = &failure {
+            (queued.abandon)(Failure::means(Failure::clone(failure), action));
+            continue;
+        }
+        match savepoint(connection, names, queued.job) {
+            Ok(Some(answer)) => answers.push((action, answer)),
+            Ok(None) => (queued.abandon)(unavailable(
+                action,
+                std::io::Error::other("a transition of kern panicked"),
+            )),
+            Err(error) => {
+                // The whole transaction is in doubt: nobody of the group is told that anything is written.
+                let found = Failure::from(error);
+                (queued.abandon)(found.clone().means(action));
+                failure = Some(found);
+            }
+        }
+    }
+    if failure.is_none() {
+        failure = connection.execute_batch("COMMIT").err().map(Failure::from);
+    }
+    if failure.is_some() && !connection.is_autocommit() {
+        // Takes back what is left of it. Where even that fails, the next BEGIN fails too, and nobody is told a lie.
+        let _ = connection.execute_batch("ROLLBACK");
+    }
+    for (action, answer) in answers {
+        answer(failure.clone().map(|failure| failure.means(action)));
+    }
+}
+
+/// Runs one job in its savepoint. `None`: it panicked, and nothing of it stays.
+fn savepoint(connection: &Connection, names: &'static Names, job: Job) -> rusqlite::Result<Option<Answer>> {
+    connection.execute_batch("SAVEPOINT job")?;
+    // A panic is a bug of kern; it must not take the store with it, nor leave half a transition.
+    match catch_unwind(AssertUnwindSafe(|| job(connection, names))) {
+        Ok((true, answer)) => {
+            connection.execute_batch("RELEASE job")?;
+            Ok(Some(answer))
+        }
+        Ok((false, answer)) => {
+            connection.execute_batch("ROLLBACK TO job; RELEASE job")?;
+            Ok(Some(answer))
+        }
+        Err(_) => {
+            connection.execute_batch("ROLLBACK TO job; RELEASE job")?;
+            Ok(None)
+        }
+    }
+}

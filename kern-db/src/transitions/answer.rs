@@ -1,0 +1,350 @@
+//! U1, U2, X10, and A3 by the requester's input: what the requester says to a call.
+
+use serde_json::json;
+
+use super::{abandon, call, close_pending, make_ready, record, run};
+use crate::audit::Entry;
+use crate::cell::{Cond, Json};
+use crate::records::approval::ApprovalRow;
+use crate::records::call::{CallRow, Tier};
+use crate::records::execution::ExecutionRow;
+use crate::records::principal::Actor;
+use crate::records::run::RunRow;
+use crate::requests::{AnswerCall, Answered, NewAnswer};
+use crate::rules::{CallRows, Gate, digest_of, gate, policy_digest_of};
+use crate::tx::{Refused, Step, Tx};
+use crate::{Answer, ApprovalStatus, Error, ExecutionStatus, PauseType, RunStatus};
+
+use CallRow as C;
+
+/// Stores one answer of the requester. It is never asked whether anybody else has decided: the answer and the look at
+/// the approval are not one transaction.
+pub(crate) async fn answer<T: Tx>(tx: &mut T, request: AnswerCall) -> Step<Answered> {
+    let run = run(tx, &request.run_id).await?;
+    let requester = run.requester.as_ref().map(|requester| &requester.0);
+    if !request.caller.is_requester(requester) {
+        return Err(Refused::Undo(Error::NotPermitted {
+            reason: "only the person who asked may answer for themselves".to_owned(),
+        }));
+    }
+    if run.status != RunStatus::Paused || run.turn != request.turn {
+        let needs = "answers are taken while it is paused at the call";
+        return Err(Refused::Undo(Error::RunConflict {
+            run_id: run.run_id,
+            found: run.status,
+            needs,
+        }));
+    }
+    let rows = call(tx, &request.run_id, request.turn, request.index).await?;
+    if rows
+        .execution
+        .as_ref()
+        .is_some_and(|execution| execution.attempt > 0 || !matches!(execution.status, ExecutionStatus::Ready))
+    {
+        return Ok(Answered::NotAsked);
+    }
+    if let Some(answered) = check_shown(tx, &run, &rows, &request) {
+        return Ok(answered);
+    }
+    let now = tx.now().await?;
+    match request.answer.clone() {
+        NewAnswer::Confirm => confirm(tx, &run, &rows, &request, now).await,
+        NewAnswer::Reject(note) => reject(tx, &run, &rows, &request, note, now).await,
+        NewAnswer::Input(arguments) => input(tx, &run, &rows, &request, arguments, now).await,
+        NewAnswer::ExternalResult(result) => external(tx, &run, &rows, &request, result, now).await,
+    }
+}
+
+/// An answer counts for the version it was given to, and only if that version was really shown.
+fn check_shown<T: Tx>(tx: &mut T, run: &RunRow, rows: &CallRows, request: &AnswerCall) -> Option<Answered> {
+    let call = &rows.call;
+    let shown = digest_of(call, &request.shown.arguments);
+    let same_tool = request.shown.tool_name == call.tool_name;
+    if same_tool && shown == call.digest {
+        return None;
+    }
+    if same_tool && (shown == call.shown_digest || call.earlier_digests.0.contains(&shown)) {
+        return Some(Answered::Outdated);
+    }
+    let entry = Entry::new("requirement_mismatch", Actor::from(&request.caller), &run.run_id)
+        .evidence()
+        .call(call);
+    tx.journal()
+        .record(entry.payload(json!({ "answered": shown, "tool_name": request.shown.tool_name })));
+    Some(Answered::Mismatch)
+}
+
+/// The call, as this transaction read it.
+fn unchanged(call: &CallRow) -> Vec<Cond<CallRow>> {
+    vec![
+        C::C.run_id.is(call.run_id.clone()),
+        C::C.turn.is(call.turn),
+        C::C.idx.is(call.idx),
+        C::C.version.is(call.version),
+        C::C.answer.is(call.answer),
+        C::C.answer_digest.is(call.answer_digest.clone()),
+    ]
+}
+
+fn lost_race(call: &CallRow) -> Refused {
+    Refused::Undo(Error::NotMine {
+        run_id: call.run_id.clone(),
+    })
+}
+
+/// Sets the answer of a call, and gives the call as it is afterwards.
+async fn set_answer<T: Tx>(
+    tx: &mut T,
+    call: &CallRow,
+    request: &AnswerCall,
+    answer: Answer,
+    note: Option<String>,
+    now: i64,
+) -> Step<CallRow> {
+    let after = CallRow {
+        answer: Some(answer),
+        answer_digest: Some(call.digest.clone()),
+        answer_note: note,
+        answered_by: request.caller.person().cloned().map(Json),
+        answered_at_ms: Some(now),
+        ..call.clone()
+    };
+    let set = vec![
+        C::C.answer.to(after.answer),
+        C::C.answer_digest.to(after.answer_digest.clone()),
+        C::C.answer_note.to(after.answer_note.clone()),
+        C::C.answered_by.to(after.answered_by.clone()),
+        C::C.answered_at_ms.to(after.answered_at_ms),
+    ];
+    if tx.update(set, unchanged(call)).await? != 1 {
+        return Err(lost_race(call));
+    }
+    Ok(after)
+}
+
+/// U1.
+async fn confirm<T: Tx>(tx: &mut T, run: &RunRow, rows: &CallRows, request: &AnswerCall, now: i64) -> Step<Answered> {
+    let CallRows { call, policy, .. } = rows;
+    if policy.pause != Some(PauseType::Confirmation) || !matches!(policy.tier, Tier::User | Tier::TwoStage) {
+        return Ok(Answered::NotAsked);
+    }
+    match call.answer {
+        // A no is final.
+        Some(Answer::Rejected) => return Ok(Answered::NotAsked),
+        Some(Answer::Confirmed) if call.answer_digest.as_deref() == Some(&call.digest) => return Ok(Answered::Already),
+        Some(Answer::Confirmed) | None => {}
+    }
+    let call = set_answer(tx, call, request, Answer::Confirmed, None, now).await?;
+    tx.journal()
+        .record(Entry::new("confirmed", Actor::from(&request.caller), &run.run_id).call(&call));
+    if policy.tier == Tier::User {
+        make_ready(tx, &call, policy, None, Actor::from(&request.caller), now).await?;
+        record_answer(tx, run, rows, &call, request, ApprovalStatus::Approved, now).await?;
+    }
+    tx.journal().tell("call.answered", &run.run_id, None, None);
+    Ok(Answered::Stored)
+}
+
+/// A9 for a call of the user tier that keeps a record.
+async fn record_answer<T: Tx>(
+    tx: &mut T,
+    run: &RunRow,
+    rows: &CallRows,
+    call: &CallRow,
+    request: &AnswerCall,
+    status: ApprovalStatus,
+    now: i64,
+) -> Step<()> {
+    if !rows.policy.record || call.approval_id.is_some() {
+        return Ok(());
+    }
+    let id = record(tx, run, call, &rows.policy, status, request.caller.person(), now).await?;
+    if tx.update(vec![C::C.approval_id.to(Some(id))], unchanged(call)).await? != 1 {
+        return Err(lost_race(call));
+    }
+    Ok(())
+}
+
+/// U2: final, also where an approver has said yes.
+async fn reject<T: Tx>(
+    tx: &mut T,
+    run: &RunRow,
+    rows: &CallRows,
+    request: &AnswerCall,
+    note: Option<String>,
+    now: i64,
+) -> Step<Answered> {
+    let CallRows {
+        call,
+        policy,
+        approval,
+        execution,
+    } = rows;
+    if policy.tier == Tier::Audit {
+        return Ok(Answered::NotAsked);
+    }
+    if call.answer == Some(Answer::Rejected) {
+        return Ok(Answered::Already);
+    }
+    let actor = Actor::from(&request.caller);
+    let call = set_answer(tx, call, request, Answer::Rejected, note.clone(), now).await?;
+    let entry = Entry::new("user_rejected", actor.clone(), &run.run_id).call(&call);
+    tx.journal().record(entry.payload(json!({ "note": note })));
+    if let Some(approval) = approval {
+        let person = request.caller.person();
+        close_pending(tx, approval, ApprovalStatus::Cancelled, actor.clone(), person, now).await?;
+    }
+    if let Some(execution) = execution {
+        abandon(tx, execution, "the person who asked took it back", actor, now).await?;
+    }
+    record_answer(tx, run, rows, &call, request, ApprovalStatus::Rejected, now).await?;
+    tx.journal().tell("call.answered", &run.run_id, None, None);
+    Ok(Answered::Stored)
+}
+
+/// The values a user was asked for: U1 on the completed version, or A3 while an approver has not decided.
+async fn input<T: Tx>(
+    tx: &mut T,
+    run: &RunRow,
+    rows: &CallRows,
+    request: &AnswerCall,
+    arguments: String,
+    now: i64,
+) -> Step<Answered> {
+    let CallRows {
+        call, policy, approval, ..
+    } = rows;
+    if policy.pause != Some(PauseType::UserInput) || call.answer.is_some() {
+        return Ok(Answered::NotAsked);
+    }
+    if arguments == call.arguments && call.unfilled.0.is_empty() && policy.tier != Tier::User {
+        return Ok(Answered::Already);
+    }
+    let pending = approval
+        .as_ref()
+        .filter(|approval| approval.status == ApprovalStatus::Pending);
+    if policy.tier != Tier::User && pending.is_none() {
+        return Ok(Answered::NotAsked);
+    }
+    let call = edit(tx, run, call, pending, arguments).await?;
+    let actor = Actor::from(&request.caller);
+    if let Some(approval) = pending {
+        let entry = Entry::new("edited", actor, &run.run_id)
+            .call(&call)
+            .approval(&approval.id);
+        tx.journal()
+            .record(entry.payload(json!({ "version": call.version, "by": "requester" })));
+        tx.journal()
+            .tell("approval.edited", &run.run_id, Some(&approval.id), None);
+        return Ok(Answered::Stored);
+    }
+    let call = set_answer(tx, &call, request, Answer::Confirmed, None, now).await?;
+    let entry = Entry::new("confirmed", actor.clone(), &run.run_id).call(&call);
+    tx.journal().record(entry.payload(json!({ "version": call.version })));
+    make_ready(tx, &call, policy, None, actor, now).await?;
+    record_answer(tx, run, rows, &call, request, ApprovalStatus::Approved, now).await?;
+    tx.journal().tell("call.answered", &run.run_id, None, None);
+    Ok(Answered::Stored)
+}
+
+/// A new version of a call's arguments. Votes for older versions no longer count: they name another version.
+async fn edit<T: Tx>(
+    tx: &mut T,
+    run: &RunRow,
+    call: &CallRow,
+    pending: Option<&ApprovalRow>,
+    arguments: String,
+) -> Step<CallRow> {
+    use ApprovalRow as A;
+    let mut after = call.clone();
+    after.earlier_digests.0.push(call.digest.clone());
+    after.version += 1;
+    after.arguments = arguments;
+    after.unfilled = Json(Vec::new());
+    after.digest = digest_of(&after, &after.arguments);
+    after.policy_digest = policy_digest_of(&after, run.requester.as_ref().map(|requester| &requester.0), pending);
+    let set = vec![
+        C::C.arguments.to(after.arguments.clone()),
+        C::C.version.to(after.version),
+        C::C.digest.to(after.digest.clone()),
+        C::C.policy_digest.to(after.policy_digest.clone()),
+        C::C.earlier_digests.to(after.earlier_digests.clone()),
+        C::C.unfilled.to(after.unfilled.clone()),
+    ];
+    if tx.update(set, unchanged(call)).await? != 1 {
+        return Err(lost_race(call));
+    }
+    if let Some(approval) = pending {
+        let set = vec![
+            A::C.tool_args.to(after.arguments.clone()),
+            A::C.version.to(after.version),
+            A::C.digest.to(after.digest.clone()),
+            A::C.policy_digest.to(after.policy_digest.clone()),
+        ];
+        let expect = vec![
+            A::C.id.is(approval.id.clone()),
+            A::C.status.is(ApprovalStatus::Pending),
+            A::C.version.is(call.version),
+        ];
+        if tx.update(set, expect).await? != 1 {
+            return Err(lost_race(call));
+        }
+    }
+    Ok(after)
+}
+
+/// The result of a call that another system executes: U1 and X1 where nobody else decides, then X10.
+async fn external<T: Tx>(
+    tx: &mut T,
+    run: &RunRow,
+    rows: &CallRows,
+    request: &AnswerCall,
+    result: String,
+    now: i64,
+) -> Step<Answered> {
+    use ExecutionRow as E;
+    let CallRows {
+        call,
+        policy,
+        execution,
+        ..
+    } = rows;
+    if policy.pause != Some(PauseType::ExternalExecution) || call.answer == Some(Answer::Rejected) {
+        return Ok(Answered::NotAsked);
+    }
+    let actor = Actor::from(&request.caller);
+    let id = if policy.tier == Tier::User {
+        let call = set_answer(tx, call, request, Answer::Confirmed, None, now).await?;
+        tx.journal()
+            .record(Entry::new("confirmed", actor.clone(), &run.run_id).call(&call));
+        record_answer(tx, run, rows, &call, request, ApprovalStatus::Approved, now).await?;
+        make_ready(tx, &call, policy, None, actor.clone(), now).await?
+    } else {
+        match (gate(rows), execution) {
+            (Gate::Open, Some(execution)) => execution.id.clone(),
+            // Nobody has allowed it yet: a result of something that must not happen is not taken.
+            _ => return Ok(Answered::NotAsked),
+        }
+    };
+    let done = tx
+        .update(
+            vec![
+                E::C.status.to(ExecutionStatus::Succeeded),
+                E::C.result.to(Some(result)),
+                E::C.finished_at_ms.to(Some(now)),
+            ],
+            vec![
+                E::C.id.is(id.clone()),
+                E::C.status.is(ExecutionStatus::Ready),
+                E::C.attempt.is(0),
+            ],
+        )
+        .await?;
+    if done != 1 {
+        return Err(lost_race(call));
+    }
+    tx.journal()
+        .record(Entry::new("succeeded", actor, &run.run_id).call(call).execution(&id));
+    tx.journal().tell("call.answered", &run.run_id, None, Some(&id));
+    Ok(Answered::Stored)
+}

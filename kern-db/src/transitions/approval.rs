@@ -1,0 +1,239 @@
+//! A2, A4 to A8: deciding and hiding an approval.
+
+use serde_json::{Value, json};
+
+use super::{abandon, call, close_pending, make_ready, run};
+use crate::audit::Entry;
+use crate::cell::Json;
+use crate::records::approval::{ApprovalRow, Decision, Resolution, VoteRow};
+use crate::records::principal::{Actor, Principal};
+use crate::rules::{CallRows, check_binding};
+use crate::tx::{Query, Refused, Step, Tx};
+use crate::{ApprovalId, ApprovalStatus, Error, ExecutionStatus, Result};
+
+use ApprovalRow as A;
+
+/// The row, unless it is hidden.
+async fn visible<T: Tx>(tx: &mut T, id: &ApprovalId) -> Result<ApprovalRow> {
+    let found = tx
+        .select::<ApprovalRow>(Query::of(vec![A::C.id.is(id.clone()), A::C.deleted_at.is(None)]))
+        .await?;
+    found.into_iter().next().ok_or_else(|| not_found(id))
+}
+
+fn not_found(id: &ApprovalId) -> Error {
+    Error::NotFound {
+        entity: "approval",
+        id: id.to_string(),
+    }
+}
+
+/// A2 with A4 and X1, or A5, or A6 where the row is past its time.
+pub(crate) async fn resolve<T: Tx>(
+    tx: &mut T,
+    id: ApprovalId,
+    expected: ApprovalStatus,
+    resolution: Resolution,
+) -> Step<ApprovalId> {
+    let found = visible(tx, &id).await?;
+    if expected != ApprovalStatus::Pending {
+        let reason = format!("expected_status is `{expected}`: only a pending approval can be decided");
+        return Err(Error::Invalid(reason).into());
+    }
+    check_data(resolution.data.as_ref())?;
+    // Locked in the order of all transactions: run, approvals, executions.
+    let run = run(tx, &found.run_id).await?;
+    let rows = call(tx, &found.run_id, found.turn, found.idx).await?;
+    let Some(approval) = rows.approval.clone().filter(|approval| approval.id == id) else {
+        return Err(conflict(&found, expected).into());
+    };
+    let now = tx.now().await?;
+    if approval
+        .expires_at
+        .is_some_and(|expires_at| now >= expires_at.saturating_mul(1000))
+        && close_pending(tx, &approval, ApprovalStatus::Expired, Actor::Recovery, None, now).await?
+    {
+        return Err(Refused::Keep(Error::Expired { id }));
+    }
+    let actor = Actor::of(resolution.by.as_ref());
+    if let Err(error) = may_decide(&rows, &approval, resolution.by.as_ref()) {
+        let entry = Entry::new("vote_refused", actor, &run.run_id)
+            .evidence()
+            .call(&rows.call)
+            .approval(&id);
+        tx.journal().record(entry.payload(json!({ "why": error.to_string() })));
+        return Err(Refused::Keep(error));
+    }
+    if let Err(error) = check_binding(&run, &rows) {
+        let entry = Entry::new("digest_mismatch", actor, &run.run_id)
+            .evidence()
+            .call(&rows.call)
+            .approval(&id);
+        tx.journal().record(entry.payload(json!({ "why": error.to_string() })));
+        return Err(Refused::Keep(error));
+    }
+    if resolution.digest.as_ref().is_some_and(|seen| seen != &approval.digest) {
+        let what = "it was edited since it was looked at: look again";
+        return Err(Error::Invalid(format!("approval `{id}` is at version {}: {what}", approval.version)).into());
+    }
+    if resolution.approve == Decision::Approve && !rows.call.unfilled.0.is_empty() {
+        let fields = rows.call.unfilled.0.join("`, `");
+        return Err(Error::Invalid(format!(
+            "approval `{id}` cannot be approved yet: the person who asked still has to fill `{fields}`"
+        ))
+        .into());
+    }
+    let status = match resolution.approve {
+        Decision::Approve => ApprovalStatus::Approved,
+        Decision::Reject => ApprovalStatus::Rejected,
+    };
+    let decided = tx
+        .update(
+            vec![
+                A::C.status.to(status),
+                A::C.decided_digest
+                    .to((status == ApprovalStatus::Approved).then(|| approval.digest.clone())),
+                A::C.resolved_by.to(resolution.by.as_ref().map(|by| by.subject.clone())),
+                A::C.resolver.to(resolution.by.clone().map(Json)),
+                A::C.resolved_at.to(Some(now / 1000)),
+                A::C.resolution_data.to(resolution_data(&resolution)),
+            ],
+            vec![
+                A::C.id.is(id.clone()),
+                A::C.status.is(ApprovalStatus::Pending),
+                A::C.version.is(approval.version),
+                A::C.deleted_at.is(None),
+            ],
+        )
+        .await?;
+    if decided != 1 {
+        return Err(conflict(&approval, expected).into());
+    }
+    let entry = |action| {
+        Entry::new(action, actor.clone(), &run.run_id)
+            .call(&rows.call)
+            .approval(&id)
+    };
+    if status == ApprovalStatus::Approved {
+        tx.insert(&vote(&approval, resolution.by.as_ref(), now)).await?;
+        tx.journal()
+            .record(entry("voted").payload(json!({ "version": approval.version })));
+        tx.journal()
+            .record(entry("approved").payload(json!({ "note": resolution.note })));
+        make_ready(tx, &rows.call, &rows.policy, Some(&id), actor.clone(), now).await?;
+    } else {
+        tx.journal()
+            .record(entry("rejected").payload(json!({ "note": resolution.note })));
+    }
+    tx.journal().tell("approval.resolved", &run.run_id, Some(&id), None);
+    Ok(id)
+}
+
+/// Separation: whoever asked does not decide.
+fn may_decide(rows: &CallRows, approval: &ApprovalRow, by: Option<&Principal>) -> Result<()> {
+    let requester = approval.requester.as_ref().map(|requester| &requester.0);
+    match (by, requester) {
+        (Some(by), Some(requester)) if !rows.policy.allow_self && by.is_same_person(requester) => {
+            Err(Error::NotPermitted {
+                reason: format!(
+                    "`{}` asked for this call and cannot decide about it: somebody else has to",
+                    by.subject
+                ),
+            })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Values that change what would run are refused until they can be enforced: nothing is accepted and then ignored.
+fn check_data(data: Option<&Value>) -> Result<()> {
+    let Some(data) = data else { return Ok(()) };
+    let Some(fields) = data.as_object() else {
+        return Err(Error::Invalid("resolution_data is a JSON object".into()));
+    };
+    for field in ["edited_args", "values", "result"] {
+        if fields.contains_key(field) {
+            return Err(Error::Invalid(format!(
+                "resolution_data.{field} is not yet supported: the person who asked answers this on the requirement"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// What the approver sent along, with the note where the reference keeps it.
+fn resolution_data(resolution: &Resolution) -> Option<String> {
+    let mut data = resolution.data.clone();
+    if let Some(note) = &resolution.note {
+        data.get_or_insert_with(|| json!({}))["note"] = json!(note);
+    }
+    data.as_ref().map(crate::digest::canonical)
+}
+
+fn vote(approval: &ApprovalRow, by: Option<&Principal>, now: i64) -> VoteRow {
+    VoteRow {
+        approval_id: approval.id.clone(),
+        version: approval.version,
+        voter_key: by.map_or_else(
+            || "-".to_owned(),
+            |by| crate::digest::canonical(&(&by.issuer, &by.subject)),
+        ),
+        voter: by.cloned().map(Json),
+        digest: approval.digest.clone(),
+        created_at_ms: now,
+    }
+}
+
+fn conflict(approval: &ApprovalRow, expected: ApprovalStatus) -> Error {
+    let resolved = approval.resolved_at.map(|at| {
+        let by = approval.resolved_by.as_deref().unwrap_or("somebody without a name");
+        format!("by {by}, {at} seconds after the epoch").into_boxed_str()
+    });
+    Error::Conflict {
+        id: approval.id.clone(),
+        expected,
+        found: approval.status,
+        resolved,
+    }
+}
+
+/// A8: hides a row. It leaves every list; it and the log stay.
+pub(crate) async fn delete<T: Tx>(tx: &mut T, id: ApprovalId, by: Option<Principal>) -> Step<()> {
+    let found = visible(tx, &id).await?;
+    let run = run(tx, &found.run_id).await?;
+    let rows = call(tx, &found.run_id, found.turn, found.idx).await?;
+    let now = tx.now().await?;
+    let actor = Actor::of(by.as_ref());
+    let Some(approval) = rows.approval.as_ref().filter(|approval| approval.id == id) else {
+        return Err(not_found(&id).into());
+    };
+    close_pending(tx, approval, ApprovalStatus::Cancelled, actor.clone(), by.as_ref(), now).await?;
+    if let Some(execution) = rows
+        .execution
+        .as_ref()
+        .filter(|execution| execution.approval_id.as_ref() == Some(&id))
+    {
+        let abandoned = abandon(tx, execution, "the approval was deleted", actor.clone(), now).await?;
+        let open = matches!(
+            execution.status,
+            ExecutionStatus::Ready | ExecutionStatus::Executing | ExecutionStatus::Unknown
+        );
+        if open && !abandoned {
+            let needs = "an approval cannot be deleted while nobody knows how its call ends";
+            let (id, found) = (execution.id.clone(), execution.status);
+            return Err(Refused::Undo(Error::ExecutionConflict { id, found, needs }));
+        }
+    }
+    let hidden = tx
+        .update(
+            vec![A::C.deleted_at.to(Some(now / 1000))],
+            vec![A::C.id.is(id.clone()), A::C.deleted_at.is(None)],
+        )
+        .await?;
+    if hidden != 1 {
+        return Err(not_found(&id).into());
+    }
+    tx.journal()
+        .record(Entry::new("hidden", actor, &run.run_id).call(&rows.call).approval(&id));
+    Ok(())
+}

@@ -1,0 +1,274 @@
+//! X2 to X5 and X9: the only way into a protected body, and the ways out of it.
+
+use serde_json::json;
+
+use super::run::{own, token};
+use super::{abandon, call, calls, execution_row, lose, record, run};
+use crate::audit::Entry;
+use crate::digest::idempotency_key;
+use crate::records::call::{CallRow, Tier};
+use crate::records::execution::{ExecutionRow, Settlement};
+use crate::records::principal::Actor;
+use crate::records::run::RunRow;
+use crate::requests::{CallClaim, CallClaimed, ClaimCall, Ended, Finished, Ticket};
+use crate::rules::{CallRows, Gate, check_binding, gate};
+use crate::tx::{Query, Refused, Step, Tx};
+use crate::{ApprovalStatus, Authority, Error, ExecutionId, ExecutionStatus};
+
+use ExecutionRow as E;
+
+/// X3, or X2 for a bare audit call that has no execution yet. This is the promise: nothing else makes a [`CallClaim`].
+pub(crate) async fn claim<T: Tx>(tx: &mut T, request: ClaimCall) -> Step<CallClaimed> {
+    let run = own(tx, &request.claim).await?;
+    let rows = call(tx, &request.claim.run_id, request.turn, request.index).await?;
+    let now = tx.now().await?;
+    match gate(&rows) {
+        Gate::Open => {}
+        Gate::Closed(_) => return Ok(CallClaimed::Over),
+        Gate::AwaitsApproval | Gate::AwaitsRequester | Gate::Missing => return Ok(CallClaimed::NotStartable),
+    }
+    if let Err(error) = check_binding(&run, &rows) {
+        let entry = Entry::new("digest_mismatch", Actor::Runtime, &run.run_id)
+            .evidence()
+            .call(&rows.call);
+        tx.journal().record(entry.payload(json!({ "why": error.to_string() })));
+        return Err(Refused::Keep(error));
+    }
+    let Some(execution) = &rows.execution else {
+        return match rows.policy.tier {
+            Tier::Audit => start_recorded(tx, &run, &rows, &request, now).await,
+            _ => Ok(CallClaimed::NotStartable),
+        };
+    };
+    if execution.valid_until_ms.is_some_and(|valid_until| now >= valid_until) {
+        abandon(tx, execution, "the approval was not used in time", Actor::Runtime, now).await?;
+        return Ok(CallClaimed::Over);
+    }
+    let (owner, fence) = (token(), execution.fence + 1);
+    let claimed = tx
+        .update(
+            vec![
+                E::C.status.to(ExecutionStatus::Executing),
+                E::C.attempt.to(execution.attempt + 1),
+                E::C.fence.to(fence),
+                E::C.owner.to(Some(owner.clone())),
+                E::C.lease_until_ms.to(Some(now.saturating_add(request.lease_ms))),
+                E::C.started_at_ms.to(Some(now)),
+            ],
+            vec![
+                E::C.id.is(execution.id.clone()),
+                E::C.status.is(ExecutionStatus::Ready),
+                E::C.fence.is(execution.fence),
+                // `once`: a start that was ever committed is the only one.
+                E::C.attempt.is(0),
+            ],
+        )
+        .await?;
+    if claimed != 1 {
+        return Ok(match execution.status {
+            ExecutionStatus::Succeeded | ExecutionStatus::Failed | ExecutionStatus::Abandoned => CallClaimed::Over,
+            _ => CallClaimed::NotStartable,
+        });
+    }
+    let entry = Entry::new("executing", Actor::Runtime, &run.run_id)
+        .call(&rows.call)
+        .execution(&execution.id);
+    tx.journal()
+        .record(entry.payload(json!({ "attempt": execution.attempt + 1, "fence": fence })));
+    tx.journal().tell(
+        "execution.executing",
+        &run.run_id,
+        execution.approval_id.as_ref(),
+        Some(&execution.id),
+    );
+    Ok(CallClaimed::Claimed(call_claim(execution, &rows.call, owner, fence)))
+}
+
+/// X2 with A9: the record is durable before the body starts.
+async fn start_recorded<T: Tx>(
+    tx: &mut T,
+    run: &RunRow,
+    rows: &CallRows,
+    request: &ClaimCall,
+    now: i64,
+) -> Step<CallClaimed> {
+    let approval_id = record(tx, run, &rows.call, &rows.policy, ApprovalStatus::Approved, None, now).await?;
+    let named = tx
+        .update(
+            vec![CallRow::C.approval_id.to(Some(approval_id.clone()))],
+            vec![
+                CallRow::C.run_id.is(rows.call.run_id.clone()),
+                CallRow::C.turn.is(rows.call.turn),
+                CallRow::C.idx.is(rows.call.idx),
+                CallRow::C.approval_id.is(None),
+            ],
+        )
+        .await?;
+    if named != 1 {
+        return Ok(CallClaimed::NotStartable);
+    }
+    let owner = token();
+    let id = ExecutionId::from(approval_id.as_str());
+    let execution = ExecutionRow {
+        status: ExecutionStatus::Executing,
+        attempt: 1,
+        fence: 1,
+        owner: Some(owner.clone()),
+        lease_until_ms: Some(now.saturating_add(request.lease_ms)),
+        started_at_ms: Some(now),
+        ..execution_row(id, &rows.call, Authority::Policy, Some(approval_id.clone()), now)
+    };
+    tx.insert(&execution).await?;
+    let entry = Entry::new("executing", Actor::Runtime, &run.run_id)
+        .call(&rows.call)
+        .execution(&execution.id);
+    tx.journal().record(
+        entry
+            .approval(&approval_id)
+            .payload(json!({ "attempt": 1, "fence": 1 })),
+    );
+    Ok(CallClaimed::Claimed(call_claim(&execution, &rows.call, owner, 1)))
+}
+
+fn call_claim(execution: &ExecutionRow, call: &CallRow, owner: String, fence: i64) -> CallClaim {
+    CallClaim {
+        ticket: Ticket {
+            execution_id: execution.id.clone(),
+            run_id: execution.run_id.clone(),
+            owner,
+            fence,
+        },
+        turn: call.turn,
+        index: call.idx,
+        tool_name: call.tool_name.clone(),
+        arguments: execution.arguments.clone(),
+        decided_digest: execution.decided_digest.clone(),
+        idempotency_key: idempotency_key(call.run_id.as_str(), call.turn, call.idx, &execution.decided_digest),
+    }
+}
+
+/// X4, or X5 by the owner. No condition on the run: a body that ends after its run was cancelled is recorded too.
+pub(crate) async fn finish<T: Tx>(tx: &mut T, ticket: Ticket, ended: Ended) -> Step<Finished> {
+    let run = run(tx, &ticket.run_id).await?;
+    let execution = tx.one(vec![E::C.id.is(ticket.execution_id.clone())]).await?;
+    let Some(execution) = execution else {
+        return Err(Error::NotFound {
+            entity: "execution",
+            id: ticket.execution_id.to_string(),
+        }
+        .into());
+    };
+    let now = tx.now().await?;
+    let (status, result, error) = match ended {
+        Ended::Succeeded(result) => (ExecutionStatus::Succeeded, Some(result), None),
+        Ended::Failed(error) => (ExecutionStatus::Failed, None, Some(error)),
+        Ended::Lost(why) => {
+            let mine = execution.owner.as_deref() == Some(ticket.owner.as_str()) && execution.fence == ticket.fence;
+            let lost = mine && lose(tx, &execution, &why, Actor::Runtime).await?;
+            return Ok(if lost { Finished::Recorded } else { Finished::Late });
+        }
+    };
+    let finished = tx
+        .update(
+            vec![
+                E::C.status.to(status),
+                E::C.result.to(result),
+                E::C.error.to(error),
+                E::C.lease_until_ms.to(None),
+                E::C.finished_at_ms.to(Some(now)),
+            ],
+            vec![
+                E::C.id.is(ticket.execution_id.clone()),
+                E::C.status.is(ExecutionStatus::Executing),
+                E::C.owner.is(Some(ticket.owner.clone())),
+                E::C.fence.is(ticket.fence),
+            ],
+        )
+        .await?;
+    let entry = |action| {
+        Entry::new(action, Actor::Runtime, &run.run_id)
+            .at(execution.turn, execution.idx)
+            .execution(&execution.id)
+            .digest(&execution.decided_digest)
+            .payload(json!({ "fence": ticket.fence }))
+    };
+    if finished != 1 {
+        // Whatever it says happened is worth keeping, but the row already has an end.
+        tx.journal().record(entry("late_result").evidence());
+        return Ok(Finished::Late);
+    }
+    tx.journal().record(entry(status.as_str()));
+    tx.journal().tell(
+        "execution.finished",
+        &run.run_id,
+        execution.approval_id.as_ref(),
+        Some(&execution.id),
+    );
+    Ok(Finished::Recorded)
+}
+
+/// X9: a human's word on an unknown execution.
+pub(crate) async fn settle<T: Tx>(tx: &mut T, id: ExecutionId, settlement: Settlement) -> Step<ExecutionId> {
+    let found = tx
+        .select::<ExecutionRow>(Query::of(vec![E::C.id.is(id.clone())]))
+        .await?
+        .into_iter()
+        .next();
+    let Some(found) = found else {
+        return Err(Error::NotFound {
+            entity: "execution",
+            id: id.to_string(),
+        }
+        .into());
+    };
+    let run = run(tx, &found.run_id).await?;
+    let rows = calls(tx, &found.run_id, found.turn)
+        .await?
+        .into_iter()
+        .find(|rows| rows.call.idx == found.idx);
+    let now = tx.now().await?;
+    let allow_self = rows.is_some_and(|rows| rows.policy.allow_self);
+    if let (Some(by), Some(requester)) = (&settlement.by, &run.requester)
+        && !allow_self
+        && by.is_same_person(&requester.0)
+    {
+        let reason = format!(
+            "`{}` asked for this call and cannot settle it: somebody else has to",
+            by.subject
+        );
+        return Err(Error::NotPermitted { reason }.into());
+    }
+    let (result, error) = match settlement.to {
+        ExecutionStatus::Succeeded => (settlement.result.clone(), None),
+        _ => (None, settlement.result.clone().or_else(|| settlement.note.clone())),
+    };
+    let settled = tx
+        .update(
+            vec![
+                E::C.status.to(settlement.to),
+                E::C.result.to(result),
+                E::C.error.to(error),
+                E::C.settled_by.to(Some(Actor::of(settlement.by.as_ref()).to_string())),
+                E::C.note.to(settlement.note.clone()),
+                E::C.finished_at_ms.to(Some(now)),
+            ],
+            vec![E::C.id.is(id.clone()), E::C.status.is(ExecutionStatus::Unknown)],
+        )
+        .await?;
+    if settled != 1 {
+        let needs = "only an unknown execution can be settled";
+        return Err(Error::ExecutionConflict {
+            id,
+            found: found.status,
+            needs,
+        }
+        .into());
+    }
+    let entry = Entry::new("settled", Actor::of(settlement.by.as_ref()), &run.run_id).at(found.turn, found.idx);
+    let entry = entry.execution(&id).digest(&found.decided_digest);
+    tx.journal()
+        .record(entry.payload(json!({ "as": settlement.to, "note": settlement.note })));
+    tx.journal()
+        .tell("execution.settled", &run.run_id, found.approval_id.as_ref(), Some(&id));
+    Ok(id)
+}

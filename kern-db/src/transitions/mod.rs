@@ -1,0 +1,388 @@
+//! The transition table of the approval specification, written once for every store.
+//!
+//! One function is one line of the table (or the lines that share its transaction): it reads, asks
+//! [`rules`](crate::rules), makes each change with one statement that names the state it expects, and records exactly
+//! one audit entry for each change. The numbers in the comments are the table's.
+
+pub(crate) mod answer;
+pub(crate) mod approval;
+pub(crate) mod execution;
+pub(crate) mod read;
+pub(crate) mod recovery;
+pub(crate) mod run;
+
+use serde_json::json;
+
+use crate::audit::Entry;
+use crate::cell::Json;
+use crate::records::approval::ApprovalRow;
+use crate::records::call::{CallPolicy, CallRow};
+use crate::records::execution::ExecutionRow;
+use crate::records::principal::{Actor, Principal};
+use crate::records::run::RunRow;
+use crate::rules::CallRows;
+use crate::tx::{Query, Step, Tx};
+use crate::{
+    ApprovalId, ApprovalStatus, ApprovalType, Authority, Error, ExecutionId, ExecutionStatus, PauseType, Result, RunId,
+};
+
+/// The run, locked, or an error that names it.
+async fn run<T: Tx>(tx: &mut T, run_id: &RunId) -> Result<RunRow> {
+    let run = tx.one(vec![RunRow::C.run_id.is(run_id.clone())]).await?;
+    run.ok_or_else(|| Error::NotFound {
+        entity: "run",
+        id: run_id.to_string(),
+    })
+}
+
+/// The protected calls of one turn with their rows, in order: approvals before executions, as everywhere.
+async fn calls<T: Tx>(tx: &mut T, run_id: &RunId, turn: u32) -> Result<Vec<CallRows>> {
+    let filter = vec![CallRow::C.run_id.is(run_id.clone()), CallRow::C.turn.is(turn)];
+    let calls = tx
+        .select::<CallRow>(Query::of(filter).oldest(CallRow::C.idx.order()).lock())
+        .await?;
+    with_rows(tx, calls).await
+}
+
+/// The protected calls of all turns of a run.
+async fn all_calls<T: Tx>(tx: &mut T, run_id: &RunId) -> Result<Vec<CallRows>> {
+    let query = Query::of(vec![CallRow::C.run_id.is(run_id.clone())])
+        .oldest(CallRow::C.turn.order())
+        .oldest(CallRow::C.idx.order())
+        .lock();
+    let calls = tx.select::<CallRow>(query).await?;
+    with_rows(tx, calls).await
+}
+
+/// One call with its rows.
+async fn call<T: Tx>(tx: &mut T, run_id: &RunId, turn: u32, idx: u32) -> Result<CallRows> {
+    let filter = vec![
+        CallRow::C.run_id.is(run_id.clone()),
+        CallRow::C.turn.is(turn),
+        CallRow::C.idx.is(idx),
+    ];
+    let found = tx.select::<CallRow>(Query::of(filter).lock()).await?;
+    let mut rows = with_rows(tx, found).await?;
+    rows.pop().ok_or_else(|| Error::NotFound {
+        entity: "call",
+        id: format!("{run_id}/{turn}/{idx}"),
+    })
+}
+
+async fn with_rows<T: Tx>(tx: &mut T, calls: Vec<CallRow>) -> Result<Vec<CallRows>> {
+    let Some(first) = calls.first() else {
+        return Ok(Vec::new());
+    };
+    let run_id = first.run_id.clone();
+    let approvals = tx
+        .select::<ApprovalRow>(
+            Query::of(vec![ApprovalRow::C.run_id.is(run_id.clone())])
+                .oldest(ApprovalRow::C.id.order())
+                .lock(),
+        )
+        .await?;
+    let executions = tx
+        .select::<ExecutionRow>(
+            Query::of(vec![ExecutionRow::C.run_id.is(run_id)])
+                .oldest(ExecutionRow::C.id.order())
+                .lock(),
+        )
+        .await?;
+    calls
+        .into_iter()
+        .map(|call| {
+            let policy = serde_json::from_str::<CallPolicy>(&call.policy)
+                .map_err(|error| Error::corrupt("calls.policy", error))?;
+            let approval = approvals
+                .iter()
+                .find(|approval| Some(&approval.id) == call.approval_id.as_ref())
+                .cloned();
+            let execution = executions
+                .iter()
+                .filter(|execution| (execution.turn, execution.idx) == (call.turn, call.idx))
+                .max_by_key(|execution| execution.generation)
+                .cloned();
+            Ok(CallRows {
+                call,
+                policy,
+                approval,
+                execution,
+            })
+        })
+        .collect()
+}
+
+/// X1: an execution (none) → READY. The gate opened in this very transaction.
+async fn make_ready<T: Tx>(
+    tx: &mut T,
+    call: &CallRow,
+    policy: &CallPolicy,
+    approval_id: Option<&ApprovalId>,
+    actor: Actor,
+    now: i64,
+) -> Result<ExecutionId> {
+    let id = approval_id.map_or_else(ExecutionId::generate, |id| ExecutionId::from(id.as_str()));
+    let authority = if approval_id.is_some() {
+        Authority::Approval
+    } else {
+        Authority::Answer
+    };
+    let execution = ExecutionRow {
+        valid_until_ms: policy.valid_for_ms.map(|valid_for| now.saturating_add(valid_for)),
+        ..execution_row(id.clone(), call, authority, approval_id.cloned(), now)
+    };
+    tx.insert(&execution).await?;
+    let entry = Entry::new("ready", actor, &call.run_id).call(call).execution(&id);
+    let entry = match approval_id {
+        Some(approval_id) => entry.approval(approval_id),
+        None => entry,
+    };
+    tx.journal()
+        .record(entry.payload(json!({ "authority": authority, "valid_until_ms": execution.valid_until_ms })));
+    Ok(id)
+}
+
+/// A fresh execution of a call, READY and bound to the call's current version.
+fn execution_row(
+    id: ExecutionId,
+    call: &CallRow,
+    authority: Authority,
+    approval_id: Option<ApprovalId>,
+    now: i64,
+) -> ExecutionRow {
+    ExecutionRow {
+        id,
+        run_id: call.run_id.clone(),
+        turn: call.turn,
+        idx: call.idx,
+        generation: call.generation,
+        approval_id,
+        authority,
+        tool_name: call.tool_name.clone(),
+        arguments: call.arguments.clone(),
+        decided_digest: call.digest.clone(),
+        status: ExecutionStatus::Ready,
+        attempt: 0,
+        fence: 0,
+        owner: None,
+        lease_until_ms: None,
+        valid_until_ms: None,
+        result: None,
+        error: None,
+        settled_by: None,
+        note: None,
+        created_at_ms: now,
+        started_at_ms: None,
+        finished_at_ms: None,
+    }
+}
+
+/// The approval row of a call: pending for A1, born decided for A9.
+#[derive(Debug)]
+struct NewApproval<'a> {
+    id: ApprovalId,
+    approval_type: ApprovalType,
+    status: ApprovalStatus,
+    requirements: Option<String>,
+    context: Option<String>,
+    resolver: Option<&'a Principal>,
+    note: Option<&'a str>,
+    expires_at: Option<i64>,
+}
+
+fn approval_row(run: &RunRow, call: &CallRow, policy: &CallPolicy, new: NewApproval<'_>, now: i64) -> ApprovalRow {
+    let decided = new.status != ApprovalStatus::Pending;
+    ApprovalRow {
+        id: new.id,
+        run_id: run.run_id.clone(),
+        session_id: run.session_id.clone(),
+        status: new.status,
+        source_type: "agent".to_owned(),
+        approval_type: new.approval_type,
+        pause_type: policy.pause.unwrap_or(PauseType::Confirmation),
+        tool_name: call.tool_name.clone(),
+        tool_args: call.arguments.clone(),
+        expires_at: new.expires_at,
+        agent_id: Some(run.agent_id.clone()),
+        team_id: None,
+        workflow_id: None,
+        user_id: run.requester.as_ref().map(|requester| requester.0.subject.clone()),
+        schedule_id: None,
+        schedule_run_id: None,
+        source_name: run.agent_name.clone(),
+        requirements: new.requirements,
+        context: new.context,
+        resolution_data: new.note.map(|note| json!({ "note": note }).to_string()),
+        resolved_by: new.resolver.map(|resolver| resolver.subject.clone()),
+        resolved_at: decided.then_some(now / 1000),
+        created_at: now / 1000,
+        turn: call.turn,
+        idx: call.idx,
+        generation: call.generation,
+        tool_call_id: call.tool_call_id.clone(),
+        version: call.version,
+        digest: call.digest.clone(),
+        decided_digest: (new.status == ApprovalStatus::Approved).then(|| call.digest.clone()),
+        policy: call.policy.clone(),
+        policy_digest: call.policy_digest.clone(),
+        requester: run.requester.clone(),
+        resolver: new.resolver.cloned().map(Json),
+        deleted_at: None,
+    }
+}
+
+/// A9: the record of a call that nobody else has to approve, decided from birth.
+async fn record<T: Tx>(
+    tx: &mut T,
+    run: &RunRow,
+    call: &CallRow,
+    policy: &CallPolicy,
+    status: ApprovalStatus,
+    resolver: Option<&Principal>,
+    now: i64,
+) -> Result<ApprovalId> {
+    let id = ApprovalId::generate();
+    let row = approval_row(
+        run,
+        call,
+        policy,
+        NewApproval {
+            id: id.clone(),
+            approval_type: ApprovalType::Audit,
+            status,
+            requirements: None,
+            context: Some(json!({ "tool_names": [call.tool_name], "source_name": run.agent_name }).to_string()),
+            resolver,
+            note: call.answer_note.as_deref(),
+            expires_at: None,
+        },
+        now,
+    );
+    tx.insert(&row).await?;
+    let entry = Entry::new("recorded", Actor::of(resolver), &run.run_id)
+        .call(call)
+        .approval(&id);
+    tx.journal()
+        .record(entry.payload(json!({ "status": status, "tool_name": call.tool_name })));
+    Ok(id)
+}
+
+/// PENDING → CANCELLED (A7) or → EXPIRED (A6). Says whether the row was still pending.
+async fn close_pending<T: Tx>(
+    tx: &mut T,
+    approval: &ApprovalRow,
+    to: ApprovalStatus,
+    actor: Actor,
+    resolver: Option<&Principal>,
+    now: i64,
+) -> Result<bool> {
+    use ApprovalRow as A;
+    let closed = tx
+        .update(
+            vec![
+                A::C.status.to(to),
+                A::C.resolved_at.to(Some(now / 1000)),
+                A::C.resolved_by.to(resolver.map(|resolver| resolver.subject.clone())),
+                A::C.resolver.to(resolver.cloned().map(Json)),
+            ],
+            vec![A::C.id.is(approval.id.clone()), A::C.status.is(ApprovalStatus::Pending)],
+        )
+        .await?;
+    if closed == 1 {
+        let action = if to == ApprovalStatus::Expired {
+            "expired"
+        } else {
+            "cancelled"
+        };
+        let entry = Entry::new(action, actor, &approval.run_id).at(approval.turn, approval.idx);
+        tx.journal()
+            .record(entry.approval(&approval.id).digest(&approval.digest));
+        tx.journal()
+            .tell("approval.resolved", &approval.run_id, Some(&approval.id), None);
+    }
+    Ok(closed == 1)
+}
+
+/// X8: READY, never started → ABANDONED. Says whether it was.
+async fn abandon<T: Tx>(tx: &mut T, execution: &ExecutionRow, why: &str, actor: Actor, now: i64) -> Result<bool> {
+    use ExecutionRow as E;
+    let abandoned = tx
+        .update(
+            vec![
+                E::C.status.to(ExecutionStatus::Abandoned),
+                E::C.error.to(Some(why.to_owned())),
+                E::C.finished_at_ms.to(Some(now)),
+            ],
+            vec![
+                E::C.id.is(execution.id.clone()),
+                E::C.status.is(ExecutionStatus::Ready),
+                E::C.attempt.is(0),
+            ],
+        )
+        .await?;
+    if abandoned == 1 {
+        let entry = Entry::new("abandoned", actor, &execution.run_id).at(execution.turn, execution.idx);
+        let entry = entry.execution(&execution.id).digest(&execution.decided_digest);
+        tx.journal().record(entry.payload(json!({ "why": why })));
+        tx.journal().tell(
+            "execution.settled",
+            &execution.run_id,
+            execution.approval_id.as_ref(),
+            Some(&execution.id),
+        );
+    }
+    Ok(abandoned == 1)
+}
+
+/// X5: EXECUTING → UNKNOWN for this very start. Says whether it was still executing.
+async fn lose<T: Tx>(tx: &mut T, execution: &ExecutionRow, why: &str, actor: Actor) -> Result<bool> {
+    use ExecutionRow as E;
+    let lost = tx
+        .update(
+            vec![
+                E::C.status.to(ExecutionStatus::Unknown),
+                E::C.error.to(Some(why.to_owned())),
+                E::C.lease_until_ms.to(None),
+            ],
+            vec![
+                E::C.id.is(execution.id.clone()),
+                E::C.status.is(ExecutionStatus::Executing),
+                E::C.fence.is(execution.fence),
+            ],
+        )
+        .await?;
+    if lost == 1 {
+        let entry = Entry::new("unknown", actor, &execution.run_id).at(execution.turn, execution.idx);
+        let entry = entry.execution(&execution.id).digest(&execution.decided_digest);
+        tx.journal().record(entry.payload(json!({ "why": why })));
+        tx.journal().tell(
+            "execution.unknown",
+            &execution.run_id,
+            execution.approval_id.as_ref(),
+            Some(&execution.id),
+        );
+    }
+    Ok(lost == 1)
+}
+
+/// T: what every run that ends does with its open rows, approvals first.
+async fn close_rows<T: Tx>(tx: &mut T, run_id: &RunId, actor: &Actor, now: i64) -> Step<()> {
+    for rows in &all_calls(tx, run_id).await? {
+        if let Some(approval) = &rows.approval {
+            close_pending(tx, approval, ApprovalStatus::Cancelled, actor.clone(), None, now).await?;
+        }
+    }
+    for rows in &all_calls(tx, run_id).await? {
+        if let Some(execution) = &rows.execution {
+            abandon(
+                tx,
+                execution,
+                "the run ended before the call was started",
+                actor.clone(),
+                now,
+            )
+            .await?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,230 @@
+//! What can be looked at. Nothing here changes anything.
+
+use super::all_calls;
+use crate::cell::Cond;
+use crate::records::approval::{Approval, ApprovalFilter, ApprovalRow, Page, PageMeta, VoteRow};
+use crate::records::call::Call;
+use crate::records::execution::{Execution, ExecutionFilter, ExecutionRow};
+use crate::records::run::{Run, RunFilter, RunRow};
+use crate::rules::{CallRows, standing};
+use crate::tx::{Query, Tx};
+use crate::{Answer, ApprovalId, ApprovalStatus, ApprovalType, Error, ExecutionId, Result, RunId, RunStatus};
+
+use ApprovalRow as A;
+use ExecutionRow as E;
+use RunRow as R;
+
+/// Rows a page where the caller names no number.
+const PAGE: u32 = 100;
+/// Rows a list holds at the most where the caller names no number.
+const LIST: u32 = 1000;
+
+pub(crate) async fn run<T: Tx>(tx: &mut T, run_id: RunId) -> Result<Run> {
+    let row = super::run(tx, &run_id).await?;
+    let now = tx.now().await?;
+    let mut calls = Vec::new();
+    for rows in all_calls(tx, &run_id).await? {
+        calls.push(call(tx, &row, rows).await?);
+    }
+    Ok(assemble(row, calls, now))
+}
+
+fn assemble(row: RunRow, calls: Vec<Call>, now: i64) -> Run {
+    Run {
+        lapsed: row.status == RunStatus::Running && row.lease_until_ms.is_none_or(|lease| now >= lease),
+        run_id: row.run_id,
+        session_id: row.session_id,
+        agent_id: row.agent_id,
+        agent_name: row.agent_name,
+        requester: row.requester.map(|requester| requester.0),
+        status: row.status,
+        fence: row.fence,
+        turn: row.turn,
+        recoveries: row.recoveries,
+        attention: row.attention,
+        snapshot: row.snapshot,
+        calls,
+        created_at_ms: row.created_at_ms,
+        updated_at_ms: row.updated_at_ms,
+    }
+}
+
+async fn call<T: Tx>(tx: &mut T, run: &RunRow, rows: CallRows) -> Result<Call> {
+    let standing = standing(&rows);
+    let CallRows {
+        call,
+        policy,
+        approval,
+        execution,
+    } = rows;
+    let execution = execution.map(Execution::from);
+    let approval = match approval {
+        Some(row) => {
+            let votes = votes(tx, &row.id).await?;
+            Some(Approval::assemble(
+                row,
+                Some((run.status, run.updated_at_ms)),
+                votes,
+                execution.clone(),
+            )?)
+        }
+        None => None,
+    };
+    Ok(Call {
+        turn: call.turn,
+        index: call.idx,
+        requirement_id: call.requirement_id,
+        tool_call_id: call.tool_call_id,
+        tool_name: call.tool_name,
+        tool_version: call.tool_version,
+        schema_hash: call.schema_hash,
+        arguments: call.arguments,
+        version: call.version,
+        answer_is_current: call.answer == Some(Answer::Confirmed)
+            && call.answer_digest.as_deref() == Some(call.digest.as_str()),
+        digest: call.digest,
+        unfilled: call.unfilled.0,
+        policy,
+        answer: call.answer,
+        answer_note: call.answer_note,
+        approval,
+        execution,
+        standing,
+    })
+}
+
+async fn votes<T: Tx>(tx: &mut T, id: &ApprovalId) -> Result<Vec<VoteRow>> {
+    let query = Query::of(vec![VoteRow::C.approval_id.is(id.clone())]).oldest(VoteRow::C.created_at_ms.order());
+    tx.select(query).await
+}
+
+/// Runs, oldest first, without their calls.
+pub(crate) async fn runs<T: Tx>(tx: &mut T, filter: RunFilter) -> Result<Vec<Run>> {
+    let now = tx.now().await?;
+    let mut conds = Vec::new();
+    conds.extend(filter.agent_id.map(|agent_id| R::C.agent_id.is(agent_id)));
+    conds.extend(filter.session_id.map(|session_id| R::C.session_id.is(session_id)));
+    conds.extend(filter.status.map(|status| R::C.status.is(status)));
+    let query = Query::of(conds)
+        .oldest(R::C.created_at_ms.order())
+        .oldest(R::C.run_id.order())
+        .limit(u64::from(filter.limit.unwrap_or(LIST)));
+    Ok(tx
+        .select(query)
+        .await?
+        .into_iter()
+        .map(|row| assemble(row, Vec::new(), now))
+        .collect())
+}
+
+pub(crate) async fn approval<T: Tx>(tx: &mut T, id: ApprovalId) -> Result<Option<Approval>> {
+    let found = tx
+        .select::<ApprovalRow>(Query::of(vec![A::C.id.is(id), A::C.deleted_at.is(None)]))
+        .await?;
+    match found.into_iter().next() {
+        Some(row) => with_rest(tx, row).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+async fn with_rest<T: Tx>(tx: &mut T, row: ApprovalRow) -> Result<Approval> {
+    let run = tx
+        .select::<RunRow>(Query::of(vec![R::C.run_id.is(row.run_id.clone())]))
+        .await?;
+    let run = run.first().map(|run| (run.status, run.updated_at_ms));
+    let votes = votes(tx, &row.id).await?;
+    let query = Query::of(vec![E::C.approval_id.is(Some(row.id.clone()))])
+        .newest(E::C.generation.order())
+        .limit(1);
+    let execution = tx.select::<ExecutionRow>(query).await?.pop().map(Execution::from);
+    Approval::assemble(row, run, votes, execution)
+}
+
+fn narrowed(filter: &ApprovalFilter) -> Vec<Cond<ApprovalRow>> {
+    let mut conds = vec![A::C.deleted_at.is(None)];
+    conds.extend(filter.status.map(|status| A::C.status.is(status)));
+    conds.extend(
+        filter
+            .source_type
+            .clone()
+            .map(|source_type| A::C.source_type.is(source_type)),
+    );
+    conds.extend(
+        filter
+            .approval_type
+            .map(|approval_type| A::C.approval_type.is(approval_type)),
+    );
+    conds.extend(filter.pause_type.map(|pause_type| A::C.pause_type.is(pause_type)));
+    conds.extend(filter.run_id.clone().map(|run_id| A::C.run_id.is(run_id)));
+    conds.extend(
+        filter
+            .session_id
+            .clone()
+            .map(|session_id| A::C.session_id.is(session_id)),
+    );
+    conds.extend(filter.agent_id.clone().map(|agent_id| A::C.agent_id.is(Some(agent_id))));
+    conds.extend(filter.team_id.clone().map(|team_id| A::C.team_id.is(Some(team_id))));
+    conds.extend(filter.user_id.clone().map(|user_id| A::C.user_id.is(Some(user_id))));
+    conds
+}
+
+pub(crate) async fn approvals<T: Tx>(tx: &mut T, filter: ApprovalFilter) -> Result<Page<Approval>> {
+    let (limit, page) = (filter.limit.unwrap_or(PAGE), filter.page.unwrap_or(1));
+    if !(1..=1000).contains(&limit) || page == 0 {
+        return Err(Error::Invalid("limit is 1 to 1000, page is 1 or more".to_owned()));
+    }
+    let total_count = tx.count(narrowed(&filter)).await?;
+    let query = Query::of(narrowed(&filter))
+        .newest(A::C.created_at.order())
+        .newest(A::C.id.order())
+        .limit(u64::from(limit))
+        .offset(u64::from(page - 1) * u64::from(limit));
+    let mut data = Vec::new();
+    for row in tx.select::<ApprovalRow>(query).await? {
+        data.push(with_rest(tx, row).await?);
+    }
+    let total_pages = total_count.div_ceil(u64::from(limit));
+    Ok(Page {
+        data,
+        meta: PageMeta {
+            page,
+            limit,
+            total_pages,
+            total_count,
+            search_time_ms: 0.0,
+        },
+    })
+}
+
+pub(crate) async fn pending_count<T: Tx>(tx: &mut T) -> Result<u64> {
+    tx.count(vec![
+        A::C.deleted_at.is(None),
+        A::C.status.is(ApprovalStatus::Pending),
+        A::C.approval_type.is(ApprovalType::Required),
+    ])
+    .await
+}
+
+pub(crate) async fn executions<T: Tx>(tx: &mut T, filter: ExecutionFilter) -> Result<Vec<Execution>> {
+    let mut conds = Vec::new();
+    conds.extend(filter.run_id.map(|run_id| E::C.run_id.is(run_id)));
+    conds.extend(
+        filter
+            .approval_id
+            .map(|approval_id| E::C.approval_id.is(Some(approval_id))),
+    );
+    conds.extend(filter.status.map(|status| E::C.status.is(status)));
+    let query = Query::of(conds)
+        .oldest(E::C.created_at_ms.order())
+        .oldest(E::C.id.order())
+        .limit(u64::from(filter.limit.unwrap_or(LIST)));
+    Ok(tx.select(query).await?.into_iter().map(Execution::from).collect())
+}
+
+pub(crate) async fn execution<T: Tx>(tx: &mut T, id: ExecutionId) -> Result<Option<Execution>> {
+    Ok(tx
+        .select::<ExecutionRow>(Query::of(vec![E::C.id.is(id)]))
+        .await?
+        .pop()
+        .map(Execution::from))
+}

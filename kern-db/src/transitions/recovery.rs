@@ -1,0 +1,73 @@
+//! R6, R7 and X5 by anyone: what happens to the rows of a process that is gone.
+
+use serde_json::json;
+
+use super::{all_calls, close_rows, lose, run};
+use crate::audit::Entry;
+use crate::records::principal::Actor;
+use crate::records::run::RunRow;
+use crate::requests::Recovered;
+use crate::tx::{Refused, Step, Tx};
+use crate::{Error, ExecutionStatus, RunId, RunStatus};
+
+use RunRow as R;
+
+/// A run that was recovered this often is given up: something in it kills its owners.
+const RECOVERIES: u32 = 3;
+
+/// Recovers a run whose owner's lease is over. Its executing calls, whose leases are over too, become unknown.
+pub(crate) async fn recover<T: Tx>(tx: &mut T, run_id: RunId) -> Step<Recovered> {
+    let run = run(tx, &run_id).await?;
+    let calls = all_calls(tx, &run_id).await?;
+    let now = tx.now().await?;
+    let over = |lease: Option<i64>| lease.is_none_or(|lease| now >= lease);
+    let executing = || {
+        calls
+            .iter()
+            .filter_map(|rows| rows.execution.as_ref())
+            .filter(|execution| execution.status == ExecutionStatus::Executing)
+    };
+    for execution in executing().filter(|execution| over(execution.lease_until_ms)) {
+        lose(tx, execution, "the process that ran it is gone", Actor::Recovery).await?;
+    }
+    if run.status != RunStatus::Running || !over(run.lease_until_ms) {
+        return Ok(Recovered::NotNeeded);
+    }
+    if executing().any(|execution| !over(execution.lease_until_ms)) {
+        return Ok(Recovered::NotNeeded);
+    }
+    let gone = run.turn == 0 || run.recoveries >= RECOVERIES;
+    let status = if gone { RunStatus::Error } else { RunStatus::Paused };
+    let recovered = tx
+        .update(
+            vec![
+                R::C.status.to(status),
+                R::C.owner.to(None),
+                R::C.lease_until_ms.to(None),
+                R::C.fence.to(run.fence + 1),
+                R::C.recoveries.to(run.recoveries + 1),
+                R::C.updated_at_ms.to(now),
+            ],
+            vec![
+                R::C.run_id.is(run_id.clone()),
+                R::C.status.is(RunStatus::Running),
+                R::C.fence.is(run.fence),
+                R::C.lease_until_ms.is(run.lease_until_ms),
+            ],
+        )
+        .await?;
+    if recovered != 1 {
+        return Err(Refused::Undo(Error::NotMine { run_id }));
+    }
+    let action = if gone { "run_failed" } else { "run_recovered" };
+    let entry = Entry::new(action, Actor::Recovery, &run_id).turn(run.turn);
+    tx.journal()
+        .record(entry.payload(json!({ "recoveries": run.recoveries + 1 })));
+    tx.journal()
+        .tell(if gone { "run.ended" } else { "run.paused" }, &run_id, None, None);
+    if gone {
+        close_rows(tx, &run_id, &Actor::Recovery, now).await?;
+        return Ok(Recovered::Failed);
+    }
+    Ok(Recovered::Paused)
+}

@@ -1,0 +1,506 @@
+//! R1 to R5 and R8 to R10: what the owner of a run does with it, and cancelling.
+
+use serde_json::json;
+
+use super::{NewApproval, all_calls, approval_row, calls, close_pending, close_rows, run};
+use crate::audit::Entry;
+use crate::cell::Json;
+use crate::digest::{canonical, sha256};
+use crate::records::call::{CallRow, Standing, Tier};
+use crate::records::execution::ExecutionRow;
+use crate::records::principal::{Actor, Caller};
+use crate::records::run::RunRow;
+use crate::requests::{BeginRun, Blocker, ClaimRun, CommitTurn, EndRun, NewCall, RunClaim, RunClaimed};
+use crate::rules::{CallRows, check_binding, digest_of, policy_digest_of, standing};
+use crate::tx::{Query, Refused, Step, Tx};
+use crate::{Answer, ApprovalStatus, ApprovalType, Error, ExecutionStatus, RunId, RunStatus};
+
+use RunRow as R;
+
+/// A fresh random token for one claim.
+pub(crate) fn token() -> String {
+    uuid::Uuid::now_v7().to_string()
+}
+
+/// `mine`: the run is RUNNING, and its owner and fence are the caller's.
+fn mine(claim: &RunClaim) -> Vec<crate::cell::Cond<RunRow>> {
+    vec![
+        R::C.run_id.is(claim.run_id.clone()),
+        R::C.status.is(RunStatus::Running),
+        R::C.owner.is(Some(claim.owner.clone())),
+        R::C.fence.is(claim.fence),
+    ]
+}
+
+/// The caller's own run, locked; otherwise the caller stops and touches nothing.
+pub(crate) async fn own<T: Tx>(tx: &mut T, claim: &RunClaim) -> Result<RunRow, Error> {
+    tx.one(mine(claim)).await?.ok_or_else(|| Error::NotMine {
+        run_id: claim.run_id.clone(),
+    })
+}
+
+/// R1.
+pub(crate) async fn begin<T: Tx>(tx: &mut T, new: BeginRun) -> Step<RunClaim> {
+    let now = tx.now().await?;
+    let claim = RunClaim {
+        run_id: new.run_id.clone(),
+        fence: 1,
+        owner: token(),
+    };
+    let row = RunRow {
+        run_id: new.run_id,
+        session_id: new.session_id,
+        agent_id: new.agent_id,
+        agent_name: new.agent_name,
+        requester: new.requester.map(Json),
+        status: RunStatus::Running,
+        owner: Some(claim.owner.clone()),
+        fence: claim.fence,
+        lease_until_ms: Some(now.saturating_add(new.lease_ms)),
+        turn: 0,
+        recoveries: 0,
+        attention: false,
+        snapshot_digest: sha256(&new.snapshot),
+        snapshot: new.snapshot,
+        created_at_ms: now,
+        updated_at_ms: now,
+    };
+    tx.insert(&row).await?;
+    let actor = Actor::of(row.requester.as_ref().map(|requester| &requester.0));
+    let payload = json!({ "agent_id": row.agent_id, "session_id": row.session_id });
+    tx.journal()
+        .record(Entry::new("run_started", actor, &row.run_id).payload(payload));
+    Ok(claim)
+}
+
+/// R2, with A1 for each call that an approval row decides.
+pub(crate) async fn commit_turn<T: Tx>(tx: &mut T, turn: CommitTurn) -> Step<()> {
+    let run = own(tx, &turn.claim).await?;
+    let now = tx.now().await?;
+    let status = if turn.pause {
+        RunStatus::Paused
+    } else {
+        RunStatus::Running
+    };
+    let set = vec![R::C.turn.to(turn.turn), R::C.status.to(status)];
+    let (action, digest) = (
+        if turn.pause { "run_paused" } else { "turn_committed" },
+        sha256(&turn.snapshot),
+    );
+    store(tx, &turn.claim, set, turn.snapshot, now).await?;
+    let payload = json!({ "calls": turn.calls.len(), "snapshot_digest": digest });
+    tx.journal().record(
+        Entry::new(action, Actor::Runtime, &run.run_id)
+            .turn(turn.turn)
+            .payload(payload),
+    );
+    for call in turn.calls {
+        add_call(tx, &run, turn.turn, call, now).await?;
+    }
+    if turn.pause {
+        tx.journal().tell("run.paused", &run.run_id, None, None);
+    }
+    Ok(())
+}
+
+/// One protected call, and A1 where an approval row decides about it.
+async fn add_call<T: Tx>(tx: &mut T, run: &RunRow, turn: u32, new: NewCall, now: i64) -> Step<()> {
+    let policy = new.policy;
+    let mut call = CallRow {
+        run_id: run.run_id.clone(),
+        turn,
+        idx: new.index,
+        requirement_id: new.requirement_id,
+        tool_call_id: new.tool_call_id,
+        tool_name: new.tool_name,
+        tool_version: new.tool_version,
+        schema_hash: new.schema_hash,
+        arguments: new.arguments,
+        version: 0,
+        digest: String::new(),
+        shown_digest: String::new(),
+        earlier_digests: Json(Vec::new()),
+        unfilled: Json(new.unfilled),
+        policy: canonical(&policy),
+        policy_digest: String::new(),
+        approval_id: None,
+        generation: 0,
+        answer: None,
+        answer_digest: None,
+        answer_note: None,
+        answered_by: None,
+        answered_at_ms: None,
+        created_at_ms: now,
+    };
+    call.digest = digest_of(&call, &call.arguments);
+    call.shown_digest.clone_from(&call.digest);
+    let requester = run.requester.as_ref().map(|requester| &requester.0);
+    if !policy.is_decided_by_row() {
+        call.policy_digest = policy_digest_of(&call, requester, None);
+        tx.insert(&call).await?;
+        return Ok(());
+    }
+    let id = new
+        .approval_id
+        .ok_or_else(|| Error::Invalid("a call that needs an approval has no id for it".into()))?;
+    call.approval_id = Some(id.clone());
+    let mut approval = approval_row(
+        run,
+        &call,
+        &policy,
+        NewApproval {
+            id,
+            approval_type: ApprovalType::Required,
+            status: ApprovalStatus::Pending,
+            requirements: Some(canonical(&new.requirements)),
+            context: Some(canonical(&new.context)),
+            resolver: None,
+            note: None,
+            // Rounded up: a row never expires before its time.
+            expires_at: policy
+                .expires_in_ms
+                .map(|expires_in| now.saturating_add(expires_in).saturating_add(999) / 1000),
+        },
+        now,
+    );
+    call.policy_digest = policy_digest_of(&call, requester, Some(&approval));
+    approval.policy_digest.clone_from(&call.policy_digest);
+    tx.insert(&call).await?;
+    tx.insert(&approval).await?;
+    let entry = Entry::new("requested", Actor::of(requester), &run.run_id)
+        .call(&call)
+        .approval(&approval.id);
+    tx.journal().record(entry.payload(json!({
+        "tool_name": call.tool_name,
+        "policy_digest": call.policy_digest,
+        "expires_at": approval.expires_at,
+    })));
+    tx.journal()
+        .tell("approval.requested", &run.run_id, Some(&approval.id), None);
+    Ok(())
+}
+
+/// R3 and R5: the owner pauses its run, because everything that could run at once has run, or because a call needs
+/// somebody to look.
+pub(crate) async fn pause<T: Tx>(tx: &mut T, claim: RunClaim, snapshot: String, attention: bool) -> Step<()> {
+    let run = own(tx, &claim).await?;
+    let now = tx.now().await?;
+    let digest = sha256(&snapshot);
+    let set = vec![R::C.status.to(RunStatus::Paused), R::C.attention.to(attention)];
+    store(tx, &claim, set, snapshot, now).await?;
+    let payload = json!({ "attention": attention, "snapshot_digest": digest });
+    tx.journal().record(
+        Entry::new("run_paused", Actor::Runtime, &run.run_id)
+            .turn(run.turn)
+            .payload(payload),
+    );
+    tx.journal().tell("run.paused", &run.run_id, None, None);
+    Ok(())
+}
+
+/// Changes the caller's own run. A run that is not RUNNING afterwards has no owner and no lease.
+async fn store<T: Tx>(
+    tx: &mut T,
+    claim: &RunClaim,
+    mut set: Vec<crate::cell::Assign<RunRow>>,
+    snapshot: String,
+    now: i64,
+) -> Step<()> {
+    set.push(R::C.snapshot_digest.to(sha256(&snapshot)));
+    set.push(R::C.snapshot.to(snapshot));
+    set.push(R::C.updated_at_ms.to(now));
+    if tx.update(set, mine(claim)).await? != 1 {
+        return Err(Refused::Undo(Error::NotMine {
+            run_id: claim.run_id.clone(),
+        }));
+    }
+    Ok(())
+}
+
+/// R4: claims a paused run whose calls are all decided, with U3 where the requester's confirmation is implied.
+pub(crate) async fn claim<T: Tx>(tx: &mut T, request: ClaimRun) -> Step<RunClaimed> {
+    let run = run(tx, &request.run_id).await?;
+    if run.snapshot_digest != sha256(&run.snapshot) {
+        let what = "the run's snapshot and its digest";
+        return refuse_binding(
+            tx,
+            &run,
+            Error::DigestMismatch {
+                run_id: run.run_id.clone(),
+                turn: run.turn,
+                index: 0,
+                what,
+            },
+        );
+    }
+    let now = tx.now().await?;
+    expire_due(tx, &run, now).await?;
+    let mut blockers = Vec::new();
+    let mut implied = Vec::new();
+    for rows in calls(tx, &run.run_id, request.turn).await? {
+        match blocker(&rows) {
+            Some(Blocker::AwaitsRequester { .. }) if confirmation_is_implied(&run, &rows, &request.caller) => {
+                implied.push(rows);
+            }
+            Some(blocker) => blockers.push(blocker),
+            None => {
+                if let Err(error) = check_startable(&run, &rows) {
+                    return refuse_binding(tx, &run, error);
+                }
+            }
+        }
+    }
+    if !blockers.is_empty() && run.status == RunStatus::Paused {
+        return Ok(RunClaimed::Blocked(blockers));
+    }
+    let claim = RunClaim {
+        run_id: run.run_id.clone(),
+        fence: request.fence + 1,
+        owner: token(),
+    };
+    let claimed = tx
+        .update(
+            vec![
+                R::C.status.to(RunStatus::Running),
+                R::C.owner.to(Some(claim.owner.clone())),
+                R::C.fence.to(claim.fence),
+                R::C.lease_until_ms.to(Some(now.saturating_add(request.lease_ms))),
+                R::C.attention.to(false),
+                R::C.updated_at_ms.to(now),
+            ],
+            vec![
+                R::C.run_id.is(request.run_id.clone()),
+                R::C.status.is(RunStatus::Paused),
+                R::C.fence.is(request.fence),
+                R::C.turn.is(request.turn),
+            ],
+        )
+        .await?;
+    if claimed != 1 {
+        return Ok(match run.status {
+            RunStatus::Paused | RunStatus::Running => RunClaimed::AlreadyRunning,
+            status => RunClaimed::NotPaused(status),
+        });
+    }
+    for rows in implied {
+        confirm_implied(tx, &run, &rows.call, &request.caller, now).await?;
+    }
+    let entry = Entry::new("run_claimed", Actor::from(&request.caller), &run.run_id).turn(run.turn);
+    tx.journal().record(entry.payload(json!({ "fence": claim.fence })));
+    Ok(RunClaimed::Claimed(claim))
+}
+
+/// A call that is about to start, or whose outcome is about to be believed, agrees with its digests.
+fn check_startable(run: &RunRow, rows: &CallRows) -> Result<(), Error> {
+    if standing(rows) == Standing::Open {
+        check_binding(run, rows)
+    } else {
+        Ok(())
+    }
+}
+
+/// The refusal is recorded; nothing else changes.
+fn refuse_binding<T: Tx, V>(tx: &mut T, run: &RunRow, error: Error) -> Step<V> {
+    let Error::DigestMismatch { turn, index, what, .. } = &error else {
+        return Err(error.into());
+    };
+    let entry = Entry::new("digest_mismatch", Actor::Runtime, &run.run_id)
+        .evidence()
+        .at(*turn, *index);
+    tx.journal().record(entry.payload(json!({ "what": what })));
+    Err(Refused::Keep(error))
+}
+
+/// Why a call keeps its run from going on.
+fn blocker(rows: &CallRows) -> Option<Blocker> {
+    let index = rows.call.idx;
+    match standing(rows) {
+        Standing::Open | Standing::Outcome(_) => None,
+        Standing::AwaitsRequester => Some(Blocker::AwaitsRequester { index }),
+        Standing::AwaitsApproval => Some(match &rows.approval {
+            Some(approval) => Blocker::AwaitsApproval {
+                approval_id: approval.id.clone(),
+                index,
+            },
+            None => Blocker::ApprovalMissing { index },
+        }),
+        Standing::Missing => Some(Blocker::ApprovalMissing { index }),
+        Standing::Executing => Some(Blocker::Executing { index }),
+        Standing::Unknown => Some(match &rows.execution {
+            Some(execution) => Blocker::Unknown {
+                execution_id: execution.id.clone(),
+                index,
+            },
+            None => Blocker::ApprovalMissing { index },
+        }),
+    }
+}
+
+/// U3: a requester who continues the run without having said no confirms what they were first shown. After an edit
+/// only an explicit confirmation counts.
+fn confirmation_is_implied(run: &RunRow, rows: &CallRows, caller: &Caller) -> bool {
+    let requester = run.requester.as_ref().map(|requester| &requester.0);
+    let Some(approval) = &rows.approval else { return false };
+    rows.policy.tier == Tier::TwoStage
+        && rows.call.answer.is_none()
+        && approval.status == ApprovalStatus::Approved
+        && approval.decided_digest.as_deref() == Some(rows.call.shown_digest.as_str())
+        && caller.is_requester(requester)
+}
+
+async fn confirm_implied<T: Tx>(tx: &mut T, run: &RunRow, call: &CallRow, caller: &Caller, now: i64) -> Step<()> {
+    use CallRow as C;
+    let confirmed = tx
+        .update(
+            vec![
+                C::C.answer.to(Some(Answer::Confirmed)),
+                C::C.answer_digest.to(Some(call.digest.clone())),
+                C::C.answered_by.to(caller.person().cloned().map(Json)),
+                C::C.answered_at_ms.to(Some(now)),
+            ],
+            vec![
+                C::C.run_id.is(call.run_id.clone()),
+                C::C.turn.is(call.turn),
+                C::C.idx.is(call.idx),
+                C::C.answer.is(None),
+                C::C.version.is(call.version),
+            ],
+        )
+        .await?;
+    if confirmed != 1 {
+        return Err(Refused::Undo(Error::NotMine {
+            run_id: run.run_id.clone(),
+        }));
+    }
+    tx.journal()
+        .record(Entry::new("confirmed_implied", Actor::from(caller), &run.run_id).call(call));
+    Ok(())
+}
+
+/// A6 and X8 for the calls of the open turn that are past their time.
+async fn expire_due<T: Tx>(tx: &mut T, run: &RunRow, now: i64) -> Step<()> {
+    for rows in calls(tx, &run.run_id, run.turn).await? {
+        if let Some(approval) = &rows.approval
+            && approval
+                .expires_at
+                .is_some_and(|expires_at| now >= expires_at.saturating_mul(1000))
+        {
+            close_pending(tx, approval, ApprovalStatus::Expired, Actor::Recovery, None, now).await?;
+        }
+        if let Some(execution) = &rows.execution
+            && execution.valid_until_ms.is_some_and(|valid_until| now >= valid_until)
+        {
+            super::abandon(tx, execution, "the approval was not used in time", Actor::Recovery, now).await?;
+        }
+    }
+    Ok(())
+}
+
+/// R8, with T.
+pub(crate) async fn end<T: Tx>(tx: &mut T, end: EndRun) -> Step<()> {
+    let run = own(tx, &end.claim).await?;
+    let now = tx.now().await?;
+    if end.status == RunStatus::Completed {
+        for rows in all_calls(tx, &run.run_id).await? {
+            if !matches!(standing(&rows), Standing::Outcome(_)) {
+                let needs = "a call of it has no outcome";
+                let found = run.status;
+                return Err(Refused::Undo(Error::RunConflict {
+                    run_id: run.run_id,
+                    found,
+                    needs,
+                }));
+            }
+        }
+    }
+    let digest = sha256(&end.snapshot);
+    store(tx, &end.claim, vec![R::C.status.to(end.status)], end.snapshot, now).await?;
+    let action = if end.status == RunStatus::Completed {
+        "run_completed"
+    } else {
+        "run_failed"
+    };
+    let payload = json!({ "snapshot_digest": digest, "error": end.error });
+    tx.journal().record(
+        Entry::new(action, Actor::Runtime, &run.run_id)
+            .turn(run.turn)
+            .payload(payload),
+    );
+    tx.journal().tell("run.ended", &run.run_id, None, None);
+    close_rows(tx, &run.run_id, &Actor::Runtime, now).await
+}
+
+/// R9, with T. A body under way ends by itself, and its result is recorded.
+pub(crate) async fn cancel<T: Tx>(tx: &mut T, run_id: RunId, caller: Caller) -> Step<()> {
+    let run = run(tx, &run_id).await?;
+    let now = tx.now().await?;
+    let open = |status: RunStatus| {
+        vec![
+            R::C.run_id.is(run_id.clone()),
+            R::C.status.is(status),
+            R::C.fence.is(run.fence),
+        ]
+    };
+    let set = || {
+        vec![
+            R::C.status.to(RunStatus::Cancelled),
+            R::C.fence.to(run.fence + 1),
+            R::C.owner.to(None),
+            R::C.lease_until_ms.to(None),
+            R::C.updated_at_ms.to(now),
+        ]
+    };
+    let cancelled =
+        tx.update(set(), open(RunStatus::Paused)).await? + tx.update(set(), open(RunStatus::Running)).await?;
+    if cancelled != 1 {
+        let needs = "only a paused or running run can be cancelled";
+        return Err(Refused::Undo(Error::RunConflict {
+            run_id,
+            found: run.status,
+            needs,
+        }));
+    }
+    let actor = Actor::from(&caller);
+    tx.journal()
+        .record(Entry::new("run_cancelled", actor.clone(), &run.run_id).turn(run.turn));
+    tx.journal().tell("run.ended", &run.run_id, None, None);
+    close_rows(tx, &run.run_id, &actor, now).await
+}
+
+/// R10: renews the lease of a run and of its executing calls. No transition, no entry. While the run is the caller's,
+/// every executing call of it is the caller's too: a run with an executing call cannot be claimed.
+pub(crate) async fn renew<T: Tx>(tx: &mut T, claim: RunClaim, lease_ms: i64) -> Step<()> {
+    use ExecutionRow as E;
+    let now = tx.now().await?;
+    let until = now.saturating_add(lease_ms);
+    if tx
+        .update(vec![R::C.lease_until_ms.to(Some(until))], mine(&claim))
+        .await?
+        != 1
+    {
+        return Err(Refused::Undo(Error::NotMine { run_id: claim.run_id }));
+    }
+    tx.update(
+        vec![E::C.lease_until_ms.to(Some(until))],
+        vec![
+            E::C.run_id.is(claim.run_id.clone()),
+            E::C.status.is(ExecutionStatus::Executing),
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Runs whose owner's lease is over.
+pub(crate) async fn lapsed<T: Tx>(tx: &mut T, agent_id: &str, limit: u64) -> Result<Vec<RunId>, Error> {
+    let now = tx.now().await?;
+    let filter = vec![
+        R::C.agent_id.is(agent_id.to_owned()),
+        R::C.status.is(RunStatus::Running),
+        R::C.lease_until_ms.at_most(Some(now)),
+    ];
+    let rows = tx
+        .select::<RunRow>(Query::of(filter).oldest(R::C.created_at_ms.order()).limit(limit))
+        .await?;
+    Ok(rows.into_iter().map(|row| row.run_id).collect())
+}

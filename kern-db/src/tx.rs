@@ -1,0 +1,132 @@
+//! What a store has to offer inside one transaction. The transitions are written once, over this.
+
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+use crate::audit::Journal;
+use crate::cell::{Assign, Cond, Row};
+use crate::records::audit::AuditRow;
+use crate::{Error, Result};
+
+/// One transaction of a store.
+///
+/// Every change of a state goes through [`update`](Tx::update), whose conditions name the state it expects: the store
+/// decides the race. There is no unconditional update.
+pub(crate) trait Tx {
+    /// Adds a row.
+    async fn insert<R: Row>(&mut self, row: &R) -> Result<()>;
+
+    /// Reads rows, and locks them until the transaction ends where the query asks for it.
+    async fn select<R: Row>(&mut self, query: Query<R>) -> Result<Vec<R>>;
+
+    /// Counts rows.
+    async fn count<R: Row>(&mut self, filter: Vec<Cond<R>>) -> Result<u64>;
+
+    /// Sets columns of the rows that meet every condition, and says how many there were.
+    async fn update<R: Row>(&mut self, set: Vec<Assign<R>>, expect: Vec<Cond<R>>) -> Result<u64>;
+
+    /// The store's clock, epoch milliseconds. Read after the locks are held.
+    async fn clock(&mut self) -> Result<i64>;
+
+    /// What the transaction is going to add to the audit log and the outbox.
+    fn journal(&mut self) -> &mut Journal;
+
+    /// The only row that meets the conditions, locked.
+    async fn one<R: Row>(&mut self, filter: Vec<Cond<R>>) -> Result<Option<R>> {
+        let mut rows = self.select(Query::of(filter).limit(1).lock()).await?;
+        Ok(rows.pop())
+    }
+
+    /// The time of this transaction: the store's clock, but never before the last entry of the audit log. A clock set
+    /// back revives nothing.
+    async fn now(&mut self) -> Result<i64> {
+        let wall = self.clock().await?;
+        let head = self.head().await?;
+        let now = head.map_or(wall, |head| head.time_ms.max(wall));
+        self.journal().time_ms = Some(now);
+        Ok(now)
+    }
+
+    /// The last entry of the audit log.
+    async fn head(&mut self) -> Result<Option<AuditRow>> {
+        let mut rows = self
+            .select(Query::of(Vec::new()).newest(AuditRow::C.seq.order()).limit(1))
+            .await?;
+        Ok(rows.pop())
+    }
+}
+
+/// Which rows, in which order.
+#[derive(Clone, Debug)]
+pub(crate) struct Query<R> {
+    pub(crate) filter: Vec<Cond<R>>,
+    /// Name and place of a column, and whether the largest comes first.
+    pub(crate) order: Vec<(&'static str, usize, bool)>,
+    pub(crate) limit: Option<u64>,
+    pub(crate) offset: u64,
+    pub(crate) lock: bool,
+}
+
+impl<R> Query<R> {
+    pub(crate) fn of(filter: Vec<Cond<R>>) -> Self {
+        Self {
+            filter,
+            order: Vec::new(),
+            limit: None,
+            offset: 0,
+            lock: false,
+        }
+    }
+
+    pub(crate) fn oldest(mut self, (name, place): (&'static str, usize)) -> Self {
+        self.order.push((name, place, false));
+        self
+    }
+
+    pub(crate) fn newest(mut self, (name, place): (&'static str, usize)) -> Self {
+        self.order.push((name, place, true));
+        self
+    }
+
+    pub(crate) fn limit(mut self, limit: u64) -> Self {
+        self.limit = Some(limit);
+        self
+    }
+
+    pub(crate) fn offset(mut self, offset: u64) -> Self {
+        self.offset = offset;
+        self
+    }
+
+    pub(crate) fn lock(mut self) -> Self {
+        self.lock = true;
+        self
+    }
+}
+
+/// Why a transition ends without its change.
+#[derive(Debug)]
+pub(crate) enum Refused {
+    /// Nothing of the transaction stays.
+    Undo(Error),
+    /// The transition did not happen, but what was recorded on the way (evidence, an expiry that was met) stays.
+    Keep(Error),
+}
+
+impl From<Error> for Refused {
+    fn from(error: Error) -> Self {
+        Self::Undo(error)
+    }
+}
+
+/// What a transition gives.
+pub(crate) type Step<T> = Result<T, Refused>;
+
+/// Runs a future of a store that never waits: SQLite and memory do their work inside the call.
+pub(crate) fn finish_now<F: Future>(future: F) -> F::Output {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => output,
+        Poll::Pending => unreachable!("these stores work inside the call and never wait"),
+    }
+}
