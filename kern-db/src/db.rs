@@ -382,7 +382,7 @@ pub(crate) use store;
 
 /// What an implementation of [`Db`] by [`store!`] names.
 pub(crate) mod prelude {
-    pub(crate) use super::{Audit, DbFuture, store};
+    pub(crate) use super::{Audit, DbFuture, Transitions, store};
     pub(crate) use crate::records::approval::{Approval, ApprovalFilter, Page, Resolution};
     pub(crate) use crate::records::audit::{AuditEntry, AuditReport};
     pub(crate) use crate::records::execution::{Execution, ExecutionFilter, Settlement};
