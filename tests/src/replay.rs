@@ -108,7 +108,12 @@ impl ReplayServer {
                 .spawn()
                 .expect("python3 starts");
             let mut server = Self { process, address };
-            while server.process.try_wait().expect("a child can be asked for its state").is_none() {
+            while server
+                .process
+                .try_wait()
+                .expect("a child can be asked for its state")
+                .is_none()
+            {
                 // Its own list tells it from another server that got the port.
                 if matches!(server.get("/__exchanges"), Ok(Value::Array(names)) if !names.is_empty()) {
                     return server;
