@@ -172,9 +172,10 @@ impl HttpClient {
             // A redirect would carry the conversation to a host that nobody named.
             .redirect(reqwest::redirect::Policy::none());
         if is_loopback(url) {
-            // A proxy's loopback is another machine's, and a local server needs no certificates of the system.
+            // A proxy's loopback is another machine's.
             builder = builder.no_proxy();
             if url.scheme() == "http" {
+                // To load the system's certificates is most of what a client costs. Here nothing leads to TLS.
                 builder = builder.tls_certs_only([]);
             }
         }
