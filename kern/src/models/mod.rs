@@ -1,11 +1,23 @@
 //! Models: the trait, a scripted one for tests and documentation, one file per wire format.
 
+#[cfg(feature = "openai")]
+mod http;
+mod name;
+mod scripted;
+
+#[cfg(feature = "openai")]
+pub mod openai;
+
 use std::future::Future;
 use std::pin::Pin;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use self::name::{IntoModel, from_name};
+#[cfg(feature = "openai")]
+pub use self::openai::OpenAIChat;
+pub use self::scripted::{ScriptedModel, Turn, turn};
 use crate::run::Message;
 
 /// What a model answers with, boxed so that [`Model`] stays object-safe.
@@ -57,6 +69,9 @@ pub struct ToolDefinition {
     pub description: String,
     /// JSON Schema of its arguments, an object.
     pub parameters: Value,
+    /// Whether the provider is asked to hold the model to the schema.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub strict: bool,
 }
 
 impl ToolDefinition {
@@ -66,7 +81,15 @@ impl ToolDefinition {
             name: name.into(),
             description: description.into(),
             parameters,
+            strict: false,
         }
+    }
+
+    /// Asks the provider to hold the model to the schema.
+    #[must_use]
+    pub fn strict(mut self, strict: bool) -> Self {
+        self.strict = strict;
+        self
     }
 }
 

@@ -1,0 +1,284 @@
+//! What the model clients share of HTTP: keys that are never shown, one bounded request, `Retry-After`.
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use reqwest::Url;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
+
+use super::ModelError;
+
+/// An answer is read whole before it is parsed, so its size needs a bound.
+const ANSWER_LIMIT: usize = 16 * 1024 * 1024;
+
+/// A host that does not answer at all is told apart from a model that thinks for minutes.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A provider's key. It is shown by nothing.
+#[derive(Clone)]
+pub(super) struct ApiKey(String);
+
+impl ApiKey {
+    /// A shorter key is a placeholder for a server that wants none. To cut it out would only garble words.
+    const SHORTEST_SECRET: usize = 6;
+
+    /// Makes a key of what a person or a file gave, without the line end a file brings. `None` when nothing is left.
+    pub(super) fn new(text: &str) -> Option<Self> {
+        let text = text.trim();
+        (!text.is_empty()).then(|| Self(text.to_owned()))
+    }
+
+    /// Cuts the key out of a text that a provider wrote.
+    pub(super) fn cut_from(&self, text: String) -> String {
+        if self.0.len() >= Self::SHORTEST_SECRET && text.contains(&self.0) {
+            text.replace(&self.0, "[key]")
+        } else {
+            text
+        }
+    }
+
+    fn header(&self) -> Result<HeaderValue, ModelError> {
+        let mut value = HeaderValue::from_str(&format!("Bearer {}", self.0))
+            .map_err(|_| ModelError::Setup("the API key holds characters that no HTTP header can carry".to_owned()))?;
+        value.set_sensitive(true);
+        Ok(value)
+    }
+}
+
+impl fmt::Debug for ApiKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[key]")
+    }
+}
+
+/// Makes the address of an endpoint. A query of the base address stays.
+///
+/// The address is not repeated in the error: people put keys into addresses.
+pub(super) fn endpoint(base: &str, path: &[&str]) -> Result<Url, ModelError> {
+    let wrong = |what: &str| ModelError::Setup(format!("the base address {what}"));
+    let mut url = Url::parse(base.trim()).map_err(|error| wrong(&format!("is no URL: {error}")))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(wrong("starts with neither `http://` nor `https://`"));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(wrong("holds a user name or a password: give the key with `api_key`"));
+    }
+    url.path_segments_mut()
+        .expect("an http address has a path")
+        .pop_if_empty()
+        .extend(path);
+    Ok(url)
+}
+
+/// Shows an address without the parts that may hold a secret.
+pub(super) fn shown_address(base: &str) -> String {
+    match Url::parse(base.trim()) {
+        Ok(mut url) if url.has_host() => {
+            // Both fail only for addresses without a host.
+            let _ = url.set_username("");
+            let _ = url.set_password(None);
+            url.set_query(None);
+            url.set_fragment(None);
+            url.into()
+        }
+        _ => "[no URL]".to_owned(),
+    }
+}
+
+/// The HTTP client of one model, built at its first request. Clones share it and its connections.
+#[derive(Clone, Default)]
+pub(super) struct HttpClient {
+    built: Arc<OnceLock<reqwest::Client>>,
+}
+
+/// What one request carries.
+pub(super) struct Post<'a> {
+    pub(super) provider: &'a str,
+    pub(super) url: Url,
+    pub(super) key: Option<&'a ApiKey>,
+    pub(super) timeout: Duration,
+    pub(super) body: Vec<u8>,
+}
+
+/// An answer as it came, whatever its status.
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) retry_after: Option<u64>,
+    pub(super) body: Vec<u8>,
+}
+
+impl Answer {
+    pub(super) fn is_success(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+}
+
+impl HttpClient {
+    /// Sends JSON and reads the whole answer.
+    ///
+    /// # Errors
+    ///
+    /// - [`ModelError::Setup`]: no client can be built, or the key fits into no header.
+    /// - [`ModelError::Connection`]: no connection, no answer in time, or the connection broke in mid-answer.
+    /// - [`ModelError::InvalidReply`]: the answer is larger than kern reads.
+    pub(super) async fn post(&self, post: Post<'_>) -> Result<Answer, ModelError> {
+        // The address is cut out of the client's errors, since a query may hold a key.
+        let unreachable = |error: reqwest::Error| ModelError::Connection {
+            provider: post.provider.to_owned(),
+            source: Box::new(error.without_url()),
+        };
+        let mut request = self
+            .client(&post.url)?
+            .post(post.url.clone())
+            .timeout(post.timeout)
+            .header(CONTENT_TYPE, "application/json")
+            .body(post.body);
+        if let Some(key) = post.key {
+            request = request.header(AUTHORIZATION, key.header()?);
+        }
+        let mut response = request.send().await.map_err(unreachable)?;
+        let mut answer = Answer {
+            status: response.status().as_u16(),
+            retry_after: retry_after(response.headers()),
+            body: Vec::new(),
+        };
+        loop {
+            match response.chunk().await {
+                Ok(None) => return Ok(answer),
+                Ok(Some(bytes)) if answer.body.len() + bytes.len() <= ANSWER_LIMIT => {
+                    answer.body.extend_from_slice(&bytes);
+                }
+                // An error status says enough by itself.
+                _ if !answer.is_success() => return Ok(answer),
+                Ok(Some(_)) => {
+                    return Err(ModelError::InvalidReply {
+                        provider: post.provider.to_owned(),
+                        message: format!("it is larger than {} MiB", ANSWER_LIMIT / (1024 * 1024)),
+                    });
+                }
+                Err(error) => return Err(unreachable(error)),
+            }
+        }
+    }
+
+    fn client(&self, url: &Url) -> Result<&reqwest::Client, ModelError> {
+        if let Some(client) = self.built.get() {
+            return Ok(client);
+        }
+        let mut builder = reqwest::Client::builder()
+            .user_agent(concat!("kern/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(CONNECT_TIMEOUT)
+            // A redirect would carry the conversation to a host that nobody named.
+            .redirect(reqwest::redirect::Policy::none());
+        if is_loopback(url) {
+            // A proxy's loopback is another machine's.
+            builder = builder.no_proxy();
+            if url.scheme() == "http" {
+                // To load the system's certificates is most of what a client costs. Here nothing leads to TLS.
+                builder = builder.tls_certs_only([]);
+            }
+        }
+        let client = builder
+            .build()
+            .map_err(|error| ModelError::Setup(format!("no HTTP client: {}", with_causes(&error))))?;
+        Ok(self.built.get_or_init(|| client))
+    }
+}
+
+fn is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost"
+        || address
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
+}
+
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+/// Reads `Retry-After`: seconds (some providers send fractions; they are rounded up) or a date.
+fn retry_after(headers: &HeaderMap) -> Option<u64> {
+    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = value.parse::<f64>() {
+        // The cast saturates, and a negative number or NaN becomes 0.
+        return Some(seconds.ceil() as u64);
+    }
+    let date = jiff::fmt::rfc2822::parse(value).ok()?;
+    let seconds = date.timestamp().as_second() - jiff::Timestamp::now().as_second();
+    Some(u64::try_from(seconds).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(value: &str) -> HeaderMap {
+        HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_str(value).unwrap())])
+    }
+
+    #[test]
+    fn retry_after_is_read_as_seconds_or_as_a_date() {
+        assert_eq!(retry_after(&HeaderMap::new()), None);
+        for (value, seconds) in [
+            ("7", Some(7)),
+            ("0.2", Some(1)),
+            ("-3", Some(0)),
+            ("soon", None),
+            ("Wed, 21 Oct 2015 07:28:00 GMT", Some(0)),
+        ] {
+            assert_eq!(retry_after(&headers(value)), seconds, "{value}");
+        }
+        let date = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(90);
+        let date = jiff::fmt::rfc2822::to_string(&date.to_zoned(jiff::tz::TimeZone::UTC)).unwrap();
+        let seconds = retry_after(&headers(&date)).unwrap();
+        assert!((85..=90).contains(&seconds), "{date}: {seconds}");
+    }
+
+    #[test]
+    fn an_endpoint_keeps_the_path_and_the_query_of_its_base() {
+        for (base, wanted) in [
+            ("https://a.example/v1", "https://a.example/v1/chat/completions"),
+            ("https://a.example/v1/", "https://a.example/v1/chat/completions"),
+            ("http://127.0.0.1:1", "http://127.0.0.1:1/chat/completions"),
+            (
+                "https://a.example/o/d?api-version=2",
+                "https://a.example/o/d/chat/completions?api-version=2",
+            ),
+        ] {
+            assert_eq!(endpoint(base, &["chat", "completions"]).unwrap().as_str(), wanted);
+        }
+        for base in [
+            "",
+            "api.openai.com/v1",
+            "ftp://a.example",
+            "https://me:hunter2@a.example",
+            "data:,x",
+        ] {
+            let error = endpoint(base, &[]).unwrap_err();
+            assert!(matches!(error, ModelError::Setup(_)), "{error:?}");
+            assert!(!error.to_string().contains("hunter2"), "{error}");
+        }
+    }
+
+    #[test]
+    fn only_a_loopback_host_goes_past_the_proxy() {
+        for (url, local) in [
+            ("http://localhost:1", true),
+            ("http://127.3.0.1", true),
+            ("http://[::1]:8080", true),
+            ("http://10.0.0.1", false),
+            ("https://127.0.0.1.example", false),
+        ] {
+            assert_eq!(is_loopback(&Url::parse(url).unwrap()), local, "{url}");
+        }
+    }
+}
