@@ -2,7 +2,9 @@
 
 extern crate self as kern;
 
+pub mod approval;
 pub mod models;
+pub mod prelude;
 pub mod run;
 pub mod tools;
 

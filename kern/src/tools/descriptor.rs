@@ -84,7 +84,7 @@ impl ToolDescriptor {
 
 impl ToolPolicy {
     /// Makes a policy.
-    pub fn new(pause: Option<PauseType>, approval: Option<ApprovalPolicy>) -> Self {
+    pub const fn new(pause: Option<PauseType>, approval: Option<ApprovalPolicy>) -> Self {
         Self { pause, approval }
     }
 }

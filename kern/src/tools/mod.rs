@@ -1,8 +1,10 @@
 //! Tools: what the model may call, and the policy each one carries.
 
+pub(crate) mod argument;
 mod call;
 mod context;
 mod descriptor;
+pub(crate) mod output;
 
 use std::fmt;
 use std::future::Future;
@@ -11,9 +13,26 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+pub use argument::ToolArg;
 pub use call::ToolCall;
 pub use context::RunContext;
 pub use descriptor::{ApprovalPolicy, PauseType, ToolDescriptor, ToolPolicy};
+pub use output::{ToolFailure, ToolReturn};
+
+#[cfg(feature = "macros")]
+pub use kern_macros::tool;
+
+#[doc(inline)]
+pub use crate::__tools as tools;
+
+/// Gathers tools for an agent.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __tools {
+    ($($tool:path),* $(,)?) => {
+        ::std::vec::Vec::<$crate::tools::ToolHandle>::from([$(<$tool as $crate::__private::StaticTool>::handle()),*])
+    };
+}
 
 /// The arguments of a call: a JSON object.
 pub type Arguments = Map<String, Value>;

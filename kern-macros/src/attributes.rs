@@ -1,0 +1,163 @@
+//! kern's own attributes among the others of an item: found by name, taken away, and kept in use.
+
+use proc_macro2::{Span, TokenStream, TokenTree};
+use quote::{ToTokens, quote};
+use syn::parse::{ParseStream, Parser as _};
+use syn::{Attribute, Ident, Meta, Path};
+
+use crate::errors::Errors;
+
+/// The argument of a marker: the attribute was read by another one of kern's, and expands to nothing.
+const CONSUMED: &str = "__consumed";
+
+/// Says whether these are the arguments of a marker.
+pub(crate) fn is_consumed(args: &TokenStream) -> bool {
+    let mut tokens = args.clone().into_iter();
+    matches!((tokens.next(), tokens.next()), (Some(TokenTree::Ident(ident)), None) if ident == CONSUMED)
+}
+
+/// Attributes that one of kern's took off an item.
+#[derive(Default)]
+pub(crate) struct Consumed(Vec<Path>);
+
+impl Consumed {
+    /// Takes every attribute of this name away, whatever the path before it.
+    pub(crate) fn take(&mut self, name: &str, attrs: &mut Vec<Attribute>) -> Vec<Attribute> {
+        let taken: Vec<Attribute> = attrs.extract_if(.., |attr| names(attr.path(), name)).collect();
+        self.0.extend(
+            taken
+                .iter()
+                .filter_map(|attr| syn::parse2(attr.path().to_token_stream()).ok()),
+        );
+        taken
+    }
+
+    /// Emits each one again as a marker, so that its import stays used.
+    pub(crate) fn markers(&self, cfgs: &[TokenStream]) -> TokenStream {
+        let consumed = Ident::new(CONSUMED, Span::call_site());
+        let paths = &self.0;
+        let cfgs = quote!(#(#cfgs)*);
+        quote! { #( #cfgs #[#paths(#consumed)] const _: () = (); )* }
+    }
+}
+
+/// Says whether a path ends in this name.
+pub(crate) fn names(path: &Path, name: &str) -> bool {
+    path.segments.last().is_some_and(|segment| segment.ident == name)
+}
+
+/// The arguments of an attribute that was taken off an item.
+pub(crate) fn args(attr: &Attribute, help: &str, errors: &mut Errors) -> TokenStream {
+    match &attr.meta {
+        Meta::Path(_) => TokenStream::new(),
+        Meta::List(list) => list.tokens.clone(),
+        Meta::NameValue(pair) => {
+            let name = path_text(&pair.path);
+            errors.at(
+                &attr.meta,
+                format!("`#[{name}]` takes its arguments in parentheses"),
+                help,
+            );
+            TokenStream::new()
+        }
+    }
+}
+
+/// The `cfg` attributes: what the macro adds beside an item exists exactly when the item does.
+pub(crate) fn cfgs(attrs: &[Attribute]) -> Vec<TokenStream> {
+    attrs
+        .iter()
+        .filter(|attr| attr.path().is_ident("cfg"))
+        .map(ToTokens::to_token_stream)
+        .collect()
+}
+
+/// The lines of a doc comment: each the expression of one `#[doc = …]`.
+pub(crate) fn docs(attrs: &[Attribute]) -> Vec<TokenStream> {
+    attrs.iter().filter_map(doc).map(ToTokens::to_token_stream).collect()
+}
+
+/// The expression of a `#[doc = …]`.
+pub(crate) fn doc(attr: &Attribute) -> Option<&syn::Expr> {
+    match &attr.meta {
+        Meta::NameValue(pair) if pair.path.is_ident("doc") => Some(&pair.value),
+        _ => None,
+    }
+}
+
+/// Says whether a `cfg_attr` would give the item this attribute.
+pub(crate) fn hides(attr: &Attribute, name: &str) -> bool {
+    fn mentions(tokens: TokenStream, name: &str) -> bool {
+        tokens.into_iter().any(|token| match token {
+            TokenTree::Ident(ident) => ident == name,
+            TokenTree::Group(group) => mentions(group.stream(), name),
+            _ => false,
+        })
+    }
+    let Meta::List(list) = &attr.meta else { return false };
+    list.path.is_ident("cfg_attr")
+        && mentions(
+            list.tokens
+                .clone()
+                .into_iter()
+                .skip_while(|token| !matches!(token, TokenTree::Punct(punct) if punct.as_char() == ','))
+                .collect(),
+            name,
+        )
+}
+
+/// Refuses the attribute on anything but a function, and gives the item back without kern's attributes.
+pub(crate) fn not_a_function(item: TokenStream, attribute: &str, errors: &mut Errors) -> TokenStream {
+    let Some((mut attrs, rest)) = errors.keep(attrs_and_rest.parse2(item.clone())) else {
+        return item;
+    };
+    let keyword = rest.clone().into_iter().find_map(|token| match token {
+        TokenTree::Ident(ident) if KEYWORDS.iter().any(|(keyword, _)| ident == keyword) => Some(ident),
+        _ => None,
+    });
+    let noun = keyword
+        .as_ref()
+        .and_then(|found| KEYWORDS.iter().find(|(keyword, _)| found == keyword));
+    let mut consumed = Consumed::default();
+    for name in ["tool", "approval"] {
+        consumed.take(name, &mut attrs);
+    }
+    let noun = noun.map_or("this", |(_, noun)| noun);
+    let help = if noun == "an `impl` block" {
+        format!("put {attribute} on a function; toolkits (`#[toolkit]` on an `impl` block) are not yet supported")
+    } else {
+        format!("put {attribute} on a function: `async fn` or `fn`")
+    };
+    let message = format!("{attribute} belongs on a function, not on {noun}");
+    match keyword {
+        Some(keyword) => errors.at(keyword, message, help),
+        None => errors.at(&rest, message, help),
+    }
+    let markers = consumed.markers(&cfgs(&attrs));
+    quote! { #markers #(#attrs)* #rest }
+}
+
+const KEYWORDS: &[(&str, &str)] = &[
+    ("struct", "a struct"),
+    ("enum", "an enum"),
+    ("union", "a union"),
+    ("trait", "a trait"),
+    ("impl", "an `impl` block"),
+    ("mod", "a module"),
+    ("const", "a constant"),
+    ("static", "a static"),
+    ("type", "a type alias"),
+    ("use", "an import"),
+    ("extern", "an `extern` block"),
+    ("macro_rules", "a macro"),
+    ("fn", "a function without a body"),
+];
+
+fn attrs_and_rest(input: ParseStream<'_>) -> syn::Result<(Vec<Attribute>, TokenStream)> {
+    Ok((input.call(Attribute::parse_outer)?, input.parse()?))
+}
+
+/// A path as the user wrote it.
+pub(crate) fn path_text(path: &Path) -> String {
+    path.to_token_stream().to_string().replace(' ', "")
+}

@@ -1,0 +1,340 @@
+//! A tool as it was meant: the attributes, and the function's signature in a tool's terms.
+
+use proc_macro2::TokenStream;
+use quote::{ToTokens, format_ident, quote};
+use syn::ext::IdentExt as _;
+use syn::{
+    Attribute, Expr, ExprLit, FnArg, GenericArgument, GenericParam, Ident, ItemFn, Lit, Pat, PatType, PathArguments,
+    Safety, Type, TypeReference,
+};
+
+use super::parse::ToolArgs;
+use crate::approval::Approval;
+use crate::attributes;
+use crate::errors::Errors;
+
+/// What one function with its attributes says.
+pub(crate) struct ToolModel {
+    pub(super) args: ToolArgs,
+    pub(super) approval: Option<Approval>,
+    pub(super) signature: Signature,
+    /// The function's name, as it is used to call it.
+    pub(super) ident: Ident,
+    /// The expressions of the function's doc comment.
+    pub(super) docs: Vec<TokenStream>,
+    /// Whether the doc comment is known to hold no text.
+    pub(super) docs_are_empty: bool,
+}
+
+impl ToolModel {
+    pub(crate) fn new(args: ToolArgs, approval: Option<Approval>, signature: Signature, func: &ItemFn) -> Self {
+        let docs: Vec<&Expr> = func.attrs.iter().filter_map(attributes::doc).collect();
+        Self {
+            args,
+            approval,
+            signature,
+            ident: func.sig.ident.clone(),
+            docs_are_empty: docs.iter().all(|doc| is_empty_text(doc)),
+            docs: docs.iter().map(ToTokens::to_token_stream).collect(),
+        }
+    }
+}
+
+/// An expression like `concat!(…)` is believed to give text.
+fn is_empty_text(doc: &Expr) -> bool {
+    matches!(doc, Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) if text.value().trim().is_empty())
+}
+
+/// The function's parameters, sorted by who fills them.
+pub(crate) struct Signature {
+    pub(super) params: Vec<Param>,
+    pub(super) is_async: bool,
+    pub(super) has_receiver: bool,
+    pub(super) result: Option<TokenStream>,
+    /// The error type, where the return type is written as a `Result` of two types.
+    pub(super) error: Option<TokenStream>,
+    /// The success type, likewise.
+    pub(super) success: Option<TokenStream>,
+}
+
+/// One parameter. `cfg` attributes go wherever the parameter goes.
+pub(crate) enum Param {
+    /// `&RunContext`, filled by kern.
+    Context {
+        ident: Option<Ident>,
+        cfgs: Vec<TokenStream>,
+    },
+    /// Filled by the model, or by the user.
+    Argument(Argument),
+}
+
+/// A parameter that is in the schema.
+pub(crate) struct Argument {
+    pub(super) ident: Ident,
+    /// Its name in JSON: without `r#`.
+    pub(super) name: String,
+    pub(super) ty: TokenStream,
+    pub(super) docs: Vec<TokenStream>,
+    pub(super) cfgs: Vec<TokenStream>,
+    /// The generated field and local that hold it.
+    pub(super) field: Ident,
+}
+
+impl Signature {
+    /// Reads the signature, and cleans the function of what only the macro understands: documentation of parameters, and
+    /// what is not Rust.
+    pub(crate) fn new(func: &mut ItemFn, errors: &mut Errors) -> Self {
+        let sig = &mut func.sig;
+        for param in &sig.generics.params {
+            match param {
+                GenericParam::Lifetime(_) => {}
+                GenericParam::Type(param) => {
+                    let message = format!("a tool cannot be generic over the type `{}`", param.ident);
+                    errors.at(param, message, "its schema has to be known: write the type itself");
+                }
+                GenericParam::Const(param) => {
+                    let message = format!("a tool cannot be generic over the constant `{}`", param.ident);
+                    errors.at(param, message, "its schema has to be known: write the value itself");
+                }
+            }
+        }
+        let keyword = "a tool is a plain function: `async fn` or `fn`";
+        if let Some(constness) = &sig.constness {
+            errors.at(constness, "a tool cannot be a `const fn`", keyword);
+        }
+        if let Safety::Unsafe(safety) = &sig.safety {
+            errors.at(
+                safety,
+                "a tool cannot be an `unsafe fn`",
+                "make the function safe: nobody could uphold its contract for the model",
+            );
+        }
+        if let Some(abi) = &sig.abi {
+            errors.at(abi, "a tool cannot be an `extern` function", keyword);
+        }
+        if let Some(variadic) = sig.variadic.take() {
+            errors.at(variadic.dots, "a tool cannot be variadic", "use a `Vec`");
+            sig.inputs.pop_punct();
+        }
+        let mut params: Vec<Param> = Vec::new();
+        let mut has_receiver = false;
+        for input in &mut sig.inputs {
+            match input {
+                FnArg::Receiver(receiver) => {
+                    has_receiver = true;
+                    errors.at(
+                        &receiver.self_token,
+                        "a tool cannot take `self`: toolkits are not yet supported",
+                        "make it a function outside of the `impl` block",
+                    );
+                }
+                FnArg::Typed(typed) => {
+                    let earlier = params.iter().any(|param| matches!(param, Param::Context { .. }));
+                    params.extend(Param::new(typed, params.len(), earlier, errors));
+                }
+            }
+        }
+        let output = match &sig.output {
+            syn::ReturnType::Default => None,
+            syn::ReturnType::Type(_, ty) => Some(ty),
+        };
+        let (success, error) = output.and_then(|ty| result_types(ty)).unzip();
+        Self {
+            params,
+            is_async: sig.asyncness.is_some(),
+            has_receiver,
+            result: output.map(ToTokens::to_token_stream),
+            error,
+            success,
+        }
+    }
+
+    pub(super) fn arguments(&self) -> impl Iterator<Item = &Argument> {
+        self.params.iter().filter_map(|param| match param {
+            Param::Argument(argument) => Some(argument),
+            Param::Context { .. } => None,
+        })
+    }
+}
+
+impl Param {
+    /// `None`: the parameter is refused.
+    fn new(typed: &mut PatType, index: usize, has_context: bool, errors: &mut Errors) -> Option<Self> {
+        let docs: Vec<Attribute> = typed.attrs.extract_if(.., |attr| attr.path().is_ident("doc")).collect();
+        for (name, attr) in ["arg", "state"].into_iter().flat_map(|name| {
+            typed
+                .attrs
+                .extract_if(.., move |attr| attributes::names(attr.path(), name))
+                .map(move |attr| (name, attr))
+                .collect::<Vec<_>>()
+        }) {
+            errors.at(
+                attr,
+                format!("`#[{name}]` is not yet supported"),
+                "remove it: kern refuses what it would not enforce",
+            );
+        }
+        let cfgs = attributes::cfgs(&typed.attrs);
+        let ident = match &*typed.pat {
+            Pat::Ident(pat) if pat.by_ref.is_none() && pat.subpat.is_none() => Some(pat.ident.clone()),
+            _ => None,
+        };
+        match context(&typed.ty) {
+            Some(Injected::Right) => {
+                if has_context {
+                    errors.at(
+                        &typed,
+                        "a second `&RunContext`: a call has one context",
+                        "remove one of the two",
+                    );
+                    return None;
+                }
+                if let Some(doc) = docs.first() {
+                    errors.at(
+                        doc,
+                        "documentation on `&RunContext`: the model never sees this parameter",
+                        "write an ordinary comment (`//`), or document the function",
+                    );
+                }
+                return Some(Self::Context { ident, cfgs });
+            }
+            Some(Injected::Wrong) => {
+                errors.at(
+                    &typed.ty,
+                    "the context is taken by shared reference",
+                    "write `&RunContext`",
+                );
+                return None;
+            }
+            None => {}
+        }
+        let owned = owned(&typed.ty, errors);
+        let Some(ident) = ident else {
+            let help = "give it a plain name, and take it apart in the body: the name is the property the model fills";
+            errors.at(&typed.pat, "a tool's parameter cannot be a pattern", help);
+            return None;
+        };
+        owned.then(|| {
+            Self::Argument(Argument {
+                name: ident.unraw().to_string(),
+                field: format_ident!("__kern_arg_{index}", span = proc_macro2::Span::mixed_site()),
+                ident,
+                ty: typed.ty.to_token_stream(),
+                docs: attributes::docs(&docs),
+                cfgs,
+            })
+        })
+    }
+}
+
+enum Injected {
+    Right,
+    Wrong,
+}
+
+/// Says whether the type is meant to be the context: by its name, the only thing a macro can see.
+fn context(ty: &Type) -> Option<Injected> {
+    match peel(ty) {
+        Type::Path(path) if attributes::names(&path.path, "RunContext") => Some(Injected::Wrong),
+        Type::Reference(TypeReference { elem, mutability, .. }) => match peel(elem) {
+            Type::Path(path) if attributes::names(&path.path, "RunContext") => Some(if mutability.is_some() {
+                Injected::Wrong
+            } else {
+                Injected::Right
+            }),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// The type without parentheses and the invisible groups of `macro_rules!`.
+fn peel(ty: &Type) -> &Type {
+    match ty {
+        Type::Group(group) => peel(&group.elem),
+        Type::Paren(paren) => peel(&paren.elem),
+        other => other,
+    }
+}
+
+/// Refuses borrowed and anonymous types, wherever in the type they stand.
+fn owned(ty: &Type, errors: &mut Errors) -> bool {
+    match peel(ty) {
+        Type::Reference(reference) => {
+            let text = text(reference);
+            errors.at(
+                reference,
+                format!("`{text}` cannot be an argument: the model's arguments are owned"),
+                format!("use `{}`", owned_text(&reference.elem)),
+            );
+            false
+        }
+        Type::ImplTrait(anonymous) => {
+            let message = "`impl Trait` cannot be an argument: its schema has to be known";
+            errors.at(anonymous, message, "write the type itself");
+            false
+        }
+        Type::Array(array) => owned(&array.elem, errors),
+        Type::Slice(slice) => owned(&slice.elem, errors),
+        Type::Tuple(tuple) => tuple.elems.iter().fold(true, |all, ty| owned(ty, errors) && all),
+        Type::Path(path) => path
+            .path
+            .segments
+            .iter()
+            .fold(true, |all, segment| match &segment.arguments {
+                PathArguments::AngleBracketed(list) => list.args.iter().fold(all, |all, arg| match arg {
+                    GenericArgument::Type(ty) => owned(ty, errors) && all,
+                    GenericArgument::Lifetime(lifetime) if lifetime.ident != "static" => {
+                        let message = format!("`{}` borrows: the model's arguments are owned", text(&path.path));
+                        errors.at(lifetime, message, "use an owned type, or `'static`");
+                        false
+                    }
+                    _ => all,
+                }),
+                _ => all,
+            }),
+        _ => true,
+    }
+}
+
+/// What to write instead of a reference to this type.
+fn owned_text(ty: &Type) -> String {
+    match peel(ty) {
+        Type::Path(path) if path.path.is_ident("str") => "String".to_owned(),
+        Type::Slice(slice) => format!("Vec<{}>", owned_text(&slice.elem)),
+        Type::Reference(reference) => owned_text(&reference.elem),
+        other => text(other),
+    }
+}
+
+/// A type as it is written.
+fn text(tokens: impl ToTokens) -> String {
+    let mut text = tokens.to_token_stream().to_string();
+    for (spaced, tight) in [
+        (" :: ", "::"),
+        (" <", "<"),
+        ("< ", "<"),
+        (" >", ">"),
+        (" ,", ","),
+        ("& ", "&"),
+        (" ;", ";"),
+    ] {
+        text = text.replace(spaced, tight);
+    }
+    text
+}
+
+/// The two types of a return type that is written as `Result<T, E>`, for spans only: what it really is the compiler
+/// says.
+fn result_types(ty: &Type) -> Option<(TokenStream, TokenStream)> {
+    let Type::Path(path) = peel(ty) else { return None };
+    let segment = path.path.segments.last().filter(|segment| segment.ident == "Result")?;
+    let PathArguments::AngleBracketed(list) = &segment.arguments else {
+        return None;
+    };
+    let mut types = list.args.iter().filter_map(|arg| match arg {
+        GenericArgument::Type(ty) => Some(quote!(#ty)),
+        _ => None,
+    });
+    Some((types.next()?, types.next()?))
+}

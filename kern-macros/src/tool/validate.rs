@@ -1,0 +1,270 @@
+//! The rules between the parts of a tool. What passes here can be expanded without another error.
+
+use proc_macro2::TokenStream;
+use quote::ToTokens;
+use syn::ext::IdentExt as _;
+use syn::{Ident, LitStr};
+
+use super::model::{Param, Signature, ToolModel};
+use super::parse::Flag;
+use crate::approval::Kind;
+use crate::arguments::list;
+use crate::errors::Errors;
+use crate::when::{self, Hidden};
+
+const PAUSES_ONCE: &str = "a tool pauses in one way, keep one of the two";
+
+/// A tool without a mistake.
+pub(crate) struct ValidTool {
+    pub(super) krate: TokenStream,
+    pub(super) name: String,
+    /// Expressions of type `&'static str`: the lines of the description.
+    pub(super) description: Vec<TokenStream>,
+    pub(super) version: String,
+    pub(super) pause: Option<Pause>,
+    pub(super) approval: Option<Kind>,
+    pub(super) user_input_fields: Vec<String>,
+    pub(super) when: Option<TokenStream>,
+    pub(super) signature: Signature,
+    pub(super) ident: Ident,
+}
+
+#[derive(Clone, Copy)]
+pub(crate) enum Pause {
+    Confirmation,
+    UserInput,
+    ExternalExecution,
+}
+
+impl ToolModel {
+    /// Reports every rule that is broken. `None`: at least one is.
+    pub(crate) fn validate(self, errors: &mut Errors) -> Option<ValidTool> {
+        reserved(&self.ident, &self.args.krate, errors);
+        let name = self.name(errors);
+        let description = self.description(errors);
+        let pause = self.pause(errors);
+        let user_input_fields = self.user_input_fields(errors);
+        let approval = self.approval(errors);
+        self.when(&user_input_fields, errors);
+        errors.is_empty().then(|| ValidTool {
+            krate: self.args.krate,
+            name,
+            description,
+            version: self
+                .args
+                .version
+                .map_or_else(|| "1".to_owned(), |version| version.value()),
+            pause,
+            approval,
+            user_input_fields,
+            when: self
+                .approval
+                .and_then(|approval| approval.when)
+                .map(|when| when.expression),
+            signature: self.signature,
+            ident: self.ident,
+        })
+    }
+
+    fn name(&self, errors: &mut Errors) -> String {
+        let allowed = "1 to 64 of the letters `a-z A-Z 0-9 _ -`";
+        let is_allowed = |name: &str| {
+            (1..=64).contains(&name.len())
+                && name
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
+        };
+        if let Some(version) = self
+            .args
+            .version
+            .as_ref()
+            .filter(|version| version.value().trim().is_empty())
+        {
+            errors.at(
+                version,
+                "the version is empty",
+                "write `version = \"2\"`, or leave it out: the default is `\"1\"`",
+            );
+        }
+        match &self.args.name {
+            Some(literal) => {
+                let name = literal.value();
+                if !is_allowed(&name) {
+                    errors.at(
+                        literal,
+                        format!("`{name}` cannot be the name of a tool"),
+                        format!("use {allowed}"),
+                    );
+                }
+                name
+            }
+            None => {
+                let name = self.ident.unraw().to_string();
+                if !is_allowed(&name) {
+                    let help = format!("give it one with `#[tool(name = \"…\")]`: {allowed}");
+                    errors.at(&self.ident, format!("`{name}` cannot be the name of a tool"), help);
+                }
+                name
+            }
+        }
+    }
+
+    fn description(&self, errors: &mut Errors) -> Vec<TokenStream> {
+        match &self.args.description {
+            Some(literal) => {
+                if literal.value().trim().is_empty() {
+                    errors.at(
+                        literal,
+                        "the description is empty",
+                        "say what the tool does: the model chooses by it",
+                    );
+                }
+                vec![literal.to_token_stream()]
+            }
+            None => {
+                if self.docs_are_empty {
+                    let message = format!("the tool `{}` has no description", self.ident.unraw());
+                    let help = "add a doc comment (`/// What it does.`): the model chooses by it";
+                    errors.at(&self.ident, message, help);
+                }
+                self.docs.clone()
+            }
+        }
+    }
+
+    fn pause(&self, errors: &mut Errors) -> Option<Pause> {
+        let mut on = self.args.flags.iter().filter(|flag| flag.on);
+        let first = on.next();
+        if let (Some(first), Some(second)) = (first, on.next()) {
+            let (first, second) = (&first.key, &second.key);
+            errors.at(
+                second,
+                format!("`{second}` cannot be combined with `{first}`"),
+                PAUSES_ONCE,
+            );
+        }
+        if let Some((fields, _)) = &self.args.user_input_fields {
+            for flag in &self.args.flags {
+                let key = &flag.key;
+                match (key == "requires_user_input", flag.on) {
+                    (false, true) => {
+                        errors.at(
+                            fields,
+                            format!("`{fields}` cannot be combined with `{key}`"),
+                            PAUSES_ONCE,
+                        );
+                        break;
+                    }
+                    (true, false) => {
+                        let message = format!("`{fields}` cannot be combined with `{key} = false`");
+                        errors.at(
+                            fields,
+                            message,
+                            "fields that the user fills make the tool ask for them: remove one of the two",
+                        );
+                    }
+                    _ => {}
+                }
+            }
+            return Some(Pause::UserInput);
+        }
+        first.map(|Flag { key, .. }| match key.to_string().as_str() {
+            "requires_confirmation" => Pause::Confirmation,
+            "requires_user_input" => Pause::UserInput,
+            _ => Pause::ExternalExecution,
+        })
+    }
+
+    fn user_input_fields(&self, errors: &mut Errors) -> Vec<String> {
+        let fields: &[LitStr] = self.args.user_input_fields.as_ref().map_or(&[], |(_, fields)| fields);
+        let names: Vec<&str> = self
+            .signature
+            .arguments()
+            .map(|argument| argument.name.as_str())
+            .collect();
+        let mut seen: Vec<String> = Vec::new();
+        for field in fields {
+            let name = field.value();
+            if !names.contains(&name.as_str()) {
+                let help = if names.is_empty() {
+                    "it has no parameters that anybody could fill".to_owned()
+                } else {
+                    format!("its parameters are {}", list(&names))
+                };
+                errors.at(
+                    field,
+                    format!("`{name}` is not a parameter of `{}`", self.ident.unraw()),
+                    help,
+                );
+            } else if seen.contains(&name) {
+                errors.at(field, format!("`{name}` is given twice"), "keep one of the two");
+            }
+            seen.push(name);
+        }
+        seen
+    }
+
+    fn approval(&self, errors: &mut Errors) -> Option<Kind> {
+        let log = self.args.log_approval.as_ref().filter(|log| log.on);
+        if let (Some(log), Some(_)) = (log, &self.approval) {
+            let help = "keep one of the two: `log_approval` means `#[approval(type = \"audit\")]`";
+            errors.at(&log.key, "`log_approval` cannot be combined with `#[approval]`", help);
+        }
+        self.approval
+            .as_ref()
+            .map(|approval| approval.kind)
+            .or(log.map(|_| Kind::Audit))
+    }
+
+    fn when(&self, user_input_fields: &[String], errors: &mut Errors) {
+        let Some(approval) = &self.approval else { return };
+        let Some(when) = &approval.when else { return };
+        if approval.kind == Kind::Audit {
+            let help = "an audited call is always recorded: remove `when`, or use `type = \"required\"`";
+            errors.at(&when.key, "`when` cannot be combined with `type = \"audit\"`", help);
+        }
+        let mut hidden = vec![Hidden {
+            name: Ident::new("self", proc_macro2::Span::call_site()),
+            what: "`self`",
+            help: "whether approval is needed depends on the arguments the model fills",
+        }];
+        for param in &self.signature.params {
+            match param {
+                Param::Context { ident: Some(ident), .. } => hidden.push(Hidden {
+                    name: ident.clone(),
+                    what: "`&RunContext`",
+                    help: "whether approval is needed depends on the arguments the model fills",
+                }),
+                Param::Argument(argument) if user_input_fields.contains(&argument.name) => hidden.push(Hidden {
+                    name: argument.ident.clone(),
+                    what: "an argument that the user fills",
+                    help: "it is not there when kern decides whether approval is needed: use the arguments the model fills",
+                }),
+                _ => {}
+            }
+        }
+        when::check(when.expression.clone(), &hidden, errors);
+    }
+}
+
+/// Refuses a function whose handle would hide a type or a crate that the user's other code names.
+fn reserved(ident: &Ident, krate: &TokenStream, errors: &mut Errors) {
+    if is_reserved(ident, krate) {
+        let name = ident.unraw();
+        errors.at(
+            ident,
+            format!("a tool's function cannot be called `{name}`: it would hide the type or the crate of this name"),
+            format!("rename the function, and write `#[tool(name = \"{name}\")]` to keep the tool's name"),
+        );
+    }
+}
+
+pub(super) fn is_reserved(ident: &Ident, krate: &TokenStream) -> bool {
+    const RESERVED: &[&str] = &[
+        "alloc", "bool", "char", "core", "f16", "f32", "f64", "f128", "i8", "i16", "i32", "i64", "i128", "isize",
+        "kern", "std", "str", "u8", "u16", "u32", "u64", "u128", "usize",
+    ];
+    let name = ident.unraw();
+    RESERVED.iter().any(|reserved| name == reserved)
+        || krate.to_string().trim_start_matches([':', ' ']) == name.to_string()
+}

@@ -1,0 +1,258 @@
+//! Arguments of a tool: from Rust types to one JSON Schema, and from JSON to the types.
+
+use std::fmt;
+
+use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::de::{DeserializeOwned, Deserializer, Error as _, Visitor};
+use serde_json::{Map, Value, json};
+
+use super::{ArgumentError, Arguments};
+
+/// A type that a tool can take as an argument.
+///
+/// It is implemented for everything that is `Deserialize` and `JsonSchema`; derive these two (from `serde` and from
+/// `schemars` 1) for a type of one's own. A type that can be made from nothing, as `Option` can, is optional.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be an argument of a tool: it has no JSON Schema, or cannot be read from JSON",
+    label = "not an argument the model could fill",
+    note = "derive both for it: `#[derive(serde::Deserialize, schemars::JsonSchema)]` (schemars 1)"
+)]
+pub trait ToolArg: Sized {
+    #[doc(hidden)]
+    fn __schema(generator: &mut SchemaGenerator) -> Schema;
+
+    #[doc(hidden)]
+    fn __decode(value: Option<Value>) -> Result<Self, String>;
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: DeserializeOwned + JsonSchema> ToolArg for T {
+    fn __schema(generator: &mut SchemaGenerator) -> Schema {
+        generator.subschema_for::<T>()
+    }
+
+    fn __decode(value: Option<Value>) -> Result<Self, String> {
+        match value {
+            Some(value) => T::deserialize(value).map_err(|error| error.to_string()),
+            None => T::deserialize(Missing).map_err(|Absent| Absent.to_string()),
+        }
+    }
+}
+
+/// One parameter of a tool. The bound on its type was used up when it was made ([`arg`]), so that a type without a
+/// schema is one error and not one for each place that touches the parameter.
+pub struct Arg<T> {
+    name: &'static str,
+    docs: &'static [&'static str],
+    schema: fn(&mut SchemaGenerator) -> Schema,
+    decode: fn(Option<Value>) -> Result<T, String>,
+}
+
+/// Makes a parameter of its name and the lines of its documentation.
+pub const fn arg<T: ToolArg>(name: &'static str, docs: &'static [&'static str]) -> Arg<T> {
+    Arg {
+        name,
+        docs,
+        schema: T::__schema,
+        decode: T::__decode,
+    }
+}
+
+impl<T> Arg<T> {
+    /// Reads the argument for `when`. `None`: it is missing or of another type.
+    pub fn peek(&self, arguments: &Arguments) -> Option<T> {
+        (self.decode)(arguments.get(self.name).cloned()).ok()
+    }
+
+    /// Takes the argument out of a call that may run.
+    ///
+    /// # Errors
+    ///
+    /// The argument is missing, or of another type.
+    pub fn take(&self, arguments: &mut Arguments) -> Result<T, ArgumentError> {
+        (self.decode)(arguments.remove(self.name)).map_err(|message| ArgumentError::new(pointer(self.name), message))
+    }
+}
+
+/// A parameter whose type is forgotten.
+pub trait AnyArg: Sync {
+    /// Its name in JSON.
+    fn name(&self) -> &'static str;
+    /// The lines of its documentation.
+    fn docs(&self) -> &'static [&'static str];
+    /// The schema of its type. A named type goes to the generator's definitions.
+    fn schema(&self, generator: &mut SchemaGenerator) -> Schema;
+    /// Reads a value of its type and forgets it again.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the value, or that there has to be one.
+    fn check(&self, value: Option<Value>) -> Result<(), String>;
+}
+
+impl<T> AnyArg for Arg<T> {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn docs(&self) -> &'static [&'static str] {
+        self.docs
+    }
+
+    fn schema(&self, generator: &mut SchemaGenerator) -> Schema {
+        (self.schema)(generator)
+    }
+
+    fn check(&self, value: Option<Value>) -> Result<(), String> {
+        (self.decode)(value).map(drop)
+    }
+}
+
+impl<T> fmt::Debug for Arg<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Arg").field(&self.name).finish()
+    }
+}
+
+/// Assembles the schema of all arguments: always an object that says which properties it has, which of them are
+/// required, and that there are no others.
+pub fn object_schema(args: &[&dyn AnyArg]) -> Value {
+    let mut generator = SchemaSettings::draft2020_12().into_generator();
+    let mut properties = Map::new();
+    let mut required = Vec::new();
+    for arg in args {
+        let mut schema = arg.schema(&mut generator);
+        let description = doc_text(arg.docs());
+        if !description.is_empty() {
+            schema.insert("description".to_owned(), description.into());
+        }
+        properties.insert(arg.name().to_owned(), schema.to_value());
+        if arg.check(None).is_err() {
+            required.push(arg.name());
+        }
+    }
+    let mut object = json!({
+        "type": "object",
+        "properties": properties,
+        "required": required,
+        "additionalProperties": false,
+    });
+    let definitions = generator.take_definitions(true);
+    if !definitions.is_empty() {
+        object["$defs"] = Value::Object(definitions);
+    }
+    object
+}
+
+/// Checks all arguments, and names every problem at once: first of the parameters in their order, then what is no
+/// parameter.
+///
+/// # Errors
+///
+/// One error for each argument that is missing, unknown or of another type.
+pub fn check(args: &[&dyn AnyArg], arguments: &Arguments, unfilled: &[String]) -> Result<(), Vec<ArgumentError>> {
+    let mut errors = Vec::new();
+    for arg in args {
+        let value = arguments.get(arg.name());
+        if value.is_none() && unfilled.iter().any(|name| name == arg.name()) {
+            continue;
+        }
+        if let Err(message) = arg.check(value.cloned()) {
+            errors.push(ArgumentError::new(pointer(arg.name()), message));
+        }
+    }
+    for name in arguments.keys() {
+        if !args.iter().any(|arg| arg.name() == name) {
+            errors.push(unknown(name));
+        }
+    }
+    if errors.is_empty() { Ok(()) } else { Err(errors) }
+}
+
+/// Refuses what is left when every parameter was taken.
+///
+/// # Errors
+///
+/// The first argument that no parameter took.
+pub fn nothing_left(arguments: &Arguments) -> Result<(), ArgumentError> {
+    arguments.keys().next().map_or(Ok(()), |name| Err(unknown(name)))
+}
+
+fn unknown(name: &str) -> ArgumentError {
+    ArgumentError::new(pointer(name), "unknown argument, the tool has no such parameter")
+}
+
+/// The JSON pointer (RFC 6901) to a property of the arguments.
+fn pointer(name: &str) -> String {
+    format!("/{}", name.replace('~', "~0").replace('/', "~1"))
+}
+
+/// The text of a doc comment: `///` lines lose the indentation they share, `/** */` blocks their indentation and the
+/// stars in front of their lines.
+pub fn doc_text(docs: &[&str]) -> String {
+    let indent = docs
+        .iter()
+        .filter(|doc| !doc.contains('\n') && !doc.trim().is_empty())
+        .map(|doc| doc.len() - doc.trim_start().len())
+        .min()
+        .unwrap_or(0);
+    let mut text = String::new();
+    for doc in docs {
+        if doc.contains('\n') {
+            let starred = doc
+                .lines()
+                .skip(1)
+                .all(|line| line.trim().is_empty() || line.trim().starts_with('*'));
+            for line in doc.lines().map(str::trim) {
+                text.push_str(if starred {
+                    line.trim_start_matches('*').trim_start()
+                } else {
+                    line
+                });
+                text.push('\n');
+            }
+        } else {
+            text.push_str(doc.get(indent..).unwrap_or_default().trim_end());
+            text.push('\n');
+        }
+    }
+    text.trim().to_owned()
+}
+
+/// An argument that is not there, as serde's derive sees a missing field: only an `Option` can be made of it.
+struct Missing;
+
+#[derive(Debug)]
+struct Absent;
+
+impl fmt::Display for Absent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("missing, the argument is required")
+    }
+}
+
+impl std::error::Error for Absent {}
+
+impl serde::de::Error for Absent {
+    fn custom<T: fmt::Display>(_: T) -> Self {
+        Self
+    }
+}
+
+impl<'de> Deserializer<'de> for Missing {
+    type Error = Absent;
+
+    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Absent> {
+        Err(Absent::custom(""))
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Absent> {
+        visitor.visit_none()
+    }
+
+    serde::forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct
+        newtype_struct seq tuple tuple_struct map struct enum identifier ignored_any
+    }
+}
