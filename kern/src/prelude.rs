@@ -2,10 +2,13 @@
 //!
 //! Never a `Result` or an `Error`: a program has its own.
 
+pub use kern_db::{ApprovalFilter, ApprovalStatus, Db, Resolution};
 pub use serde_json::json;
 
+pub use crate::agent::Agent;
 #[cfg(feature = "macros")]
 pub use crate::approval::approval;
+pub use crate::run::{RunInput, RunOutput, RunRequirement, RunStatus};
 #[cfg(feature = "macros")]
 pub use crate::tools::tool;
 pub use crate::tools::{RunContext, tools};

@@ -1,5 +1,15 @@
 //! A run: what goes in, what happened, what comes out.
 
+pub(crate) mod call;
 mod message;
+mod output;
+mod requirement;
+pub(crate) mod state;
+pub(crate) mod turn;
+mod view;
 
+pub use kern_db::{RunId, RunStatus, SessionId};
 pub use message::{FunctionCall, Message, Role, ToolCallRequest};
+pub use output::{RunInput, RunMetrics, RunOutput};
+pub use requirement::{Consent, RunRequirement, ToolExecution, UserInputField};
+pub(crate) use view::view;

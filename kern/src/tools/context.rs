@@ -16,7 +16,7 @@ pub struct RunContext {
     pub tool_call_id: String,
     /// The tool's name.
     pub tool_name: String,
-    idempotency_key: String,
+    pub(crate) idempotency_key: String,
 }
 
 impl RunContext {

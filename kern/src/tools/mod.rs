@@ -5,6 +5,8 @@ mod call;
 mod context;
 mod descriptor;
 pub(crate) mod output;
+pub(crate) mod registry;
+pub(crate) mod wire_json;
 
 use std::fmt;
 use std::future::Future;

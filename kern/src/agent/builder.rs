@@ -1,0 +1,166 @@
+//! Building an agent: everything that can be wrong with it is said here.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kern_db::{Db, InMemoryDb, IntoDb};
+
+use super::{Agent, Inner};
+use crate::error::{Error, Result};
+use crate::models::{IntoModel, Model, ModelError};
+use crate::run::Message;
+use crate::tools::registry::Registry;
+use crate::tools::{Tool, ToolHandle};
+
+const LEASE: Duration = Duration::from_secs(30);
+const MAX_TURNS: u32 = 50;
+const ARGUMENT_LIMIT: usize = 64 * 1024;
+
+/// Settings of an [`Agent`].
+#[must_use = "an agent is made by `build`"]
+pub struct AgentBuilder {
+    id: Option<String>,
+    name: Option<String>,
+    model: Option<Result<Arc<dyn Model>, ModelError>>,
+    tools: Vec<ToolHandle>,
+    instructions: Option<String>,
+    db: Option<Arc<dyn Db>>,
+    lease: Duration,
+    max_turns: u32,
+    argument_limit: usize,
+}
+
+impl Default for AgentBuilder {
+    fn default() -> Self {
+        Self {
+            id: None,
+            name: None,
+            model: None,
+            tools: Vec::new(),
+            instructions: None,
+            db: None,
+            lease: LEASE,
+            max_turns: MAX_TURNS,
+            argument_limit: ARGUMENT_LIMIT,
+        }
+    }
+}
+
+impl AgentBuilder {
+    /// Names the agent for the store: a process with an agent of the same id can resume its runs. `agent` by default.
+    pub fn id(mut self, id: impl Into<String>) -> Self {
+        self.id = Some(id.into());
+        self
+    }
+
+    /// Names the agent for people.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Sets the model: one of [`models`](crate::models), or a name such as `openai:gpt-4o-mini`.
+    pub fn model(mut self, model: impl IntoModel) -> Self {
+        self.model = Some(model.into_model());
+        self
+    }
+
+    /// Adds tools.
+    pub fn tools(mut self, tools: impl IntoIterator<Item = ToolHandle>) -> Self {
+        self.tools.extend(tools);
+        self
+    }
+
+    /// Adds a tool.
+    pub fn tool(mut self, tool: impl Tool) -> Self {
+        self.tools.push(ToolHandle::new(tool));
+        self
+    }
+
+    /// Sets what the model is told before the conversation.
+    pub fn instructions(mut self, instructions: impl Into<String>) -> Self {
+        self.instructions = Some(instructions.into());
+        self
+    }
+
+    /// Sets the store. Without one the agent keeps its runs in memory, and tools with `#[approval]` are refused.
+    pub fn db(mut self, db: impl IntoDb) -> Self {
+        self.db = Some(db.into_db());
+        self
+    }
+
+    /// Sets after how much silence of a process its runs are taken to be lost. 30 seconds by default; at least three
+    /// times the store's busy timeout.
+    pub fn lease(mut self, lease: Duration) -> Self {
+        self.lease = lease;
+        self
+    }
+
+    /// Sets how many times the model may answer in one run. 50 by default.
+    pub fn max_turns(mut self, turns: u32) -> Self {
+        self.max_turns = turns;
+        self
+    }
+
+    /// Sets how large the arguments of one call may be. 64 KiB by default.
+    pub fn argument_limit(mut self, bytes: usize) -> Self {
+        self.argument_limit = bytes;
+        self
+    }
+
+    /// Makes the agent.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::Setup`]: there is no model; two tools have one name; a tool needs an approval and there is no store to
+    ///   keep it in; the lease is too short for the store.
+    /// - [`Error::Model`]: the model's name is unknown.
+    pub fn build(self) -> Result<Agent> {
+        let Some(model) = self.model else {
+            let what = "an agent needs a model: `.model(\"openai:gpt-4o-mini\")`, or a `ScriptedModel` for tests";
+            return Err(Error::Setup(what.to_owned()));
+        };
+        let model = model?;
+        let tools = Registry::new(self.tools)?;
+        let recorded = tools
+            .all()
+            .iter()
+            .find(|tool| tool.descriptor().policy.approval.is_some());
+        let db = match (self.db, recorded) {
+            (Some(db), Some(tool)) if !db.is_durable() => {
+                let tool = &tool.descriptor().name;
+                tracing::warn!(tool, "approvals are kept in memory: they end with this process");
+                db
+            }
+            (Some(db), _) => db,
+            (None, None) => InMemoryDb::new().into_db(),
+            (None, Some(tool)) => {
+                return Err(Error::Setup(format!(
+                    "tool `{}` has an approval, and the agent has no store to keep it in: give it one with \
+                     `.db(SqliteDb::open(\"app.db\").await?)`",
+                    tool.descriptor().name
+                )));
+            }
+        };
+        let shortest = db.busy_timeout() * 3;
+        if self.lease < shortest || self.lease.is_zero() {
+            return Err(Error::Setup(format!(
+                "a lease of {:?} is shorter than three times the store's busy timeout of {:?}: a busy store would make \
+                 a living process look dead",
+                self.lease,
+                db.busy_timeout()
+            )));
+        }
+        Ok(Agent(Arc::new(Inner {
+            id: self.id.unwrap_or_else(|| "agent".to_owned()),
+            name: self.name,
+            model,
+            tools,
+            instructions: self.instructions.map(Message::system),
+            db,
+            lease: self.lease,
+            max_turns: self.max_turns,
+            argument_limit: self.argument_limit,
+        })))
+    }
+}

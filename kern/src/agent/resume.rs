@@ -1,0 +1,293 @@
+//! Continuing a run, in the order of the approval specification: recover, store the caller's answers, check the tools,
+//! claim, drive.
+
+use std::future::{Future, IntoFuture};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Instant;
+
+use kern_db::{
+    AnswerCall, Answered, Blocker, Call, Caller, ClaimRun, Run, RunClaimed, RunFilter, RunId, RunStatus, Standing,
+};
+
+use super::{Agent, Inner, Requirements, caller, driven};
+use crate::approval::answers::{answer_of, call_of};
+use crate::error::{Error, Result};
+use crate::run::state::RunState;
+use crate::run::turn::Drive;
+use crate::run::{RunOutput, RunRequirement, view};
+
+/// A paused run about to go on. Await it.
+#[derive(Debug)]
+#[must_use = "a run goes on when this is awaited"]
+pub struct ContinueRun {
+    agent: Agent,
+    run_id: RunId,
+    requirements: Requirements,
+    caller: Caller,
+}
+
+impl ContinueRun {
+    pub(super) fn new(agent: Agent, run_id: RunId) -> Self {
+        Self {
+            agent,
+            run_id,
+            requirements: Vec::new(),
+            caller: Caller::Anonymous,
+        }
+    }
+
+    /// Sends back the run's requirements. Only the caller's own answers in them are read.
+    pub fn requirements(mut self, requirements: impl IntoIterator<Item = RunRequirement>) -> Self {
+        self.requirements.extend(requirements);
+        self
+    }
+
+    /// Names who continues the run. Somebody who gives no name acts as the requester, recorded as unverified; somebody
+    /// who names another user is another user.
+    pub fn user_id(mut self, user_id: impl Into<String>) -> Self {
+        self.caller = caller(Some(user_id.into()));
+        self
+    }
+
+    async fn go_on(self) -> Result<RunOutput> {
+        let agent = Arc::clone(&self.agent.0);
+        let run = recovered(&agent, &self.run_id).await?;
+        if run.status == RunStatus::Paused {
+            store_answers(&agent, &run, &self.requirements, &self.caller).await?;
+        }
+        // Read again: the answers may have opened gates, or made new versions.
+        let run = load(&agent, &self.run_id).await?;
+        match run.status {
+            RunStatus::Paused => {}
+            RunStatus::Running => return Err(Error::AlreadyRunning { run_id: run.run_id }),
+            status => {
+                return Err(Error::NotPaused {
+                    run_id: run.run_id,
+                    status,
+                });
+            }
+        }
+        check_tools(&agent, &run)?;
+        let state = RunState::read(&run.snapshot)?;
+        let claim = ClaimRun {
+            run_id: run.run_id.clone(),
+            fence: run.fence,
+            turn: run.turn,
+            caller: self.caller,
+            lease_ms: agent.lease_ms(),
+        };
+        let claim = match agent.db.claim_run(claim).await? {
+            RunClaimed::Claimed(claim) => claim,
+            RunClaimed::Blocked(blockers) => return Err(blocked(&run, &blockers)),
+            RunClaimed::NotPaused(status) => {
+                return Err(Error::NotPaused {
+                    run_id: run.run_id,
+                    status,
+                });
+            }
+            _ => return Err(Error::AlreadyRunning { run_id: run.run_id }),
+        };
+        let drive = Drive {
+            agent,
+            claim,
+            state,
+            session_id: run.session_id,
+            user_id: run.requester.map(|requester| requester.subject),
+            resumed: true,
+            started: Instant::now(),
+        };
+        drive.run().await
+    }
+}
+
+impl IntoFuture for ContinueRun {
+    type Output = Result<RunOutput>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Result<RunOutput>> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async { driven(tokio::spawn(self.go_on())).await })
+    }
+}
+
+/// Loads a run of this agent.
+pub(super) async fn load(agent: &Inner, run_id: &RunId) -> Result<Run> {
+    let run = match agent.db.get_run(run_id).await {
+        Ok(run) => run,
+        Err(kern_db::Error::NotFound { .. }) => return Err(Error::RunNotFound { run_id: run_id.clone() }),
+        Err(error) => return Err(error.into()),
+    };
+    if run.agent_id != agent.id {
+        return Err(Error::RunNotFound { run_id: run_id.clone() });
+    }
+    Ok(run)
+}
+
+/// Loads a run, after taking it from a process that is gone.
+async fn recovered(agent: &Inner, run_id: &RunId) -> Result<Run> {
+    let run = load(agent, run_id).await?;
+    if !run.lapsed {
+        return Ok(run);
+    }
+    agent.db.recover_run(run_id.clone()).await?;
+    load(agent, run_id).await
+}
+
+/// Shows a run.
+pub(super) async fn look(agent: &Inner, run_id: &RunId) -> Result<RunOutput> {
+    let run = load(agent, run_id).await?;
+    let state = RunState::read(&run.snapshot)?;
+    Ok(view(agent, &run, state))
+}
+
+/// Stores every valid answer, each in a transaction of its own, then says what was wrong with the others.
+async fn store_answers(agent: &Inner, run: &Run, requirements: &[RunRequirement], caller: &Caller) -> Result<()> {
+    let mut wrong = None;
+    for requirement in requirements {
+        let Some(call) = call_of(run, requirement) else {
+            continue;
+        };
+        let tool = agent.tools.get(&call.tool_name).map(|handle| handle.tool());
+        let answer = match answer_of(call, requirement, tool) {
+            Ok(Some(answer)) => answer,
+            Ok(None) => continue,
+            Err(error) => {
+                wrong = wrong.or(Some(error));
+                continue;
+            }
+        };
+        let request = AnswerCall {
+            run_id: run.run_id.clone(),
+            turn: answer.call.turn,
+            index: answer.call.index,
+            caller: caller.clone(),
+            answer: answer.answer,
+            shown: answer.shown,
+        };
+        match agent.db.answer_call(request).await {
+            Ok(Answered::Mismatch) => {
+                let (run_id, tool_call_id) = (run.run_id.clone(), call.tool_call_id.clone());
+                wrong = wrong.or(Some(Error::RequirementMismatch { run_id, tool_call_id }));
+            }
+            Ok(_) => {}
+            Err(kern_db::Error::RunConflict { .. }) => {
+                return Err(Error::AlreadyRunning {
+                    run_id: run.run_id.clone(),
+                });
+            }
+            Err(error) => wrong = wrong.or(Some(error.into())),
+        }
+    }
+    wrong.map_or(Ok(()), Err)
+}
+
+/// No call runs on another tool than it was shown with. Checked before the run is claimed: an older build may still
+/// run it.
+fn check_tools(agent: &Inner, run: &Run) -> Result<()> {
+    let open = run
+        .calls
+        .iter()
+        .filter(|call| call.turn == run.turn && will_start(call));
+    for call in open {
+        let changed = |what| Error::ToolChanged {
+            run_id: run.run_id.clone(),
+            tool_call_id: call.tool_call_id.clone(),
+            tool_name: call.tool_name.clone(),
+            what,
+        };
+        let tool = agent
+            .tools
+            .get(&call.tool_name)
+            .ok_or_else(|| changed("this agent does not have it"))?;
+        if tool.descriptor().version != call.tool_version {
+            return Err(changed("its version is another"));
+        }
+        if tool.descriptor().schema_hash != call.schema_hash {
+            return Err(changed("its arguments are others"));
+        }
+    }
+    Ok(())
+}
+
+fn will_start(call: &Call) -> bool {
+    matches!(call.standing, Standing::Open | Standing::AwaitsRequester)
+        && call.policy.pause != Some(kern_db::PauseType::ExternalExecution)
+}
+
+/// The first thing that keeps a run from going on, the most serious first.
+fn blocked(run: &Run, blockers: &[Blocker]) -> Error {
+    let run_id = run.run_id.clone();
+    let id_at = |index: u32| {
+        let call = run
+            .calls
+            .iter()
+            .find(|call| (call.turn, call.index) == (run.turn, index));
+        call.map(|call| call.tool_call_id.clone()).unwrap_or_default()
+    };
+    let mut pending = Vec::new();
+    let mut unresolved = Vec::new();
+    let mut missing = None;
+    let mut running = false;
+    for blocker in blockers {
+        match blocker {
+            Blocker::Unknown { execution_id, .. } => {
+                return Error::ExecutionUnknown {
+                    run_id,
+                    execution_id: execution_id.clone(),
+                };
+            }
+            Blocker::ApprovalMissing { index } => missing = missing.or(Some(*index)),
+            Blocker::AwaitsApproval { approval_id, .. } => pending.push(approval_id.clone()),
+            Blocker::AwaitsRequester { index } => unresolved.push(id_at(*index)),
+            _ => running = true,
+        }
+    }
+    if let Some(index) = missing {
+        return Error::ApprovalMissing {
+            run_id,
+            tool_call_id: id_at(index),
+        };
+    }
+    if let Some(approval_id) = pending.first().cloned() {
+        return Error::ApprovalPending {
+            run_id,
+            approval_id,
+            approval_ids: pending,
+        };
+    }
+    if running || unresolved.is_empty() {
+        return Error::AlreadyRunning { run_id };
+    }
+    Error::RequirementsUnresolved {
+        run_id,
+        tool_call_ids: unresolved,
+    }
+}
+
+/// One pass over the runs of an agent, as the worker.
+pub(super) async fn resume_decided(agent: &Agent) -> Result<Vec<Result<RunOutput>>> {
+    let inner = &agent.0;
+    for run_id in inner.db.lapsed_runs(inner.id.clone(), 1000).await? {
+        inner.db.recover_run(run_id).await?;
+    }
+    let paused = RunFilter::new().agent_id(&inner.id).status(RunStatus::Paused);
+    let mut resumed = Vec::new();
+    for run in inner.db.list_runs(paused).await? {
+        let resume = ContinueRun {
+            caller: Caller::Worker,
+            ..agent.continue_run(&run.run_id)
+        };
+        match resume.await {
+            // Still waiting for somebody, or somebody else was faster: both are as they should be.
+            Err(
+                Error::ApprovalPending { .. }
+                | Error::RequirementsUnresolved { .. }
+                | Error::ExecutionUnknown { .. }
+                | Error::AlreadyRunning { .. }
+                | Error::NotPaused { .. },
+            ) => {}
+            outcome => resumed.push(outcome),
+        }
+    }
+    Ok(resumed)
+}

@@ -1,0 +1,81 @@
+//! Starting a run.
+
+use std::future::{Future, IntoFuture};
+use std::pin::Pin;
+use std::time::Instant;
+
+use kern_db::{BeginRun, Principal, RunId, SessionId};
+
+use super::{Agent, driven};
+use crate::error::Result;
+use crate::run::state::RunState;
+use crate::run::turn::Drive;
+use crate::run::{RunInput, RunOutput};
+
+/// A run about to start. Await it.
+#[derive(Debug)]
+#[must_use = "a run starts when it is awaited"]
+pub struct StartRun {
+    agent: Agent,
+    input: RunInput,
+    user_id: Option<String>,
+    session_id: Option<SessionId>,
+}
+
+impl StartRun {
+    pub(super) fn new(agent: Agent, input: RunInput) -> Self {
+        Self {
+            agent,
+            input,
+            user_id: None,
+            session_id: None,
+        }
+    }
+
+    /// Names who asks. They are the requester: what they asked for is decided by somebody else.
+    pub fn user_id(mut self, user_id: impl Into<String>) -> Self {
+        self.user_id = Some(user_id.into());
+        self
+    }
+
+    /// Names the session. A new one by default.
+    pub fn session_id(mut self, session_id: impl Into<SessionId>) -> Self {
+        self.session_id = Some(session_id.into());
+        self
+    }
+
+    async fn start(self) -> Result<RunOutput> {
+        let agent = self.agent.0;
+        let state = RunState::new(self.input);
+        let session_id = self.session_id.unwrap_or_else(SessionId::generate);
+        let begin = BeginRun {
+            run_id: RunId::generate(),
+            session_id: session_id.clone(),
+            agent_id: agent.id.clone(),
+            agent_name: agent.name.clone(),
+            requester: self.user_id.clone().map(Principal::unverified),
+            snapshot: state.snapshot(),
+            lease_ms: agent.lease_ms(),
+        };
+        let claim = agent.db.begin_run(begin).await?;
+        let drive = Drive {
+            agent,
+            claim,
+            state,
+            session_id,
+            user_id: self.user_id,
+            resumed: false,
+            started: Instant::now(),
+        };
+        drive.run().await
+    }
+}
+
+impl IntoFuture for StartRun {
+    type Output = Result<RunOutput>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Result<RunOutput>> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async { driven(tokio::spawn(self.start())).await })
+    }
+}

@@ -1,0 +1,247 @@
+//! Turns what a model asks for into calls: checked, with the policy that applies, and with what a human is shown.
+
+use kern_db::{ApprovalId, ApprovalType, CallPolicy, NewCall, PauseType, Tier, canonical_json};
+use serde_json::{Value, json};
+
+use super::requirement::{RunRequirement, ToolExecution, UserInputField};
+use super::state::{CallKind, CallResult, OpenCall};
+use crate::approval::policy::policy_of;
+use crate::models::ModelToolCall;
+use crate::tools::registry::Registry;
+use crate::tools::wire_json::read_arguments;
+use crate::tools::{Arguments, Tool, ToolDescriptor};
+
+/// One call of a turn, as it is stored in the snapshot and, where it is protected, in the store.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    pub(crate) open: OpenCall,
+    pub(crate) tool: ToolExecution,
+    pub(crate) protected: Option<(NewCall, RunRequirement)>,
+}
+
+/// Prepares the calls of one turn, in order.
+pub(crate) struct Preparing<'a> {
+    pub(crate) registry: &'a Registry,
+    pub(crate) agent_name: Option<&'a str>,
+    pub(crate) argument_limit: usize,
+    /// Epoch seconds.
+    pub(crate) now: i64,
+}
+
+impl Preparing<'_> {
+    /// Prepares one call. `seen`: ids of the calls before it in this turn.
+    pub(crate) fn prepare(&self, index: u32, tool_call_id: &str, asked: &ModelToolCall, seen: &[String]) -> Prepared {
+        match self.check(tool_call_id, asked, seen) {
+            Ok((tool, arguments, unfilled)) => match policy_of(tool, &arguments) {
+                None => plain(tool_call_id, &asked.name, arguments, self.now),
+                Some(policy) => self.protect(index, tool_call_id, tool.descriptor(), arguments, unfilled, policy),
+            },
+            Err(told) => Prepared {
+                open: OpenCall {
+                    tool_call_id: tool_call_id.to_owned(),
+                    tool_name: asked.name.clone(),
+                    kind: CallKind::Refused,
+                    result: Some(CallResult {
+                        content: told,
+                        error: true,
+                    }),
+                },
+                tool: ToolExecution {
+                    tool_call_error: Some(true),
+                    ..shown(tool_call_id, &asked.name, self.now)
+                },
+                protected: None,
+            },
+        }
+    }
+
+    /// Checks a call before anybody is shown it: no human ever sees a call that cannot run.
+    fn check(
+        &self,
+        tool_call_id: &str,
+        asked: &ModelToolCall,
+        seen: &[String],
+    ) -> Result<(&dyn Tool, Arguments, Vec<String>), String> {
+        if seen.iter().any(|id| id == tool_call_id) {
+            return Err(format!(
+                "The tool call id `{tool_call_id}` is given twice in this turn: give each call its own"
+            ));
+        }
+        let Some(handle) = self.registry.get(&asked.name) else {
+            let names: Vec<&str> = self
+                .registry
+                .definitions()
+                .iter()
+                .map(|tool| tool.name.as_str())
+                .collect();
+            return Err(format!(
+                "There is no tool `{}`. The tools are: {}",
+                asked.name,
+                names.join(", ")
+            ));
+        };
+        let (tool, descriptor) = (handle.tool(), handle.descriptor());
+        let arguments = read_arguments(&asked.arguments, self.argument_limit)?;
+        if let Some(field) = descriptor
+            .user_input_fields
+            .iter()
+            .find(|field| arguments.contains_key(*field))
+        {
+            return Err(format!("/{field}: the user fills this in, leave it out"));
+        }
+        let unfilled = unfilled(descriptor, &arguments);
+        tool.check(&arguments, &unfilled).map_err(|errors| {
+            let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
+            format!(
+                "The arguments do not fit the tool `{}`. {}",
+                asked.name,
+                errors.join("; ")
+            )
+        })?;
+        Ok((tool, arguments, unfilled))
+    }
+
+    fn protect(
+        &self,
+        index: u32,
+        tool_call_id: &str,
+        descriptor: &ToolDescriptor,
+        arguments: Arguments,
+        unfilled: Vec<String>,
+        policy: CallPolicy,
+    ) -> Prepared {
+        let by_row = matches!(policy.tier, Tier::Required | Tier::TwoStage);
+        let approval_id = by_row.then(ApprovalId::generate);
+        let pause = policy.pause;
+        let mut tool = ToolExecution {
+            tool_args: Some(arguments.clone()),
+            requires_confirmation: (pause == Some(PauseType::Confirmation)).then_some(true),
+            requires_user_input: (pause == Some(PauseType::UserInput)).then_some(true),
+            external_execution_required: (pause == Some(PauseType::ExternalExecution)).then_some(true),
+            user_input_schema: (pause == Some(PauseType::UserInput)).then(|| fields(descriptor, &arguments)),
+            approval_type: match policy.tier {
+                Tier::Required | Tier::TwoStage => Some(ApprovalType::Required),
+                _ if policy.record || policy.tier == Tier::Audit => Some(ApprovalType::Audit),
+                _ => None,
+            },
+            ..shown(tool_call_id, &descriptor.name, self.now)
+        };
+        // The row keeps the requirement as it was before it had an id, as the reference does.
+        let requirement = RunRequirement {
+            id: uuid::Uuid::now_v7().to_string(),
+            created_at: jiff::Timestamp::now()
+                .strftime("%Y-%m-%dT%H:%M:%S%.6f+00:00")
+                .to_string(),
+            confirmation: None,
+            confirmation_note: None,
+            external_execution_result: None,
+            member_agent_id: None,
+            member_agent_name: None,
+            member_run_id: None,
+            user_input_schema: tool.user_input_schema.clone(),
+            user_feedback_schema: None,
+            tool_execution: tool.clone(),
+        };
+        let new = NewCall {
+            index,
+            requirement_id: requirement.id.clone(),
+            tool_call_id: tool_call_id.to_owned(),
+            tool_name: descriptor.name.clone(),
+            tool_version: descriptor.version.clone(),
+            schema_hash: descriptor.schema_hash.clone(),
+            arguments: canonical_json(&Value::Object(arguments)),
+            unfilled,
+            approval_id: approval_id.clone(),
+            requirements: json!([requirement]),
+            context: json!({ "tool_names": [descriptor.name], "source_name": self.agent_name }),
+            policy,
+        };
+        tool.approval_id = approval_id;
+        let requirement = RunRequirement {
+            tool_execution: tool.clone(),
+            ..requirement
+        };
+        Prepared {
+            open: OpenCall {
+                tool_call_id: tool_call_id.to_owned(),
+                tool_name: descriptor.name.clone(),
+                kind: CallKind::Protected,
+                result: None,
+            },
+            tool,
+            protected: Some((new, requirement)),
+        }
+    }
+}
+
+fn plain(tool_call_id: &str, name: &str, arguments: Arguments, now: i64) -> Prepared {
+    Prepared {
+        tool: ToolExecution {
+            tool_args: Some(arguments.clone()),
+            ..shown(tool_call_id, name, now)
+        },
+        open: OpenCall {
+            tool_call_id: tool_call_id.to_owned(),
+            tool_name: name.to_owned(),
+            kind: CallKind::Plain { arguments },
+            result: None,
+        },
+        protected: None,
+    }
+}
+
+fn shown(tool_call_id: &str, name: &str, now: i64) -> ToolExecution {
+    ToolExecution {
+        tool_call_id: Some(tool_call_id.to_owned()),
+        tool_name: Some(name.to_owned()),
+        created_at: Some(now),
+        ..ToolExecution::default()
+    }
+}
+
+/// The arguments that the user still has to fill: the named ones; where none are named, what the model left out.
+fn unfilled(descriptor: &ToolDescriptor, arguments: &Arguments) -> Vec<String> {
+    if descriptor.policy.pause != Some(PauseType::UserInput) {
+        return Vec::new();
+    }
+    if !descriptor.user_input_fields.is_empty() {
+        return descriptor.user_input_fields.clone();
+    }
+    let required = descriptor.parameters.get("required").and_then(Value::as_array);
+    let names = required.into_iter().flatten().filter_map(Value::as_str);
+    names
+        .filter(|name| !arguments.contains_key(*name))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// All arguments as fields of a form, filled where the model has filled them.
+fn fields(descriptor: &ToolDescriptor, arguments: &Arguments) -> Vec<UserInputField> {
+    let properties = descriptor.parameters.get("properties").and_then(Value::as_object);
+    properties
+        .into_iter()
+        .flatten()
+        .map(|(name, schema)| UserInputField {
+            name: name.clone(),
+            field_type: field_type(schema).to_owned(),
+            description: schema.get("description").and_then(Value::as_str).map(str::to_owned),
+            value: arguments.get(name).cloned(),
+        })
+        .collect()
+}
+
+/// The reference's word for a JSON type. `["string", "null"]` is an optional string.
+fn field_type(schema: &Value) -> &'static str {
+    let name = match schema.get("type") {
+        Some(Value::Array(types)) => types.iter().filter_map(Value::as_str).find(|name| *name != "null"),
+        other => other.and_then(Value::as_str),
+    };
+    match name {
+        Some("integer") => "int",
+        Some("number") => "float",
+        Some("boolean") => "bool",
+        Some("array") => "list",
+        Some("object") => "dict",
+        _ => "str",
+    }
+}

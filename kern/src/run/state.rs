@@ -1,0 +1,146 @@
+//! A run's snapshot: everything that another process needs to go on, and nothing that decides.
+//!
+//! Decisions are rows of the store and are read from there each time.
+
+use serde::{Deserialize, Serialize};
+
+use super::message::Message;
+use super::output::{RunInput, RunMetrics};
+use super::requirement::{RunRequirement, ToolExecution};
+use crate::tools::Arguments;
+
+/// The snapshot.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RunState {
+    /// Raised when a build could not read what an older one wrote.
+    pub(crate) format: u32,
+    pub(crate) input: RunInput,
+    /// The conversation, without the instructions: those are the agent's.
+    pub(crate) messages: Vec<Message>,
+    /// All tool calls of the run.
+    pub(crate) tools: Vec<ToolExecution>,
+    /// For each answer of the model: where its calls start in `tools`.
+    pub(crate) turns: Vec<usize>,
+    /// All requirements of the run, unanswered as they were shown.
+    pub(crate) requirements: Vec<RunRequirement>,
+    /// The calls of the last answer, until each has an outcome.
+    pub(crate) open: Option<OpenTurn>,
+    pub(crate) metrics: RunMetrics,
+    pub(crate) error: Option<String>,
+}
+
+/// The calls of one turn.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct OpenTurn {
+    pub(crate) calls: Vec<OpenCall>,
+}
+
+/// One call of an open turn.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct OpenCall {
+    pub(crate) tool_call_id: String,
+    pub(crate) tool_name: String,
+    pub(crate) kind: CallKind,
+    /// Set once the call has its outcome.
+    pub(crate) result: Option<CallResult>,
+}
+
+/// How a call is to be treated.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum CallKind {
+    /// Nobody is asked. It has no record: after a crash it may be run again.
+    Plain { arguments: Arguments },
+    /// It cannot run; the model is told why.
+    Refused,
+    /// It has a row in the store, and only what stands there counts.
+    Protected,
+}
+
+/// What the model is told of a call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CallResult {
+    pub(crate) content: String,
+    /// Whether it is not the tool's normal result.
+    pub(crate) error: bool,
+}
+
+impl RunState {
+    const FORMAT: u32 = 1;
+
+    pub(crate) fn new(input: RunInput) -> Self {
+        Self {
+            format: Self::FORMAT,
+            messages: vec![Message::user(input.input_content.clone())],
+            input,
+            tools: Vec::new(),
+            turns: Vec::new(),
+            requirements: Vec::new(),
+            open: None,
+            metrics: RunMetrics::default(),
+            error: None,
+        }
+    }
+
+    pub(crate) fn snapshot(&self) -> String {
+        serde_json::to_string(self).expect("the snapshot's own types have string keys")
+    }
+
+    /// Reads a snapshot. What is stored is not trusted.
+    pub(crate) fn read(snapshot: &str) -> Result<Self, kern_db::Error> {
+        let corrupt = |detail: String| kern_db::Error::Corrupt {
+            place: "runs.snapshot".to_owned(),
+            detail,
+        };
+        let state: Self = serde_json::from_str(snapshot).map_err(|error| corrupt(error.to_string()))?;
+        if state.format != Self::FORMAT {
+            return Err(corrupt(format!(
+                "format {} is not this build's {}",
+                state.format,
+                Self::FORMAT
+            )));
+        }
+        let in_order = state.turns.is_sorted() && state.turns.last().is_none_or(|first| *first <= state.tools.len());
+        let open_fits = state.open.as_ref().is_none_or(|open| {
+            state
+                .turns
+                .last()
+                .is_some_and(|first| first + open.calls.len() == state.tools.len())
+        });
+        if !in_order || !open_fits {
+            return Err(corrupt("its calls do not fit its turns".to_owned()));
+        }
+        Ok(state)
+    }
+
+    /// How often the model has answered: the number of the last turn, 0 before the first.
+    pub(crate) fn turn(&self) -> u32 {
+        u32::try_from(self.turns.len()).unwrap_or(u32::MAX)
+    }
+
+    /// The call at a place of a turn.
+    pub(crate) fn tool_mut(&mut self, turn: u32, index: u32) -> Option<&mut ToolExecution> {
+        let first = self.turns.get(usize::try_from(turn).ok()?.checked_sub(1)?)?;
+        self.tools.get_mut(first + usize::try_from(index).ok()?)
+    }
+
+    /// Closes the open turn: its results become messages, in call order. All of them are there.
+    pub(crate) fn close_turn(&mut self) {
+        let Some(open) = self.open.take() else { return };
+        let first = self.tools.len() - open.calls.len();
+        for (place, call) in open.calls.into_iter().enumerate() {
+            let result = call.result.expect("a turn is closed when every call has an outcome");
+            let tool = &mut self.tools[first + place];
+            tool.tool_call_error = Some(result.error);
+            tool.result = Some(result.content.clone());
+            let mut message = Message::tool(&call.tool_call_id, &call.tool_name, result.content);
+            message.tool_args.clone_from(&tool.tool_args);
+            message.tool_call_error = Some(result.error);
+            self.messages.push(message);
+        }
+    }
+}

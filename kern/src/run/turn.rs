@@ -1,0 +1,453 @@
+//! The model loop: the only file that knows the order of a run's steps.
+
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use kern_db::{
+    Call, CallClaimed, ClaimCall, CommitTurn, EndRun, Ended, Finished, NewCall, RunClaim, RunStatus, SessionId,
+    Standing, Ticket, Tier,
+};
+
+use super::call::Preparing;
+use super::message::{Message, ToolCallRequest};
+use super::output::RunOutput;
+use super::state::{CallKind, CallResult, OpenTurn, RunState};
+use super::view;
+use crate::agent::Inner;
+use crate::approval::outcome::result_of;
+use crate::error::{Error, Result};
+use crate::models::{ModelError, ModelReply, ModelRequest};
+use crate::tools::{Arguments, RunContext, ToolCall, ToolError, ToolHandle, ToolOutput};
+
+/// How often an outcome that the store would not take is tried again, and how long after each time. A body has run:
+/// losing its result would leave it `unknown`.
+const RECORD_AGAIN: [Duration; 4] = [
+    Duration::from_millis(50),
+    Duration::from_millis(200),
+    Duration::from_secs(1),
+    Duration::from_secs(3),
+];
+
+/// A run in the hands of its owner.
+pub(crate) struct Drive {
+    pub(crate) agent: Arc<Inner>,
+    pub(crate) claim: RunClaim,
+    pub(crate) state: RunState,
+    pub(crate) session_id: SessionId,
+    pub(crate) user_id: Option<String>,
+    /// Whether the run was paused and claimed since: only then are protected calls decided.
+    pub(crate) resumed: bool,
+    pub(crate) started: Instant,
+}
+
+/// How working off a turn's calls ended.
+enum Worked {
+    /// Every call has an outcome.
+    Done,
+    /// Calls are left that somebody has to decide.
+    Waiting,
+    /// A call is left that somebody has to look at.
+    Attention,
+}
+
+//// What came of one call.
+enum Handled {
+    Result(CallResult),
+    Waiting,
+    Attention,
+}
+
+impl Drive {
+    /// Drives the run until it pauses or ends.
+    pub(crate) async fn run(mut self) -> Result<RunOutput> {
+        let lease = Lease::keep(&self.agent, &self.claim);
+        let outcome = self.turns().await;
+        drop(lease);
+        match outcome {
+            Ok(()) => self.look().await,
+            // Somebody raised the fence: cancelled, or recovered and driven elsewhere. Stop, touch nothing.
+            Err(Error::Store(kern_db::Error::NotMine { run_id })) => {
+                let seen = self.look().await?;
+                if seen.status == RunStatus::Cancelled {
+                    Ok(seen)
+                } else {
+                    Err(Error::AlreadyRunning { run_id })
+                }
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn look(&self) -> Result<RunOutput> {
+        let run = self.agent.db.get_run(&self.claim.run_id).await?;
+        let state = RunState::read(&run.snapshot)?;
+        Ok(view(&self.agent, &run, state))
+    }
+
+    async fn turns(&mut self) -> Result<()> {
+        loop {
+            if self.state.open.is_some() {
+                match self.work_off().await? {
+                    Worked::Done => self.state.close_turn(),
+                    Worked::Waiting => return self.pause(false).await,
+                    Worked::Attention => return self.pause(true).await,
+                }
+            }
+            self.resumed = false;
+            let turns = self.state.turn();
+            if turns >= self.agent.max_turns {
+                let error = Error::TurnLimit {
+                    run_id: self.claim.run_id.clone(),
+                    turns,
+                };
+                return self.fail(error).await;
+            }
+            let reply = match self.ask().await {
+                Ok(reply) => reply,
+                Err(error) => return self.fail(error).await,
+            };
+            if reply.tool_calls.is_empty() {
+                self.state.turns.push(self.state.tools.len());
+                self.state.messages.push(message(reply, Vec::new()));
+                return self.end(RunStatus::Completed, None).await;
+            }
+            let calls = self.open_turn(reply);
+            if calls.is_empty() {
+                continue;
+            }
+            let waits_for_all = calls.iter().all(|call| call.policy.tier != Tier::Audit) && self.nothing_to_run();
+            self.commit_turn(calls, waits_for_all).await?;
+            if waits_for_all {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Asks the model. A panic in a model's client ends the run, not the process.
+    async fn ask(&mut self) -> Result<ModelReply> {
+        let mut messages = Vec::with_capacity(self.state.messages.len() + 1);
+        messages.extend(self.agent.instructions.clone());
+        messages.extend(self.state.messages.iter().cloned());
+        let request = ModelRequest::new(&messages, self.agent.tools.definitions());
+        let model = &self.agent.model;
+        let Some(reply) = without_panic(async { model.respond(request).await }).await else {
+            let (provider, message) = (model.provider().to_owned(), "its client panicked".to_owned());
+            return Err(ModelError::InvalidReply { provider, message }.into());
+        };
+        let reply = reply?;
+        let metrics = &mut self.state.metrics;
+        metrics
+            .time_to_first_token
+            .get_or_insert(self.started.elapsed().as_secs_f64());
+        if let Some(usage) = &reply.usage {
+            metrics.input_tokens += usage.input_tokens;
+            metrics.output_tokens += usage.output_tokens;
+            metrics.total_tokens += usage.total_tokens;
+        }
+        Ok(reply)
+    }
+
+    /// Turns the model's answer into an open turn, and gives its protected calls.
+    fn open_turn(&mut self, reply: ModelReply) -> Vec<NewCall> {
+        let preparing = Preparing {
+            registry: &self.agent.tools,
+            agent_name: self.agent.name.as_deref(),
+            argument_limit: self.agent.argument_limit,
+            now: jiff::Timestamp::now().as_second(),
+        };
+        let turn = self.state.turn();
+        let (mut open, mut new, mut requests) = (Vec::new(), Vec::new(), Vec::new());
+        let mut ids: Vec<String> = Vec::new();
+        self.state.turns.push(self.state.tools.len());
+        for (index, asked) in (0_u32..).zip(&reply.tool_calls) {
+            let given = asked.id.clone().filter(|id| !id.is_empty());
+            let id = given.unwrap_or_else(|| format!("kern_{turn}_{index}"));
+            let prepared = preparing.prepare(index, &id, asked, &ids);
+            requests.push(ToolCallRequest::new(&id, &asked.name, &asked.arguments));
+            ids.push(id);
+            open.push(prepared.open);
+            self.state.tools.push(prepared.tool);
+            if let Some((call, requirement)) = prepared.protected {
+                new.push(call);
+                self.state.requirements.push(requirement);
+            }
+        }
+        self.state.messages.push(message(reply, requests));
+        self.state.open = Some(OpenTurn { calls: open });
+        new
+    }
+
+    fn nothing_to_run(&self) -> bool {
+        let open = self.state.open.as_ref();
+        open.is_none_or(|open| {
+            open.calls
+                .iter()
+                .all(|call| !matches!(call.kind, CallKind::Plain { .. }))
+        })
+    }
+
+    /// R2: from here on the calls are durable, and so is that they wait.
+    async fn commit_turn(&mut self, calls: Vec<NewCall>, pause: bool) -> Result<()> {
+        self.clock();
+        let turn = CommitTurn {
+            claim: self.claim.clone(),
+            turn: self.state.turn(),
+            snapshot: self.state.snapshot(),
+            calls,
+            pause,
+        };
+        Ok(self.agent.db.commit_turn(turn).await?)
+    }
+
+    /// R3, R5.
+    async fn pause(&mut self, attention: bool) -> Result<()> {
+        self.clock();
+        Ok(self
+            .agent
+            .db
+            .pause_run(self.claim.clone(), self.state.snapshot(), attention)
+            .await?)
+    }
+
+    /// R8.
+    async fn end(&mut self, status: RunStatus, error: Option<String>) -> Result<()> {
+        self.clock();
+        self.state.error.clone_from(&error);
+        let end = EndRun {
+            claim: self.claim.clone(),
+            snapshot: self.state.snapshot(),
+            status,
+            error,
+        };
+        Ok(self.agent.db.end_run(end).await?)
+    }
+
+    /// Ends the run with an error, and gives that error. If even that cannot be stored, the lease runs out and somebody
+    /// else recovers the run.
+    async fn fail(&mut self, error: Error) -> Result<()> {
+        match self.end(RunStatus::Error, Some(error.to_string())).await {
+            Err(Error::Store(lost @ kern_db::Error::NotMine { .. })) => Err(lost.into()),
+            Err(store) => {
+                tracing::error!(run_id = %self.claim.run_id, %store, "a failed run could not be ended");
+                Err(error)
+            }
+            Ok(()) => Err(error),
+        }
+    }
+
+    fn clock(&mut self) {
+        let so_far = self.state.metrics.duration.unwrap_or_default();
+        self.state.metrics.duration = Some(so_far + self.started.elapsed().as_secs_f64());
+        self.started = Instant::now();
+    }
+
+    /// Works off the open turn's calls in order. The first call that somebody has to look at stops it.
+    async fn work_off(&mut self) -> Result<Worked> {
+        let calls = self
+            .state
+            .open
+            .as_ref()
+            .map(|open| open.calls.clone())
+            .unwrap_or_default();
+        let mut waiting = false;
+        for (index, call) in (0_u32..).zip(calls).filter(|(_, call)| call.result.is_none()) {
+            let handled = match call.kind {
+                CallKind::Plain { arguments } => {
+                    Handled::Result(self.run_plain(&call.tool_call_id, &call.tool_name, arguments).await)
+                }
+                CallKind::Protected => self.handle(index).await?,
+                CallKind::Refused => Handled::Attention,
+            };
+            match handled {
+                Handled::Result(result) => self.set_result(index, result),
+                Handled::Waiting => waiting = true,
+                Handled::Attention => return Ok(Worked::Attention),
+            }
+        }
+        Ok(if waiting { Worked::Waiting } else { Worked::Done })
+    }
+
+    fn set_result(&mut self, index: u32, result: CallResult) {
+        let place = usize::try_from(index).expect("a turn's calls were counted in memory");
+        let open = self
+            .state
+            .open
+            .as_mut()
+            .expect("the turn whose calls are worked off is open");
+        open.calls[place].result = Some(result);
+    }
+
+    /// One protected call. Its rows are read afresh: what stands there counts, whoever put it there.
+    async fn handle(&self, index: u32) -> Result<Handled> {
+        loop {
+            let run = self.agent.db.get_run(&self.claim.run_id).await?;
+            let place = (self.state.turn(), index);
+            // Where its row is gone, nothing allows the call and nothing may end it.
+            let Some(call) = run.calls.iter().find(|call| (call.turn, call.index) == place) else {
+                return Ok(Handled::Attention);
+            };
+            // Before the pause, only what nobody is asked about may start.
+            if !self.resumed && call.policy.tier != Tier::Audit {
+                return Ok(Handled::Waiting);
+            }
+            return match &call.standing {
+                Standing::Outcome(outcome) => Ok(Handled::Result(result_of(outcome.clone()))),
+                Standing::Open => match self.start(call).await? {
+                    Some(handled) => Ok(handled),
+                    None => continue,
+                },
+                _ => Ok(Handled::Attention),
+            };
+        }
+    }
+
+    /// Claims a call and enters its body: the promise, in order. `None`: its rows changed, look at them again.
+    async fn start(&self, call: &Call) -> Result<Option<Handled>> {
+        let Some(tool) = self.agent.tools.get(&call.tool_name) else {
+            return Ok(Some(Handled::Attention));
+        };
+        let claim = ClaimCall {
+            claim: self.claim.clone(),
+            turn: call.turn,
+            index: call.index,
+            lease_ms: self.agent.lease_ms(),
+        };
+        let claimed = match self.agent.db.claim_call(claim).await {
+            Ok(CallClaimed::Claimed(claimed)) => claimed,
+            Ok(CallClaimed::Over) => return Ok(None),
+            Ok(_) => return Ok(Some(Handled::Attention)),
+            Err(error @ kern_db::Error::DigestMismatch { .. }) => {
+                // Refused and on record. The run waits for somebody to look, and the caller is told why.
+                let snapshot = self.state.snapshot();
+                self.agent.db.pause_run(self.claim.clone(), snapshot, true).await?;
+                return Err(error.into());
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let context = |claim: &kern_db::CallClaim| {
+            self.context(&call.tool_call_id, &call.tool_name, claim.idempotency_key().to_owned())
+        };
+        let (ticket, ended) = match ToolCall::claimed(claimed, tool.descriptor(), context) {
+            Ok((entry, ticket)) => (ticket, enter(tool, entry).await),
+            Err((ticket, why)) => (ticket, Ended::Failed(why)),
+        };
+        match self.record(ticket, ended.clone()).await? {
+            Finished::Recorded => Ok(Some(match ended {
+                Ended::Succeeded(content) => Handled::Result(CallResult { content, error: false }),
+                Ended::Failed(content) => Handled::Result(CallResult { content, error: true }),
+                _ => Handled::Attention,
+            })),
+            // Somebody gave this start up for lost. What they made of it counts.
+            _ => Ok(None),
+        }
+    }
+
+    /// X4, X5. The body has run: a store that is busy or full for a moment must not lose what came of it.
+    async fn record(&self, ticket: Ticket, ended: Ended) -> Result<Finished> {
+        for pause in RECORD_AGAIN {
+            match self.agent.db.finish_call(ticket.clone(), ended.clone()).await {
+                Err(error @ (kern_db::Error::Busy { .. } | kern_db::Error::Full { .. })) => {
+                    tracing::warn!(execution_id = %ticket.execution_id(), %error, "an outcome is not recorded yet");
+                    tokio::time::sleep(pause).await;
+                }
+                other => return Ok(other?),
+            }
+        }
+        Ok(self.agent.db.finish_call(ticket, ended).await?)
+    }
+
+    fn context(&self, tool_call_id: &str, tool_name: &str, idempotency_key: String) -> RunContext {
+        RunContext {
+            run_id: self.claim.run_id.clone(),
+            session_id: self.session_id.clone(),
+            agent_id: self.agent.id.clone(),
+            user_id: self.user_id.clone(),
+            tool_call_id: tool_call_id.to_owned(),
+            tool_name: tool_name.to_owned(),
+            idempotency_key,
+        }
+    }
+
+    /// A call that nobody is asked about. A panic in it is an error for the model: there is no row to be unknown.
+    async fn run_plain(&self, tool_call_id: &str, tool_name: &str, arguments: Arguments) -> CallResult {
+        let failed = |content: String| CallResult { content, error: true };
+        let Some(tool) = self.agent.tools.get(tool_name) else {
+            return failed(format!("There is no tool `{tool_name}` in this build"));
+        };
+        // Asked again: another build may have resumed the run, and may protect what this snapshot holds for free.
+        if crate::approval::policy::policy_of(tool.tool(), &arguments).is_some() {
+            return failed(format!(
+                "The tool `{tool_name}` needs a decision by now: ask for it again"
+            ));
+        }
+        // Nothing was decided about it, so its own place is all that its key can name.
+        let key = format!("kern:{}:{}:{tool_call_id}", self.claim.run_id, self.state.turn());
+        let context = self.context(tool_call_id, tool_name, key);
+        match enter(tool, ToolCall::plain(arguments, context)).await {
+            Ended::Succeeded(content) => CallResult { content, error: false },
+            Ended::Failed(content) | Ended::Lost(content) => failed(content),
+            _ => failed("The call ended in an unknown way".to_owned()),
+        }
+    }
+}
+
+/// The message that a model's answer becomes.
+fn message(reply: ModelReply, calls: Vec<ToolCallRequest>) -> Message {
+    let mut message = Message::assistant(reply.content.or(reply.refusal), calls);
+    message.model_provider_data = reply.provider_data;
+    message
+}
+
+/// Enters a body in a task of its own, so that its panic stays its own.
+async fn enter(tool: &ToolHandle, call: ToolCall) -> Ended {
+    let tool = tool.clone();
+    let body = tokio::spawn(async move { tool.tool().call(call).await });
+    match body.await {
+        Ok(Ok(ToolOutput { content, .. })) => Ended::Succeeded(content),
+        Ok(Err(ToolError { message, .. })) => Ended::Failed(message),
+        Err(error) if error.is_panic() => Ended::Lost("the tool panicked".to_owned()),
+        Err(_) => Ended::Lost("the runtime was shut down while the tool ran".to_owned()),
+    }
+}
+
+/// Renews a run's lease while it is driven. Dropping it stops the renewals.
+struct Lease(tokio::task::JoinHandle<()>);
+
+impl Lease {
+    fn keep(agent: &Arc<Inner>, claim: &RunClaim) -> Self {
+        let (agent, claim) = (Arc::clone(agent), claim.clone());
+        Self(tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(agent.lease / 3).await;
+                match agent.db.renew_run(claim.clone(), agent.lease_ms()).await {
+                    Ok(()) => {}
+                    // The fence has moved: the next statement of the owner finds out, too.
+                    Err(kern_db::Error::NotMine { .. }) => return,
+                    Err(error) => tracing::warn!(run_id = %claim.run_id, %error, "a lease was not renewed"),
+                }
+            }
+        }))
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Runs a future that is not kern's own. `None`: it panicked.
+async fn without_panic<F: Future>(future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    poll_fn(
+        |context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
+            Ok(poll) => poll.map(Some),
+            Err(_) => Poll::Ready(None),
+        },
+    )
+    .await
+}

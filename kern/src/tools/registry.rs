@@ -1,0 +1,72 @@
+//! The tools of one agent, by name.
+
+use std::collections::HashMap;
+
+use super::ToolHandle;
+use crate::error::{Error, Result};
+use crate::models::ToolDefinition;
+use serde_json::Value;
+
+/// The tools of one agent.
+#[derive(Debug, Default)]
+pub(crate) struct Registry {
+    tools: Vec<ToolHandle>,
+    by_name: HashMap<String, usize>,
+    definitions: Vec<ToolDefinition>,
+}
+
+impl Registry {
+    /// Gathers tools.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Setup`]: two tools of one name, or a name that providers do not take.
+    pub(crate) fn new(tools: Vec<ToolHandle>) -> Result<Self> {
+        let mut by_name = HashMap::with_capacity(tools.len());
+        for (place, tool) in tools.iter().enumerate() {
+            let name = &tool.descriptor().name;
+            let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+            if name.is_empty() || name.len() > 64 || !name.bytes().all(plain) {
+                let what = "a name has 1 to 64 letters, digits, `_` or `-`";
+                return Err(Error::Setup(format!("`{name}` cannot name a tool: {what}")));
+            }
+            if by_name.insert(name.clone(), place).is_some() {
+                let what = "the model could not tell them apart: give one of them another `name`";
+                return Err(Error::Setup(format!("two tools have the name `{name}`: {what}")));
+            }
+        }
+        let definitions = tools.iter().map(definition).collect();
+        Ok(Self {
+            tools,
+            by_name,
+            definitions,
+        })
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<&ToolHandle> {
+        self.by_name.get(name).map(|place| &self.tools[*place])
+    }
+
+    pub(crate) fn all(&self) -> &[ToolHandle] {
+        &self.tools
+    }
+
+    /// What the model is told: without the arguments that the user fills.
+    pub(crate) fn definitions(&self) -> &[ToolDefinition] {
+        &self.definitions
+    }
+}
+
+fn definition(tool: &ToolHandle) -> ToolDefinition {
+    let descriptor = tool.descriptor();
+    let mut parameters = descriptor.parameters.clone();
+    for field in &descriptor.user_input_fields {
+        if let Some(properties) = parameters.get_mut("properties").and_then(Value::as_object_mut) {
+            properties.remove(field);
+        }
+        if let Some(required) = parameters.get_mut("required").and_then(Value::as_array_mut) {
+            required.retain(|name| name != field);
+        }
+    }
+    ToolDefinition::new(&descriptor.name, &descriptor.description, parameters)
+}
