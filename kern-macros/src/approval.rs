@@ -9,7 +9,7 @@ use crate::attributes::{self, Consumed};
 use crate::errors::Errors;
 use crate::tool;
 
-pub(crate) const HELP: &str = "write `#[approval]` or `#[approval(type = \"audit\")]`";
+pub(crate) const HELP: &str = "write `#[approval(type = \"audit\")]`, or `#[approval]` for `type = \"required\"`";
 
 const GRAMMAR: Grammar = Grammar {
     attribute: "`#[approval]`",
@@ -32,7 +32,7 @@ const GRAMMAR: Grammar = Grammar {
         ("condition", "when"),
     ],
     others: ("`#[tool]`", tool::KEYS),
-    literal_help: "write `type = \"required\"` or `type = \"audit\"`",
+    literal_help: HELP,
 };
 
 /// What `#[approval(…)]` asks for. A part that is wrong is missing here and reported.
@@ -70,7 +70,7 @@ impl Approval {
                     unknown => {
                         let help = match arguments::nearest(unknown, &["required", "audit"]) {
                             Some(meant) => format!("did you mean `\"{meant}\"`?"),
-                            None => GRAMMAR.literal_help.to_owned(),
+                            None => HELP.to_owned(),
                         };
                         let message = format!("unknown approval type `{unknown}`: expected `required` or `audit`");
                         errors.at(kind, message, help);
@@ -110,7 +110,7 @@ pub(crate) fn run(args: TokenStream, item: TokenStream) -> TokenStream {
             "`#[approval]` without `#[tool]` has no effect: the function is no tool",
             alone(&func),
         );
-        let markers = consumed.markers(&attributes::cfgs(&func.attrs));
+        let markers = consumed.markers();
         return errors.beside(quote! { #func #markers });
     };
     for second in tools {
@@ -137,9 +137,7 @@ fn alone(func: &ItemFn) -> String {
         );
     }
     for attr in &func.attrs {
-        if attributes::hides(attr, "tool") {
-            help += "\nnote: `#[tool]` inside `cfg_attr` is not seen: write it as an attribute of its own";
-        } else if own_name && !KNOWN.iter().any(|known| attr.path().is_ident(known)) {
+        if own_name && !KNOWN.iter().any(|known| attr.path().is_ident(known)) {
             let other = attributes::path_text(attr.path());
             help += &format!(
                 "\nnote: kern knows its attributes by name: if `#[{other}]` is `#[tool]`, import it without `as`"

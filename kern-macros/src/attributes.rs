@@ -33,11 +33,10 @@ impl Consumed {
     }
 
     /// Emits each one again as a marker, so that its import stays used.
-    pub(crate) fn markers(&self, cfgs: &[TokenStream]) -> TokenStream {
+    pub(crate) fn markers(&self) -> TokenStream {
         let consumed = Ident::new(CONSUMED, Span::call_site());
         let paths = &self.0;
-        let cfgs = quote!(#(#cfgs)*);
-        quote! { #( #cfgs #[#paths(#consumed)] const _: () = (); )* }
+        quote! { #( #[#paths(#consumed)] const _: () = (); )* }
     }
 }
 
@@ -63,7 +62,8 @@ pub(crate) fn args(attr: &Attribute, help: &str, errors: &mut Errors) -> TokenSt
     }
 }
 
-/// The `cfg` attributes: what the macro adds beside an item exists exactly when the item does.
+/// The `cfg` attributes of a parameter: what the macro makes of it exists exactly when it does. (Those of an item are
+/// evaluated before any attribute macro sees it, and so is `cfg_attr`.)
 pub(crate) fn cfgs(attrs: &[Attribute]) -> Vec<TokenStream> {
     attrs
         .iter()
@@ -83,27 +83,6 @@ pub(crate) fn doc(attr: &Attribute) -> Option<&syn::Expr> {
         Meta::NameValue(pair) if pair.path.is_ident("doc") => Some(&pair.value),
         _ => None,
     }
-}
-
-/// Says whether a `cfg_attr` would give the item this attribute.
-pub(crate) fn hides(attr: &Attribute, name: &str) -> bool {
-    fn mentions(tokens: TokenStream, name: &str) -> bool {
-        tokens.into_iter().any(|token| match token {
-            TokenTree::Ident(ident) => ident == name,
-            TokenTree::Group(group) => mentions(group.stream(), name),
-            _ => false,
-        })
-    }
-    let Meta::List(list) = &attr.meta else { return false };
-    list.path.is_ident("cfg_attr")
-        && mentions(
-            list.tokens
-                .clone()
-                .into_iter()
-                .skip_while(|token| !matches!(token, TokenTree::Punct(punct) if punct.as_char() == ','))
-                .collect(),
-            name,
-        )
 }
 
 /// Refuses the attribute on anything but a function, and gives the item back without kern's attributes.
@@ -133,7 +112,7 @@ pub(crate) fn not_a_function(item: TokenStream, attribute: &str, errors: &mut Er
         Some(keyword) => errors.at(keyword, message, help),
         None => errors.at(&rest, message, help),
     }
-    let markers = consumed.markers(&cfgs(&attrs));
+    let markers = consumed.markers();
     quote! { #markers #(#attrs)* #rest }
 }
 

@@ -1,4 +1,7 @@
 //! What the attributes make of a function: its descriptor, its check of arguments, its policy, its `when`.
+//!
+//! With clippy's pedantic lints on, to show that they say nothing of generated code.
+#![warn(clippy::pedantic)]
 
 use kern::prelude::*;
 use kern::tools::{ApprovalPolicy, Arguments, PauseType, ToolDescriptor, ToolHandle, ToolPolicy};

@@ -47,18 +47,11 @@ pub(crate) fn build(
     consumed: Consumed,
     mut errors: Errors,
 ) -> TokenStream {
-    for attr in func.attrs.iter().filter(|attr| attributes::hides(attr, "approval")) {
-        errors.at(
-            attr,
-            "`#[approval]` inside `cfg_attr` is not seen by `#[tool]`: consent must not depend on an attribute kern cannot see",
-            "write `#[approval]` as an attribute of its own; to switch it, write two functions, each with a `#[cfg(…)]`",
-        );
-    }
     let args = parse::ToolArgs::new(args, &mut errors);
     let approval = approval.map(|tokens| Approval::read(tokens, &mut errors));
     let signature = model::Signature::new(&mut func, &mut errors);
     let item = expand::Item::new(&func, &args.krate, &signature);
-    let markers = consumed.markers(&attributes::cfgs(&func.attrs));
+    let markers = consumed.markers();
     let model = model::ToolModel::new(args, approval, signature, &func);
     let tokens = match model.validate(&mut errors) {
         Some(tool) if errors.is_empty() => item.with_tool(&tool),

@@ -123,13 +123,16 @@ impl Signature {
                 FnArg::Receiver(receiver) => {
                     has_receiver = true;
                     errors.at(
-                        &receiver.self_token,
+                        receiver.self_token.to_token_stream(),
                         "a tool cannot take `self`: toolkits are not yet supported",
                         "make it a function outside of the `impl` block",
                     );
                 }
                 FnArg::Typed(typed) => {
-                    let earlier = params.iter().any(|param| matches!(param, Param::Context { .. }));
+                    // With `cfg` on both of them only one may be there: that is for the compiler to say.
+                    let earlier = params
+                        .iter()
+                        .any(|param| matches!(param, Param::Context { cfgs, .. } if cfgs.is_empty()));
                     params.extend(Param::new(typed, params.len(), earlier, errors));
                 }
             }
@@ -161,18 +164,20 @@ impl Param {
     /// `None`: the parameter is refused.
     fn new(typed: &mut PatType, index: usize, has_context: bool, errors: &mut Errors) -> Option<Self> {
         let docs: Vec<Attribute> = typed.attrs.extract_if(.., |attr| attr.path().is_ident("doc")).collect();
-        for (name, attr) in ["arg", "state"].into_iter().flat_map(|name| {
-            typed
-                .attrs
-                .extract_if(.., move |attr| attributes::names(attr.path(), name))
-                .map(move |attr| (name, attr))
-                .collect::<Vec<_>>()
-        }) {
-            errors.at(
-                attr,
-                format!("`#[{name}]` is not yet supported"),
-                "remove it: kern refuses what it would not enforce",
-            );
+        let before = typed.attrs.len();
+        for attr in typed.attrs.extract_if(.., |attr| attributes::names(attr.path(), "arg")) {
+            let help = "remove it: kern refuses what it would not enforce";
+            errors.at(attr, "`#[arg]` is not yet supported", help);
+        }
+        for attr in typed
+            .attrs
+            .extract_if(.., |attr| attributes::names(attr.path(), "state"))
+        {
+            let help = "for now a tool's parameters are what the model fills, and `&RunContext`";
+            errors.at(attr, "`#[state]` is not yet supported", help);
+        }
+        if typed.attrs.len() < before {
+            return None;
         }
         let cfgs = attributes::cfgs(&typed.attrs);
         let ident = match &*typed.pat {
@@ -181,7 +186,7 @@ impl Param {
         };
         match context(&typed.ty) {
             Some(Injected::Right) => {
-                if has_context {
+                if has_context && cfgs.is_empty() {
                     errors.at(
                         &typed,
                         "a second `&RunContext`: a call has one context",
@@ -208,13 +213,14 @@ impl Param {
             }
             None => {}
         }
-        let owned = owned(&typed.ty, errors);
+        let reported = errors.count();
+        refuse_unowned(&typed.ty, errors);
         let Some(ident) = ident else {
             let help = "give it a plain name, and take it apart in the body: the name is the property the model fills";
             errors.at(&typed.pat, "a tool's parameter cannot be a pattern", help);
             return None;
         };
-        owned.then(|| {
+        (errors.count() == reported).then(|| {
             Self::Argument(Argument {
                 name: ident.unraw().to_string(),
                 field: format_ident!("__kern_arg_{index}", span = proc_macro2::Span::mixed_site()),
@@ -258,7 +264,7 @@ fn peel(ty: &Type) -> &Type {
 }
 
 /// Refuses borrowed and anonymous types, wherever in the type they stand.
-fn owned(ty: &Type, errors: &mut Errors) -> bool {
+fn refuse_unowned(ty: &Type, errors: &mut Errors) {
     match peel(ty) {
         Type::Reference(reference) => {
             let text = text(reference);
@@ -267,33 +273,32 @@ fn owned(ty: &Type, errors: &mut Errors) -> bool {
                 format!("`{text}` cannot be an argument: the model's arguments are owned"),
                 format!("use `{}`", owned_text(&reference.elem)),
             );
-            false
         }
         Type::ImplTrait(anonymous) => {
             let message = "`impl Trait` cannot be an argument: its schema has to be known";
             errors.at(anonymous, message, "write the type itself");
-            false
         }
-        Type::Array(array) => owned(&array.elem, errors),
-        Type::Slice(slice) => owned(&slice.elem, errors),
-        Type::Tuple(tuple) => tuple.elems.iter().fold(true, |all, ty| owned(ty, errors) && all),
-        Type::Path(path) => path
-            .path
-            .segments
-            .iter()
-            .fold(true, |all, segment| match &segment.arguments {
-                PathArguments::AngleBracketed(list) => list.args.iter().fold(all, |all, arg| match arg {
-                    GenericArgument::Type(ty) => owned(ty, errors) && all,
-                    GenericArgument::Lifetime(lifetime) if lifetime.ident != "static" => {
-                        let message = format!("`{}` borrows: the model's arguments are owned", text(&path.path));
-                        errors.at(lifetime, message, "use an owned type, or `'static`");
-                        false
+        Type::Array(array) => refuse_unowned(&array.elem, errors),
+        Type::Slice(slice) => refuse_unowned(&slice.elem, errors),
+        Type::Tuple(tuple) => tuple.elems.iter().for_each(|ty| refuse_unowned(ty, errors)),
+        Type::Path(path) => {
+            for segment in &path.path.segments {
+                let PathArguments::AngleBracketed(list) = &segment.arguments else {
+                    continue;
+                };
+                for arg in &list.args {
+                    match arg {
+                        GenericArgument::Type(ty) => refuse_unowned(ty, errors),
+                        GenericArgument::Lifetime(lifetime) if lifetime.ident != "static" => {
+                            let message = format!("`{}` borrows: the model's arguments are owned", text(&path.path));
+                            errors.at(lifetime, message, "use an owned type, or `'static`");
+                        }
+                        _ => {}
                     }
-                    _ => all,
-                }),
-                _ => all,
-            }),
-        _ => true,
+                }
+            }
+        }
+        _ => {}
     }
 }
 

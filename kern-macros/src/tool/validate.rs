@@ -90,11 +90,12 @@ impl ToolModel {
             Some(literal) => {
                 let name = literal.value();
                 if !is_allowed(&name) {
-                    errors.at(
-                        literal,
-                        format!("`{name}` cannot be the name of a tool"),
-                        format!("use {allowed}"),
-                    );
+                    let message = if name.is_empty() {
+                        "a tool's name cannot be empty".to_owned()
+                    } else {
+                        format!("`{name}` cannot be the name of a tool")
+                    };
+                    errors.at(literal, message, format!("use {allowed}"));
                 }
                 name
             }
@@ -264,7 +265,6 @@ pub(super) fn is_reserved(ident: &Ident, krate: &TokenStream) -> bool {
         "alloc", "bool", "char", "core", "f16", "f32", "f64", "f128", "i8", "i16", "i32", "i64", "i128", "isize",
         "kern", "std", "str", "u8", "u16", "u32", "u64", "u128", "usize",
     ];
-    let name = ident.unraw();
-    RESERVED.iter().any(|reserved| name == reserved)
-        || krate.to_string().trim_start_matches([':', ' ']) == name.to_string()
+    let name = ident.unraw().to_string();
+    RESERVED.contains(&name.as_str()) || krate.to_string().trim_start_matches([':', ' ']) == name
 }

@@ -27,4 +27,13 @@ impl ToolCall {
     pub fn into_parts(self) -> (Arguments, RunContext) {
         (self.arguments, self.context)
     }
+
+    /// Makes a call for a test of the generated entry points.
+    #[cfg(test)]
+    pub(crate) fn for_test(arguments: Arguments) -> Self {
+        Self {
+            arguments,
+            context: RunContext::for_test(),
+        }
+    }
 }
