@@ -90,7 +90,7 @@ impl Approval {
 
 /// Expands an `#[approval]` that no `#[tool]` outside of it took: it is the outer one, or it is alone.
 pub(crate) fn run(args: TokenStream, item: TokenStream) -> TokenStream {
-    if attributes::is_consumed(&args) {
+    if attributes::is_marker(&args, &item) {
         return TokenStream::new();
     }
     let mut errors = Errors::default();

@@ -6,7 +6,7 @@ use quote::ToTokens;
 use syn::ext::IdentExt as _;
 use syn::parse::{ParseStream, Parser as _};
 use syn::punctuated::Punctuated;
-use syn::{Expr, ExprLit, Ident, Lit, LitBool, LitStr, Token};
+use syn::{Expr, ExprLit, Ident, Lit, LitBool, LitStr, Token, token};
 
 use crate::errors::Errors;
 
@@ -198,7 +198,7 @@ fn argument(input: ParseStream<'_>) -> syn::Result<Argument> {
     } else if input.peek(Token![=]) {
         input.parse::<Token![=]>()?;
         Value::Assigned(input.parse()?)
-    } else {
+    } else if input.peek(token::Paren) {
         let tokens = input.fork().parse()?;
         let content;
         syn::parenthesized!(content in input);
@@ -208,11 +208,15 @@ fn argument(input: ParseStream<'_>) -> syn::Result<Argument> {
                 .collect(),
             tokens,
         )
+    } else {
+        return Err(input.error(format!(
+            "expected `,` after `{key}`\nhelp: separate the arguments by commas"
+        )));
     };
     if input.is_empty() {
         Ok(Argument { key, value })
     } else {
-        Err(input.error("expected `,`"))
+        Err(input.error("expected `,`\nhelp: separate the arguments by commas"))
     }
 }
 

@@ -10,10 +10,12 @@ use crate::errors::Errors;
 /// The argument of a marker: the attribute was read by another one of kern's, and expands to nothing.
 const CONSUMED: &str = "__consumed";
 
-/// Says whether these are the arguments of a marker.
-pub(crate) fn is_consumed(args: &TokenStream) -> bool {
-    let mut tokens = args.clone().into_iter();
-    matches!((tokens.next(), tokens.next()), (Some(TokenTree::Ident(ident)), None) if ident == CONSUMED)
+/// Says whether these are the arguments of a marker, and the item is one. On anything else the argument is unknown, so
+/// that it cannot make an item disappear.
+pub(crate) fn is_marker(args: &TokenStream, item: &TokenStream) -> bool {
+    let mut args = args.clone().into_iter();
+    let consumed = matches!((args.next(), args.next()), (Some(TokenTree::Ident(ident)), None) if ident == CONSUMED);
+    consumed && item.to_string().starts_with("const _")
 }
 
 /// Attributes that one of kern's took off an item.

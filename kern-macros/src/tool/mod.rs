@@ -17,7 +17,7 @@ pub(crate) use parse::{HELP, KEYS};
 
 /// Expands a `#[tool]` that no `#[approval]` outside of it took.
 pub(crate) fn run(args: TokenStream, item: TokenStream) -> TokenStream {
-    if attributes::is_consumed(&args) {
+    if attributes::is_marker(&args, &item) {
         return TokenStream::new();
     }
     let mut errors = Errors::default();
