@@ -142,7 +142,11 @@ impl Signature {
             syn::ReturnType::Type(_, ty) => Some(ty),
         };
         if let Some(Type::Never(never)) = output.map(|ty| peel(ty)) {
-            errors.at(never, "a tool has to return", "return what the model shall read, or nothing at all");
+            errors.at(
+                never,
+                "a tool has to return",
+                "return what the model shall read, or nothing at all",
+            );
         }
         let (success, error) = output.and_then(|ty| result_types(ty)).unzip();
         Self {

@@ -1,11 +1,19 @@
 #![deny(warnings)]
 
 mod vendor {
-    pub use kern as agents;
-}
+    /// Stands for the crate under another name. It marks every descriptor, to show that its path was taken.
+    pub mod agents {
+        pub use kern::{approval, tools};
 
-// Hides the crate, so that only what `crate = "…"` says can work.
-mod kern {}
+        pub mod __private {
+            pub use kern::__private::*;
+
+            pub fn describe<T: StaticTool>(docs: &[&str], args: &[&dyn AnyArg]) -> ToolDescriptor {
+                kern::__private::describe::<T>(docs, args).version("from vendor::agents")
+            }
+        }
+    }
+}
 
 use vendor::agents::approval::approval;
 use vendor::agents::tools::{tool, tools};
@@ -23,5 +31,7 @@ fn outside(cents: u64) -> u64 {
 fn inside() {}
 
 fn main() {
-    assert_eq!(tools![outside, inside].len(), 2);
+    for tool in tools![outside, inside] {
+        assert_eq!(tool.descriptor().version, "from vendor::agents");
+    }
 }
