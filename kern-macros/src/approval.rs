@@ -9,19 +9,12 @@ use crate::attributes::{self, Consumed};
 use crate::errors::Errors;
 use crate::tool;
 
-pub(crate) const HELP: &str = "write `#[approval]` or `#[approval(type = \"audit\")]`";
+pub(crate) const HELP: &str = "write `#[approval(type = \"audit\")]`, or `#[approval]` for `type = \"required\"`";
 
 const GRAMMAR: Grammar = Grammar {
     attribute: "`#[approval]`",
     keys: &["type", "when"],
-    planned: &[
-        "pool",
-        "quorum",
-        "expires_in",
-        "valid_for",
-        "require_reason",
-        "allow_self",
-    ],
+    planned: &["pool", "quorum", "expires_in", "valid_for", "require_reason", "allow_self"],
     synonyms: &[
         ("kind", "type"),
         ("approval_type", "type"),
@@ -32,7 +25,7 @@ const GRAMMAR: Grammar = Grammar {
         ("condition", "when"),
     ],
     others: ("`#[tool]`", tool::KEYS),
-    literal_help: "write `type = \"required\"` or `type = \"audit\"`",
+    literal_help: HELP,
 };
 
 /// What `#[approval(…)]` asks for. A part that is wrong is missing here and reported.
@@ -55,10 +48,7 @@ pub(crate) struct When {
 
 impl Approval {
     pub(crate) fn read(tokens: TokenStream, errors: &mut Errors) -> Self {
-        let mut approval = Self {
-            kind: Kind::Required,
-            when: None,
-        };
+        let mut approval = Self { kind: Kind::Required, when: None };
         for argument in GRAMMAR.parse(tokens, errors) {
             if argument.key == "type" {
                 let Some(kind) = argument.string("audit", errors) else {
@@ -70,7 +60,7 @@ impl Approval {
                     unknown => {
                         let help = match arguments::nearest(unknown, &["required", "audit"]) {
                             Some(meant) => format!("did you mean `\"{meant}\"`?"),
-                            None => GRAMMAR.literal_help.to_owned(),
+                            None => HELP.to_owned(),
                         };
                         let message = format!("unknown approval type `{unknown}`: expected `required` or `audit`");
                         errors.at(kind, message, help);
@@ -78,10 +68,7 @@ impl Approval {
                 }
             } else if let Some(expression) = argument.expression("*amount > 100.0", errors) {
                 let expression = Expr::to_token_stream(expression);
-                approval.when = Some(When {
-                    key: argument.key,
-                    expression,
-                });
+                approval.when = Some(When { key: argument.key, expression });
             }
         }
         approval
@@ -90,7 +77,7 @@ impl Approval {
 
 /// Expands an `#[approval]` that no `#[tool]` outside of it took: it is the outer one, or it is alone.
 pub(crate) fn run(args: TokenStream, item: TokenStream) -> TokenStream {
-    if attributes::is_consumed(&args) {
+    if attributes::is_marker(&args, &item) {
         return TokenStream::new();
     }
     let mut errors = Errors::default();
@@ -105,12 +92,8 @@ pub(crate) fn run(args: TokenStream, item: TokenStream) -> TokenStream {
     let mut tools = consumed.take("tool", &mut func.attrs).into_iter();
     let Some(tool) = tools.next() else {
         Approval::read(args, &mut errors);
-        errors.at(
-            Attribute,
-            "`#[approval]` without `#[tool]` has no effect: the function is no tool",
-            alone(&func),
-        );
-        let markers = consumed.markers(&attributes::cfgs(&func.attrs));
+        errors.at(Attribute, "`#[approval]` without `#[tool]` has no effect: the function is no tool", alone(&func));
+        let markers = consumed.markers();
         return errors.beside(quote! { #func #markers });
     };
     for second in tools {
@@ -124,12 +107,7 @@ pub(crate) fn run(args: TokenStream, item: TokenStream) -> TokenStream {
 fn alone(func: &ItemFn) -> String {
     let mut help = "add `#[tool]`, above or below it".to_owned();
     let written = Span::call_site().source_text().unwrap_or_default();
-    let alias = written
-        .trim_start_matches(['#', '['])
-        .split(['(', ']'])
-        .next()
-        .unwrap_or_default()
-        .trim();
+    let alias = written.trim_start_matches(['#', '[']).split(['(', ']']).next().unwrap_or_default().trim();
     let own_name = alias.is_empty() || alias.rsplit("::").next().is_some_and(|last| last.trim() == "approval");
     if !own_name {
         help += &format!(
@@ -137,9 +115,7 @@ fn alone(func: &ItemFn) -> String {
         );
     }
     for attr in &func.attrs {
-        if attributes::hides(attr, "tool") {
-            help += "\nnote: `#[tool]` inside `cfg_attr` is not seen: write it as an attribute of its own";
-        } else if own_name && !KNOWN.iter().any(|known| attr.path().is_ident(known)) {
+        if own_name && !KNOWN.iter().any(|known| attr.path().is_ident(known)) {
             let other = attributes::path_text(attr.path());
             help += &format!(
                 "\nnote: kern knows its attributes by name: if `#[{other}]` is `#[tool]`, import it without `as`"

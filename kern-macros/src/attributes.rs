@@ -10,10 +10,12 @@ use crate::errors::Errors;
 /// The argument of a marker: the attribute was read by another one of kern's, and expands to nothing.
 const CONSUMED: &str = "__consumed";
 
-/// Says whether these are the arguments of a marker.
-pub(crate) fn is_consumed(args: &TokenStream) -> bool {
-    let mut tokens = args.clone().into_iter();
-    matches!((tokens.next(), tokens.next()), (Some(TokenTree::Ident(ident)), None) if ident == CONSUMED)
+/// Says whether these are the arguments of a marker, and the item is one. On anything else the argument is unknown, so
+/// that it cannot make an item disappear.
+pub(crate) fn is_marker(args: &TokenStream, item: &TokenStream) -> bool {
+    let mut args = args.clone().into_iter();
+    let consumed = matches!((args.next(), args.next()), (Some(TokenTree::Ident(ident)), None) if ident == CONSUMED);
+    consumed && item.to_string().starts_with("const _")
 }
 
 /// Attributes that one of kern's took off an item.
@@ -24,20 +26,15 @@ impl Consumed {
     /// Takes every attribute of this name away, whatever the path before it.
     pub(crate) fn take(&mut self, name: &str, attrs: &mut Vec<Attribute>) -> Vec<Attribute> {
         let taken: Vec<Attribute> = attrs.extract_if(.., |attr| names(attr.path(), name)).collect();
-        self.0.extend(
-            taken
-                .iter()
-                .filter_map(|attr| syn::parse2(attr.path().to_token_stream()).ok()),
-        );
+        self.0.extend(taken.iter().filter_map(|attr| syn::parse2(attr.path().to_token_stream()).ok()));
         taken
     }
 
     /// Emits each one again as a marker, so that its import stays used.
-    pub(crate) fn markers(&self, cfgs: &[TokenStream]) -> TokenStream {
+    pub(crate) fn markers(&self) -> TokenStream {
         let consumed = Ident::new(CONSUMED, Span::call_site());
         let paths = &self.0;
-        let cfgs = quote!(#(#cfgs)*);
-        quote! { #( #cfgs #[#paths(#consumed)] const _: () = (); )* }
+        quote! { #( #[#paths(#consumed)] const _: () = (); )* }
     }
 }
 
@@ -53,23 +50,16 @@ pub(crate) fn args(attr: &Attribute, help: &str, errors: &mut Errors) -> TokenSt
         Meta::List(list) => list.tokens.clone(),
         Meta::NameValue(pair) => {
             let name = path_text(&pair.path);
-            errors.at(
-                &attr.meta,
-                format!("`#[{name}]` takes its arguments in parentheses"),
-                help,
-            );
+            errors.at(&attr.meta, format!("`#[{name}]` takes its arguments in parentheses"), help);
             TokenStream::new()
         }
     }
 }
 
-/// The `cfg` attributes: what the macro adds beside an item exists exactly when the item does.
+/// The `cfg` attributes of a parameter: what the macro makes of it exists exactly when it does. (Those of an item are
+/// evaluated before any attribute macro sees it, and so is `cfg_attr`.)
 pub(crate) fn cfgs(attrs: &[Attribute]) -> Vec<TokenStream> {
-    attrs
-        .iter()
-        .filter(|attr| attr.path().is_ident("cfg"))
-        .map(ToTokens::to_token_stream)
-        .collect()
+    attrs.iter().filter(|attr| attr.path().is_ident("cfg")).map(ToTokens::to_token_stream).collect()
 }
 
 /// The lines of a doc comment: each the expression of one `#[doc = …]`.
@@ -85,27 +75,6 @@ pub(crate) fn doc(attr: &Attribute) -> Option<&syn::Expr> {
     }
 }
 
-/// Says whether a `cfg_attr` would give the item this attribute.
-pub(crate) fn hides(attr: &Attribute, name: &str) -> bool {
-    fn mentions(tokens: TokenStream, name: &str) -> bool {
-        tokens.into_iter().any(|token| match token {
-            TokenTree::Ident(ident) => ident == name,
-            TokenTree::Group(group) => mentions(group.stream(), name),
-            _ => false,
-        })
-    }
-    let Meta::List(list) = &attr.meta else { return false };
-    list.path.is_ident("cfg_attr")
-        && mentions(
-            list.tokens
-                .clone()
-                .into_iter()
-                .skip_while(|token| !matches!(token, TokenTree::Punct(punct) if punct.as_char() == ','))
-                .collect(),
-            name,
-        )
-}
-
 /// Refuses the attribute on anything but a function, and gives the item back without kern's attributes.
 pub(crate) fn not_a_function(item: TokenStream, attribute: &str, errors: &mut Errors) -> TokenStream {
     let Some((mut attrs, rest)) = errors.keep(attrs_and_rest.parse2(item.clone())) else {
@@ -115,9 +84,7 @@ pub(crate) fn not_a_function(item: TokenStream, attribute: &str, errors: &mut Er
         TokenTree::Ident(ident) if KEYWORDS.iter().any(|(keyword, _)| ident == keyword) => Some(ident),
         _ => None,
     });
-    let noun = keyword
-        .as_ref()
-        .and_then(|found| KEYWORDS.iter().find(|(keyword, _)| found == keyword));
+    let noun = keyword.as_ref().and_then(|found| KEYWORDS.iter().find(|(keyword, _)| found == keyword));
     let mut consumed = Consumed::default();
     for name in ["tool", "approval"] {
         consumed.take(name, &mut attrs);
@@ -133,7 +100,7 @@ pub(crate) fn not_a_function(item: TokenStream, attribute: &str, errors: &mut Er
         Some(keyword) => errors.at(keyword, message, help),
         None => errors.at(&rest, message, help),
     }
-    let markers = consumed.markers(&cfgs(&attrs));
+    let markers = consumed.markers();
     quote! { #markers #(#attrs)* #rest }
 }
 

@@ -146,11 +146,7 @@ impl From<ModelError> for Error {
 }
 
 fn more(count: usize) -> String {
-    if count > 1 {
-        format!(" and {} more", count - 1)
-    } else {
-        String::new()
-    }
+    if count > 1 { format!(" and {} more", count - 1) } else { String::new() }
 }
 
 fn list(ids: &[String]) -> String {

@@ -34,19 +34,13 @@ fn mine(claim: &RunClaim) -> Vec<crate::cell::Cond<RunRow>> {
 
 /// The caller's own run, locked; otherwise the caller stops and touches nothing.
 pub(crate) async fn own<T: Tx>(tx: &mut T, claim: &RunClaim) -> Result<RunRow, Error> {
-    tx.one(mine(claim)).await?.ok_or_else(|| Error::NotMine {
-        run_id: claim.run_id.clone(),
-    })
+    tx.one(mine(claim)).await?.ok_or_else(|| Error::NotMine { run_id: claim.run_id.clone() })
 }
 
 /// R1.
 pub(crate) async fn begin<T: Tx>(tx: &mut T, new: BeginRun) -> Step<RunClaim> {
     let now = tx.now().await?;
-    let claim = RunClaim {
-        run_id: new.run_id.clone(),
-        fence: 1,
-        owner: token(),
-    };
+    let claim = RunClaim { run_id: new.run_id.clone(), fence: 1, owner: token() };
     let row = RunRow {
         run_id: new.run_id,
         session_id: new.session_id,
@@ -68,8 +62,7 @@ pub(crate) async fn begin<T: Tx>(tx: &mut T, new: BeginRun) -> Step<RunClaim> {
     tx.insert(&row).await?;
     let actor = Actor::of(row.requester.as_ref().map(|requester| &requester.0));
     let payload = json!({ "agent_id": row.agent_id, "session_id": row.session_id });
-    tx.journal()
-        .record(Entry::new("run_started", actor, &row.run_id).payload(payload));
+    tx.journal().record(Entry::new("run_started", actor, &row.run_id).payload(payload));
     Ok(claim)
 }
 
@@ -77,23 +70,12 @@ pub(crate) async fn begin<T: Tx>(tx: &mut T, new: BeginRun) -> Step<RunClaim> {
 pub(crate) async fn commit_turn<T: Tx>(tx: &mut T, turn: CommitTurn) -> Step<()> {
     let run = own(tx, &turn.claim).await?;
     let now = tx.now().await?;
-    let status = if turn.pause {
-        RunStatus::Paused
-    } else {
-        RunStatus::Running
-    };
+    let status = if turn.pause { RunStatus::Paused } else { RunStatus::Running };
     let set = vec![R::C.turn.to(turn.turn), R::C.status.to(status)];
-    let (action, digest) = (
-        if turn.pause { "run_paused" } else { "turn_committed" },
-        sha256(&turn.snapshot),
-    );
+    let (action, digest) = (if turn.pause { "run_paused" } else { "turn_committed" }, sha256(&turn.snapshot));
     store(tx, &turn.claim, set, turn.snapshot, now).await?;
     let payload = json!({ "calls": turn.calls.len(), "snapshot_digest": digest });
-    tx.journal().record(
-        Entry::new(action, Actor::Runtime, &run.run_id)
-            .turn(turn.turn)
-            .payload(payload),
-    );
+    tx.journal().record(Entry::new(action, Actor::Runtime, &run.run_id).turn(turn.turn).payload(payload));
     for call in turn.calls {
         add_call(tx, &run, turn.turn, call, now).await?;
     }
@@ -140,9 +122,7 @@ async fn add_call<T: Tx>(tx: &mut T, run: &RunRow, turn: u32, new: NewCall, now:
         tx.insert(&call).await?;
         return Ok(());
     }
-    let id = new
-        .approval_id
-        .ok_or_else(|| Error::Invalid("a call that needs an approval has no id for it".into()))?;
+    let id = new.approval_id.ok_or_else(|| Error::Invalid("a call that needs an approval has no id for it".into()))?;
     call.approval_id = Some(id.clone());
     let mut approval = approval_row(
         run,
@@ -167,16 +147,13 @@ async fn add_call<T: Tx>(tx: &mut T, run: &RunRow, turn: u32, new: NewCall, now:
     approval.policy_digest.clone_from(&call.policy_digest);
     tx.insert(&call).await?;
     tx.insert(&approval).await?;
-    let entry = Entry::new("requested", Actor::of(requester), &run.run_id)
-        .call(&call)
-        .approval(&approval.id);
+    let entry = Entry::new("requested", Actor::of(requester), &run.run_id).call(&call).approval(&approval.id);
     tx.journal().record(entry.payload(json!({
         "tool_name": call.tool_name,
         "policy_digest": call.policy_digest,
         "expires_at": approval.expires_at,
     })));
-    tx.journal()
-        .tell("approval.requested", &run.run_id, Some(&approval.id), None);
+    tx.journal().tell("approval.requested", &run.run_id, Some(&approval.id), None);
     Ok(())
 }
 
@@ -189,11 +166,7 @@ pub(crate) async fn pause<T: Tx>(tx: &mut T, claim: RunClaim, snapshot: String, 
     let set = vec![R::C.status.to(RunStatus::Paused), R::C.attention.to(attention)];
     store(tx, &claim, set, snapshot, now).await?;
     let payload = json!({ "attention": attention, "snapshot_digest": digest });
-    tx.journal().record(
-        Entry::new("run_paused", Actor::Runtime, &run.run_id)
-            .turn(run.turn)
-            .payload(payload),
-    );
+    tx.journal().record(Entry::new("run_paused", Actor::Runtime, &run.run_id).turn(run.turn).payload(payload));
     tx.journal().tell("run.paused", &run.run_id, None, None);
     Ok(())
 }
@@ -210,9 +183,7 @@ async fn store<T: Tx>(
     set.push(R::C.snapshot.to(snapshot));
     set.push(R::C.updated_at_ms.to(now));
     if tx.update(set, mine(claim)).await? != 1 {
-        return Err(Refused::Undo(Error::NotMine {
-            run_id: claim.run_id.clone(),
-        }));
+        return Err(Refused::Undo(Error::NotMine { run_id: claim.run_id.clone() }));
     }
     Ok(())
 }
@@ -225,12 +196,7 @@ pub(crate) async fn claim<T: Tx>(tx: &mut T, request: ClaimRun) -> Step<RunClaim
         return refuse_binding(
             tx,
             &run,
-            Error::DigestMismatch {
-                run_id: run.run_id.clone(),
-                turn: run.turn,
-                index: 0,
-                what,
-            },
+            Error::DigestMismatch { run_id: run.run_id.clone(), turn: run.turn, index: 0, what },
         );
     }
     let now = tx.now().await?;
@@ -253,11 +219,7 @@ pub(crate) async fn claim<T: Tx>(tx: &mut T, request: ClaimRun) -> Step<RunClaim
     if !blockers.is_empty() && run.status == RunStatus::Paused {
         return Ok(RunClaimed::Blocked(blockers));
     }
-    let claim = RunClaim {
-        run_id: run.run_id.clone(),
-        fence: request.fence + 1,
-        owner: token(),
-    };
+    let claim = RunClaim { run_id: run.run_id.clone(), fence: request.fence + 1, owner: token() };
     let claimed = tx
         .update(
             vec![
@@ -292,11 +254,7 @@ pub(crate) async fn claim<T: Tx>(tx: &mut T, request: ClaimRun) -> Step<RunClaim
 
 /// A call that is about to start, or whose outcome is about to be believed, agrees with its digests.
 fn check_startable(run: &RunRow, rows: &CallRows) -> Result<(), Error> {
-    if standing(rows) == Standing::Open {
-        check_binding(run, rows)
-    } else {
-        Ok(())
-    }
+    if standing(rows) == Standing::Open { check_binding(run, rows) } else { Ok(()) }
 }
 
 /// The refusal is recorded; nothing else changes.
@@ -304,9 +262,7 @@ fn refuse_binding<T: Tx, V>(tx: &mut T, run: &RunRow, error: Error) -> Step<V> {
     let Error::DigestMismatch { turn, index, what, .. } = &error else {
         return Err(error.into());
     };
-    let entry = Entry::new("digest_mismatch", Actor::Runtime, &run.run_id)
-        .evidence()
-        .at(*turn, *index);
+    let entry = Entry::new("digest_mismatch", Actor::Runtime, &run.run_id).evidence().at(*turn, *index);
     tx.journal().record(entry.payload(json!({ "what": what })));
     Err(Refused::Keep(error))
 }
@@ -318,19 +274,13 @@ fn blocker(rows: &CallRows) -> Option<Blocker> {
         Standing::Open | Standing::Outcome(_) => None,
         Standing::AwaitsRequester => Some(Blocker::AwaitsRequester { index }),
         Standing::AwaitsApproval => Some(match &rows.approval {
-            Some(approval) => Blocker::AwaitsApproval {
-                approval_id: approval.id.clone(),
-                index,
-            },
+            Some(approval) => Blocker::AwaitsApproval { approval_id: approval.id.clone(), index },
             None => Blocker::ApprovalMissing { index },
         }),
         Standing::Missing => Some(Blocker::ApprovalMissing { index }),
         Standing::Executing => Some(Blocker::Executing { index }),
         Standing::Unknown => Some(match &rows.execution {
-            Some(execution) => Blocker::Unknown {
-                execution_id: execution.id.clone(),
-                index,
-            },
+            Some(execution) => Blocker::Unknown { execution_id: execution.id.clone(), index },
             None => Blocker::ApprovalMissing { index },
         }),
     }
@@ -368,12 +318,9 @@ async fn confirm_implied<T: Tx>(tx: &mut T, run: &RunRow, call: &CallRow, caller
         )
         .await?;
     if confirmed != 1 {
-        return Err(Refused::Undo(Error::NotMine {
-            run_id: run.run_id.clone(),
-        }));
+        return Err(Refused::Undo(Error::NotMine { run_id: run.run_id.clone() }));
     }
-    tx.journal()
-        .record(Entry::new("confirmed_implied", Actor::from(caller), &run.run_id).call(call));
+    tx.journal().record(Entry::new("confirmed_implied", Actor::from(caller), &run.run_id).call(call));
     Ok(())
 }
 
@@ -381,9 +328,7 @@ async fn confirm_implied<T: Tx>(tx: &mut T, run: &RunRow, call: &CallRow, caller
 async fn expire_due<T: Tx>(tx: &mut T, run: &RunRow, now: i64) -> Step<()> {
     for rows in calls(tx, &run.run_id, run.turn).await? {
         if let Some(approval) = &rows.approval
-            && approval
-                .expires_at
-                .is_some_and(|expires_at| now >= expires_at.saturating_mul(1000))
+            && approval.expires_at.is_some_and(|expires_at| now >= expires_at.saturating_mul(1000))
         {
             close_pending(tx, approval, ApprovalStatus::Expired, Actor::Recovery, None, now).await?;
         }
@@ -405,27 +350,15 @@ pub(crate) async fn end<T: Tx>(tx: &mut T, end: EndRun) -> Step<()> {
             if !matches!(standing(&rows), Standing::Outcome(_)) {
                 let needs = "a call of it has no outcome";
                 let found = run.status;
-                return Err(Refused::Undo(Error::RunConflict {
-                    run_id: run.run_id,
-                    found,
-                    needs,
-                }));
+                return Err(Refused::Undo(Error::RunConflict { run_id: run.run_id, found, needs }));
             }
         }
     }
     let digest = sha256(&end.snapshot);
     store(tx, &end.claim, vec![R::C.status.to(end.status)], end.snapshot, now).await?;
-    let action = if end.status == RunStatus::Completed {
-        "run_completed"
-    } else {
-        "run_failed"
-    };
+    let action = if end.status == RunStatus::Completed { "run_completed" } else { "run_failed" };
     let payload = json!({ "snapshot_digest": digest, "error": end.error });
-    tx.journal().record(
-        Entry::new(action, Actor::Runtime, &run.run_id)
-            .turn(run.turn)
-            .payload(payload),
-    );
+    tx.journal().record(Entry::new(action, Actor::Runtime, &run.run_id).turn(run.turn).payload(payload));
     tx.journal().tell("run.ended", &run.run_id, None, None);
     close_rows(tx, &run.run_id, &Actor::Runtime, now).await
 }
@@ -434,13 +367,8 @@ pub(crate) async fn end<T: Tx>(tx: &mut T, end: EndRun) -> Step<()> {
 pub(crate) async fn cancel<T: Tx>(tx: &mut T, run_id: RunId, caller: Caller) -> Step<()> {
     let run = run(tx, &run_id).await?;
     let now = tx.now().await?;
-    let open = |status: RunStatus| {
-        vec![
-            R::C.run_id.is(run_id.clone()),
-            R::C.status.is(status),
-            R::C.fence.is(run.fence),
-        ]
-    };
+    let open =
+        |status: RunStatus| vec![R::C.run_id.is(run_id.clone()), R::C.status.is(status), R::C.fence.is(run.fence)];
     let set = || {
         vec![
             R::C.status.to(RunStatus::Cancelled),
@@ -454,15 +382,10 @@ pub(crate) async fn cancel<T: Tx>(tx: &mut T, run_id: RunId, caller: Caller) -> 
         tx.update(set(), open(RunStatus::Paused)).await? + tx.update(set(), open(RunStatus::Running)).await?;
     if cancelled != 1 {
         let needs = "only a paused or running run can be cancelled";
-        return Err(Refused::Undo(Error::RunConflict {
-            run_id,
-            found: run.status,
-            needs,
-        }));
+        return Err(Refused::Undo(Error::RunConflict { run_id, found: run.status, needs }));
     }
     let actor = Actor::from(&caller);
-    tx.journal()
-        .record(Entry::new("run_cancelled", actor.clone(), &run.run_id).turn(run.turn));
+    tx.journal().record(Entry::new("run_cancelled", actor.clone(), &run.run_id).turn(run.turn));
     tx.journal().tell("run.ended", &run.run_id, None, None);
     close_rows(tx, &run.run_id, &actor, now).await
 }
@@ -473,19 +396,12 @@ pub(crate) async fn renew<T: Tx>(tx: &mut T, claim: RunClaim, lease_ms: i64) -> 
     use ExecutionRow as E;
     let now = tx.now().await?;
     let until = now.saturating_add(lease_ms);
-    if tx
-        .update(vec![R::C.lease_until_ms.to(Some(until))], mine(&claim))
-        .await?
-        != 1
-    {
+    if tx.update(vec![R::C.lease_until_ms.to(Some(until))], mine(&claim)).await? != 1 {
         return Err(Refused::Undo(Error::NotMine { run_id: claim.run_id }));
     }
     tx.update(
         vec![E::C.lease_until_ms.to(Some(until))],
-        vec![
-            E::C.run_id.is(claim.run_id.clone()),
-            E::C.status.is(ExecutionStatus::Executing),
-        ],
+        vec![E::C.run_id.is(claim.run_id.clone()), E::C.status.is(ExecutionStatus::Executing)],
     )
     .await?;
     Ok(())
@@ -499,8 +415,6 @@ pub(crate) async fn lapsed<T: Tx>(tx: &mut T, agent_id: &str, limit: u64) -> Res
         R::C.status.is(RunStatus::Running),
         R::C.lease_until_ms.at_most(Some(now)),
     ];
-    let rows = tx
-        .select::<RunRow>(Query::of(filter).oldest(R::C.created_at_ms.order()).limit(limit))
-        .await?;
+    let rows = tx.select::<RunRow>(Query::of(filter).oldest(R::C.created_at_ms.order()).limit(limit)).await?;
     Ok(rows.into_iter().map(|row| row.run_id).collect())
 }

@@ -10,7 +10,6 @@ use syn::{ItemFn, Visibility};
 use super::model::{Param, Signature};
 use super::validate::{Pause, ValidTool, is_reserved};
 use crate::approval::Kind;
-use crate::attributes;
 
 /// The function and its handle: what is emitted whether or not the tool is valid.
 pub(crate) struct Item {
@@ -18,8 +17,9 @@ pub(crate) struct Item {
     /// The handle's name, if it can have one.
     handle: Option<Ident>,
     vis: TokenStream,
-    cfgs: Vec<TokenStream>,
     krate: TokenStream,
+    /// The entry point may call a deprecated function, which is a lint that reaches into macros.
+    is_deprecated: bool,
 }
 
 impl Item {
@@ -29,20 +29,22 @@ impl Item {
         // A method gets no handle: there are no structs in an `impl` block.
         let has_handle = !signature.has_receiver && !is_reserved(&handle, krate);
         Self {
-            // The lints that generated code provokes: arguments are owned, and a tool may be async for its callers' sake.
+            // The lints that a tool provokes by being one: its arguments are owned, it may be async for its callers' sake,
+            // and it cannot be a `const fn`.
             func: quote! {
                 #[allow(
                     clippy::needless_pass_by_value,
                     clippy::unused_async,
                     clippy::must_use_candidate,
                     clippy::unused_self,
+                    clippy::missing_const_for_fn,
                 )]
                 #func
             },
             handle: has_handle.then_some(handle),
             vis: quiet(vis(&func.vis)),
-            cfgs: attributes::cfgs(&func.attrs),
             krate: krate.clone(),
+            is_deprecated: func.attrs.iter().any(|attr| attr.path().is_ident("deprecated")),
         }
     }
 
@@ -86,25 +88,19 @@ impl Item {
     }
 
     fn with(&self, implementation: TokenStream) -> TokenStream {
-        let Self {
-            func,
-            handle,
-            vis,
-            cfgs,
-            ..
-        } = self;
+        let Self { func, handle, vis, .. } = self;
+        let deprecated = self.is_deprecated.then(|| quote!(#[allow(deprecated)]));
         let derives = quote! {
             ::core::clone::Clone, ::core::marker::Copy, ::core::fmt::Debug, ::core::default::Default
         };
         quote! {
             #func
 
-            #(#cfgs)*
             #[doc(hidden)]
             #[::core::prelude::v1::derive(#derives)]
             #vis struct #handle {}
 
-            #(#cfgs)*
+            #deprecated
             const _: () = {
                 #implementation
             };
@@ -115,13 +111,7 @@ impl Item {
 impl ValidTool {
     fn implementation(&self) -> TokenStream {
         let private = private(&self.krate);
-        let Self {
-            name,
-            version,
-            description,
-            user_input_fields,
-            ..
-        } = self;
+        let Self { name, version, description, user_input_fields, .. } = self;
         let mut handle = self.ident.clone();
         handle.set_span(handle.span().resolved_at(Span::call_site()));
         let policy = self.policy(&private);
@@ -215,11 +205,7 @@ impl ValidTool {
             return TokenStream::new();
         };
         let (mut params, mut uses, mut reads, mut passed) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        for argument in self
-            .signature
-            .arguments()
-            .filter(|argument| !self.user_input_fields.contains(&argument.name))
-        {
+        for argument in self.signature.arguments().filter(|argument| !self.user_input_fields.contains(&argument.name)) {
             let (ident, ty, field, cfgs) = (&argument.ident, &argument.ty, &argument.field, &argument.cfgs);
             params.push(quote!(#(#cfgs)* #ident: &#ty));
             uses.push(quote!(#(#cfgs)* let _ = #ident;));
@@ -293,9 +279,7 @@ impl ValidTool {
 
     /// From the function's result to a text, with the bounds at the types they are about.
     fn output(&self, private: &TokenStream) -> TokenStream {
-        let Signature {
-            result, error, success, ..
-        } = &self.signature;
+        let Signature { result, error, success, .. } = &self.signature;
         let at = |ty: &Option<TokenStream>| {
             let ty = ty.as_ref().or(result.as_ref());
             ty.map_or_else(Span::call_site, |ty| ty.span().resolved_at(Span::call_site()))

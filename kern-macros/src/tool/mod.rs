@@ -17,7 +17,7 @@ pub(crate) use parse::{HELP, KEYS};
 
 /// Expands a `#[tool]` that no `#[approval]` outside of it took.
 pub(crate) fn run(args: TokenStream, item: TokenStream) -> TokenStream {
-    if attributes::is_consumed(&args) {
+    if attributes::is_marker(&args, &item) {
         return TokenStream::new();
     }
     let mut errors = Errors::default();
@@ -30,9 +30,7 @@ pub(crate) fn run(args: TokenStream, item: TokenStream) -> TokenStream {
         errors.at(second, "`#[tool]` is given twice", "keep one of the two");
     }
     let mut approvals = consumed.take("approval", &mut func.attrs).into_iter();
-    let approval = approvals
-        .next()
-        .map(|first| attributes::args(&first, approval::HELP, &mut errors));
+    let approval = approvals.next().map(|first| attributes::args(&first, approval::HELP, &mut errors));
     for second in approvals {
         errors.at(second, "`#[approval]` is given twice", "keep one of the two");
     }
@@ -47,18 +45,11 @@ pub(crate) fn build(
     consumed: Consumed,
     mut errors: Errors,
 ) -> TokenStream {
-    for attr in func.attrs.iter().filter(|attr| attributes::hides(attr, "approval")) {
-        errors.at(
-            attr,
-            "`#[approval]` inside `cfg_attr` is not seen by `#[tool]`: consent must not depend on an attribute kern cannot see",
-            "write `#[approval]` as an attribute of its own; to switch it, write two functions, each with a `#[cfg(…)]`",
-        );
-    }
     let args = parse::ToolArgs::new(args, &mut errors);
     let approval = approval.map(|tokens| Approval::read(tokens, &mut errors));
     let signature = model::Signature::new(&mut func, &mut errors);
     let item = expand::Item::new(&func, &args.krate, &signature);
-    let markers = consumed.markers(&attributes::cfgs(&func.attrs));
+    let markers = consumed.markers();
     let model = model::ToolModel::new(args, approval, signature, &func);
     let tokens = match model.validate(&mut errors) {
         Some(tool) if errors.is_empty() => item.with_tool(&tool),

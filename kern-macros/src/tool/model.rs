@@ -60,10 +60,7 @@ pub(crate) struct Signature {
 /// One parameter. `cfg` attributes go wherever the parameter goes.
 pub(crate) enum Param {
     /// `&RunContext`, filled by kern.
-    Context {
-        ident: Option<Ident>,
-        cfgs: Vec<TokenStream>,
-    },
+    Context { ident: Option<Ident>, cfgs: Vec<TokenStream> },
     /// Filled by the model, or by the user.
     Argument(Argument),
 }
@@ -123,13 +120,15 @@ impl Signature {
                 FnArg::Receiver(receiver) => {
                     has_receiver = true;
                     errors.at(
-                        &receiver.self_token,
+                        receiver.self_token.to_token_stream(),
                         "a tool cannot take `self`: toolkits are not yet supported",
                         "make it a function outside of the `impl` block",
                     );
                 }
                 FnArg::Typed(typed) => {
-                    let earlier = params.iter().any(|param| matches!(param, Param::Context { .. }));
+                    // With `cfg` on both of them only one may be there: that is for the compiler to say.
+                    let earlier =
+                        params.iter().any(|param| matches!(param, Param::Context { cfgs, .. } if cfgs.is_empty()));
                     params.extend(Param::new(typed, params.len(), earlier, errors));
                 }
             }
@@ -138,6 +137,9 @@ impl Signature {
             syn::ReturnType::Default => None,
             syn::ReturnType::Type(_, ty) => Some(ty),
         };
+        if let Some(Type::Never(never)) = output.map(|ty| peel(ty)) {
+            errors.at(never, "a tool has to return", "return what the model shall read, or nothing at all");
+        }
         let (success, error) = output.and_then(|ty| result_types(ty)).unzip();
         Self {
             params,
@@ -161,18 +163,17 @@ impl Param {
     /// `None`: the parameter is refused.
     fn new(typed: &mut PatType, index: usize, has_context: bool, errors: &mut Errors) -> Option<Self> {
         let docs: Vec<Attribute> = typed.attrs.extract_if(.., |attr| attr.path().is_ident("doc")).collect();
-        for (name, attr) in ["arg", "state"].into_iter().flat_map(|name| {
-            typed
-                .attrs
-                .extract_if(.., move |attr| attributes::names(attr.path(), name))
-                .map(move |attr| (name, attr))
-                .collect::<Vec<_>>()
-        }) {
-            errors.at(
-                attr,
-                format!("`#[{name}]` is not yet supported"),
-                "remove it: kern refuses what it would not enforce",
-            );
+        let before = typed.attrs.len();
+        for attr in typed.attrs.extract_if(.., |attr| attributes::names(attr.path(), "arg")) {
+            let help = "remove it: kern refuses what it would not enforce";
+            errors.at(attr, "`#[arg]` is not yet supported", help);
+        }
+        for attr in typed.attrs.extract_if(.., |attr| attributes::names(attr.path(), "state")) {
+            let help = "for now a tool's parameters are what the model fills, and `&RunContext`";
+            errors.at(attr, "`#[state]` is not yet supported", help);
+        }
+        if typed.attrs.len() < before {
+            return None;
         }
         let cfgs = attributes::cfgs(&typed.attrs);
         let ident = match &*typed.pat {
@@ -181,12 +182,8 @@ impl Param {
         };
         match context(&typed.ty) {
             Some(Injected::Right) => {
-                if has_context {
-                    errors.at(
-                        &typed,
-                        "a second `&RunContext`: a call has one context",
-                        "remove one of the two",
-                    );
+                if has_context && cfgs.is_empty() {
+                    errors.at(&typed, "a second `&RunContext`: a call has one context", "remove one of the two");
                     return None;
                 }
                 if let Some(doc) = docs.first() {
@@ -199,22 +196,19 @@ impl Param {
                 return Some(Self::Context { ident, cfgs });
             }
             Some(Injected::Wrong) => {
-                errors.at(
-                    &typed.ty,
-                    "the context is taken by shared reference",
-                    "write `&RunContext`",
-                );
+                errors.at(&typed.ty, "the context is taken by shared reference", "write `&RunContext`");
                 return None;
             }
             None => {}
         }
-        let owned = owned(&typed.ty, errors);
+        let reported = errors.count();
+        refuse_unowned(&typed.ty, errors);
         let Some(ident) = ident else {
             let help = "give it a plain name, and take it apart in the body: the name is the property the model fills";
             errors.at(&typed.pat, "a tool's parameter cannot be a pattern", help);
             return None;
         };
-        owned.then(|| {
+        (errors.count() == reported).then(|| {
             Self::Argument(Argument {
                 name: ident.unraw().to_string(),
                 field: format_ident!("__kern_arg_{index}", span = proc_macro2::Span::mixed_site()),
@@ -237,11 +231,9 @@ fn context(ty: &Type) -> Option<Injected> {
     match peel(ty) {
         Type::Path(path) if attributes::names(&path.path, "RunContext") => Some(Injected::Wrong),
         Type::Reference(TypeReference { elem, mutability, .. }) => match peel(elem) {
-            Type::Path(path) if attributes::names(&path.path, "RunContext") => Some(if mutability.is_some() {
-                Injected::Wrong
-            } else {
-                Injected::Right
-            }),
+            Type::Path(path) if attributes::names(&path.path, "RunContext") => {
+                Some(if mutability.is_some() { Injected::Wrong } else { Injected::Right })
+            }
             _ => None,
         },
         _ => None,
@@ -258,7 +250,7 @@ fn peel(ty: &Type) -> &Type {
 }
 
 /// Refuses borrowed and anonymous types, wherever in the type they stand.
-fn owned(ty: &Type, errors: &mut Errors) -> bool {
+fn refuse_unowned(ty: &Type, errors: &mut Errors) {
     match peel(ty) {
         Type::Reference(reference) => {
             let text = text(reference);
@@ -267,33 +259,32 @@ fn owned(ty: &Type, errors: &mut Errors) -> bool {
                 format!("`{text}` cannot be an argument: the model's arguments are owned"),
                 format!("use `{}`", owned_text(&reference.elem)),
             );
-            false
         }
         Type::ImplTrait(anonymous) => {
             let message = "`impl Trait` cannot be an argument: its schema has to be known";
             errors.at(anonymous, message, "write the type itself");
-            false
         }
-        Type::Array(array) => owned(&array.elem, errors),
-        Type::Slice(slice) => owned(&slice.elem, errors),
-        Type::Tuple(tuple) => tuple.elems.iter().fold(true, |all, ty| owned(ty, errors) && all),
-        Type::Path(path) => path
-            .path
-            .segments
-            .iter()
-            .fold(true, |all, segment| match &segment.arguments {
-                PathArguments::AngleBracketed(list) => list.args.iter().fold(all, |all, arg| match arg {
-                    GenericArgument::Type(ty) => owned(ty, errors) && all,
-                    GenericArgument::Lifetime(lifetime) if lifetime.ident != "static" => {
-                        let message = format!("`{}` borrows: the model's arguments are owned", text(&path.path));
-                        errors.at(lifetime, message, "use an owned type, or `'static`");
-                        false
+        Type::Array(array) => refuse_unowned(&array.elem, errors),
+        Type::Slice(slice) => refuse_unowned(&slice.elem, errors),
+        Type::Tuple(tuple) => tuple.elems.iter().for_each(|ty| refuse_unowned(ty, errors)),
+        Type::Path(path) => {
+            for segment in &path.path.segments {
+                let PathArguments::AngleBracketed(list) = &segment.arguments else {
+                    continue;
+                };
+                for arg in &list.args {
+                    match arg {
+                        GenericArgument::Type(ty) => refuse_unowned(ty, errors),
+                        GenericArgument::Lifetime(lifetime) if lifetime.ident != "static" => {
+                            let message = format!("`{}` borrows: the model's arguments are owned", text(&path.path));
+                            errors.at(lifetime, message, "use an owned type, or `'static`");
+                        }
+                        _ => {}
                     }
-                    _ => all,
-                }),
-                _ => all,
-            }),
-        _ => true,
+                }
+            }
+        }
+        _ => {}
     }
 }
 
@@ -310,15 +301,9 @@ fn owned_text(ty: &Type) -> String {
 /// A type as it is written.
 fn text(tokens: impl ToTokens) -> String {
     let mut text = tokens.to_token_stream().to_string();
-    for (spaced, tight) in [
-        (" :: ", "::"),
-        (" <", "<"),
-        ("< ", "<"),
-        (" >", ">"),
-        (" ,", ","),
-        ("& ", "&"),
-        (" ;", ";"),
-    ] {
+    for (spaced, tight) in
+        [(" :: ", "::"), (" <", "<"), ("< ", "<"), (" >", ">"), (" ,", ","), ("& ", "&"), (" ;", ";")]
+    {
         text = text.replace(spaced, tight);
     }
     text

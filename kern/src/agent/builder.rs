@@ -122,10 +122,7 @@ impl AgentBuilder {
         };
         let model = model?;
         let tools = Registry::new(self.tools)?;
-        let recorded = tools
-            .all()
-            .iter()
-            .find(|tool| tool.descriptor().policy.approval.is_some());
+        let recorded = tools.all().iter().find(|tool| tool.descriptor().policy.approval.is_some());
         let db = match (self.db, recorded) {
             (Some(db), Some(tool)) if !db.is_durable() => {
                 let tool = &tool.descriptor().name;

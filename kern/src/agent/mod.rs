@@ -44,10 +44,7 @@ impl Inner {
 
 impl fmt::Debug for Agent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Agent")
-            .field("id", &self.0.id)
-            .field("tools", &self.0.tools.all())
-            .finish_non_exhaustive()
+        f.debug_struct("Agent").field("id", &self.0.id).field("tools", &self.0.tools.all()).finish_non_exhaustive()
     }
 }
 
@@ -134,9 +131,7 @@ impl Agent {
 
 /// Who calls: somebody with a name that nobody vouches for, or nobody.
 fn caller(user_id: Option<String>) -> Caller {
-    user_id.map_or(Caller::Anonymous, |user_id| {
-        Caller::Person(Principal::unverified(user_id))
-    })
+    user_id.map_or(Caller::Anonymous, |user_id| Caller::Person(Principal::unverified(user_id)))
 }
 
 /// Waits for a run's own task. It is not the caller's: a caller that stops waiting loses no run.

@@ -29,12 +29,7 @@ pub struct ContinueRun {
 
 impl ContinueRun {
     pub(super) fn new(agent: Agent, run_id: RunId) -> Self {
-        Self {
-            agent,
-            run_id,
-            requirements: Vec::new(),
-            caller: Caller::Anonymous,
-        }
+        Self { agent, run_id, requirements: Vec::new(), caller: Caller::Anonymous }
     }
 
     /// Sends back the run's requirements. Only the caller's own answers in them are read.
@@ -62,10 +57,7 @@ impl ContinueRun {
             RunStatus::Paused => {}
             RunStatus::Running => return Err(Error::AlreadyRunning { run_id: run.run_id }),
             status => {
-                return Err(Error::NotPaused {
-                    run_id: run.run_id,
-                    status,
-                });
+                return Err(Error::NotPaused { run_id: run.run_id, status });
             }
         }
         check_tools(&agent, &run)?;
@@ -81,10 +73,7 @@ impl ContinueRun {
             RunClaimed::Claimed(claim) => claim,
             RunClaimed::Blocked(blockers) => return Err(blocked(&run, &blockers)),
             RunClaimed::NotPaused(status) => {
-                return Err(Error::NotPaused {
-                    run_id: run.run_id,
-                    status,
-                });
+                return Err(Error::NotPaused { run_id: run.run_id, status });
             }
             _ => return Err(Error::AlreadyRunning { run_id: run.run_id }),
         };
@@ -171,9 +160,7 @@ async fn store_answers(agent: &Inner, run: &Run, requirements: &[RunRequirement]
             }
             Ok(_) => {}
             Err(kern_db::Error::RunConflict { .. }) => {
-                return Err(Error::AlreadyRunning {
-                    run_id: run.run_id.clone(),
-                });
+                return Err(Error::AlreadyRunning { run_id: run.run_id.clone() });
             }
             Err(error) => wrong = wrong.or(Some(error.into())),
         }
@@ -184,10 +171,7 @@ async fn store_answers(agent: &Inner, run: &Run, requirements: &[RunRequirement]
 /// No call runs on another tool than it was shown with. Checked before the run is claimed: an older build may still
 /// run it.
 fn check_tools(agent: &Inner, run: &Run) -> Result<()> {
-    let open = run
-        .calls
-        .iter()
-        .filter(|call| call.turn == run.turn && will_start(call));
+    let open = run.calls.iter().filter(|call| call.turn == run.turn && will_start(call));
     for call in open {
         let changed = |what| Error::ToolChanged {
             run_id: run.run_id.clone(),
@@ -195,10 +179,7 @@ fn check_tools(agent: &Inner, run: &Run) -> Result<()> {
             tool_name: call.tool_name.clone(),
             what,
         };
-        let tool = agent
-            .tools
-            .get(&call.tool_name)
-            .ok_or_else(|| changed("this agent does not have it"))?;
+        let tool = agent.tools.get(&call.tool_name).ok_or_else(|| changed("this agent does not have it"))?;
         if tool.descriptor().version != call.tool_version {
             return Err(changed("its version is another"));
         }
@@ -218,10 +199,7 @@ fn will_start(call: &Call) -> bool {
 fn blocked(run: &Run, blockers: &[Blocker]) -> Error {
     let run_id = run.run_id.clone();
     let id_at = |index: u32| {
-        let call = run
-            .calls
-            .iter()
-            .find(|call| (call.turn, call.index) == (run.turn, index));
+        let call = run.calls.iter().find(|call| (call.turn, call.index) == (run.turn, index));
         call.map(|call| call.tool_call_id.clone()).unwrap_or_default()
     };
     let mut pending = Vec::new();
@@ -231,10 +209,7 @@ fn blocked(run: &Run, blockers: &[Blocker]) -> Error {
     for blocker in blockers {
         match blocker {
             Blocker::Unknown { execution_id, .. } => {
-                return Error::ExecutionUnknown {
-                    run_id,
-                    execution_id: execution_id.clone(),
-                };
+                return Error::ExecutionUnknown { run_id, execution_id: execution_id.clone() };
             }
             Blocker::ApprovalMissing { index } => missing = missing.or(Some(*index)),
             Blocker::AwaitsApproval { approval_id, .. } => pending.push(approval_id.clone()),
@@ -243,25 +218,15 @@ fn blocked(run: &Run, blockers: &[Blocker]) -> Error {
         }
     }
     if let Some(index) = missing {
-        return Error::ApprovalMissing {
-            run_id,
-            tool_call_id: id_at(index),
-        };
+        return Error::ApprovalMissing { run_id, tool_call_id: id_at(index) };
     }
     if let Some(approval_id) = pending.first().cloned() {
-        return Error::ApprovalPending {
-            run_id,
-            approval_id,
-            approval_ids: pending,
-        };
+        return Error::ApprovalPending { run_id, approval_id, approval_ids: pending };
     }
     if running || unresolved.is_empty() {
         return Error::AlreadyRunning { run_id };
     }
-    Error::RequirementsUnresolved {
-        run_id,
-        tool_call_ids: unresolved,
-    }
+    Error::RequirementsUnresolved { run_id, tool_call_ids: unresolved }
 }
 
 /// One pass over the runs of an agent, as the worker.
@@ -273,10 +238,7 @@ pub(super) async fn resume_decided(agent: &Agent) -> Result<Vec<Result<RunOutput
     let paused = RunFilter::new().agent_id(&inner.id).status(RunStatus::Paused);
     let mut resumed = Vec::new();
     for run in inner.db.list_runs(paused).await? {
-        let resume = ContinueRun {
-            caller: Caller::Worker,
-            ..agent.continue_run(&run.run_id)
-        };
+        let resume = ContinueRun { caller: Caller::Worker, ..agent.continue_run(&run.run_id) };
         match resume.await {
             // Still waiting for somebody, or somebody else was faster: both are as they should be.
             Err(

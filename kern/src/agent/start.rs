@@ -24,12 +24,7 @@ pub struct StartRun {
 
 impl StartRun {
     pub(super) fn new(agent: Agent, input: RunInput) -> Self {
-        Self {
-            agent,
-            input,
-            user_id: None,
-            session_id: None,
-        }
+        Self { agent, input, user_id: None, session_id: None }
     }
 
     /// Names who asks. They are the requester: what they asked for is decided by somebody else.
@@ -58,15 +53,8 @@ impl StartRun {
             lease_ms: agent.lease_ms(),
         };
         let claim = agent.db.begin_run(begin).await?;
-        let drive = Drive {
-            agent,
-            claim,
-            state,
-            session_id,
-            user_id: self.user_id,
-            resumed: false,
-            started: Instant::now(),
-        };
+        let drive =
+            Drive { agent, claim, state, session_id, user_id: self.user_id, resumed: false, started: Instant::now() };
         drive.run().await
     }
 }

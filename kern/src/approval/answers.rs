@@ -42,10 +42,7 @@ pub(crate) fn answer_of<'a>(
     tool: Option<&dyn Tool>,
 ) -> Result<Option<Answer<'a>>> {
     // What came from the store and is sent back is no answer of the one who sends it.
-    if matches!(
-        call.standing,
-        Standing::Outcome(_) | Standing::Executing | Standing::Unknown
-    ) {
+    if matches!(call.standing, Standing::Outcome(_) | Standing::Executing | Standing::Unknown) {
         return Ok(None);
     }
     let arguments = requirement.tool_execution.tool_args.clone().unwrap_or_default();
@@ -55,9 +52,9 @@ pub(crate) fn answer_of<'a>(
     };
     let answer = match (requirement.consent(), call.policy.pause) {
         (Some(Consent::Rejected), _) => Some(NewAnswer::Reject(requirement.note().map(str::to_owned))),
-        (_, Some(PauseType::ExternalExecution)) => requirement
-            .external_result()
-            .map(|result| NewAnswer::ExternalResult(result.to_owned())),
+        (_, Some(PauseType::ExternalExecution)) => {
+            requirement.external_result().map(|result| NewAnswer::ExternalResult(result.to_owned()))
+        }
         (_, Some(PauseType::UserInput)) => filled(call, requirement, arguments, tool)?.map(NewAnswer::Input),
         (Some(Consent::Confirmed), _) if call.answer_is_current => None,
         (Some(Consent::Confirmed), _) => Some(NewAnswer::Confirm),
@@ -88,16 +85,11 @@ fn filled(
     }
     let name = &call.tool_name;
     let Some(tool) = tool else {
-        return Err(Error::InvalidAnswer(format!(
-            "this agent has no tool `{name}` to check the values against"
-        )));
+        return Err(Error::InvalidAnswer(format!("this agent has no tool `{name}` to check the values against")));
     };
     if let Err(errors) = tool.check(&arguments, &[]) {
         let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
-        return Err(Error::InvalidAnswer(format!(
-            "the values for tool `{name}` do not fit: {}",
-            errors.join("; ")
-        )));
+        return Err(Error::InvalidAnswer(format!("the values for tool `{name}` do not fit: {}", errors.join("; "))));
     }
     // `when` was asked about other values. It may only tighten: what would now need an approval is not run without.
     let asked = matches!(call.policy.tier, kern_db::Tier::Required | kern_db::Tier::TwoStage);

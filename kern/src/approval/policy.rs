@@ -49,27 +49,12 @@ mod tests {
         let policy = |tier, pause| Some(CallPolicy::new(tier, pause));
 
         assert_eq!(tier_of(None, None), None);
-        assert_eq!(
-            tier_of(Some(Confirmation), None),
-            policy(Tier::User, Some(Confirmation))
-        );
+        assert_eq!(tier_of(Some(Confirmation), None), policy(Tier::User, Some(Confirmation)));
         assert_eq!(tier_of(Some(UserInput), None), policy(Tier::User, Some(UserInput)));
-        assert_eq!(
-            tier_of(None, Some(Required)),
-            policy(Tier::Required, Some(Confirmation))
-        );
-        assert_eq!(
-            tier_of(Some(Confirmation), Some(Required)),
-            policy(Tier::TwoStage, Some(Confirmation))
-        );
-        assert_eq!(
-            tier_of(Some(UserInput), Some(Required)),
-            policy(Tier::Required, Some(UserInput))
-        );
-        assert_eq!(
-            tier_of(Some(ExternalExecution), Some(Required)),
-            policy(Tier::Required, Some(ExternalExecution))
-        );
+        assert_eq!(tier_of(None, Some(Required)), policy(Tier::Required, Some(Confirmation)));
+        assert_eq!(tier_of(Some(Confirmation), Some(Required)), policy(Tier::TwoStage, Some(Confirmation)));
+        assert_eq!(tier_of(Some(UserInput), Some(Required)), policy(Tier::Required, Some(UserInput)));
+        assert_eq!(tier_of(Some(ExternalExecution), Some(Required)), policy(Tier::Required, Some(ExternalExecution)));
         assert_eq!(tier_of(None, Some(Audit)), policy(Tier::Audit, None));
         let recorded = CallPolicy::new(Tier::User, Some(Confirmation)).record(true);
         assert_eq!(tier_of(Some(Confirmation), Some(Audit)), Some(recorded));

@@ -41,15 +41,9 @@ impl Preparing<'_> {
                     tool_call_id: tool_call_id.to_owned(),
                     tool_name: asked.name.clone(),
                     kind: CallKind::Refused,
-                    result: Some(CallResult {
-                        content: told,
-                        error: true,
-                    }),
+                    result: Some(CallResult { content: told, error: true }),
                 },
-                tool: ToolExecution {
-                    tool_call_error: Some(true),
-                    ..shown(tool_call_id, &asked.name, self.now)
-                },
+                tool: ToolExecution { tool_call_error: Some(true), ..shown(tool_call_id, &asked.name, self.now) },
                 protected: None,
             },
         }
@@ -68,35 +62,18 @@ impl Preparing<'_> {
             ));
         }
         let Some(handle) = self.registry.get(&asked.name) else {
-            let names: Vec<&str> = self
-                .registry
-                .definitions()
-                .iter()
-                .map(|tool| tool.name.as_str())
-                .collect();
-            return Err(format!(
-                "There is no tool `{}`. The tools are: {}",
-                asked.name,
-                names.join(", ")
-            ));
+            let names: Vec<&str> = self.registry.definitions().iter().map(|tool| tool.name.as_str()).collect();
+            return Err(format!("There is no tool `{}`. The tools are: {}", asked.name, names.join(", ")));
         };
         let (tool, descriptor) = (handle.tool(), handle.descriptor());
         let arguments = read_arguments(&asked.arguments, self.argument_limit)?;
-        if let Some(field) = descriptor
-            .user_input_fields
-            .iter()
-            .find(|field| arguments.contains_key(*field))
-        {
+        if let Some(field) = descriptor.user_input_fields.iter().find(|field| arguments.contains_key(*field)) {
             return Err(format!("/{field}: the user fills this in, leave it out"));
         }
         let unfilled = unfilled(descriptor, &arguments);
         tool.check(&arguments, &unfilled).map_err(|errors| {
             let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
-            format!(
-                "The arguments do not fit the tool `{}`. {}",
-                asked.name,
-                errors.join("; ")
-            )
+            format!("The arguments do not fit the tool `{}`. {}", asked.name, errors.join("; "))
         })?;
         Ok((tool, arguments, unfilled))
     }
@@ -129,9 +106,7 @@ impl Preparing<'_> {
         // The row keeps the requirement as it was before it had an id, as the reference does.
         let requirement = RunRequirement {
             id: uuid::Uuid::now_v7().to_string(),
-            created_at: jiff::Timestamp::now()
-                .strftime("%Y-%m-%dT%H:%M:%S%.6f+00:00")
-                .to_string(),
+            created_at: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S%.6f+00:00").to_string(),
             confirmation: None,
             confirmation_note: None,
             external_execution_result: None,
@@ -157,10 +132,7 @@ impl Preparing<'_> {
             policy,
         };
         tool.approval_id = approval_id;
-        let requirement = RunRequirement {
-            tool_execution: tool.clone(),
-            ..requirement
-        };
+        let requirement = RunRequirement { tool_execution: tool.clone(), ..requirement };
         Prepared {
             open: OpenCall {
                 tool_call_id: tool_call_id.to_owned(),
@@ -176,10 +148,7 @@ impl Preparing<'_> {
 
 fn plain(tool_call_id: &str, name: &str, arguments: Arguments, now: i64) -> Prepared {
     Prepared {
-        tool: ToolExecution {
-            tool_args: Some(arguments.clone()),
-            ..shown(tool_call_id, name, now)
-        },
+        tool: ToolExecution { tool_args: Some(arguments.clone()), ..shown(tool_call_id, name, now) },
         open: OpenCall {
             tool_call_id: tool_call_id.to_owned(),
             tool_name: name.to_owned(),
@@ -209,10 +178,7 @@ fn unfilled(descriptor: &ToolDescriptor, arguments: &Arguments) -> Vec<String> {
     }
     let required = descriptor.parameters.get("required").and_then(Value::as_array);
     let names = required.into_iter().flatten().filter_map(Value::as_str);
-    names
-        .filter(|name| !arguments.contains_key(*name))
-        .map(str::to_owned)
-        .collect()
+    names.filter(|name| !arguments.contains_key(*name)).map(str::to_owned).collect()
 }
 
 /// All arguments as fields of a form, filled where the model has filled them.

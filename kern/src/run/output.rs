@@ -19,9 +19,7 @@ pub struct RunInput {
 impl RunInput {
     /// Makes an input of a text.
     pub fn new(input_content: impl Into<String>) -> Self {
-        Self {
-            input_content: input_content.into(),
-        }
+        Self { input_content: input_content.into() }
     }
 }
 
@@ -125,15 +123,11 @@ impl RunOutput {
 
     /// What it still asks people for.
     pub fn active_requirements(&self) -> impl Iterator<Item = &RunRequirement> {
-        self.requirements
-            .iter()
-            .filter(|requirement| !requirement.is_resolved())
+        self.requirements.iter().filter(|requirement| !requirement.is_resolved())
     }
 
     /// What it still asks people for, to be answered.
     pub fn active_requirements_mut(&mut self) -> impl Iterator<Item = &mut RunRequirement> {
-        self.requirements
-            .iter_mut()
-            .filter(|requirement| !requirement.is_resolved())
+        self.requirements.iter_mut().filter(|requirement| !requirement.is_resolved())
     }
 }

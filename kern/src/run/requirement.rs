@@ -168,15 +168,11 @@ impl RunRequirement {
     }
 
     pub(crate) fn note(&self) -> Option<&str> {
-        self.confirmation_note
-            .as_deref()
-            .or(self.tool_execution.confirmation_note.as_deref())
+        self.confirmation_note.as_deref().or(self.tool_execution.confirmation_note.as_deref())
     }
 
     pub(crate) fn external_result(&self) -> Option<&str> {
-        self.external_execution_result
-            .as_deref()
-            .or(self.tool_execution.result.as_deref())
+        self.external_execution_result.as_deref().or(self.tool_execution.result.as_deref())
     }
 
     /// The fields with the values given for them: those on the call, else those beside it.
@@ -189,10 +185,8 @@ impl RunRequirement {
             .map(|field| {
                 let mut field = field.clone();
                 if field.value.is_none() {
-                    field.value = beside
-                        .iter()
-                        .find(|other| other.name == field.name)
-                        .and_then(|other| other.value.clone());
+                    field.value =
+                        beside.iter().find(|other| other.name == field.name).and_then(|other| other.value.clone());
                 }
                 field
             })
@@ -315,11 +309,7 @@ impl RunRequirement {
     }
 
     fn open_for_consent(&self, method: &str) -> Result<()> {
-        if self.needs_confirmation() {
-            Ok(())
-        } else {
-            Err(self.not_asked(method))
-        }
+        if self.needs_confirmation() { Ok(()) } else { Err(self.not_asked(method)) }
     }
 
     fn not_asked(&self, method: &str) -> Error {
@@ -332,9 +322,6 @@ impl RunRequirement {
         } else {
             "it is answered already"
         };
-        Error::InvalidAnswer(format!(
-            "`{method}` does not fit the requirement of tool `{}`: {asks}",
-            self.tool_name()
-        ))
+        Error::InvalidAnswer(format!("`{method}` does not fit the requirement of tool `{}`: {asks}", self.tool_name()))
     }
 }

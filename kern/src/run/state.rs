@@ -92,25 +92,16 @@ impl RunState {
 
     /// Reads a snapshot. What is stored is not trusted.
     pub(crate) fn read(snapshot: &str) -> Result<Self, kern_db::Error> {
-        let corrupt = |detail: String| kern_db::Error::Corrupt {
-            place: "runs.snapshot".to_owned(),
-            detail,
-        };
+        let corrupt = |detail: String| kern_db::Error::Corrupt { place: "runs.snapshot".to_owned(), detail };
         let state: Self = serde_json::from_str(snapshot).map_err(|error| corrupt(error.to_string()))?;
         if state.format != Self::FORMAT {
-            return Err(corrupt(format!(
-                "format {} is not this build's {}",
-                state.format,
-                Self::FORMAT
-            )));
+            return Err(corrupt(format!("format {} is not this build's {}", state.format, Self::FORMAT)));
         }
         let in_order = state.turns.is_sorted() && state.turns.last().is_none_or(|first| *first <= state.tools.len());
-        let open_fits = state.open.as_ref().is_none_or(|open| {
-            state
-                .turns
-                .last()
-                .is_some_and(|first| first + open.calls.len() == state.tools.len())
-        });
+        let open_fits = state
+            .open
+            .as_ref()
+            .is_none_or(|open| state.turns.last().is_some_and(|first| first + open.calls.len() == state.tools.len()));
         if !in_order || !open_fits {
             return Err(corrupt("its calls do not fit its turns".to_owned()));
         }

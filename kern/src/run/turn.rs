@@ -25,12 +25,8 @@ use crate::tools::{Arguments, RunContext, ToolCall, ToolError, ToolHandle, ToolO
 
 /// How often an outcome that the store would not take is tried again, and how long after each time. A body has run:
 /// losing its result would leave it `unknown`.
-const RECORD_AGAIN: [Duration; 4] = [
-    Duration::from_millis(50),
-    Duration::from_millis(200),
-    Duration::from_secs(1),
-    Duration::from_secs(3),
-];
+const RECORD_AGAIN: [Duration; 4] =
+    [Duration::from_millis(50), Duration::from_millis(200), Duration::from_secs(1), Duration::from_secs(3)];
 
 /// A run in the hands of its owner.
 pub(crate) struct Drive {
@@ -72,11 +68,7 @@ impl Drive {
             // Somebody raised the fence: cancelled, or recovered and driven elsewhere. Stop, touch nothing.
             Err(Error::Store(kern_db::Error::NotMine { run_id })) => {
                 let seen = self.look().await?;
-                if seen.status == RunStatus::Cancelled {
-                    Ok(seen)
-                } else {
-                    Err(Error::AlreadyRunning { run_id })
-                }
+                if seen.status == RunStatus::Cancelled { Ok(seen) } else { Err(Error::AlreadyRunning { run_id }) }
             }
             Err(error) => Err(error),
         }
@@ -100,10 +92,7 @@ impl Drive {
             self.resumed = false;
             let turns = self.state.turn();
             if turns >= self.agent.max_turns {
-                let error = Error::TurnLimit {
-                    run_id: self.claim.run_id.clone(),
-                    turns,
-                };
+                let error = Error::TurnLimit { run_id: self.claim.run_id.clone(), turns };
                 return self.fail(error).await;
             }
             let reply = match self.ask().await {
@@ -140,9 +129,7 @@ impl Drive {
         };
         let reply = reply?;
         let metrics = &mut self.state.metrics;
-        metrics
-            .time_to_first_token
-            .get_or_insert(self.started.elapsed().as_secs_f64());
+        metrics.time_to_first_token.get_or_insert(self.started.elapsed().as_secs_f64());
         if let Some(usage) = &reply.usage {
             metrics.input_tokens += usage.input_tokens;
             metrics.output_tokens += usage.output_tokens;
@@ -183,11 +170,7 @@ impl Drive {
 
     fn nothing_to_run(&self) -> bool {
         let open = self.state.open.as_ref();
-        open.is_none_or(|open| {
-            open.calls
-                .iter()
-                .all(|call| !matches!(call.kind, CallKind::Plain { .. }))
-        })
+        open.is_none_or(|open| open.calls.iter().all(|call| !matches!(call.kind, CallKind::Plain { .. })))
     }
 
     /// R2: from here on the calls are durable, and so is that they wait.
@@ -206,23 +189,14 @@ impl Drive {
     /// R3, R5.
     async fn pause(&mut self, attention: bool) -> Result<()> {
         self.clock();
-        Ok(self
-            .agent
-            .db
-            .pause_run(self.claim.clone(), self.state.snapshot(), attention)
-            .await?)
+        Ok(self.agent.db.pause_run(self.claim.clone(), self.state.snapshot(), attention).await?)
     }
 
     /// R8.
     async fn end(&mut self, status: RunStatus, error: Option<String>) -> Result<()> {
         self.clock();
         self.state.error.clone_from(&error);
-        let end = EndRun {
-            claim: self.claim.clone(),
-            snapshot: self.state.snapshot(),
-            status,
-            error,
-        };
+        let end = EndRun { claim: self.claim.clone(), snapshot: self.state.snapshot(), status, error };
         Ok(self.agent.db.end_run(end).await?)
     }
 
@@ -247,12 +221,7 @@ impl Drive {
 
     /// Works off the open turn's calls in order. The first call that somebody has to look at stops it.
     async fn work_off(&mut self) -> Result<Worked> {
-        let calls = self
-            .state
-            .open
-            .as_ref()
-            .map(|open| open.calls.clone())
-            .unwrap_or_default();
+        let calls = self.state.open.as_ref().map(|open| open.calls.clone()).unwrap_or_default();
         let mut waiting = false;
         for (index, call) in (0_u32..).zip(calls).filter(|(_, call)| call.result.is_none()) {
             let handled = match call.kind {
@@ -273,11 +242,7 @@ impl Drive {
 
     fn set_result(&mut self, index: u32, result: CallResult) {
         let place = usize::try_from(index).expect("a turn's calls were counted in memory");
-        let open = self
-            .state
-            .open
-            .as_mut()
-            .expect("the turn whose calls are worked off is open");
+        let open = self.state.open.as_mut().expect("the turn whose calls are worked off is open");
         open.calls[place].result = Some(result);
     }
 
@@ -380,9 +345,7 @@ impl Drive {
         };
         // Asked again: another build may have resumed the run, and may protect what this snapshot holds for free.
         if crate::approval::policy::policy_of(tool.tool(), &arguments).is_some() {
-            return failed(format!(
-                "The tool `{tool_name}` needs a decision by now: ask for it again"
-            ));
+            return failed(format!("The tool `{tool_name}` needs a decision by now: ask for it again"));
         }
         // Nothing was decided about it, so its own place is all that its key can name.
         let key = format!("kern:{}:{}:{tool_call_id}", self.claim.run_id, self.state.turn());
@@ -443,11 +406,9 @@ impl Drop for Lease {
 /// Runs a future that is not kern's own. `None`: it panicked.
 async fn without_panic<F: Future>(future: F) -> Option<F::Output> {
     let mut future = pin!(future);
-    poll_fn(
-        |context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
-            Ok(poll) => poll.map(Some),
-            Err(_) => Poll::Ready(None),
-        },
-    )
+    poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
+        Ok(poll) => poll.map(Some),
+        Err(_) => Poll::Ready(None),
+    })
     .await
 }

@@ -10,10 +10,7 @@ use crate::agent::Inner;
 /// Shows a run.
 pub(crate) fn view(agent: &Inner, run: &Run, mut state: RunState) -> RunOutput {
     for call in &run.calls {
-        let requirement = state
-            .requirements
-            .iter_mut()
-            .find(|requirement| requirement.id == call.requirement_id);
+        let requirement = state.requirements.iter_mut().find(|requirement| requirement.id == call.requirement_id);
         if let Some(requirement) = requirement {
             overlay(&mut requirement.tool_execution, call);
             answer(requirement, call);
@@ -22,14 +19,11 @@ pub(crate) fn view(agent: &Inner, run: &Run, mut state: RunState) -> RunOutput {
             overlay(tool, call);
         }
     }
-    let RunState {
-        tools, requirements, ..
-    } = state;
+    let RunState { tools, requirements, .. } = state;
     let content = match run.status {
         RunStatus::Paused => {
             let said = state.messages.last().and_then(|message| message.content.clone());
-            said.filter(|text| !text.is_empty())
-                .or_else(|| Some(waiting(&requirements)))
+            said.filter(|text| !text.is_empty()).or_else(|| Some(waiting(&requirements)))
         }
         RunStatus::Completed => state.messages.last().and_then(|message| message.content.clone()),
         RunStatus::Error => state.error,
@@ -107,17 +101,11 @@ fn fill(fields: &mut [UserInputField], arguments: Option<&serde_json::Map<String
 
 fn answer(requirement: &mut RunRequirement, call: &Call) {
     requirement.confirmation = requirement.tool_execution.confirmed;
-    requirement
-        .confirmation_note
-        .clone_from(&requirement.tool_execution.confirmation_note);
+    requirement.confirmation_note.clone_from(&requirement.tool_execution.confirmation_note);
     if call.policy.pause == Some(PauseType::ExternalExecution) {
-        requirement
-            .external_execution_result
-            .clone_from(&requirement.tool_execution.result);
+        requirement.external_execution_result.clone_from(&requirement.tool_execution.result);
     }
-    requirement
-        .user_input_schema
-        .clone_from(&requirement.tool_execution.user_input_schema);
+    requirement.user_input_schema.clone_from(&requirement.tool_execution.user_input_schema);
 }
 
 /// The reference's sentence for what a run waits for; the last call's wins.

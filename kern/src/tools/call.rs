@@ -48,25 +48,18 @@ impl ToolCall {
     ) -> Result<(Self, Ticket), (Ticket, String)> {
         let ticket = claim.ticket();
         if claim.tool_name() != descriptor.name {
-            return Err((
-                ticket,
-                format!(
-                    "the claim is for tool `{}`, not `{}`",
-                    claim.tool_name(),
-                    descriptor.name
-                ),
-            ));
+            return Err((ticket, format!("the claim is for tool `{}`, not `{}`", claim.tool_name(), descriptor.name)));
         }
         // Canonical text that passed the same reader before it was digested; the limit was applied then.
         match read_arguments(claim.arguments(), usize::MAX) {
-            Ok(arguments) => Ok((
-                Self {
-                    arguments,
-                    context: context(&claim),
-                },
-                ticket,
-            )),
+            Ok(arguments) => Ok((Self { arguments, context: context(&claim) }, ticket)),
             Err(error) => Err((ticket, error)),
         }
+    }
+
+    /// Makes a call for a test of the generated entry points.
+    #[cfg(test)]
+    pub(crate) fn for_test(arguments: Arguments) -> Self {
+        Self { arguments, context: RunContext::for_test() }
     }
 }

@@ -21,13 +21,105 @@ pub use context::RunContext;
 pub use descriptor::{ApprovalPolicy, PauseType, ToolDescriptor, ToolPolicy};
 pub use output::{ToolFailure, ToolReturn};
 
+/// Makes a tool of a function.
+///
+/// The function stays as it is, callable for its own tests; beside it stands a handle of the same name, for
+/// [`tools!`](tools). The doc comment tells the model what the tool does, and the one of a parameter what the parameter
+/// means. An argument is anything that is [`ToolArg`], a result anything that is [`ToolReturn`], or a `Result` of such a
+/// value and a [`ToolFailure`]. A parameter of type [`&RunContext`](RunContext) is filled by kern and never shown to the
+/// model. An `async fn` runs where the agent runs, a plain `fn` on the pool for blocking work.
+///
+/// # Arguments
+///
+/// | Argument | Meaning |
+/// |---|---|
+/// | `name = "…"` | the tool's name, by default the function's: `[A-Za-z0-9_-]{1,64}` |
+/// | `description = "…"` | what the model reads, by default the doc comment |
+/// | `requires_confirmation` | the run pauses until its user confirms the call |
+/// | `requires_user_input` | the run pauses until its user has filled or corrected the arguments |
+/// | `user_input_fields("a", "b")` | the same, for these arguments only: the model is not asked for them |
+/// | `external_execution` | the run pauses until somebody brings the result; the body never runs |
+/// | `log_approval` | the same as `#[approval(type = "audit")]` |
+/// | `version = "…"` | by default `"1"`; a paused call only runs on the version it was shown with |
+/// | `crate = "…"` | the path of kern, where a dependency renames it |
+///
+/// A flag is written alone, or as `flag = true` or `flag = false`. A tool pauses in one way.
+///
+/// # Examples
+///
+/// ```
+/// use kern::prelude::*;
+///
+/// /// Send an e-mail.
+/// #[tool(user_input_fields("to_address"))]
+/// async fn send_email(
+///     /// What it is about, in a few words.
+///     subject: String,
+///     body: Option<String>,
+///     to_address: String,
+///     ctx: &RunContext,
+/// ) -> Result<String, std::io::Error> {
+///     let _ = (body, ctx);
+///     Ok(format!("Sent \"{subject}\" to {to_address}."))
+/// }
+///
+/// let tools = tools![send_email];
+/// let descriptor = tools[0].descriptor();
+/// assert_eq!(descriptor.name, "send_email");
+/// assert_eq!(descriptor.parameters["required"], json!(["subject", "to_address"]));
+/// ```
+///
+/// A type of one's own derives `Deserialize` and `JsonSchema` (from `schemars` 1):
+///
+/// ```
+/// use kern::prelude::*;
+///
+/// #[derive(serde::Deserialize, schemars::JsonSchema)]
+/// struct Address {
+///     street: String,
+///     city: String,
+/// }
+///
+/// /// Look up who lives somewhere.
+/// #[tool]
+/// fn residents(address: Address) -> Vec<String> {
+///     vec![format!("somebody in {}, {}", address.street, address.city)]
+/// }
+///
+/// assert_eq!(tools![residents][0].descriptor().parameters["properties"]["address"]["$ref"], "#/$defs/Address");
+/// ```
+///
+/// A module and a re-exported tool of one name clash, because the handle is a type.
 #[cfg(feature = "macros")]
 pub use kern_macros::tool;
 
 #[doc(inline)]
 pub use crate::__tools as tools;
 
-/// Gathers tools for an agent.
+/// Gathers functions with `#[tool]` for an agent: takes paths, gives a `Vec<ToolHandle>`.
+///
+/// ```
+/// use kern::prelude::*;
+///
+/// mod clock {
+///     use kern::prelude::*;
+///
+///     /// Tell the time.
+///     #[tool]
+///     pub fn now() -> String {
+///         "noon".to_owned()
+///     }
+/// }
+///
+/// /// Look up a key.
+/// #[tool]
+/// async fn lookup(key: String) -> Option<u32> {
+///     (key == "answer").then_some(42)
+/// }
+///
+/// let tools = tools![lookup, clock::now];
+/// assert_eq!(tools[1].descriptor().name, "now");
+/// ```
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __tools {
@@ -109,9 +201,7 @@ pub struct ToolOutput {
 impl ToolOutput {
     /// Makes an output of a text.
     pub fn new(content: impl Into<String>) -> Self {
-        Self {
-            content: content.into(),
-        }
+        Self { content: content.into() }
     }
 }
 
@@ -127,9 +217,7 @@ pub struct ToolError {
 impl ToolError {
     /// Makes an error of a text.
     pub fn new(message: impl Into<String>) -> Self {
-        Self {
-            message: message.into(),
-        }
+        Self { message: message.into() }
     }
 }
 
@@ -147,9 +235,6 @@ pub struct ArgumentError {
 impl ArgumentError {
     /// Makes an error at a place.
     pub fn new(pointer: impl Into<String>, message: impl Into<String>) -> Self {
-        Self {
-            pointer: pointer.into(),
-            message: message.into(),
-        }
+        Self { pointer: pointer.into(), message: message.into() }
     }
 }

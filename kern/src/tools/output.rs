@@ -154,21 +154,178 @@ pub async fn blocking(
         Ok(result) => result,
         Err(error) => match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
-            Err(_) => Err(ToolError::new(
-                "the tool did not start, because the process is shutting down",
-            )),
+            Err(_) => Err(ToolError::new("the tool did not start, because the process is shutting down")),
         },
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "macros"))]
 mod tests {
-    use super::*;
+    use std::fmt;
+
+    use serde::{Serialize, Serializer};
+    use serde_json::{Value, json};
+
+    use crate::tools::{RunContext, ToolCall, ToolHandle, tool, tools};
+
+    #[derive(Serialize)]
+    struct Receipt {
+        // Not in the order of the alphabet: the model reads the fields as they were declared.
+        payment: &'static str,
+        cents: u64,
+    }
+
+    struct Refused;
+
+    impl fmt::Display for Refused {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("refused, \"as it is\"")
+        }
+    }
+
+    struct Unwritable;
+
+    impl Serialize for Unwritable {
+        fn serialize<S: Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+            Err(serde::ser::Error::custom("no words"))
+        }
+    }
+
+    type Outcome<T> = Result<T, Refused>;
+
+    /// A text.
+    #[tool]
+    async fn text() -> String {
+        "a \"text\"\nas it is".to_owned()
+    }
+
+    /// A struct.
+    #[tool]
+    fn receipt() -> Receipt {
+        Receipt { payment: "p1", cents: 3 }
+    }
+
+    /// Nothing.
+    #[tool]
+    async fn nothing() {}
+
+    /// Nothing, in a result behind an alias.
+    #[tool]
+    fn nothing_in_a_result() -> Outcome<()> {
+        Ok(())
+    }
+
+    /// None.
+    #[tool]
+    fn none() -> Option<u8> {
+        None
+    }
+
+    /// Success.
+    #[tool]
+    async fn success() -> Outcome<Vec<u8>> {
+        Ok(vec![1, 2])
+    }
+
+    /// Failure.
+    #[tool]
+    async fn failure() -> Outcome<Vec<u8>> {
+        Err(Refused)
+    }
+
+    /// Anonymous.
+    #[tool]
+    fn anonymous() -> impl Serialize {
+        ("a", 1)
+    }
+
+    /// Cannot be written.
+    #[tool]
+    fn unwritable() -> Unwritable {
+        Unwritable
+    }
+
+    /// Blocks.
+    #[tool]
+    fn blocks(ctx: &RunContext, count: u8, note: Option<String>) -> String {
+        format!("{count} {note:?} {}", ctx.tool_name)
+    }
+
+    /// Waits.
+    #[tool]
+    async fn waits(count: u8, ctx: &RunContext) -> String {
+        tokio::task::yield_now().await;
+        format!("{count} {}", ctx.tool_name)
+    }
+
+    /// Which thread?
+    #[tool]
+    fn thread() -> String {
+        format!("{:?}", std::thread::current().id())
+    }
+
+    /// Panics.
+    #[tool]
+    fn panics() {
+        panic!("from the body")
+    }
+
+    async fn call(tools: Vec<ToolHandle>, arguments: Value) -> Result<String, String> {
+        let Value::Object(arguments) = arguments else { panic!("not an object") };
+        let result = tools[0].tool().call(ToolCall::for_test(arguments)).await;
+        result.map(|output| output.content).map_err(|error| error.message)
+    }
+
+    #[tokio::test]
+    async fn every_return_type_becomes_a_text_for_the_model() {
+        for (tools, expected) in [
+            (tools![text], Ok("a \"text\"\nas it is")),
+            (tools![receipt], Ok(r#"{"payment":"p1","cents":3}"#)),
+            (tools![nothing], Ok("done")),
+            (tools![nothing_in_a_result], Ok("done")),
+            (tools![none], Ok("null")),
+            (tools![success], Ok("[1,2]")),
+            (tools![failure], Err("refused, \"as it is\"")),
+            (tools![anonymous], Ok(r#"["a",1]"#)),
+            (tools![unwritable], Err("the tool's result cannot be written as JSON: no words")),
+        ] {
+            let name = tools[0].descriptor().name.clone();
+            let expected = expected.map(str::to_owned).map_err(str::to_owned);
+            assert_eq!(call(tools, json!({})).await, expected, "{name}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_entry_point_gives_the_body_its_arguments_and_its_context() {
+        let arguments = json!({ "count": 3, "note": "n" });
+        assert_eq!(call(tools![blocks], arguments).await.as_deref(), Ok("3 Some(\"n\") test-tool"));
+        assert_eq!(call(tools![blocks], json!({ "count": 3 })).await.as_deref(), Ok("3 None test-tool"));
+        assert_eq!(call(tools![waits], json!({ "count": 3 })).await.as_deref(), Ok("3 test-tool"));
+    }
+
+    #[tokio::test]
+    async fn arguments_that_do_not_fit_never_reach_the_body() {
+        for tools in [tools![blocks], tools![waits]] {
+            for (arguments, expected) in [
+                (json!({}), "/count: missing, the argument is required"),
+                (json!({ "count": 256 }), "/count: invalid value: integer `256`, expected u8"),
+                (json!({ "count": 1, "more": 1 }), "/more: unknown argument, the tool has no such parameter"),
+            ] {
+                assert_eq!(call(tools.clone(), arguments).await, Err(expected.to_owned()));
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_function_that_is_not_async_runs_on_the_blocking_pool() {
+        let here = format!("{:?}", std::thread::current().id());
+        let there = call(tools![thread], json!({})).await.expect("it answers");
+        assert_ne!(here, there);
+    }
 
     #[tokio::test]
     async fn a_panic_on_the_blocking_pool_goes_on_as_a_panic() {
-        let task = tokio::spawn(blocking(|| panic!("from the body")));
-        let panic = task.await.expect_err("the body panicked").into_panic();
+        let panic = tokio::spawn(call(tools![panics], json!({}))).await.expect_err("the body panicked").into_panic();
         assert_eq!(panic.downcast_ref::<&str>(), Some(&"from the body"));
     }
 }

@@ -36,11 +36,7 @@ impl Registry {
             }
         }
         let definitions = tools.iter().map(definition).collect();
-        Ok(Self {
-            tools,
-            by_name,
-            definitions,
-        })
+        Ok(Self { tools, by_name, definitions })
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&ToolHandle> {

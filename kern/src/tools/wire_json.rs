@@ -27,9 +27,7 @@ pub(crate) fn read_arguments(text: &str, limit: usize) -> Result<Arguments, Stri
         return Ok(Map::new());
     }
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let value = Strict { depth: 0 }
-        .deserialize(&mut deserializer)
-        .map_err(|error| told(&error))?;
+    let value = Strict { depth: 0 }.deserialize(&mut deserializer).map_err(|error| told(&error))?;
     deserializer.end().map_err(|error| told(&error))?;
     match value {
         Value::Object(arguments) => Ok(arguments),
@@ -59,11 +57,7 @@ fn exact(number: &Number) -> Result<(), String> {
         (None, None, Some(number)) => number.is_finite() && (number.fract() != 0.0 || number.abs() <= EXACT as f64),
         (None, None, None) => false,
     };
-    if fits {
-        Ok(())
-    } else {
-        Err(format!("the number {number} is not exact in JSON: send it as a string"))
-    }
+    if fits { Ok(()) } else { Err(format!("the number {number} is not exact in JSON: send it as a string")) }
 }
 
 /// A value in which every key stands once and every number is exact.
@@ -162,10 +156,7 @@ mod tests {
 
     #[test]
     fn what_stands_for_one_value_is_read() {
-        let read = read_arguments(
-            r#"{"a": [1, -2.5, null, true, "é"], "b": {"c": 9007199254740991}}"#,
-            65_536,
-        );
+        let read = read_arguments(r#"{"a": [1, -2.5, null, true, "é"], "b": {"c": 9007199254740991}}"#, 65_536);
         assert_eq!(
             Value::Object(read.unwrap()),
             serde_json::json!({"a": [1, -2.5, null, true, "é"], "b": {"c": 9_007_199_254_740_991_i64}})

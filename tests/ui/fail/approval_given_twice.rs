@@ -1,0 +1,13 @@
+use kern::prelude::*;
+
+/// Delete a user.
+#[approval]
+#[approval(type = "audit")]
+#[tool]
+fn delete_user(id: String) {
+    drop(id);
+}
+
+fn main() {
+    let _ = tools![delete_user];
+}

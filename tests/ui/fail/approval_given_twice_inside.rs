@@ -1,0 +1,13 @@
+use kern::prelude::*;
+
+/// Delete a user.
+#[tool]
+#[approval]
+#[approval]
+fn delete_user(id: String) {
+    drop(id);
+}
+
+fn main() {
+    let _ = tools![delete_user];
+}

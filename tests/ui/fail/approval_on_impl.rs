@@ -1,0 +1,8 @@
+use kern::prelude::*;
+
+struct User;
+
+#[approval]
+impl User {}
+
+fn main() {}

@@ -1,0 +1,6 @@
+use kern::prelude::*;
+
+#[approval]
+mod users {}
+
+fn main() {}

@@ -1,0 +1,6 @@
+use kern::prelude::*;
+
+#[approval]
+pub struct User;
+
+fn main() {}

@@ -1,0 +1,11 @@
+use kern::prelude::*;
+
+/// Delete a user.
+#[approval]
+fn delete_user(id: String) {
+    drop(id);
+}
+
+fn main() {
+    delete_user("u_42".to_owned());
+}

@@ -1,0 +1,11 @@
+use kern::prelude::*;
+
+/// Look up.
+#[tool]
+fn look_up(key: Key) {
+    drop(key);
+}
+
+fn main() {
+    let _ = tools![look_up];
+}

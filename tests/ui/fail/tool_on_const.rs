@@ -1,0 +1,9 @@
+use kern::prelude::*;
+
+/// A limit.
+#[tool]
+const LIMIT: u32 = 3;
+
+fn main() {
+    let _ = LIMIT;
+}

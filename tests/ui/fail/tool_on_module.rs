@@ -1,0 +1,6 @@
+use kern::prelude::*;
+
+#[tool]
+mod users {}
+
+fn main() {}

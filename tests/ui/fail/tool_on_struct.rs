@@ -1,0 +1,8 @@
+use kern::prelude::*;
+
+/// A user.
+#[tool]
+#[approval]
+pub struct User;
+
+fn main() {}

@@ -1,0 +1,9 @@
+use kern::prelude::*;
+
+/// Send a message.
+#[tool]
+fn send() {}
+
+fn main() {
+    let _ = tools![send()];
+}

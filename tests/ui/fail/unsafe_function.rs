@@ -1,0 +1,11 @@
+use kern::prelude::*;
+
+/// Look up.
+#[tool]
+unsafe fn look_up(key: String) {
+    drop(key);
+}
+
+fn main() {
+    let _ = tools![look_up];
+}
