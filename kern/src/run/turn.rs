@@ -50,7 +50,7 @@ enum Worked {
     Attention,
 }
 
-//// What came of one call.
+/// What came of one call.
 enum Handled {
     Result(CallResult),
     Waiting,

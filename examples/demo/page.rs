@@ -1,0 +1,78 @@
+//! What the demonstration prints: colours on a terminal, plain text elsewhere, and nothing that a tool's arguments
+//! could steer.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+
+/// Where the demonstration prints to.
+pub(crate) struct Page {
+    colours: bool,
+}
+
+/// How a piece of text is meant.
+#[derive(Clone, Copy)]
+pub(crate) enum Ink {
+    Bold,
+    Dim,
+    Good,
+    Bad,
+    Waiting,
+}
+
+impl Page {
+    /// Colours only where somebody can see them and has not asked for none.
+    pub(crate) fn new(terminal: bool) -> Self {
+        Self { colours: terminal && std::env::var_os("NO_COLOR").is_none() }
+    }
+
+    /// Prints a line. A reader that is gone (a closed pipe) ends the program quietly.
+    pub(crate) fn line(&mut self, text: impl AsRef<str>) {
+        if writeln!(std::io::stdout(), "{}", text.as_ref()).is_err() {
+            std::process::exit(0);
+        }
+    }
+
+    /// Prints without a line's end, for a question.
+    pub(crate) fn ask(&mut self, text: &str) {
+        let mut out = std::io::stdout();
+        if write!(out, "{text}").and_then(|()| out.flush()).is_err() {
+            std::process::exit(0);
+        }
+    }
+
+    pub(crate) fn problem(&mut self, text: &str) {
+        // Nothing can be done about a standard error that is closed.
+        let _ = writeln!(std::io::stderr(), "kern: {text}");
+    }
+
+    pub(crate) fn heading(&mut self, text: &str) {
+        let text = self.ink(Ink::Bold, text);
+        self.line(format!("\n{text}"));
+    }
+
+    pub(crate) fn ink(&self, ink: Ink, text: &str) -> String {
+        let code = match ink {
+            Ink::Bold => "1",
+            Ink::Dim => "2",
+            Ink::Good => "32",
+            Ink::Bad => "31",
+            Ink::Waiting => "33",
+        };
+        if self.colours { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+}
+
+/// Makes a text harmless to look at: control, bidirectional and zero-width characters are shown as their numbers.
+pub(crate) fn visible(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        let hidden = character.is_control()
+            || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+        if hidden {
+            write!(shown, "\\u{{{:x}}}", u32::from(character)).expect("a string takes everything");
+        } else {
+            shown.push(character);
+        }
+    }
+    shown
+}
