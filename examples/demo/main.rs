@@ -1,6 +1,7 @@
 //! The demonstration that `cargo run` starts: two calls wait for an administrator, you decide, the run goes on, and the
 //! audit log shows every step.
 
+mod log;
 mod page;
 mod story;
 

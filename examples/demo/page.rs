@@ -40,6 +40,11 @@ impl Page {
         }
     }
 
+    /// Prints one of the facts that a start begins with.
+    pub(crate) fn label(&mut self, name: &str, text: impl AsRef<str>) {
+        self.line(format!("{}  {}", self.ink(Ink::Dim, &format!("{name:<7}")), text.as_ref()));
+    }
+
     pub(crate) fn problem(&mut self, text: &str) {
         // Nothing can be done about a standard error that is closed.
         let _ = writeln!(std::io::stderr(), "kern: {text}");
@@ -62,12 +67,18 @@ impl Page {
     }
 }
 
+/// A number of calls, and the verb that goes with it.
+pub(crate) fn calls(count: usize, one: &'static str, many: &'static str) -> (String, &'static str) {
+    if count == 1 { ("1 call".to_owned(), one) } else { (format!("{count} calls"), many) }
+}
+
 /// Makes a text harmless to look at: control, bidirectional and zero-width characters are shown as their numbers.
 pub(crate) fn visible(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for character in text.chars() {
         let hidden = character.is_control()
-            || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+            || matches!(character, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}');
         if hidden {
             write!(shown, "\\u{{{:x}}}", u32::from(character)).expect("a string takes everything");
         } else {
