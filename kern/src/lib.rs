@@ -1,6 +1,107 @@
 //! Agents whose tools need a human's consent.
+//!
+//! A function with [`#[tool]`](tools::tool) is a tool that a model may call. Who is asked before its body runs stands
+//! beside it:
+//!
+//! | Written | Before the body runs |
+//! |---|---|
+//! | `#[tool]` | nobody is asked |
+//! | `#[tool(requires_confirmation)]` | the person who asked confirms this very call |
+//! | `#[tool(requires_user_input)]` | the person who asked fills or corrects the arguments |
+//! | `#[tool(external_execution)]` | never: another system runs it, and its result is brought back |
+//! | [`#[approval]`](approval::approval) `#[tool]` | somebody other than the person who asked approves it in the store |
+//! | `#[approval] #[tool(requires_confirmation)]` | both, in two recorded decisions |
+//! | `#[approval(type = "audit")] #[tool]` | nobody is asked; the record of it is durable |
+//!
+//! While somebody has to decide, the run is paused: its rows are in the [store](db), and no task and no connection
+//! waits. [`Agent::continue_run`] goes on, in the same process or in any other that has an agent with the same id.
+//!
+//! # The promise
+//!
+//! > The only way into the body of a protected tool is a committed database transition `ready → executing`, on a
+//! > row whose digest equals the call about to run, and whose approval is `approved`.
+//!
+//! (For `#[approval]`. Calls of the user tier pass the same transition on the requester's stored answer, bare audit
+//! calls on their durable record.)
+//!
+//! A protected call is started at most once per approval. If its process dies in between, its execution is
+//! [`Unknown`](db::ExecutionStatus::Unknown): nothing runs it again, and a human says how it ended
+//! ([`settle_execution`](db::Db::settle_execution)). Plain tools, and the model call, may be repeated after a crash.
+//! Names of people are what the caller says, recorded as unverified. Whoever can write to the database with SQL of their
+//! own is trusted. To call the function itself is outside the gate. The README has the limits in full.
+//!
+//! # Example
+//!
+//! ```
+//! use kern::db::SqliteDb;
+//! use kern::models::{ScriptedModel, turn};
+//! use kern::prelude::*;
+//!
+//! /// Pay money back to a customer. More than 100 dollars need an approval.
+//! #[approval(when = *dollars > 100)]
+//! #[tool]
+//! async fn refund(customer_id: String, dollars: u32) -> String {
+//!     format!("{dollars} dollars have been paid back to {customer_id}.")
+//! }
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let folder = std::env::temp_dir().join(format!("kern-doc-crate-{}", std::process::id()));
+//! # std::fs::create_dir_all(&folder)?;
+//! # let path = folder.join("app.db");
+//! let db = SqliteDb::open(&path).await?;
+//! let model = ScriptedModel::new([
+//!     turn().tool_call("refund", json!({ "customer_id": "ACME-123", "dollars": 500 })),
+//!     turn().text("The money is on its way."),
+//! ]);
+//! let agent = Agent::builder().id("support").model(model).tools(tools![refund]).db(db.clone()).build()?;
+//!
+//! let run = agent.run("Refund ACME-123 500 dollars").user_id("alice").await?;
+//! assert!(run.is_paused());
+//!
+//! // Somebody else decides, perhaps days later and in another program.
+//! let waiting = ApprovalFilter::new().status(ApprovalStatus::Pending).run_id(&run.run_id);
+//! let approval = &db.list_approvals(waiting).await?.data[0];
+//! db.update_approval(&approval.id, ApprovalStatus::Pending, Resolution::approved().by("bob")).await?;
+//!
+//! let run = agent.continue_run(&run.run_id).user_id("alice").await?;
+//! assert_eq!(run.content(), "The money is on its way.");
+//! assert!(db.audit().verify().await?.is_intact());
+//! # drop((agent, db));
+//! # std::fs::remove_dir_all(&folder)?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Where to look
+//!
+//! - [`prelude`]: what most programs import.
+//! - [`Agent`]: starting, continuing, cancelling and reading runs.
+//! - [`tools::tool`], [`approval::approval`]: the attributes and their arguments.
+//! - [`run::RunOutput`] and [`run::RunRequirement`]: what a run gave, what it asks the person who started it.
+//! - [`db`]: the stores, [`db::Db`] with the contract of each method, and [`db::Audit`].
+//! - [`models`]: [`models::ScriptedModel`] for tests, the clients of providers, and [`models::Model`] for one's own.
+//! - [`Error`]: every way in which kern does not do what it was asked, each with a stable code.
+//!
+//! # Features
+//!
+//! | Feature | Adds | Default |
+//! |---|---|---|
+//! | `macros` | `#[tool]` and `#[approval]` | yes |
+//! | `sqlite` | `SqliteDb` | yes |
+//! | `sqlite-bundled` | SQLite compiled in; without it, the system's is linked | yes |
+//! | `openai` | `OpenAIChat`, and model strings such as `openai:gpt-4o-mini` | no |
+//! | `models` | all model clients: today, `openai` | no |
+
+// The crate's documentation links to what the default features bring.
+#![cfg_attr(not(all(feature = "macros", feature = "sqlite")), allow(rustdoc::broken_intra_doc_links))]
 
 extern crate self as kern;
+
+/// The README's example, so that it is compiled and run.
+#[cfg(all(doctest, feature = "macros"))]
+#[doc = include_str!("../../README.md")]
+struct ReadmeDoctests;
 
 pub mod agent;
 pub mod approval;
