@@ -118,8 +118,16 @@ async fn recovered(agent: &Inner, run_id: &RunId) -> Result<Run> {
     if !run.lapsed {
         return Ok(run);
     }
-    agent.db.recover_run(run_id.clone()).await?;
+    recover(agent, run_id).await?;
     load(agent, run_id).await
+}
+
+/// Takes a run from a process that is gone. Somebody else may have been faster: that is as good.
+async fn recover(agent: &Inner, run_id: &RunId) -> Result<()> {
+    match agent.db.recover_run(run_id.clone()).await {
+        Ok(_) | Err(kern_db::Error::NotMine { .. }) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Shows a run.
@@ -169,22 +177,16 @@ async fn store_answers(agent: &Inner, run: &Run, requirements: &[RunRequirement]
 }
 
 /// No call runs on another tool than it was shown with. Checked before the run is claimed: an older build may still
-/// run it.
+/// run it. A call that is decided only after this look is checked again before it is claimed.
 fn check_tools(agent: &Inner, run: &Run) -> Result<()> {
-    let open = run.calls.iter().filter(|call| call.turn == run.turn && will_start(call));
-    for call in open {
-        let changed = |what| Error::ToolChanged {
-            run_id: run.run_id.clone(),
-            tool_call_id: call.tool_call_id.clone(),
-            tool_name: call.tool_name.clone(),
-            what,
-        };
-        let tool = agent.tools.get(&call.tool_name).ok_or_else(|| changed("this agent does not have it"))?;
-        if tool.descriptor().version != call.tool_version {
-            return Err(changed("its version is another"));
-        }
-        if tool.descriptor().schema_hash != call.schema_hash {
-            return Err(changed("its arguments are others"));
+    for call in run.calls.iter().filter(|call| call.turn == run.turn && will_start(call)) {
+        if let Err(what) = agent.tools.fitting(call) {
+            return Err(Error::ToolChanged {
+                run_id: run.run_id.clone(),
+                tool_call_id: call.tool_call_id.clone(),
+                tool_name: call.tool_name.clone(),
+                what,
+            });
         }
     }
     Ok(())
@@ -233,7 +235,7 @@ fn blocked(run: &Run, blockers: &[Blocker]) -> Error {
 pub(super) async fn resume_decided(agent: &Agent) -> Result<Vec<Result<RunOutput>>> {
     let inner = &agent.0;
     for run_id in inner.db.lapsed_runs(inner.id.clone(), 1000).await? {
-        inner.db.recover_run(run_id).await?;
+        recover(inner, &run_id).await?;
     }
     let paused = RunFilter::new().agent_id(&inner.id).status(RunStatus::Paused);
     let mut resumed = Vec::new();

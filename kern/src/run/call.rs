@@ -66,7 +66,9 @@ impl Preparing<'_> {
             return Err(format!("There is no tool `{}`. The tools are: {}", asked.name, names.join(", ")));
         };
         let (tool, descriptor) = (handle.tool(), handle.descriptor());
-        let arguments = read_arguments(&asked.arguments, self.argument_limit)?;
+        let asked_for = read_arguments(&asked.arguments, self.argument_limit)?;
+        // Checked in the form that is shown, digested and run: `1.0` is `1` there.
+        let arguments = read_arguments(&canonical_json(&Value::Object(asked_for)), usize::MAX)?;
         if let Some(field) = descriptor.user_input_fields.iter().find(|field| arguments.contains_key(*field)) {
             return Err(format!("/{field}: the user fills this in, leave it out"));
         }

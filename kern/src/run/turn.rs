@@ -272,9 +272,7 @@ impl Drive {
 
     /// Claims a call and enters its body: the promise, in order. `None`: its rows changed, look at them again.
     async fn start(&self, call: &Call) -> Result<Option<Handled>> {
-        let Some(tool) = self.agent.tools.get(&call.tool_name) else {
-            return Ok(Some(Handled::Attention));
-        };
+        let Ok(tool) = self.agent.tools.fitting(call) else { return Ok(Some(Handled::Attention)) };
         let claim = ClaimCall {
             claim: self.claim.clone(),
             turn: call.turn,

@@ -26,7 +26,9 @@ pub(crate) fn view(agent: &Inner, run: &Run, mut state: RunState) -> RunOutput {
             said.filter(|text| !text.is_empty()).or_else(|| Some(waiting(&requirements)))
         }
         RunStatus::Completed => state.messages.last().and_then(|message| message.content.clone()),
-        RunStatus::Error => state.error,
+        RunStatus::Error => {
+            state.error.or_else(|| Some("interrupted: the process that drove the run is gone".to_owned()))
+        }
         _ => None,
     };
     RunOutput {

@@ -89,9 +89,8 @@ impl ToolPolicy {
     }
 }
 
-/// SHA-256 (hex) of a schema. `serde_json`'s map is ordered by key, so its text is canonical enough for a comparison
-/// of one build with another.
+/// SHA-256 (hex) of a schema's canonical JSON: the same in every build, however its maps are ordered.
 fn schema_hash(parameters: &Value) -> String {
-    let digest = Sha256::digest(parameters.to_string().as_bytes());
+    let digest = Sha256::digest(kern_db::canonical_json(parameters).as_bytes());
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
