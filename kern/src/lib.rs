@@ -9,7 +9,7 @@
 //! | `#[tool(requires_confirmation)]` | the person who asked confirms this very call |
 //! | `#[tool(requires_user_input)]` | the person who asked fills or corrects the arguments |
 //! | `#[tool(external_execution)]` | never: another system runs it, and its result is brought back |
-//! | [`#[approval]`](approval::approval) `#[tool]` | somebody other than the person who asked approves it in the store |
+//! | [`#[approval]`](approval::approval) `#[tool]` | somebody else than the person who asked approves it |
 //! | `#[approval] #[tool(requires_confirmation)]` | both, in two recorded decisions |
 //! | `#[approval(type = "audit")] #[tool]` | nobody is asked; the record of it is durable |
 //!
