@@ -140,7 +140,11 @@ impl AgentBuilder {
             }
         };
         let shortest = db.busy_timeout() * 3;
-        if self.lease < shortest || self.lease.is_zero() {
+        if self.lease < Duration::from_millis(1) {
+            let what = "it would be over before the run has started";
+            return Err(Error::Setup(format!("a lease of {:?} is less than a millisecond: {what}", self.lease)));
+        }
+        if self.lease < shortest {
             return Err(Error::Setup(format!(
                 "a lease of {:?} is shorter than three times the store's busy timeout of {:?}: a busy store would make \
                  a living process look dead",

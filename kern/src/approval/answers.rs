@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::policy::approval_needed;
 use crate::error::{Error, Result};
-use crate::run::{Consent, RunRequirement};
+use crate::run::{Consent, RunRequirement, ToolExecution};
 use crate::tools::wire_json::check_value;
 use crate::tools::{ApprovalPolicy, Arguments, Tool};
 
@@ -60,7 +60,25 @@ pub(crate) fn answer_of<'a>(
         (Some(Consent::Confirmed), _) => Some(NewAnswer::Confirm),
         (None, _) => None,
     };
+    let answer = answer.or_else(|| names_another_call(call, requirement, &shown).then(|| suspicion(call)));
     Ok(answer.map(|answer| Answer { call, answer, shown }))
+}
+
+/// Whether a requirement, answered or not, comes back with another tool or other arguments than the call has now. To
+/// continue with it may imply a confirmation, and that must not be one of something else.
+fn names_another_call(call: &Call, requirement: &RunRequirement, shown: &Shown) -> bool {
+    let ToolExecution { tool_name, tool_args, .. } = &requirement.tool_execution;
+    (tool_name.is_some() && shown.tool_name != call.tool_name)
+        || (tool_args.is_some() && shown.arguments != call.arguments)
+}
+
+/// An answer that this call is not asked for. The store compares what it was given to with every version that was shown
+/// before it looks at the answer, and stores nothing.
+fn suspicion(call: &Call) -> NewAnswer {
+    match call.policy.pause {
+        Some(PauseType::Confirmation) => NewAnswer::Input(call.arguments.clone()),
+        _ => NewAnswer::Confirm,
+    }
 }
 
 /// The arguments with the values given for them: canonical JSON, checked against the tool's types.

@@ -168,7 +168,7 @@ impl RunRequirement {
     }
 
     pub(crate) fn note(&self) -> Option<&str> {
-        self.confirmation_note.as_deref().or(self.tool_execution.confirmation_note.as_deref())
+        self.tool_execution.confirmation_note.as_deref().or(self.confirmation_note.as_deref())
     }
 
     pub(crate) fn external_result(&self) -> Option<&str> {

@@ -80,6 +80,17 @@ impl Drive {
         Ok(view(&self.agent, &run, state))
     }
 
+    /// Whether the run is still in this owner's hands. Calls with a row ask in the statement that starts them; this is
+    /// for those without.
+    async fn still_mine(&self) -> Result<()> {
+        let RunClaim { run_id, fence, .. } = &self.claim;
+        let run = self.agent.db.get_run(run_id).await?;
+        if run.status == RunStatus::Running && run.fence == *fence {
+            return Ok(());
+        }
+        Err(kern_db::Error::NotMine { run_id: run_id.clone() }.into())
+    }
+
     async fn turns(&mut self) -> Result<()> {
         loop {
             if self.state.open.is_some() {
@@ -106,6 +117,8 @@ impl Drive {
             }
             let calls = self.open_turn(reply);
             if calls.is_empty() {
+                // Nothing of this turn is committed, so nothing else would notice that the run was cancelled meanwhile.
+                self.still_mine().await?;
                 continue;
             }
             let waits_for_all = calls.iter().all(|call| call.policy.tier != Tier::Audit) && self.nothing_to_run();

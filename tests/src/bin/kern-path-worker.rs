@@ -1,0 +1,142 @@
+//! One process of several on one store: `kern-path-worker COMMAND FILE [RUN] …`. It says what it does, line by line.
+
+use std::future::IntoFuture as _;
+use std::io::{BufRead, Write};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use kern::db::{ApprovalFilter, ApprovalStatus, SqliteDb, Transitions};
+use kern::models::{ScriptedModel, turn};
+use kern::prelude::*;
+use kern_db::{Caller, ClaimRun, Principal};
+use kern_tests::ledger::enter;
+
+/// What every process of a test has to agree on.
+const AGENT: &str = "paths";
+const SESSION: &str = "paths";
+
+fn say(line: &str) {
+    let mut output = std::io::stdout().lock();
+    writeln!(output, "{line}").and_then(|()| output.flush()).expect("the test reads");
+}
+
+async fn forever() {
+    std::future::pending::<()>().await;
+}
+
+/// Delete a user. An administrator decides.
+#[approval]
+#[tool]
+async fn delete_user(user_id: String, ctx: &RunContext) -> String {
+    enter(ctx, format!("delete {user_id}"));
+    format!("deleted {user_id}")
+}
+
+/// Delete a user. An administrator decides, and the user confirms.
+#[approval]
+#[tool(requires_confirmation)]
+async fn erase_user(user_id: String, ctx: &RunContext) -> String {
+    enter(ctx, format!("erase {user_id}"));
+    format!("erased {user_id}")
+}
+
+/// Delete a user and never come back. An administrator decides.
+#[approval]
+#[tool]
+async fn hang(user_id: String, ctx: &RunContext) -> String {
+    enter(ctx, format!("hang {user_id}"));
+    say("in the body");
+    forever().await;
+    user_id
+}
+
+/// Export data and never come back. A record is kept.
+#[approval(type = "audit")]
+#[tool]
+async fn hang_recorded(customer: String, ctx: &RunContext) -> String {
+    enter(ctx, format!("hang_recorded {customer}"));
+    say("in the body");
+    forever().await;
+    customer
+}
+
+/// The scripts, by name.
+fn script(name: &str) -> ScriptedModel {
+    let user = json!({ "user_id": "u1" });
+    let call = match name {
+        "erase" => turn().tool_call("erase_user", user),
+        "hang" => turn().tool_call("hang", user),
+        "hang-second" => {
+            let second = turn().tool_call("hang_recorded", json!({ "customer": "c1" }));
+            return ScriptedModel::new([turn().tool_call("delete_user", user), second, turn().text("ok")]);
+        }
+        _ => turn().tool_call("delete_user", user),
+    };
+    ScriptedModel::new([call, turn().text("ok")])
+}
+
+fn agent(db: SqliteDb, lease: Duration, name: &str) -> Agent {
+    let tools = tools![delete_user, erase_user, hang, hang_recorded];
+    let agent = Agent::builder().id(AGENT).model(script(name)).tools(tools).lease(lease).db(db);
+    agent.build().expect("the agent is right")
+}
+
+fn outcome(outcome: &kern::Result<RunOutput>) -> String {
+    match outcome {
+        Ok(run) => run.status.to_string(),
+        Err(error) => error.code().to_owned(),
+    }
+}
+
+#[tokio::main]
+async fn main() {
+    let mut words = std::env::args().skip(1);
+    let mut word = || words.next().expect("kern-path-worker COMMAND SCRIPT BUSY_MS FILE [RUN]");
+    let (command, name) = (word(), word());
+    let busy = Duration::from_millis(word().parse().expect("milliseconds"));
+    let path = PathBuf::from(word());
+    let db = SqliteDb::builder(path).busy_timeout(busy).open().await.expect("the store opens");
+    let agent = agent(db.clone(), busy * 3, &name);
+    match command.as_str() {
+        "pause" => {
+            let run = agent.run("Delete u1").user_id("alice").session_id(SESSION).await.expect("it pauses");
+            say(run.run_id.as_str());
+        }
+        "approve" => {
+            let pending = ApprovalFilter::new().run_id(word()).status(ApprovalStatus::Pending);
+            for approval in db.list_approvals(pending).await.expect("approvals are listed").data {
+                let yes = Resolution::approved().by("admin").digest(approval.digest);
+                let approved = db.update_approval(&approval.id, ApprovalStatus::Pending, yes).await;
+                say(approved.expect("it is approved").status.as_str());
+            }
+        }
+        "resume" => say(&outcome(&agent.continue_run(word()).user_id("bob").await)),
+        "resume-as-requester" => say(&outcome(&agent.continue_run(word()).user_id("alice").await)),
+        "work" => {
+            for resumed in agent.resume_decided_runs().await.expect("runs are listed") {
+                say(&outcome(&resumed));
+            }
+        }
+        "race" => {
+            let run_id = word();
+            let tasks: usize = word().parse().expect("a number of tasks");
+            say("ready");
+            std::io::stdin().lock().read_line(&mut String::new()).expect("the test gives the start");
+            let runners = (0..tasks).map(|_| tokio::spawn(agent.continue_run(&run_id).user_id("bob").into_future()));
+            for runner in runners.collect::<Vec<_>>() {
+                say(&outcome(&runner.await.expect("a runner does not panic")));
+            }
+        }
+        "claim" => {
+            // What `continue_run` does before it looks at the first call, by the requester.
+            let run = db.get_run(&word().into()).await.expect("the run is there");
+            let caller = Caller::Person(Principal::unverified("alice"));
+            let lease_ms = i64::try_from(busy.as_millis() * 3).expect("a lease");
+            let (run_id, fence, turn) = (run.run_id, run.fence, run.turn);
+            let claimed = db.claim_run(ClaimRun { run_id, fence, turn, caller, lease_ms }).await;
+            say(if matches!(claimed, Ok(kern_db::RunClaimed::Claimed(_))) { "claimed" } else { "not claimed" });
+            forever().await;
+        }
+        other => panic!("no command `{other}`"),
+    }
+}

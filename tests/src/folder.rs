@@ -1,0 +1,50 @@
+//! A folder of a test's own.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+static NEXT: AtomicU64 = AtomicU64::new(0);
+
+/// An empty folder, removed when this is dropped.
+#[derive(Debug)]
+pub struct Folder(PathBuf);
+
+impl Folder {
+    /// Makes one.
+    ///
+    /// # Panics
+    ///
+    /// When the place for temporary files cannot be written.
+    #[must_use]
+    #[expect(clippy::new_without_default, reason = "it writes to the disk")]
+    pub fn new() -> Self {
+        let path = std::env::temp_dir().join(unique("kern-test"));
+        std::fs::create_dir_all(&path).expect("the place for temporary files can be written");
+        Self(path)
+    }
+
+    /// Gives the path of a file in it.
+    #[must_use]
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    /// Gives its own path.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // What cannot be removed has nobody to be told to: the test is over.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A name that no other test has, in this process or another.
+#[must_use]
+pub fn unique(what: &str) -> String {
+    format!("{what}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}

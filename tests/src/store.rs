@@ -1,0 +1,202 @@
+//! A SQLite store in a folder of its own, and short words for what the tests ask of it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use kern::agent::AgentBuilder;
+use kern::db::{ApprovalFilter, ApprovalStatus, Execution, ExecutionFilter, RunFilter, SqliteDb};
+use kern::models::{ScriptedModel, Turn, turn};
+use kern::prelude::*;
+use kern::run::{Role, RunId};
+use kern::tools::ToolHandle;
+use serde_json::Value;
+
+use crate::folder::Folder;
+
+/// How long a test's store waits for a lock. Leases are three times as long, so that tests wait for them.
+pub const BUSY: Duration = Duration::from_millis(200);
+/// The lease of a test that waits until it is over.
+pub const SHORT_LEASE: Duration = Duration::from_millis(600);
+
+/// A store in a folder of its own.
+#[derive(Debug)]
+pub struct Store {
+    /// The store.
+    pub db: SqliteDb,
+    /// Its folder. It is removed after the store has closed its files.
+    pub folder: Folder,
+}
+
+impl Store {
+    /// Makes one.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be made.
+    pub async fn new() -> Self {
+        let folder = Folder::new();
+        let db = open(folder.file("app.db")).await;
+        Self { db, folder }
+    }
+
+    /// Opens the same file once more, as another process would.
+    pub async fn again(&self) -> SqliteDb {
+        open(self.path()).await
+    }
+
+    /// Gives the file.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        self.folder.file("app.db")
+    }
+
+    /// Opens the file past kern.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be opened.
+    #[must_use]
+    pub fn raw(&self) -> rusqlite::Connection {
+        let raw = rusqlite::Connection::open(self.path()).expect("the store is a SQLite file");
+        raw.busy_timeout(Duration::from_secs(5)).expect("a timeout can be set");
+        raw
+    }
+
+    /// Starts an agent on this store.
+    pub fn agent(&self, tools: Vec<ToolHandle>, turns: impl IntoIterator<Item = Turn>) -> AgentBuilder {
+        Agent::builder().id("agent").model(ScriptedModel::new(turns)).tools(tools).db(self.db.clone())
+    }
+
+    /// Gives a run's approvals of one type, in the order of its calls.
+    ///
+    /// # Panics
+    ///
+    /// When the store fails.
+    pub async fn approvals(&self, run_id: &RunId) -> Vec<kern::approval::Approval> {
+        let filter = ApprovalFilter::new().run_id(run_id.clone());
+        let mut found = self.db.list_approvals(filter).await.expect("approvals are listed").data;
+        found.reverse();
+        found
+    }
+
+    /// Counts the rows of a table.
+    ///
+    /// # Panics
+    ///
+    /// When there is no such table.
+    #[must_use]
+    pub fn count(&self, table: &str) -> i64 {
+        self.raw()
+            .query_row(&format!("SELECT count(*) FROM kern_{table}"), (), |row| row.get(0))
+            .expect("the table can be counted")
+    }
+
+    /// Approves all that waits of a run, as `admin`.
+    ///
+    /// # Panics
+    ///
+    /// When the store refuses.
+    pub async fn approve_all(&self, run_id: &RunId) {
+        for approval in self.approvals(run_id).await {
+            if approval.status == ApprovalStatus::Pending {
+                let yes = Resolution::approved().by("admin").digest(approval.digest);
+                self.db.update_approval(&approval.id, ApprovalStatus::Pending, yes).await.expect("it is approved");
+            }
+        }
+    }
+
+    /// Gives a run's executions, in the order they were made.
+    ///
+    /// # Panics
+    ///
+    /// When the store fails.
+    pub async fn executions(&self, run_id: &RunId) -> Vec<Execution> {
+        let filter = ExecutionFilter::new().run_id(run_id.clone());
+        self.db.list_executions(filter).await.expect("executions are listed")
+    }
+
+    /// Gives the states of a run's executions.
+    pub async fn states(&self, run_id: &RunId) -> Vec<&'static str> {
+        self.executions(run_id).await.iter().map(|execution| execution.status.as_str()).collect()
+    }
+
+    /// Gives the actions of a run's entries in the audit log, and checks that the whole log is intact.
+    ///
+    /// # Panics
+    ///
+    /// When the log is broken.
+    pub async fn actions(&self, run_id: &RunId) -> Vec<String> {
+        let audit = self.db.audit();
+        let report = audit.verify().await.expect("the log is read");
+        assert!(report.is_intact(), "{report:?}");
+        let entries = audit.entries(0, 10_000).await.expect("the log is read");
+        entries.into_iter().filter(|entry| entry.run_id.as_ref() == Some(run_id)).map(|entry| entry.action).collect()
+    }
+
+    /// Counts an action in a run's entries.
+    pub async fn count_actions(&self, run_id: &RunId, action: &str) -> usize {
+        self.actions(run_id).await.iter().filter(|found| *found == action).count()
+    }
+
+    /// Waits until the owner of a run has been silent for a lease. Only the clock can end this, so the clock is asked.
+    ///
+    /// # Panics
+    ///
+    /// When that does not come.
+    pub async fn lapsed(&self, run_id: &RunId) {
+        for _ in 0..1000 {
+            let run = self.db.get_run(run_id).await.expect("the run is there");
+            if run.lapsed {
+                return;
+            }
+            assert_eq!(run.status, RunStatus::Running, "it ended before its lease was over");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("the lease of {run_id} does not end");
+    }
+
+    /// Gives the only run of the store.
+    ///
+    /// # Panics
+    ///
+    /// When there is another number of them.
+    pub async fn only_run(&self) -> RunId {
+        let runs = self.db.list_runs(RunFilter::new()).await.expect("runs are listed");
+        assert_eq!(runs.len(), 1, "one run");
+        runs[0].run_id.clone()
+    }
+}
+
+/// Opens a file as the tests do.
+///
+/// # Panics
+///
+/// When it cannot be opened.
+pub async fn open(path: PathBuf) -> SqliteDb {
+    SqliteDb::builder(path).busy_timeout(BUSY).open().await.expect("a store in an own folder opens")
+}
+
+/// A script of one call and a last word.
+#[must_use]
+pub fn one_call(name: &str, arguments: Value) -> Vec<Turn> {
+    vec![turn().tool_call(name, arguments), turn().text("ok")]
+}
+
+/// What the model was told of its calls, in order.
+#[must_use]
+pub fn told(run: &RunOutput) -> Vec<String> {
+    let tools = run.messages.iter().filter(|message| message.role == Role::Tool);
+    tools.map(|message| message.content.clone().unwrap_or_default()).collect()
+}
+
+/// The code of the error that something has to end with.
+///
+/// # Panics
+///
+/// When it ends well.
+pub fn code<T: std::fmt::Debug>(outcome: kern::Result<T>) -> &'static str {
+    match outcome {
+        Ok(value) => panic!("it was to be refused, and gave {value:?}"),
+        Err(error) => error.code(),
+    }
+}

@@ -1,0 +1,525 @@
+//! The schedules of the approval specification that an agent can be driven through: something happens in the middle.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use kern::agent::AgentBuilder;
+use kern::db::{Db as _, Settlement, Transitions as _};
+use kern::models::{ScriptedModel, Turn, turn};
+use kern::prelude::*;
+use kern::run::RunId;
+use kern::tools::ToolHandle;
+use kern_db::{Caller, ClaimRun, RunClaimed};
+use kern_tests::children::Worker;
+use kern_tests::folder::unique;
+use kern_tests::gates::{SlowModel, gate};
+use kern_tests::ledger;
+use kern_tests::store::{SHORT_LEASE, Store, code, one_call, told};
+use kern_tests::tools::{delete_user, erase_user, explode, lookup, wait};
+use serde_json::Value;
+
+fn user(id: &str) -> Value {
+    json!({ "user_id": id })
+}
+
+/// Starts a worker process on a store. Its leases are short.
+fn process(store: &Store, command: &str, script: &str, words: &[&str]) -> Worker {
+    let (path, busy): (PathBuf, &str) = (store.path(), "200");
+    let mut arguments: Vec<&dyn AsRef<std::ffi::OsStr>> = vec![&command, &script, &busy, &path];
+    arguments.extend(words.iter().map(|word| word as &dyn AsRef<std::ffi::OsStr>));
+    Worker::start(env!("CARGO_BIN_EXE_kern-path-worker"), &store.folder.file("ledger"), &arguments)
+}
+
+fn effects(store: &Store) -> Vec<String> {
+    ledger::read(&store.folder.file("ledger"))
+}
+
+/// Pauses an agent's run in a session of its own, and approves all it asks for.
+async fn approved(store: &Store, agent: AgentBuilder) -> (Agent, String, RunOutput) {
+    let agent = agent.build().expect("the agent is right");
+    let session = unique("session");
+    let run = agent.run("go").user_id("alice").session_id(&session).await.expect("it pauses");
+    assert!(run.is_paused());
+    store.approve_all(&run.run_id).await;
+    (agent, session, run)
+}
+
+/// No call of the run is left that something could start.
+async fn nothing_left(store: &Store, run_id: &RunId) {
+    let states = store.states(run_id).await;
+    assert!(!states.iter().any(|state| ["ready", "executing"].contains(state)), "{states:?}");
+    let pending = store.approvals(run_id).await;
+    assert!(pending.iter().all(|approval| approval.status != ApprovalStatus::Pending), "{pending:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn schedule_1_killed_after_the_runs_claim_another_process_or_the_worker_starts_the_call_once() {
+    for recovered_by in ["resume", "work"] {
+        let store = Store::new().await;
+        let run_id = RunId::from(process(&store, "pause", "delete", &[]).rest().remove(0));
+        store.approve_all(&run_id).await;
+        let mut owner = process(&store, "claim", "delete", &[run_id.as_str()]);
+        assert_eq!(owner.line(), "claimed");
+        owner.kill();
+        store.lapsed(&run_id).await;
+        let words: &[&str] = if recovered_by == "resume" { &[run_id.as_str()] } else { &[] };
+        assert_eq!(process(&store, recovered_by, "delete", words).rest(), ["COMPLETED"]);
+        assert_eq!(effects(&store), ["delete u1"]);
+        assert_eq!(store.count_actions(&run_id, "executing").await, 1);
+    }
+}
+
+#[tokio::test]
+async fn schedule_2_what_was_loaded_at_turn_1_is_not_claimed_at_turn_2() {
+    let store = Store::new().await;
+    let turns = [turn().tool_call("erase_user", user("u1")), turn().tool_call("erase_user", user("u2"))];
+    let (agent, session, run) = approved(&store, store.agent(tools![erase_user], turns)).await;
+    // A loads turn 1 …
+    let loaded = store.db.get_run(&run.run_id).await.unwrap();
+    // … B completes it and pauses at turn 2, where the administrator has approved already …
+    let second = agent.continue_run(&run.run_id).user_id("alice").await.unwrap();
+    assert_eq!((second.status, second.requirements.len()), (RunStatus::Paused, 2));
+    store.approve_all(&run.run_id).await;
+    let before = store.actions(&run.run_id).await;
+    // … and A claims what it has loaded, as the requester.
+    let claim = ClaimRun {
+        run_id: loaded.run_id,
+        fence: loaded.fence,
+        turn: loaded.turn,
+        caller: Caller::Anonymous,
+        lease_ms: 30_000,
+    };
+    assert_eq!(store.db.claim_run(claim).await.unwrap(), RunClaimed::AlreadyRunning);
+    // No implied confirmation, no third question to the model (the script has none), no effect.
+    assert_eq!(store.actions(&run.run_id).await, before);
+    assert_eq!(agent.get_run(&run.run_id).await.unwrap().messages, second.messages);
+    assert_eq!(ledger::of(&session), ["erase u1"]);
+    assert_eq!(store.states(&run.run_id).await, ["succeeded", "ready"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn schedule_2_of_many_that_continue_at_once_one_asks_the_model() {
+    let store = Store::new().await;
+    let turns = vec![turn().tool_call("delete_user", user("u1")), turn().text("ok")];
+    let thinking = gate(&unique("model"));
+    let model = SlowModel::new(ScriptedModel::new(turns), 1, Arc::clone(&thinking));
+    let builder = store.agent(tools![delete_user], []).model(model);
+    let (agent, session, run) = approved(&store, builder).await;
+    let runners: Vec<_> = (0..16)
+        .map(|_| {
+            tokio::spawn({
+                let (agent, run_id) = (agent.clone(), run.run_id.clone());
+                async move { agent.continue_run(run_id).user_id("alice").await }
+            })
+        })
+        .collect();
+    thinking.arrival().await;
+    // While the winner's model is thinking, everybody else has been refused or will be.
+    assert_eq!(code(agent.continue_run(&run.run_id).await), "already_running");
+    // A second visit to the model would wait at the gate for ever.
+    thinking.open();
+    let mut won = 0;
+    for runner in runners {
+        match runner.await.unwrap() {
+            Ok(run) => {
+                assert_eq!(run.status, RunStatus::Completed);
+                won += 1;
+            }
+            Err(error) => assert!(["already_running", "not_paused"].contains(&error.code()), "{error}"),
+        }
+    }
+    assert_eq!((won, ledger::of(&session)), (1, vec!["delete u1".to_owned()]));
+}
+
+#[tokio::test]
+async fn schedule_4_cancelled_while_the_model_thinks_no_call_of_its_answer_comes_to_be() {
+    for (name, tools) in [("delete_user", tools![delete_user]), ("lookup", tools![lookup])] {
+        let store = Store::new().await;
+        let arguments = if name == "lookup" { json!({ "key": "k" }) } else { user("u1") };
+        let session = unique("session");
+        let thinking = gate(&unique("model"));
+        let model = SlowModel::new(ScriptedModel::new(one_call(name, arguments)), 0, Arc::clone(&thinking));
+        let agent = store.agent(tools, []).model(model).build().unwrap();
+        let running = tokio::spawn({
+            let (agent, session) = (agent.clone(), session.clone());
+            async move { agent.run("go").user_id("alice").session_id(session).await }
+        });
+        thinking.arrival().await;
+        let run_id = store.only_run().await;
+        assert_eq!(agent.cancel_run(&run_id).await.unwrap().status, RunStatus::Cancelled);
+        thinking.open();
+        assert_eq!(running.await.unwrap().unwrap().status, RunStatus::Cancelled);
+        assert!(store.approvals(&run_id).await.is_empty());
+        assert!(store.executions(&run_id).await.is_empty());
+        assert_eq!(ledger::of(&session), [] as [&str; 0], "{name}");
+        assert_eq!(code(agent.continue_run(&run_id).await), "not_paused");
+    }
+}
+
+#[tokio::test]
+async fn schedule_4_cancelled_between_two_calls_the_second_never_starts() {
+    let store = Store::new().await;
+    let turns =
+        [turn().tool_call("wait", json!({ "key": "k" })).tool_call("delete_user", user("u2")), turn().text("ok")];
+    let (agent, session, run) = approved(&store, store.agent(tools![wait, delete_user], turns)).await;
+    let body = gate(&session);
+    let running = tokio::spawn(async { (agent.continue_run(&run.run_id).await, agent, run) });
+    body.arrival().await;
+    let run_id = store.only_run().await;
+    store.db.cancel_run(run_id.clone(), Caller::Anonymous).await.unwrap();
+    assert_eq!(store.states(&run_id).await, ["executing", "abandoned"]);
+    body.open();
+    let (outcome, agent, _) = running.await.unwrap();
+    assert_eq!(outcome.unwrap().status, RunStatus::Cancelled);
+    // The body under way ended by itself, and what came of it is recorded.
+    assert_eq!(store.states(&run_id).await, ["succeeded", "abandoned"]);
+    assert_eq!(ledger::of(&session), ["wait k"]);
+    nothing_left(&store, &run_id).await;
+    assert_eq!(code(agent.continue_run(&run_id).await), "not_paused");
+    assert!(agent.resume_decided_runs().await.unwrap().is_empty());
+    assert_eq!(ledger::of(&session), ["wait k"]);
+}
+
+#[tokio::test]
+async fn schedule_4_cancelled_during_a_body_its_result_is_recorded_and_the_model_not_asked() {
+    let store = Store::new().await;
+    // A script without a second turn: were the model asked, the run would end in an error.
+    let turns = [turn().tool_call("wait", json!({ "key": "k" }))];
+    let (agent, session, run) = approved(&store, store.agent(tools![wait], turns)).await;
+    let running = tokio::spawn(async move { agent.continue_run(&run.run_id).await });
+    gate(&session).arrival().await;
+    let run_id = store.only_run().await;
+    store.db.cancel_run(run_id.clone(), Caller::Anonymous).await.unwrap();
+    gate(&session).open();
+    assert_eq!(running.await.unwrap().unwrap().status, RunStatus::Cancelled);
+    let execution = store.executions(&run_id).await.remove(0);
+    assert_eq!((execution.status.as_str(), execution.result.as_deref()), ("succeeded", Some("waited k")));
+    nothing_left(&store, &run_id).await;
+    assert_eq!(store.count_actions(&run_id, "late_result").await, 0);
+}
+
+#[tokio::test]
+async fn schedule_6_a_panic_stops_the_turn_until_it_is_settled_then_the_worker_goes_on_in_order() {
+    let store = Store::new().await;
+    let turns =
+        [turn().tool_call("explode", json!({ "why": "boom" })).tool_call("delete_user", user("u2")), turn().text("ok")];
+    let (agent, session, run) = approved(&store, store.agent(tools![explode, delete_user], turns)).await;
+    let paused = agent.continue_run(&run.run_id).user_id("alice").await.unwrap();
+    assert_eq!((paused.status, paused.attention), (RunStatus::Paused, true));
+    assert_eq!(store.states(&run.run_id).await, ["unknown", "ready"]);
+    let refused = agent.continue_run(&run.run_id).await.unwrap_err();
+    let executions = store.executions(&run.run_id).await;
+    let kern::Error::ExecutionUnknown { execution_id, .. } = &refused else { panic!("{refused}") };
+    assert_eq!(execution_id, &executions[0].id);
+    assert!(agent.resume_decided_runs().await.unwrap().is_empty());
+    assert_eq!(ledger::of(&session), ["explode boom"]);
+
+    store.db.settle_execution(execution_id, Settlement::failed("half done").by("admin")).await.unwrap();
+    let resumed = agent.resume_decided_runs().await.unwrap();
+    let run = resumed[0].as_ref().unwrap();
+    assert_eq!(told(run), ["half done", "deleted u2"]);
+    assert_eq!(run.status, RunStatus::Completed);
+    assert_eq!(ledger::of(&session), ["explode boom", "delete u2"]);
+    assert_eq!(store.states(&run.run_id).await, ["failed", "succeeded"]);
+}
+
+#[tokio::test]
+async fn schedule_8_the_worker_resumes_two_decisions_and_never_makes_one() {
+    for confirmed in [true, false] {
+        let store = Store::new().await;
+        let agent = store.agent(tools![erase_user], one_call("erase_user", user("u1"))).build().unwrap();
+        let session = unique("session");
+        let mut run = agent.run("go").user_id("alice").session_id(&session).await.unwrap();
+        if confirmed {
+            run.active_requirements_mut().for_each(|requirement| requirement.confirm().unwrap());
+        }
+        let early = agent.continue_run(&run.run_id).requirements(run.requirements).user_id("alice").await;
+        assert_eq!(code(early), "approval_pending");
+        store.approve_all(&run.run_id).await;
+        let resumed = agent.resume_decided_runs().await.unwrap();
+        assert_eq!(resumed.len(), usize::from(confirmed));
+        assert_eq!(ledger::of(&session).len(), usize::from(confirmed));
+        assert_eq!(store.count_actions(&run.run_id, "confirmed_implied").await, 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn schedule_8_a_requester_killed_after_the_runs_claim_has_confirmed() {
+    let store = Store::new().await;
+    let run_id = RunId::from(process(&store, "pause", "erase", &[]).rest().remove(0));
+    store.approve_all(&run_id).await;
+    // Nobody else can resume it: alice has not confirmed.
+    assert_eq!(process(&store, "resume", "erase", &[run_id.as_str()]).rest(), ["requirements_unresolved"]);
+    assert_eq!(process(&store, "work", "erase", &[]).rest(), [] as [&str; 0]);
+    let mut alice = process(&store, "claim", "erase", &[run_id.as_str()]);
+    assert_eq!(alice.line(), "claimed");
+    alice.kill();
+    store.lapsed(&run_id).await;
+    assert_eq!(process(&store, "work", "erase", &[]).rest(), ["COMPLETED"]);
+    assert_eq!(effects(&store), ["erase u1"]);
+    for decision in ["approved", "confirmed_implied", "executing"] {
+        assert_eq!(store.count_actions(&run_id, decision).await, 1, "{decision}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn schedule_13_a_recorded_call_killed_in_the_second_turn_is_unknown_and_not_called_again() {
+    let store = Store::new().await;
+    let run_id = RunId::from(process(&store, "pause", "hang-second", &[]).rest().remove(0));
+    store.approve_all(&run_id).await;
+    let mut owner = process(&store, "resume", "hang-second", &[run_id.as_str()]);
+    assert_eq!(owner.line(), "in the body");
+    assert_eq!(effects(&store), ["delete u1", "hang_recorded c1"]);
+    owner.kill();
+    store.lapsed(&run_id).await;
+    assert_eq!(process(&store, "work", "hang-second", &[]).rest(), [] as [&str; 0]);
+    assert_eq!(process(&store, "resume", "hang-second", &[run_id.as_str()]).rest(), ["execution_unknown"]);
+    assert_eq!(store.states(&run_id).await, ["succeeded", "unknown"]);
+    let unknown = store.executions(&run_id).await.remove(1);
+    store.db.settle_execution(&unknown.id, Settlement::failed("lost").by("admin")).await.unwrap();
+    assert_eq!(process(&store, "work", "hang-second", &[]).rest(), ["COMPLETED"]);
+    assert_eq!(effects(&store), ["delete u1", "hang_recorded c1"]);
+    assert_eq!(store.count_actions(&run_id, "executing").await, 2);
+}
+
+#[tokio::test]
+async fn schedule_14_the_same_call_in_two_turns_is_two_questions() {
+    let store = Store::new().await;
+    let same = || turn().tool_call_with_id("same", "erase_user", user("u1"));
+    let turns = [same(), same(), turn().text("ok")];
+    let (agent, session, run) = approved(&store, store.agent(tools![erase_user], turns)).await;
+    let mut first = run.requirements;
+    first[0].confirm().unwrap();
+    let second = agent.continue_run(&run.run_id).requirements(first.clone()).user_id("alice").await.unwrap();
+    assert_eq!(second.status, RunStatus::Paused);
+    let rows = store.approvals(&run.run_id).await;
+    assert_eq!(
+        rows.iter().map(|row| row.status).collect::<Vec<_>>(),
+        [ApprovalStatus::Approved, ApprovalStatus::Pending]
+    );
+    assert_ne!(rows[0].digest, rows[1].digest);
+    // The first turn's answer, id, approval and all, says nothing about the second call.
+    let old = agent.continue_run(&run.run_id).requirements(first).user_id("alice").await;
+    assert_eq!(code(old), "approval_pending");
+    assert_eq!(store.count_actions(&run.run_id, "confirmed").await, 1);
+    assert!(agent.resume_decided_runs().await.unwrap().is_empty());
+    assert_eq!(ledger::of(&session), ["erase u1"]);
+    store.approve_all(&run.run_id).await;
+    assert!(agent.resume_decided_runs().await.unwrap().is_empty(), "alice has not confirmed the second one");
+    assert_eq!(agent.continue_run(&run.run_id).user_id("alice").await.unwrap().status, RunStatus::Completed);
+    assert_eq!(ledger::of(&session), ["erase u1", "erase u1"]);
+}
+
+#[tokio::test]
+async fn schedule_14_the_same_id_twice_in_a_turn_is_refused() {
+    let store = Store::new().await;
+    let same = |turn: Turn| turn.tool_call_with_id("same", "delete_user", user("u1"));
+    let (agent, session, run) =
+        approved(&store, store.agent(tools![delete_user], [same(same(turn())), turn().text("ok")])).await;
+    assert_eq!(store.approvals(&run.run_id).await.len(), 1);
+    let run = agent.continue_run(&run.run_id).await.unwrap();
+    assert_eq!(ledger::of(&session), ["delete u1"]);
+    assert_eq!(told(&run)[0], "deleted u1");
+    assert!(told(&run)[1].contains("`same` is given twice in this turn"), "{:?}", told(&run));
+}
+
+/// What other builds and other interruptions make of a run.
+mod other_builds {
+    use super::*;
+
+    /// Delete a user. An administrator decides.
+    #[approval]
+    #[tool(name = "change")]
+    async fn protected(key: String, ctx: &RunContext) -> String {
+        ledger::enter(ctx, format!("protected {key}"));
+        key
+    }
+
+    /// Delete a user. Nobody is asked any more.
+    #[tool(name = "change")]
+    async fn unprotected(key: String, ctx: &RunContext) -> String {
+        ledger::enter(ctx, format!("unprotected {key}"));
+        key
+    }
+
+    /// Delete a user. The user is asked.
+    #[tool(name = "change", requires_confirmation)]
+    async fn confirmed(key: String, ctx: &RunContext) -> String {
+        ledger::enter(ctx, format!("confirmed {key}"));
+        key
+    }
+
+    /// Delete a user, in another way.
+    #[approval]
+    #[tool(name = "change", version = "2")]
+    async fn newer(key: String, ctx: &RunContext) -> String {
+        ledger::enter(ctx, format!("newer {key}"));
+        key
+    }
+
+    /// Delete a user by number.
+    #[approval]
+    #[tool(name = "change")]
+    async fn retyped(key: u64, ctx: &RunContext) -> String {
+        ledger::enter(ctx, format!("retyped {key}"));
+        key.to_string()
+    }
+
+    fn key(key: &str) -> Value {
+        json!({ "key": key })
+    }
+
+    fn build(store: &Store, tools: Vec<ToolHandle>) -> Agent {
+        store.agent(tools, one_call("change", key("k"))).build().unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_build_that_lost_the_approval_does_not_run_what_an_older_one_paused_for_it() {
+        for lost in [tools![unprotected], tools![confirmed]] {
+            let store = Store::new().await;
+            let session = unique("session");
+            let old = build(&store, tools![protected]);
+            let run = old.run("go").user_id("alice").session_id(&session).await.unwrap();
+            let new = build(&store, lost);
+            let mut requirements = run.requirements.clone();
+            requirements[0].confirm().unwrap();
+            for requirements in [vec![], requirements] {
+                let outcome = new.continue_run(&run.run_id).requirements(requirements).user_id("alice").await;
+                assert_eq!(code(outcome), "approval_pending");
+            }
+            assert!(new.resume_decided_runs().await.unwrap().is_empty());
+            assert_eq!(ledger::of(&session), [] as [&str; 0]);
+            let row = store.approvals(&run.run_id).await.remove(0);
+            let no = Resolution::rejected().by("admin");
+            store.db.update_approval(&row.id, ApprovalStatus::Pending, no).await.unwrap();
+            assert_eq!(new.continue_run(&run.run_id).await.unwrap().status, RunStatus::Completed);
+            assert_eq!(ledger::of(&session), [] as [&str; 0]);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_build_with_another_tool_is_refused_and_the_older_one_still_runs_it() {
+        for changed in [tools![newer], tools![retyped], tools![]] {
+            let store = Store::new().await;
+            let (old, session, run) =
+                approved(&store, store.agent(tools![protected], one_call("change", key("k")))).await;
+            let new = build(&store, changed);
+            assert_eq!(code(new.continue_run(&run.run_id).user_id("alice").await), "tool_changed");
+            let worker = new.resume_decided_runs().await.unwrap();
+            assert_eq!(worker.into_iter().map(code).collect::<Vec<_>>(), ["tool_changed"]);
+            assert_eq!(store.count_actions(&run.run_id, "run_claimed").await, 0);
+            assert_eq!(ledger::of(&session), [] as [&str; 0]);
+            assert_eq!(old.continue_run(&run.run_id).await.unwrap().status, RunStatus::Completed);
+            assert_eq!(ledger::of(&session), ["protected k"]);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_plain_call_of_an_older_build_does_not_run_in_one_that_protects_it() {
+        let store = Store::new().await;
+        let session = unique("session");
+        // The older build dies in the plain call before it: its turn is committed, and the next call has not run.
+        let turns = || {
+            [
+                turn()
+                    .tool_call("wait_plain", key("w"))
+                    .tool_call("change", key("k"))
+                    .tool_call("delete_user", user("u1")),
+                turn().text("ok"),
+            ]
+        };
+        use kern_tests::tools::wait_plain;
+        let lease = SHORT_LEASE;
+        let old = store.agent(tools![wait_plain, unprotected, delete_user], turns()).lease(lease).build().unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let starting = old.run("go").user_id("alice").session_id(&session);
+        runtime.spawn(async { starting.await });
+        gate(&session).arrival().await;
+        runtime.shutdown_background();
+        let run_id = store.only_run().await;
+        store.lapsed(&run_id).await;
+        store.approve_all(&run_id).await;
+        gate(&session).open();
+        let new = store.agent(tools![wait_plain, protected, delete_user], turns()).build().unwrap();
+        let run = new.continue_run(&run_id).user_id("alice").await.unwrap();
+        assert_eq!(run.status, RunStatus::Completed);
+        assert_eq!(ledger::of(&session), ["wait_plain w", "wait_plain w", "delete u1"]);
+        assert!(told(&run)[1].contains("needs a decision by now"), "{:?}", told(&run));
+    }
+
+    #[tokio::test]
+    async fn a_caller_who_stops_waiting_loses_nothing_and_starts_nothing_twice() {
+        let store = Store::new().await;
+        let turns = one_call("wait", key("k"));
+        let (agent, session, run) = approved(&store, store.agent(tools![wait], turns)).await;
+        let body = gate(&session);
+        let waiting = tokio::spawn({
+            let continued = agent.continue_run(&run.run_id);
+            async move { continued.await }
+        });
+        body.arrival().await;
+        waiting.abort();
+        assert!(waiting.await.unwrap_err().is_cancelled());
+        assert_eq!(code(agent.continue_run(&run.run_id).await), "already_running");
+        assert_eq!(store.states(&run.run_id).await, ["executing"]);
+        body.open();
+        // Nobody is told of its end: the store is.
+        while store.db.get_run(&run.run_id).await.unwrap().status == RunStatus::Running {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(agent.get_run(&run.run_id).await.unwrap().status, RunStatus::Completed);
+        assert_eq!(ledger::of(&session), ["wait k"]);
+    }
+
+    #[tokio::test]
+    async fn a_runtime_that_shuts_down_in_a_body_leaves_an_unknown_call() {
+        let store = Store::new().await;
+        let turns = one_call("wait", key("k"));
+        let builder = store.agent(tools![wait], turns).lease(SHORT_LEASE);
+        let (agent, session, run) = approved(&store, builder).await;
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let continued = agent.continue_run(&run.run_id).user_id("alice");
+        runtime.spawn(async { continued.await });
+        gate(&session).arrival().await;
+        runtime.shutdown_background();
+        gate(&session).open();
+        // The end of the body may still have been recorded as lost by its own process; otherwise the lease runs out.
+        while store.states(&run.run_id).await == ["executing"] {
+            store.db.recover_run(run.run_id.clone()).await.unwrap();
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        assert_eq!(store.states(&run.run_id).await, ["unknown"]);
+        while store.db.get_run(&run.run_id).await.unwrap().status == RunStatus::Running {
+            store.db.recover_run(run.run_id.clone()).await.unwrap();
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        assert_eq!(code(agent.continue_run(&run.run_id).await), "execution_unknown");
+        assert!(agent.resume_decided_runs().await.unwrap().is_empty());
+        assert_eq!(ledger::of(&session), ["wait k"]);
+    }
+
+    #[tokio::test]
+    async fn two_agents_and_two_runs_of_one_session_keep_to_their_own() {
+        let store = Store::new().await;
+        let session = unique("session");
+        let turns = || one_call("delete_user", user("u1"));
+        let one = store.agent(tools![delete_user], turns()).id("one").build().unwrap();
+        let other = store.agent(tools![delete_user], turns()).id("other").build().unwrap();
+        let first = one.run("go").user_id("alice").session_id(&session).await.unwrap();
+        let second = one.run("go").user_id("alice").session_id(&session).await.unwrap();
+        let third = other.run("go").user_id("alice").session_id(&session).await.unwrap();
+        store.approve_all(&second.run_id).await;
+        assert_eq!(code(one.continue_run(&first.run_id).await), "approval_pending");
+        assert_eq!(code(other.continue_run(&third.run_id).await), "approval_pending");
+        assert_eq!(code(other.continue_run(&second.run_id).await), "run_not_found");
+        // A requirement of one run in another.
+        let mixed = one.continue_run(&first.run_id).requirements(second.requirements.clone()).user_id("alice").await;
+        assert_eq!(code(mixed), "approval_pending");
+        assert!(other.resume_decided_runs().await.unwrap().is_empty());
+        assert_eq!(ledger::of(&session), [] as [&str; 0]);
+        let worker = one.resume_decided_runs().await.unwrap();
+        assert_eq!(worker.len(), 1);
+        assert_eq!(worker[0].as_ref().unwrap().run_id, second.run_id);
+        assert_eq!(ledger::of(&session), ["delete u1"]);
+    }
+}
