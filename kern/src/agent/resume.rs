@@ -145,7 +145,7 @@ async fn store_answers(agent: &Inner, run: &Run, requirements: &[RunRequirement]
             continue;
         };
         let tool = agent.tools.get(&call.tool_name).map(|handle| handle.tool());
-        let answer = match answer_of(call, requirement, tool) {
+        let answer = match answer_of(call, requirement, tool, agent.argument_limit) {
             Ok(Some(answer)) => answer,
             Ok(None) => continue,
             Err(error) => {

@@ -6,8 +6,8 @@ use serde_json::Value;
 use super::policy::approval_needed;
 use crate::error::{Error, Result};
 use crate::run::{Consent, RunRequirement, ToolExecution};
-use crate::tools::wire_json::check_value;
-use crate::tools::{ApprovalPolicy, Arguments, Tool};
+use crate::tools::wire_json::read_value;
+use crate::tools::{self, ApprovalPolicy, Arguments, Tool};
 
 /// One answer, matched to its call.
 #[derive(Debug)]
@@ -40,6 +40,7 @@ pub(crate) fn answer_of<'a>(
     call: &'a Call,
     requirement: &RunRequirement,
     tool: Option<&dyn Tool>,
+    argument_limit: usize,
 ) -> Result<Option<Answer<'a>>> {
     // What came from the store and is sent back is no answer of the one who sends it.
     if matches!(call.standing, Standing::Outcome(_) | Standing::Executing | Standing::Unknown) {
@@ -55,7 +56,9 @@ pub(crate) fn answer_of<'a>(
         (_, Some(PauseType::ExternalExecution)) => {
             requirement.external_result().map(|result| NewAnswer::ExternalResult(result.to_owned()))
         }
-        (_, Some(PauseType::UserInput)) => filled(call, requirement, arguments, tool)?.map(NewAnswer::Input),
+        (_, Some(PauseType::UserInput)) => {
+            filled(call, requirement, arguments, tool, argument_limit)?.map(NewAnswer::Input)
+        }
         (Some(Consent::Confirmed), _) if call.answer_is_current => None,
         (Some(Consent::Confirmed), _) => Some(NewAnswer::Confirm),
         (None, _) => None,
@@ -87,6 +90,7 @@ fn filled(
     requirement: &RunRequirement,
     mut arguments: Arguments,
     tool: Option<&dyn Tool>,
+    argument_limit: usize,
 ) -> Result<Option<String>> {
     let fields = requirement.fields();
     let given = |name: &String| fields.iter().any(|field| &field.name == name && field.value.is_some());
@@ -97,15 +101,14 @@ fn filled(
     }
     for field in fields {
         if let Some(value) = field.value {
-            check_value(&value).map_err(Error::InvalidAnswer)?;
-            arguments.insert(field.name, value);
+            arguments.insert(field.name, read_value(value).map_err(Error::InvalidAnswer)?);
         }
     }
     let name = &call.tool_name;
     let Some(tool) = tool else {
         return Err(Error::InvalidAnswer(format!("this agent has no tool `{name}` to check the values against")));
     };
-    if let Err(errors) = tool.check(&arguments, &[]) {
+    if let Err(errors) = tools::check(tool, &arguments, &[]) {
         let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
         return Err(Error::InvalidAnswer(format!("the values for tool `{name}` do not fit: {}", errors.join("; "))));
     }
@@ -119,6 +122,11 @@ fn filled(
         )));
     }
     let arguments = canonical_json(&Value::Object(arguments));
+    if arguments.len() > argument_limit {
+        let length = arguments.len();
+        let what = format!("the values for tool `{name}` have {length} bytes, {argument_limit} are allowed");
+        return Err(Error::InvalidAnswer(what));
+    }
     let known = call.version > 0 && arguments == call.arguments;
     Ok(Some(arguments).filter(|_| !known))
 }

@@ -6,10 +6,9 @@ use serde_json::{Value, json};
 use super::requirement::{RunRequirement, ToolExecution, UserInputField};
 use super::state::{CallKind, CallResult, OpenCall};
 use crate::approval::policy::policy_of;
-use crate::models::ModelToolCall;
 use crate::tools::registry::Registry;
 use crate::tools::wire_json::read_arguments;
-use crate::tools::{Arguments, Tool, ToolDescriptor};
+use crate::tools::{self, Arguments, Tool, ToolDescriptor};
 
 /// One call of a turn, as it is stored in the snapshot and, where it is protected, in the store.
 #[derive(Debug)]
@@ -30,20 +29,27 @@ pub(crate) struct Preparing<'a> {
 
 impl Preparing<'_> {
     /// Prepares one call. `seen`: ids of the calls before it in this turn.
-    pub(crate) fn prepare(&self, index: u32, tool_call_id: &str, asked: &ModelToolCall, seen: &[String]) -> Prepared {
-        match self.check(tool_call_id, asked, seen) {
+    pub(crate) fn prepare(
+        &self,
+        index: u32,
+        tool_call_id: &str,
+        name: &str,
+        arguments: &str,
+        seen: &[String],
+    ) -> Prepared {
+        match self.check(tool_call_id, name, arguments, seen) {
             Ok((tool, arguments, unfilled)) => match policy_of(tool, &arguments) {
-                None => plain(tool_call_id, &asked.name, arguments, self.now),
+                None => plain(tool_call_id, name, arguments, self.now),
                 Some(policy) => self.protect(index, tool_call_id, tool.descriptor(), arguments, unfilled, policy),
             },
             Err(told) => Prepared {
                 open: OpenCall {
                     tool_call_id: tool_call_id.to_owned(),
-                    tool_name: asked.name.clone(),
+                    tool_name: name.to_owned(),
                     kind: CallKind::Refused,
                     result: Some(CallResult { content: told, error: true }),
                 },
-                tool: ToolExecution { tool_call_error: Some(true), ..shown(tool_call_id, &asked.name, self.now) },
+                tool: ToolExecution { tool_call_error: Some(true), ..shown(tool_call_id, name, self.now) },
                 protected: None,
             },
         }
@@ -53,7 +59,8 @@ impl Preparing<'_> {
     fn check(
         &self,
         tool_call_id: &str,
-        asked: &ModelToolCall,
+        name: &str,
+        arguments: &str,
         seen: &[String],
     ) -> Result<(&dyn Tool, Arguments, Vec<String>), String> {
         if seen.iter().any(|id| id == tool_call_id) {
@@ -61,21 +68,19 @@ impl Preparing<'_> {
                 "The tool call id `{tool_call_id}` is given twice in this turn: give each call its own"
             ));
         }
-        let Some(handle) = self.registry.get(&asked.name) else {
+        let Some(handle) = self.registry.get(name) else {
             let names: Vec<&str> = self.registry.definitions().iter().map(|tool| tool.name.as_str()).collect();
-            return Err(format!("There is no tool `{}`. The tools are: {}", asked.name, names.join(", ")));
+            return Err(format!("There is no tool `{}`. The tools are: {}", name, names.join(", ")));
         };
         let (tool, descriptor) = (handle.tool(), handle.descriptor());
-        let asked_for = read_arguments(&asked.arguments, self.argument_limit)?;
-        // Checked in the form that is shown, digested and run: `1.0` is `1` there.
-        let arguments = read_arguments(&canonical_json(&Value::Object(asked_for)), usize::MAX)?;
+        let arguments = read_arguments(arguments, self.argument_limit)?;
         if let Some(field) = descriptor.user_input_fields.iter().find(|field| arguments.contains_key(*field)) {
             return Err(format!("/{field}: the user fills this in, leave it out"));
         }
         let unfilled = unfilled(descriptor, &arguments);
-        tool.check(&arguments, &unfilled).map_err(|errors| {
+        tools::check(tool, &arguments, &unfilled).map_err(|errors| {
             let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
-            format!("The arguments do not fit the tool `{}`. {}", asked.name, errors.join("; "))
+            format!("The arguments do not fit the tool `{}`. {}", name, errors.join("; "))
         })?;
         Ok((tool, arguments, unfilled))
     }

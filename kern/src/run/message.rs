@@ -70,7 +70,8 @@ pub struct ToolCallRequest {
     pub function: FunctionCall,
 }
 
-/// The tool and the arguments' text, exactly as the model wrote it.
+/// The tool and the arguments' text, exactly as the model wrote it. Arguments that were too large are not kept: `{}`
+/// stands in their place, and the result says so.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct FunctionCall {

@@ -1,5 +1,6 @@
 //! The model loop: the only file that knows the order of a run's steps.
 
+use std::borrow::Cow;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
@@ -27,6 +28,11 @@ use crate::tools::{Arguments, RunContext, ToolCall, ToolError, ToolHandle, ToolO
 /// losing its result would leave it `unknown`.
 const RECORD_AGAIN: [Duration; 4] =
     [Duration::from_millis(50), Duration::from_millis(200), Duration::from_secs(1), Duration::from_secs(3)];
+
+/// A longer id of a call is as good as none: kern makes one.
+const LONGEST_ID: usize = 256;
+/// Characters of a tool's name.
+const LONGEST_NAME: usize = 64;
 
 /// A run in the hands of its owner.
 pub(crate) struct Drive {
@@ -164,10 +170,13 @@ impl Drive {
         let mut ids: Vec<String> = Vec::new();
         self.state.turns.push(self.state.tools.len());
         for (index, asked) in (0_u32..).zip(&reply.tool_calls) {
-            let given = asked.id.clone().filter(|id| !id.is_empty());
+            let given = asked.id.clone().filter(|id| (1..=LONGEST_ID).contains(&id.len()));
             let id = given.unwrap_or_else(|| format!("kern_{turn}_{index}"));
-            let prepared = preparing.prepare(index, &id, asked, &ids);
-            requests.push(ToolCallRequest::new(&id, &asked.name, &asked.arguments));
+            let name = kept_name(&asked.name);
+            let prepared = preparing.prepare(index, &id, &name, &asked.arguments, &ids);
+            // What is too large to be looked at is not kept either, nor sent to the model with every later turn.
+            let kept = asked.arguments.len() <= self.agent.argument_limit;
+            requests.push(ToolCallRequest::new(&id, name, if kept { &asked.arguments } else { "{}" }));
             ids.push(id);
             open.push(prepared.open);
             self.state.tools.push(prepared.tool);
@@ -366,6 +375,14 @@ impl Drive {
             Ended::Failed(content) | Ended::Lost(content) => failed(content),
             _ => failed("The call ended in an unknown way".to_owned()),
         }
+    }
+}
+
+/// The name of a call. Longer than a tool's can be, it is cut, and ends with a character that no tool's has.
+fn kept_name(name: &str) -> Cow<'_, str> {
+    match name.char_indices().nth(LONGEST_NAME) {
+        None => Cow::Borrowed(name),
+        Some((end, _)) => Cow::Owned(format!("{}…", &name[..end])),
     }
 }
 

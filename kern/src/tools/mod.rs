@@ -10,6 +10,7 @@ pub(crate) mod wire_json;
 
 use std::fmt;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -188,6 +189,17 @@ impl fmt::Debug for ToolHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("ToolHandle").field(&self.descriptor().name).finish()
     }
+}
+
+/// Checks arguments. A panic in the tool's own types is an argument that cannot be checked, and never kern's panic.
+///
+/// # Errors
+///
+/// As [`Tool::check`].
+pub(crate) fn check(tool: &dyn Tool, arguments: &Arguments, unfilled: &[String]) -> Result<(), Vec<ArgumentError>> {
+    catch_unwind(AssertUnwindSafe(|| tool.check(arguments, unfilled))).unwrap_or_else(|_| {
+        Err(vec![ArgumentError::new("", "the arguments could not be checked: the check itself panicked")])
+    })
 }
 
 /// What a tool gives back to the model.

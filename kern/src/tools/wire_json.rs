@@ -35,29 +35,45 @@ pub(crate) fn read_arguments(text: &str, limit: usize) -> Result<Arguments, Stri
     }
 }
 
-/// Checks a value that did not come as a text, by the same rules.
-pub(crate) fn check_value(value: &Value) -> Result<(), String> {
-    match value {
-        Value::Number(number) => exact(number),
-        Value::Array(items) => items.iter().try_for_each(check_value),
-        Value::Object(fields) => fields.values().try_for_each(check_value),
-        Value::Null | Value::Bool(_) | Value::String(_) => Ok(()),
+/// Takes a value that did not come as a text, by the same rules.
+pub(crate) fn read_value(value: Value) -> Result<Value, String> {
+    read_nested(value, 0)
+}
+
+fn read_nested(value: Value, depth: usize) -> Result<Value, String> {
+    if depth > DEPTH {
+        return Err(format!("a value is nested deeper than {DEPTH}"));
     }
+    Ok(match value {
+        Value::Number(number) => Value::Number(canonical(number)?),
+        Value::Array(items) => {
+            Value::Array(items.into_iter().map(|item| read_nested(item, depth + 1)).collect::<Result<_, _>>()?)
+        }
+        Value::Object(fields) => {
+            let read = |(name, value)| Ok::<_, String>((name, read_nested(value, depth + 1)?));
+            Value::Object(fields.into_iter().map(read).collect::<Result<_, _>>()?)
+        }
+        other => other,
+    })
 }
 
 fn told(error: &serde_json::Error) -> String {
     format!("the arguments are not usable JSON: {error}")
 }
 
-fn exact(number: &Number) -> Result<(), String> {
-    let fits = match (number.as_u64(), number.as_i64(), number.as_f64()) {
-        (Some(number), ..) => number <= EXACT,
-        (None, Some(number), _) => number.unsigned_abs() <= EXACT,
+/// Gives a number as it comes back from canonical JSON, where `1.0`, `1e0` and `1` are one: what `when` is asked about
+/// has to be what the body gets.
+fn canonical(number: Number) -> Result<Number, String> {
+    let exact = match (number.as_u64(), number.as_i64(), number.as_f64()) {
+        (Some(whole), ..) => (whole <= EXACT).then(|| number.clone()),
+        (None, Some(whole), _) => (whole.unsigned_abs() <= EXACT).then(|| number.clone()),
+        (None, None, Some(double)) if double.fract() != 0.0 => double.is_finite().then(|| number.clone()),
         #[expect(clippy::cast_precision_loss, reason = "2^53 - 1 is exact in a double")]
-        (None, None, Some(number)) => number.is_finite() && (number.fract() != 0.0 || number.abs() <= EXACT as f64),
-        (None, None, None) => false,
+        #[expect(clippy::cast_possible_truncation, reason = "the double is whole, and not larger than that")]
+        (None, None, Some(double)) => (double.abs() <= EXACT as f64).then(|| Number::from(double as i64)),
+        (None, None, None) => None,
     };
-    if fits { Ok(()) } else { Err(format!("the number {number} is not exact in JSON: send it as a string")) }
+    exact.ok_or_else(|| format!("the number {number} is not exact in JSON: send it as a string"))
 }
 
 /// A value in which every key stands once and every number is exact.
@@ -84,8 +100,7 @@ impl Strict {
 }
 
 fn number<E: de::Error>(number: Number) -> Result<Value, E> {
-    exact(&number).map_err(E::custom)?;
-    Ok(Value::Number(number))
+    Ok(Value::Number(canonical(number).map_err(E::custom)?))
 }
 
 impl<'de> Visitor<'de> for Strict {
@@ -164,6 +179,23 @@ mod tests {
         for nothing in ["", " ", "{}", "null"] {
             assert!(read_arguments(nothing, 65_536).unwrap().is_empty(), "{nothing:?}");
         }
+    }
+
+    #[test]
+    fn a_number_is_read_as_canonical_json_gives_it_back() {
+        let texts = ["1", "1.0", "1e0", "10e-1", "-0", "-0.0", "0.5", "5e-1", "-3e2", "9007199254740991.0", "1e-7"];
+        for text in texts {
+            let read = Value::Object(read_arguments(&format!("{{\"a\": {text}}}"), 64).unwrap());
+            let canonical = kern_db::canonical_json(&read);
+            assert_eq!(Value::Object(read_arguments(&canonical, 64).unwrap()), read, "{text} as {canonical}");
+            assert_eq!(serde_json::from_str::<Value>(&canonical).unwrap(), read, "{text} as {canonical}");
+            let given = read_value(serde_json::from_str(&format!("{{\"a\": {text}}}")).unwrap()).unwrap();
+            assert_eq!(given, read, "{text}");
+        }
+        assert!(read_value(serde_json::json!([9_007_199_254_740_992_u64])).is_err());
+        assert!(read_value(serde_json::json!({ "a": 1e300 })).is_err());
+        let deep = (0..100).fold(Value::Null, |value, _| Value::Array(vec![value]));
+        assert!(read_value(deep).unwrap_err().contains("nested deeper"));
     }
 
     #[test]
