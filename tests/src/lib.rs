@@ -1,3 +1,5 @@
 //! What the tests of this package share.
 
+pub mod history;
 pub mod replay;
+pub mod store;

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{abandon, call, close_pending, make_ready, record, run};
+use super::{abandon, call, close_pending, evidence, make_ready, next, record, run};
 use crate::audit::Entry;
 use crate::cell::{Cond, Json};
 use crate::records::approval::ApprovalRow;
@@ -11,7 +11,7 @@ use crate::records::execution::ExecutionRow;
 use crate::records::principal::Actor;
 use crate::records::run::RunRow;
 use crate::requests::{AnswerCall, Answered, NewAnswer};
-use crate::rules::{CallRows, Gate, digest_of, gate, policy_digest_of};
+use crate::rules::{CallRows, Gate, check_arguments, digest_of, gate, is_due, policy_digest_of};
 use crate::tx::{Refused, Step, Tx};
 use crate::{Answer, ApprovalStatus, Error, ExecutionStatus, PauseType, RunStatus};
 
@@ -35,7 +35,10 @@ pub(crate) async fn answer<T: Tx>(tx: &mut T, request: AnswerCall) -> Step<Answe
             needs,
         }));
     }
-    let rows = call(tx, &request.run_id, request.turn, request.index).await?;
+    let rows = match call(tx, &request.run_id, request.turn, request.index).await {
+        Ok(rows) => rows,
+        Err(error) => return Err(evidence(tx, &run.run_id, Actor::from(&request.caller), error)),
+    };
     if rows
         .execution
         .as_ref()
@@ -125,7 +128,13 @@ async fn set_answer<T: Tx>(
 /// U1.
 async fn confirm<T: Tx>(tx: &mut T, run: &RunRow, rows: &CallRows, request: &AnswerCall, now: i64) -> Step<Answered> {
     let CallRows { call, policy, .. } = rows;
-    if policy.pause != Some(PauseType::Confirmation) || !matches!(policy.tier, Tier::User | Tier::TwoStage) {
+    // In two stages a complete call is confirmed whatever it paused for: an edit needs an explicit word.
+    let asked = match policy.tier {
+        Tier::User => policy.pause == Some(PauseType::Confirmation),
+        Tier::TwoStage => call.unfilled.0.is_empty(),
+        Tier::Audit | Tier::Required => false,
+    };
+    if !asked {
         return Ok(Answered::NotAsked);
     }
     match call.answer {
@@ -220,9 +229,16 @@ async fn input<T: Tx>(
     if arguments == call.arguments && call.unfilled.0.is_empty() && policy.tier != Tier::User {
         return Ok(Answered::Already);
     }
+    check_arguments(&arguments)?;
     let pending = approval
         .as_ref()
         .filter(|approval| approval.status == ApprovalStatus::Pending);
+    if let Some(approval) = pending
+        && is_due(approval, now)
+    {
+        close_pending(tx, approval, ApprovalStatus::Expired, Actor::Recovery, None, now).await?;
+        return Ok(Answered::NotAsked);
+    }
     if policy.tier != Tier::User && pending.is_none() {
         return Ok(Answered::NotAsked);
     }
@@ -258,7 +274,7 @@ async fn edit<T: Tx>(
     use ApprovalRow as A;
     let mut after = call.clone();
     after.earlier_digests.0.push(call.digest.clone());
-    after.version += 1;
+    after.version = next(call.version, "calls.version")?;
     after.arguments = arguments;
     after.unfilled = Json(Vec::new());
     after.digest = digest_of(&after, &after.arguments);
