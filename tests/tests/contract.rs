@@ -3,6 +3,8 @@
 //! A test is a function over a [`Store`]. Lists at the end of each module say on which stores it runs: a test that is
 //! on no list does not compile without a warning.
 
+#![allow(clippy::unwrap_used, reason = "where a store fails, its error is what a test shows")]
+
 /// Runs tests on every store, and after each of them replays the audit log against the tables (I12).
 macro_rules! on_each_store {
     ($($name:ident),+ $(,)?) => {

@@ -26,11 +26,11 @@ const ACTION: &str = "bring the database to this version's schema";
 /// Applies what is missing, and gives the names of the tables: the recorded ones, where there are any.
 pub(super) fn migrate(connection: &mut Connection, wanted: &[(Table, String)]) -> Result<Names> {
     // A file that is up to date is not written: opening it must not wait for a busy writer.
-    if let Some(applied) = applied(connection)? {
-        if check(&applied)? == MIGRATIONS.len() {
-            let names = agree(recorded(connection)?, wanted)?;
-            return complete(connection, names);
-        }
+    if let Some(applied) = applied(connection)?
+        && check(&applied)? == MIGRATIONS.len()
+    {
+        let names = agree(recorded(connection)?, wanted)?;
+        return complete(connection, names);
     }
     let tx = connection
         .transaction_with_behavior(TransactionBehavior::Immediate)

@@ -173,32 +173,30 @@ impl SqliteDbBuilder {
 /// A connection that can write, made as every connection of kern is.
 fn connect(path: &Path, busy_timeout: Duration) -> Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let open = || -> rusqlite::Result<(Connection, bool, String)> {
-        let connection = Connection::open_with_flags(path, flags)?;
-        connection.busy_timeout(busy_timeout)?;
-        // SQLite opens a file that it may not write as one to read, and would say so only at the first write.
-        let read_only = connection.is_readonly("main")?;
-        let mode = connection.query_row("PRAGMA journal_mode = WAL", (), |row| row.get(0))?;
-        // recursive_triggers: without it, INSERT OR REPLACE on this connection would slip past the delete triggers.
-        connection.execute_batch(
-            "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA recursive_triggers = ON;
-             PRAGMA trusted_schema = OFF;",
-        )?;
-        connection.set_prepared_statement_cache_capacity(256);
-        Ok((connection, read_only, mode))
-    };
-    let (connection, read_only, mode) = open().map_err(|error| failed("open the database", error))?;
-    if read_only {
-        return Err(unavailable(
-            "open the database",
-            std::io::Error::other("the file cannot be written"),
-        ));
+    let sql = |error| failed("open the database", error);
+    let connection = Connection::open_with_flags(path, flags).map_err(sql)?;
+    connection.busy_timeout(busy_timeout).map_err(sql)?;
+    // SQLite opens a file that it may not write as one to read, and would say so only at the first write.
+    if connection.is_readonly("main").map_err(sql)? {
+        let source = std::io::Error::from(std::io::ErrorKind::PermissionDenied);
+        return Err(unavailable("open the database for writing", source));
     }
+    let mode: String = connection
+        .query_row("PRAGMA journal_mode = WAL", (), |row| row.get(0))
+        .map_err(sql)?;
     if !mode.eq_ignore_ascii_case("wal") {
         // A database in memory has no log, and each connection would have one of its own.
         let reason = format!("a SQLite store needs a file with a write-ahead log, and this one stays in mode `{mode}`");
         return Err(Error::Invalid(reason));
     }
+    // recursive_triggers: without it, INSERT OR REPLACE on this connection would slip past the delete triggers.
+    connection
+        .execute_batch(
+            "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA recursive_triggers = ON;
+             PRAGMA trusted_schema = OFF;",
+        )
+        .map_err(sql)?;
+    connection.set_prepared_statement_cache_capacity(256);
     Ok(connection)
 }
 

@@ -35,8 +35,6 @@ pub(crate) async fn claim<T: Tx>(tx: &mut T, request: ClaimCall) -> Step<CallCla
         return Err(evidence(tx, &run.run_id, Actor::Runtime, error));
     }
     match gate(&rows) {
-        // A call that another system executes has no body here.
-        Gate::Open if rows.policy.pause == Some(PauseType::ExternalExecution) => return Ok(CallClaimed::NotStartable),
         Gate::Open => {}
         Gate::Closed(_) => return Ok(CallClaimed::Over),
         Gate::AwaitsApproval | Gate::AwaitsRequester | Gate::Missing => return Ok(CallClaimed::NotStartable),
@@ -49,6 +47,10 @@ pub(crate) async fn claim<T: Tx>(tx: &mut T, request: ClaimCall) -> Step<CallCla
         Some(ExecutionStatus::Succeeded | ExecutionStatus::Failed | ExecutionStatus::Abandoned) => {
             return Ok(CallClaimed::Over);
         }
+    }
+    // A call that another system executes has no body here.
+    if rows.policy.pause == Some(PauseType::ExternalExecution) {
+        return Ok(CallClaimed::NotStartable);
     }
     if let Err(error) = check_record(&rows, &entries(tx, &rows.call).await?) {
         return Err(evidence(tx, &run.run_id, Actor::Runtime, error));
