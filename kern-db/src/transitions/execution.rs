@@ -39,24 +39,23 @@ pub(crate) async fn claim<T: Tx>(tx: &mut T, request: ClaimCall) -> Step<CallCla
         Gate::Closed(_) => return Ok(CallClaimed::Over),
         Gate::AwaitsApproval | Gate::AwaitsRequester | Gate::Missing => return Ok(CallClaimed::NotStartable),
     }
-    // Anything but `ready` is read here for the answer only; that it is ready is decided by the statement below.
-    match rows.execution.as_ref().map(|execution| execution.status) {
-        None if rows.policy.tier != Tier::Audit => return Ok(CallClaimed::NotStartable),
-        None | Some(ExecutionStatus::Ready) => {}
-        Some(ExecutionStatus::Executing | ExecutionStatus::Unknown) => return Ok(CallClaimed::NotStartable),
-        Some(ExecutionStatus::Succeeded | ExecutionStatus::Failed | ExecutionStatus::Abandoned) => {
-            return Ok(CallClaimed::Over);
-        }
-    }
+    let status = rows.execution.as_ref().map(|execution| execution.status);
+    let startable = match status {
+        Some(status) => status == ExecutionStatus::Ready,
+        None => rows.policy.tier == Tier::Audit,
+    };
     // A call that another system executes has no body here.
-    if rows.policy.pause == Some(PauseType::ExternalExecution) {
+    if startable && rows.policy.pause == Some(PauseType::ExternalExecution) {
         return Ok(CallClaimed::NotStartable);
     }
-    if let Err(error) = check_record(&rows, &entries(tx, &rows.call).await?) {
+    if startable && let Err(error) = check_record(&rows, &entries(tx, &rows.call).await?) {
         return Err(evidence(tx, &run.run_id, Actor::Runtime, error));
     }
     let Some(execution) = &rows.execution else {
-        return start_recorded(tx, &run, &rows, &request, now).await;
+        return match rows.policy.tier {
+            Tier::Audit => start_recorded(tx, &run, &rows, &request, now).await,
+            _ => Ok(CallClaimed::NotStartable),
+        };
     };
     if execution.valid_until_ms.is_some_and(|valid_until| now >= valid_until)
         && abandon(tx, execution, "the approval was not used in time", Actor::Runtime, now).await?
@@ -85,7 +84,10 @@ pub(crate) async fn claim<T: Tx>(tx: &mut T, request: ClaimCall) -> Step<CallCla
         )
         .await?;
     if claimed != 1 {
-        return Ok(CallClaimed::NotStartable);
+        return Ok(match execution.status {
+            ExecutionStatus::Succeeded | ExecutionStatus::Failed | ExecutionStatus::Abandoned => CallClaimed::Over,
+            _ => CallClaimed::NotStartable,
+        });
     }
     let entry = Entry::new("executing", Actor::Runtime, &run.run_id)
         .call(&rows.call)

@@ -247,6 +247,39 @@ async fn i5_nothing_is_confirmed_that_does_not_fit(store: &Store) {
     assert_eq!(store.words(&run_id).await[6..], ["[digest_mismatch]"]);
 }
 
+/// I6: the end of a start comes from whoever holds its owner's token and its fence.
+async fn i6_only_who_started_a_call_says_how_it_ended(_: &Store) {
+    for other in ["owner = 'somebody else'", "owner = NULL", "fence = 2"] {
+        for ended in [
+            Ended::Succeeded("x".to_owned()),
+            Ended::Failed("x".to_owned()),
+            Ended::Lost("x".to_owned()),
+        ] {
+            let store = &Store::on_a_file().await;
+            let (claim, call) = store.executing().await;
+            store.tamper(&format!("UPDATE kern_executions SET {other}"));
+            let finished = store.finish_call(call.ticket(), ended).await.unwrap();
+            assert_eq!(finished, kern_db::Finished::Late, "{other}");
+            let execution = store.call(&claim.run_id).await.execution.unwrap();
+            assert_eq!(execution.status, ExecutionStatus::Executing, "{other}");
+        }
+    }
+}
+
+/// I1: an execution that is ready while nobody has decided is not permission, whoever put it there.
+async fn i1_a_pending_approval_opens_nothing_whatever_else_is_there(_: &Store) {
+    let store = &Store::on_a_file().await;
+    let claim = store.started().await;
+    store.commit_turn(turn(&claim, 1, &[required()], false)).await.unwrap();
+    store.tamper(
+        "INSERT INTO kern_executions SELECT approval_id, run_id, turn, idx, generation, approval_id, 'approval', tool_name,
+         arguments, digest, 'ready', 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, created_at_ms, NULL, NULL
+         FROM kern_calls",
+    );
+    assert!(matches!(store.claim(&claim, 0).await, Ok(CallClaimed::NotStartable)));
+    assert_eq!(store.starts(&claim.run_id).await, 0);
+}
+
 /// I1: rows that say yes are not enough. What opens the gate is on record, entry by entry.
 async fn i1_a_yes_that_is_only_in_the_rows_opens_nothing(_: &Store) {
     // An approval that nobody gave.
@@ -313,6 +346,14 @@ async fn i6_a_start_that_was_taken_back_with_sql_stays_a_start(_: &Store) {
             assert_eq!(store.starts(&claim.run_id).await, 1);
         }
     }
+    // A start that only the row knows of counts as well.
+    let store = &Store::on_a_file().await;
+    let run_id = store.paused(&[required()]).await;
+    store.approve(&run_id, 0).await.unwrap();
+    let claim = store.resumed(&run_id).await;
+    store.tamper("UPDATE kern_executions SET attempt = 1");
+    assert!(matches!(store.claim(&claim, 0).await, Ok(CallClaimed::NotStartable)));
+    assert_eq!(store.starts(&run_id).await, 0);
     // A second generation that nobody ordered.
     for generation in ["calls SET generation = 1", "executions SET generation = 0"] {
         let store = &Store::on_a_file().await;
@@ -494,6 +535,7 @@ on_each_store! {
 }
 
 on_a_file! {
+    i1_a_pending_approval_opens_nothing_whatever_else_is_there,
     i1_a_yes_that_is_only_in_the_rows_opens_nothing,
     i22_cells_that_kern_never_wrote_are_typed_errors,
     i5_a_bare_audit_call_is_bound_too,
@@ -504,6 +546,7 @@ on_a_file! {
     i5_a_flipped_snapshot_keeps_the_run_from_going_on,
     i5_a_policy_that_was_weakened_does_not_open_the_gate,
     i5_nothing_is_confirmed_that_does_not_fit,
+    i6_only_who_started_a_call_says_how_it_ended,
     i6_a_start_that_was_taken_back_with_sql_stays_a_start,
     i9_a_missing_approval_starts_nothing,
 }

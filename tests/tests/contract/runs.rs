@@ -159,7 +159,7 @@ async fn r6_a_run_is_recovered_three_times_and_then_given_up(store: &Store) {
         assert!(run.lapsed);
         assert_eq!(
             store.lapsed_runs("agent".to_owned(), 10).await.unwrap(),
-            [run_id.clone()]
+            std::slice::from_ref(&run_id)
         );
         assert!(store.lapsed_runs("another".to_owned(), 10).await.unwrap().is_empty());
         let expected = if time < 4 { Recovered::Paused } else { Recovered::Failed };
@@ -321,7 +321,7 @@ async fn i7_a_lost_body_is_found_also_when_its_run_has_ended(store: &Store) {
     // Nobody owns the run any more; that its body may have had an effect has to be found all the same.
     assert_eq!(
         store.lapsed_runs("agent".to_owned(), 10).await.unwrap(),
-        [run_id.clone()]
+        std::slice::from_ref(&run_id)
     );
     assert!(store.lapsed_runs("another".to_owned(), 10).await.unwrap().is_empty());
     assert_eq!(store.recover_run(run_id.clone()).await.unwrap(), Recovered::NotNeeded);

@@ -101,6 +101,8 @@ async fn schedule_5_valid_until_passes_with_no_sweeper(store: &Store) {
         store.call(&run_id).await.standing,
         Standing::Outcome(Outcome::Abandoned(_))
     ));
+    // Given up is given up, also for whoever asks again: it was never started, and it is not ready.
+    assert!(matches!(store.claim(&claim, 0).await.unwrap(), CallClaimed::Over));
     assert_eq!(store.starts(&run_id).await, 0);
     store.complete(&claim).await.unwrap();
 }
