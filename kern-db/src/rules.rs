@@ -255,6 +255,34 @@ pub(crate) fn check_record(rows: &CallRows, entries: &[AuditRow]) -> Result<()> 
     })
 }
 
+/// What was first asked, and until when it may be decided, is what the audit log says was asked: these are the columns that
+/// no digest covers and that a decision depends on. `entries` are those about the call.
+///
+/// # Errors
+///
+/// [`Error::DigestMismatch`]: the log says otherwise.
+pub(crate) fn check_asked(rows: &CallRows, entries: &[AuditRow]) -> Result<()> {
+    let CallRows { call, approval, .. } = rows;
+    let asked = approval.as_ref().is_some_and(|approval| {
+        entries.iter().any(|entry| {
+            let payload: serde_json::Value = serde_json::from_str(&entry.payload).unwrap_or_default();
+            entry.action == "requested"
+                && entry.approval_id.as_ref() == Some(&approval.id)
+                && entry.call_digest.as_deref() == Some(call.shown_digest.as_str())
+                && payload.get("expires_at").map(serde_json::Value::as_i64) == Some(approval.expires_at)
+        })
+    });
+    if asked {
+        return Ok(());
+    }
+    Err(Error::DigestMismatch {
+        run_id: call.run_id.clone(),
+        turn: call.turn,
+        index: call.idx,
+        what: "what was asked and the audit log",
+    })
+}
+
 /// Whether text is what arguments are kept as: canonical JSON of one object.
 ///
 /// # Errors

@@ -2,12 +2,12 @@
 
 use serde_json::{Value, json};
 
-use super::{abandon, call, close_pending, evidence, make_ready, run};
+use super::{abandon, call, close_pending, entries, evidence, make_ready, run};
 use crate::audit::Entry;
 use crate::cell::Json;
 use crate::records::approval::{ApprovalRow, Decision, Resolution, VoteRow};
 use crate::records::principal::{Actor, Principal};
-use crate::rules::{CallRows, check_binding, is_due};
+use crate::rules::{CallRows, check_asked, check_binding, is_due};
 use crate::tx::{Query, Refused, Step, Tx};
 use crate::{ApprovalId, ApprovalStatus, Error, ExecutionStatus, Result};
 
@@ -77,7 +77,11 @@ pub(crate) async fn resolve<T: Tx>(
         tx.journal().record(entry.payload(json!({ "why": error.to_string() })));
         return Err(Refused::Keep(error));
     }
-    if let Err(error) = check_binding(&run, &rows) {
+    let bound = match check_binding(&run, &rows) {
+        Ok(()) => check_asked(&rows, &entries(tx, &rows.call).await?),
+        mismatch => mismatch,
+    };
+    if let Err(error) = bound {
         return Err(evidence(tx, &run.run_id, actor, error));
     }
     if resolution.approve == Decision::Approve && !rows.call.unfilled.0.is_empty() {

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use serde_json::json;
 
-use super::{NewApproval, all_calls, approval_row, calls, close_pending, close_rows, evidence, next, run};
+use super::{NewApproval, all_calls, approval_row, calls, close_pending, close_rows, entries, evidence, next, run};
 use crate::audit::Entry;
 use crate::cell::Json;
 use crate::digest::{canonical, sha256};
@@ -14,7 +14,9 @@ use crate::records::execution::ExecutionRow;
 use crate::records::principal::{Actor, Caller};
 use crate::records::run::RunRow;
 use crate::requests::{BeginRun, Blocker, ClaimRun, CommitTurn, EndRun, NewCall, RunClaim, RunClaimed};
-use crate::rules::{CallRows, check_arguments, check_binding, digest_of, is_due, policy_digest_of, standing};
+use crate::rules::{
+    CallRows, check_arguments, check_asked, check_binding, digest_of, is_due, policy_digest_of, standing,
+};
 use crate::tx::{Query, Refused, Step, Tx};
 use crate::{Answer, ApprovalStatus, ApprovalType, Error, ExecutionStatus, RunId, RunStatus};
 
@@ -296,6 +298,9 @@ pub(crate) async fn claim<T: Tx>(tx: &mut T, request: ClaimRun) -> Step<RunClaim
         }
         match blocker(&rows) {
             Some(Blocker::AwaitsRequester { .. }) if confirmation_is_implied(&run, &rows, &request.caller) => {
+                if let Err(error) = check_asked(&rows, &entries(tx, &rows.call).await?) {
+                    return Err(evidence(tx, &run.run_id, actor, error));
+                }
                 implied.push(rows);
             }
             Some(blocker) => {

@@ -247,6 +247,31 @@ async fn i5_nothing_is_confirmed_that_does_not_fit(store: &Store) {
     assert_eq!(store.words(&run_id).await[6..], ["[digest_mismatch]"]);
 }
 
+/// The columns that no digest covers and a decision depends on are held against the log.
+async fn i5_what_was_first_asked_and_until_when_is_on_record(store: &Store) {
+    // A later end of an approval's time.
+    let run_id = store.paused(&[required().expires_in_ms(60_000)]).await;
+    let id = store.approval_id(&run_id, 0).await;
+    store.tamper("UPDATE kern_approvals SET expires_at = expires_at + 1000");
+    let resolved = decide(store, &id).await;
+    assert!(matches!(resolved, Err(Error::DigestMismatch { .. })), "{resolved:?}");
+    assert_eq!(store.count(&run_id, "[digest_mismatch]").await, 1);
+    store.cancel_run(run_id, Caller::Anonymous).await.unwrap();
+
+    // An edit that pretends to be what was first shown, so that going on would confirm it.
+    let input = CallPolicy::new(Tier::TwoStage, Some(PauseType::UserInput));
+    let run_id = store.paused(&[input]).await;
+    let edited = NewAnswer::Input(r#"{"amount":100,"to":"y"}"#.to_owned());
+    store.answer(&run_id, 0, edited).await.unwrap();
+    store.approve(&run_id, 0).await.unwrap();
+    let request = store.load(&run_id, person(REQUESTER)).await;
+    store.tamper("UPDATE kern_calls SET shown_digest = digest");
+    let claimed = store.claim_run(request).await;
+    assert!(matches!(claimed, Err(Error::DigestMismatch { .. })), "{claimed:?}");
+    assert_eq!(store.call(&run_id).await.answer, None);
+    assert_eq!(store.starts(&run_id).await, 0);
+}
+
 /// I6: the end of a start comes from whoever holds its owner's token and its fence.
 async fn i6_only_who_started_a_call_says_how_it_ended(_: &Store) {
     for other in ["owner = 'somebody else'", "owner = NULL", "fence = 2"] {
@@ -545,6 +570,7 @@ on_a_file! {
     i5_a_flipped_copy_of_the_user_tier_keeps_the_call_from_starting,
     i5_a_flipped_snapshot_keeps_the_run_from_going_on,
     i5_a_policy_that_was_weakened_does_not_open_the_gate,
+    i5_what_was_first_asked_and_until_when_is_on_record,
     i5_nothing_is_confirmed_that_does_not_fit,
     i6_only_who_started_a_call_says_how_it_ended,
     i6_a_start_that_was_taken_back_with_sql_stays_a_start,
