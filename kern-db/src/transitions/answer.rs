@@ -5,13 +5,14 @@ use serde_json::json;
 use super::{abandon, call, close_pending, evidence, make_ready, next, record, run};
 use crate::audit::Entry;
 use crate::cell::{Cond, Json};
+use crate::digest::sha256;
 use crate::records::approval::ApprovalRow;
 use crate::records::call::{CallRow, Tier};
 use crate::records::execution::ExecutionRow;
 use crate::records::principal::Actor;
 use crate::records::run::RunRow;
 use crate::requests::{AnswerCall, Answered, NewAnswer};
-use crate::rules::{CallRows, Gate, check_arguments, digest_of, gate, is_due, policy_digest_of};
+use crate::rules::{CallRows, Gate, check_arguments, check_binding, digest_of, gate, is_due, policy_digest_of};
 use crate::tx::{Refused, Step, Tx};
 use crate::{Answer, ApprovalStatus, Error, ExecutionStatus, PauseType, RunStatus};
 
@@ -336,6 +337,9 @@ async fn external<T: Tx>(
         record_answer(tx, run, rows, &call, request, ApprovalStatus::Approved, now).await?;
         make_ready(tx, &call, policy, None, actor.clone(), now).await?
     } else {
+        if let Err(error) = check_binding(run, rows) {
+            return Err(evidence(tx, &run.run_id, actor, error));
+        }
         match (gate(rows), execution) {
             (Gate::Open, Some(execution)) => execution.id.clone(),
             // Nobody has allowed it yet: a result of something that must not happen is not taken.
@@ -346,7 +350,7 @@ async fn external<T: Tx>(
         .update(
             vec![
                 E::C.status.to(ExecutionStatus::Succeeded),
-                E::C.result.to(Some(result)),
+                E::C.result.to(Some(result.clone())),
                 E::C.finished_at_ms.to(Some(now)),
             ],
             vec![
@@ -359,8 +363,8 @@ async fn external<T: Tx>(
     if done != 1 {
         return Err(lost_race(call));
     }
-    tx.journal()
-        .record(Entry::new("succeeded", actor, &run.run_id).call(call).execution(&id));
+    let entry = Entry::new("succeeded", actor, &run.run_id).call(call).execution(&id);
+    tx.journal().record(entry.payload(json!({ "digest": sha256(&result) })));
     tx.journal().tell("call.answered", &run.run_id, None, Some(&id));
     Ok(Answered::Stored)
 }

@@ -226,7 +226,7 @@ pub(crate) async fn finish<T: Tx>(tx: &mut T, ticket: Ticket, ended: Ended) -> S
         return Ok(Finished::Late);
     }
     tx.journal()
-        .record(entry(status.as_str()).payload(json!({ "fence": ticket.fence })));
+        .record(entry(status.as_str()).payload(json!({ "digest": sha256(&text), "fence": ticket.fence })));
     tx.journal().tell(
         "execution.finished",
         &run.run_id,

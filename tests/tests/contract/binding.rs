@@ -272,6 +272,35 @@ async fn i5_what_was_first_asked_and_until_when_is_on_record(store: &Store) {
     assert_eq!(store.starts(&run_id).await, 0);
 }
 
+/// A result from outside goes through the same bound gate.
+async fn i5_an_external_result_is_not_taken_for_a_flipped_call(store: &Store) {
+    let external = CallPolicy::new(Tier::Required, Some(PauseType::ExternalExecution));
+    let run_id = store.paused(&[external]).await;
+    store.approve(&run_id, 0).await.unwrap();
+    store.tamper("UPDATE kern_approvals SET tool_args = '{}'");
+    let result = NewAnswer::ExternalResult("done elsewhere".to_owned());
+    let taken = store.answer(&run_id, 0, result).await;
+    assert!(matches!(taken, Err(Error::DigestMismatch { .. })), "{taken:?}");
+    assert_eq!(
+        store.words(&run_id).await.last().map(String::as_str),
+        Some("[digest_mismatch]")
+    );
+}
+
+/// I15: time is the last time in the store at least. A clock that is set back, or another process whose clock ran ahead,
+/// revives nothing.
+async fn i15_the_clock_of_the_store_never_goes_back(store: &Store) {
+    let run_id = store.paused(&[required().expires_in_ms(60_000)]).await;
+    let claim = store.started().await;
+    assert!(!store.get_run(&claim.run_id).await.unwrap().lapsed);
+    store.tamper("UPDATE kern_audit SET time_ms = time_ms + 3600000 WHERE seq = (SELECT max(seq) FROM kern_audit)");
+    let late = store.approve(&run_id, 0).await;
+    assert!(matches!(late, Err(Error::Expired { .. })), "{late:?}");
+    assert!(store.get_run(&claim.run_id).await.unwrap().lapsed);
+    let entries = kern_tests::history::entries(&**store).await;
+    assert!(entries.is_sorted_by_key(|entry| entry.time_ms));
+}
+
 /// I6: the end of a start comes from whoever holds its owner's token and its fence.
 async fn i6_only_who_started_a_call_says_how_it_ended(_: &Store) {
     for other in ["owner = 'somebody else'", "owner = NULL", "fence = 2"] {
@@ -562,6 +591,7 @@ on_each_store! {
 on_a_file! {
     i1_a_pending_approval_opens_nothing_whatever_else_is_there,
     i1_a_yes_that_is_only_in_the_rows_opens_nothing,
+    i15_the_clock_of_the_store_never_goes_back,
     i22_cells_that_kern_never_wrote_are_typed_errors,
     i5_a_bare_audit_call_is_bound_too,
     i5_a_copy_flipped_after_the_run_was_claimed_keeps_the_call_from_starting,
@@ -571,6 +601,7 @@ on_a_file! {
     i5_a_flipped_snapshot_keeps_the_run_from_going_on,
     i5_a_policy_that_was_weakened_does_not_open_the_gate,
     i5_what_was_first_asked_and_until_when_is_on_record,
+    i5_an_external_result_is_not_taken_for_a_flipped_call,
     i5_nothing_is_confirmed_that_does_not_fit,
     i6_only_who_started_a_call_says_how_it_ended,
     i6_a_start_that_was_taken_back_with_sql_stays_a_start,
