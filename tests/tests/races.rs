@@ -7,6 +7,7 @@ use std::future::Future;
 use std::io::Write;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use kern_db::{
     ApprovalStatus, CallClaimed, Caller, ClaimCall, Db, Ended, Error, Finished, IntoDb, Resolution, RunClaimed, RunId,
@@ -228,6 +229,43 @@ async fn i3_a_transition_that_fails_takes_nothing_of_its_group_with_it() {
         }
     }
     history::check(&*store).await;
+}
+
+/// R10: a long queue must not make a living owner look dead.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn r10_a_renewal_passes_a_full_queue() {
+    const WAITING: usize = 1500;
+    let store = Store::on_a_file().await;
+    let claim = store.started().await;
+    let raw = store.raw();
+    raw.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let (queued, done) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let tasks: Vec<_> = (0..WAITING)
+        .map(|_| {
+            let (db, queued, done) = (store.shared(), Arc::clone(&queued), Arc::clone(&done));
+            tokio::spawn(async move {
+                let begun = db.begin_run(begin(&RunId::generate()));
+                queued.fetch_add(1, Ordering::SeqCst);
+                begun.await.unwrap();
+                done.fetch_add(1, Ordering::SeqCst);
+            })
+        })
+        .collect();
+    while queued.load(Ordering::SeqCst) < WAITING {
+        tokio::task::yield_now().await;
+    }
+    let renewing = store.renew_run(claim, LONG);
+    let freeing = async { raw.execute_batch("ROLLBACK").unwrap() };
+    let (renewed, ()) = tokio::join!(biased; renewing, freeing);
+    renewed.unwrap();
+    // More wait than the queue has places for; whoever waits for a place in line is answered after the first 400.
+    assert!(
+        done.load(Ordering::SeqCst) < 400,
+        "{done:?} were answered before the renewal"
+    );
+    for task in tasks {
+        task.await.unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -444,6 +444,18 @@ async fn i9_a_missing_approval_starts_nothing(_: &Store) {
     assert_eq!(store.starts(&run_id).await, 0);
 }
 
+/// I9: a deleted approval is closed by itself, not only because its execution was given up with it.
+async fn i9_a_deleted_approval_starts_nothing_even_if_its_execution_is_ready(store: &Store) {
+    let run_id = store.paused(&[required()]).await;
+    store.approve(&run_id, 0).await.unwrap();
+    let claim = store.resumed(&run_id).await;
+    let id = store.approval_id(&run_id, 0).await;
+    store.delete_approval(&id).await.unwrap();
+    store.tamper("UPDATE kern_executions SET status = 'ready', error = NULL, finished_at_ms = NULL");
+    assert!(matches!(store.claim(&claim, 0).await, Ok(CallClaimed::Over)));
+    assert_eq!(store.starts(&run_id).await, 0);
+}
+
 /// I22: whatever stands in a cell, the answer is typed, and nothing runs.
 async fn i22_cells_that_kern_never_wrote_are_typed_errors(_: &Store) {
     let broken = [
@@ -605,5 +617,6 @@ on_a_file! {
     i5_nothing_is_confirmed_that_does_not_fit,
     i6_only_who_started_a_call_says_how_it_ended,
     i6_a_start_that_was_taken_back_with_sql_stays_a_start,
+    i9_a_deleted_approval_starts_nothing_even_if_its_execution_is_ready,
     i9_a_missing_approval_starts_nothing,
 }
