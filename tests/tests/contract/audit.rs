@@ -171,6 +171,31 @@ async fn i13_two_entries_that_changed_places_are_found(store: &Store) {
     assert_eq!(after(store, sql).await.0, 3);
 }
 
+/// An entry whose own hash fits, made by somebody who can compute one.
+async fn i13_an_entry_of_another_log_is_found(store: &Store) {
+    store.paused(&[required()]).await;
+    let other = Store::on_a_file().await;
+    other.paused(&[required()]).await;
+    let connection = store.raw();
+    drop_triggers(&connection);
+    let attach = format!("ATTACH '{}' AS other", other.file().display());
+    connection.execute_batch(&attach).unwrap();
+    for seq in [3, 2] {
+        connection
+            .execute_batch(&format!(
+                "DELETE FROM main.kern_audit WHERE seq = {seq};
+                 INSERT INTO main.kern_audit SELECT * FROM other.kern_audit WHERE seq = {seq};"
+            ))
+            .unwrap();
+        let found = store.audit().verify().await.unwrap().broken;
+        assert_eq!(
+            found.map(|found| found.seq),
+            Some(seq),
+            "it does not follow from the entry before it"
+        );
+    }
+}
+
 async fn i13_an_entry_nobody_can_read_is_a_finding(store: &Store) {
     busy(store).await;
     assert_eq!(
@@ -460,6 +485,7 @@ on_a_file! {
     i13_a_deleted_entry_is_found_also_when_the_others_close_up,
     i13_a_log_longer_than_a_page_is_read_to_its_end,
     i13_an_entry_at_the_end_is_found,
+    i13_an_entry_of_another_log_is_found,
     i13_an_entry_nobody_can_read_is_a_finding,
     i13_an_inserted_entry_is_found,
     i13_every_edited_column_is_found,

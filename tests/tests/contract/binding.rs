@@ -301,6 +301,20 @@ async fn i15_the_clock_of_the_store_never_goes_back(store: &Store) {
     assert!(entries.is_sorted_by_key(|entry| entry.time_ms));
 }
 
+/// I2: owner and fence are not enough while the run is not running.
+async fn i2_a_run_that_does_not_run_starts_nothing(_: &Store) {
+    for status in ["PAUSED", "PENDING", "COMPLETED", "ERROR", "CANCELLED"] {
+        let store = &Store::on_a_file().await;
+        let run_id = store.paused(&[required()]).await;
+        store.approve(&run_id, 0).await.unwrap();
+        let claim = store.resumed(&run_id).await;
+        store.tamper(&format!("UPDATE kern_runs SET status = '{status}'"));
+        let claimed = store.claim(&claim, 0).await;
+        assert!(matches!(claimed, Err(Error::NotMine { .. })), "{status}: {claimed:?}");
+        assert_eq!(store.starts(&run_id).await, 0);
+    }
+}
+
 /// I6: the end of a start comes from whoever holds its owner's token and its fence.
 async fn i6_only_who_started_a_call_says_how_it_ended(_: &Store) {
     for other in ["owner = 'somebody else'", "owner = NULL", "fence = 2"] {
@@ -614,6 +628,7 @@ on_a_file! {
     i5_a_policy_that_was_weakened_does_not_open_the_gate,
     i5_what_was_first_asked_and_until_when_is_on_record,
     i5_an_external_result_is_not_taken_for_a_flipped_call,
+    i2_a_run_that_does_not_run_starts_nothing,
     i5_nothing_is_confirmed_that_does_not_fit,
     i6_only_who_started_a_call_says_how_it_ended,
     i6_a_start_that_was_taken_back_with_sql_stays_a_start,
