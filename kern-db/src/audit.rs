@@ -198,28 +198,16 @@ fn hash(row: &AuditRow) -> String {
 
 /// Reads entries after `after`, oldest first.
 pub(crate) async fn entries<T: Tx>(tx: &mut T, after: i64, limit: u64) -> Result<Vec<AuditEntry>> {
-    let query = Query::of(vec![AuditRow::C.seq.above(after)])
-        .oldest(AuditRow::C.seq.order())
-        .limit(limit);
-    tx.select::<AuditRow>(query)
-        .await?
-        .into_iter()
-        .map(AuditEntry::try_from)
-        .collect()
+    let query = Query::of(vec![AuditRow::C.seq.above(after)]).oldest(AuditRow::C.seq.order()).limit(limit);
+    tx.select::<AuditRow>(query).await?.into_iter().map(AuditEntry::try_from).collect()
 }
 
 /// Reads the whole chain and finds the first place that is not as kern wrote it.
 pub(crate) async fn verify<T: Tx>(tx: &mut T) -> Result<AuditReport> {
-    let mut report = AuditReport {
-        entries: 0,
-        head: GENESIS.to_owned(),
-        broken: None,
-    };
+    let mut report = AuditReport { entries: 0, head: GENESIS.to_owned(), broken: None };
     let (mut seq, mut time_ms, mut page) = (0, i64::MIN, PAGE);
     loop {
-        let query = Query::of(vec![AuditRow::C.seq.above(seq)])
-            .oldest(AuditRow::C.seq.order())
-            .limit(page);
+        let query = Query::of(vec![AuditRow::C.seq.above(seq)]).oldest(AuditRow::C.seq.order()).limit(page);
         let rows = match tx.select::<AuditRow>(query).await {
             Ok(rows) => rows,
             // Which entry of the page it is shows when they are read one by one.

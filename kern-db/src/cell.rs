@@ -52,15 +52,8 @@ pub(crate) enum Table {
 }
 
 impl Table {
-    pub(crate) const ALL: [Self; 7] = [
-        Self::Runs,
-        Self::Calls,
-        Self::Approvals,
-        Self::Votes,
-        Self::Executions,
-        Self::Audit,
-        Self::Outbox,
-    ];
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Runs, Self::Calls, Self::Approvals, Self::Votes, Self::Executions, Self::Audit, Self::Outbox];
 
     /// The word for it in `{…}` of a migration, in the record of names, and after `kern_` in the default name.
     pub(crate) fn word(self) -> &'static str {
@@ -112,20 +105,11 @@ pub(crate) enum Op {
 
 impl<R, T: Stored> Column<R, T> {
     pub(crate) const fn new(name: &'static str, place: usize) -> Self {
-        Self {
-            name,
-            place,
-            types: PhantomData,
-        }
+        Self { name, place, types: PhantomData }
     }
 
     pub(crate) fn to(&self, value: T) -> Assign<R> {
-        Assign {
-            name: self.name,
-            place: self.place,
-            value: value.to_cell(),
-            row: PhantomData,
-        }
+        Assign { name: self.name, place: self.place, value: value.to_cell(), row: PhantomData }
     }
 
     pub(crate) fn is(&self, value: T) -> Cond<R> {
@@ -145,13 +129,7 @@ impl<R, T: Stored> Column<R, T> {
     }
 
     fn cond(&self, op: Op, value: T) -> Cond<R> {
-        Cond {
-            name: self.name,
-            place: self.place,
-            op,
-            value: value.to_cell(),
-            row: PhantomData,
-        }
+        Cond { name: self.name, place: self.place, op, value: value.to_cell(), row: PhantomData }
     }
 }
 

@@ -194,9 +194,7 @@ macro_rules! store {
             }
 
             fn list_approvals(&self, filter: ApprovalFilter) -> DbFuture<'_, Page<Approval>> {
-                self.read("list approvals", move |tx| {
-                    finish_now(read::approvals(tx, filter))
-                })
+                self.read("list approvals", move |tx| finish_now(read::approvals(tx, filter)))
             }
 
             fn update_approval<'a>(
@@ -206,13 +204,8 @@ macro_rules! store {
                 resolution: Resolution,
             ) -> DbFuture<'a, Approval> {
                 Box::pin(async move {
-                    let id = self
-                        .resolve_approval(id.clone(), expected_status, resolution)
-                        .await?;
-                    let missing = || $crate::Error::NotFound {
-                        entity: "approval",
-                        id: id.to_string(),
-                    };
+                    let id = self.resolve_approval(id.clone(), expected_status, resolution).await?;
+                    let missing = || $crate::Error::NotFound { entity: "approval", id: id.to_string() };
                     self.get_approval(&id).await?.ok_or_else(missing)
                 })
             }
@@ -226,9 +219,7 @@ macro_rules! store {
             }
 
             fn list_executions(&self, filter: ExecutionFilter) -> DbFuture<'_, Vec<Execution>> {
-                self.read("list executions", move |tx| {
-                    finish_now(read::executions(tx, filter))
-                })
+                self.read("list executions", move |tx| finish_now(read::executions(tx, filter)))
             }
 
             fn settle_execution<'a>(&'a self, id: &'a ExecutionId, settlement: Settlement) -> DbFuture<'a, Execution> {
@@ -239,15 +230,9 @@ macro_rules! store {
                             finish_now(execution::settle(tx, id, settlement))
                         })
                         .await?;
-                    let missing = $crate::Error::NotFound {
-                        entity: "execution",
-                        id: settled.to_string(),
-                    };
-                    let found = self
-                        .read("read an execution", move |tx| {
-                            finish_now(read::execution(tx, settled))
-                        })
-                        .await?;
+                    let missing = $crate::Error::NotFound { entity: "execution", id: settled.to_string() };
+                    let found =
+                        self.read("read an execution", move |tx| finish_now(read::execution(tx, settled))).await?;
                     found.ok_or(missing)
                 })
             }
@@ -268,15 +253,11 @@ macro_rules! store {
 
         impl $crate::db::Transitions for $Store {
             fn begin_run(&self, request: BeginRun) -> DbFuture<'_, RunClaim> {
-                self.write(Lane::Normal, "start a run", move |tx| {
-                    finish_now(run::begin(tx, request))
-                })
+                self.write(Lane::Normal, "start a run", move |tx| finish_now(run::begin(tx, request)))
             }
 
             fn commit_turn(&self, request: CommitTurn) -> DbFuture<'_, ()> {
-                self.write(Lane::Normal, "commit a turn", move |tx| {
-                    finish_now(run::commit_turn(tx, request))
-                })
+                self.write(Lane::Normal, "commit a turn", move |tx| finish_now(run::commit_turn(tx, request)))
             }
 
             fn pause_run(&self, claim: RunClaim, snapshot: String, attention: bool) -> DbFuture<'_, ()> {
@@ -286,21 +267,15 @@ macro_rules! store {
             }
 
             fn claim_run(&self, request: ClaimRun) -> DbFuture<'_, RunClaimed> {
-                self.write(Lane::Normal, "claim a run", move |tx| {
-                    finish_now(run::claim(tx, request))
-                })
+                self.write(Lane::Normal, "claim a run", move |tx| finish_now(run::claim(tx, request)))
             }
 
             fn answer_call(&self, request: AnswerCall) -> DbFuture<'_, Answered> {
-                self.write(Lane::Normal, "store an answer", move |tx| {
-                    finish_now(answer::answer(tx, request))
-                })
+                self.write(Lane::Normal, "store an answer", move |tx| finish_now(answer::answer(tx, request)))
             }
 
             fn claim_call(&self, request: ClaimCall) -> DbFuture<'_, CallClaimed> {
-                self.write(Lane::Normal, "claim a call", move |tx| {
-                    finish_now(execution::claim(tx, request))
-                })
+                self.write(Lane::Normal, "claim a call", move |tx| finish_now(execution::claim(tx, request)))
             }
 
             fn finish_call(&self, ticket: Ticket, ended: Ended) -> DbFuture<'_, Finished> {
@@ -310,33 +285,23 @@ macro_rules! store {
             }
 
             fn end_run(&self, request: EndRun) -> DbFuture<'_, ()> {
-                self.write(Lane::Normal, "end a run", move |tx| {
-                    finish_now(run::end(tx, request))
-                })
+                self.write(Lane::Normal, "end a run", move |tx| finish_now(run::end(tx, request)))
             }
 
             fn cancel_run(&self, run_id: RunId, caller: Caller) -> DbFuture<'_, ()> {
-                self.write(Lane::Normal, "cancel a run", move |tx| {
-                    finish_now(run::cancel(tx, run_id, caller))
-                })
+                self.write(Lane::Normal, "cancel a run", move |tx| finish_now(run::cancel(tx, run_id, caller)))
             }
 
             fn renew_run(&self, claim: RunClaim, lease_ms: i64) -> DbFuture<'_, ()> {
-                self.write(Lane::Urgent, "renew a lease", move |tx| {
-                    finish_now(run::renew(tx, claim, lease_ms))
-                })
+                self.write(Lane::Urgent, "renew a lease", move |tx| finish_now(run::renew(tx, claim, lease_ms)))
             }
 
             fn recover_run(&self, run_id: RunId) -> DbFuture<'_, Recovered> {
-                self.write(Lane::Normal, "recover a run", move |tx| {
-                    finish_now(recovery::recover(tx, run_id))
-                })
+                self.write(Lane::Normal, "recover a run", move |tx| finish_now(recovery::recover(tx, run_id)))
             }
 
             fn lapsed_runs(&self, agent_id: String, limit: u32) -> DbFuture<'_, Vec<RunId>> {
-                self.read("look for lost runs", move |tx| {
-                    finish_now(run::lapsed(tx, &agent_id, u64::from(limit)))
-                })
+                self.read("look for lost runs", move |tx| finish_now(run::lapsed(tx, &agent_id, u64::from(limit))))
             }
 
             fn resolve_approval(
@@ -351,9 +316,7 @@ macro_rules! store {
             }
 
             fn hide_approval(&self, id: ApprovalId, by: Option<Principal>) -> DbFuture<'_, ()> {
-                self.write(Lane::Normal, "delete an approval", move |tx| {
-                    finish_now(approval::delete(tx, id, by))
-                })
+                self.write(Lane::Normal, "delete an approval", move |tx| finish_now(approval::delete(tx, id, by)))
             }
 
             fn audit_entries(&self, after: i64, limit: u32) -> DbFuture<'_, Vec<AuditEntry>> {
@@ -363,9 +326,7 @@ macro_rules! store {
             }
 
             fn audit_verify(&self) -> DbFuture<'_, AuditReport> {
-                self.read("verify the audit log", move |tx| {
-                    finish_now($crate::audit::verify(tx))
-                })
+                self.read("verify the audit log", move |tx| finish_now($crate::audit::verify(tx)))
             }
 
             fn busy_timeout(&self) -> std::time::Duration {

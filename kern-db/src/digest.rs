@@ -123,18 +123,12 @@ mod tests {
         let one = Fields::new("d").text("ab").text("c").finish();
         let other = Fields::new("d").text("a").text("bc").finish();
         assert_ne!(one, other);
-        assert_ne!(
-            Fields::new("d").optional(None).finish(),
-            Fields::new("d").optional(Some("")).finish()
-        );
+        assert_ne!(Fields::new("d").optional(None).finish(), Fields::new("d").optional(Some("")).finish());
     }
 
     #[test]
     fn canonical_text_sorts_keys_and_keeps_the_ends_of_the_exact_integers() {
         let value = serde_json::json!({ "b": 9_007_199_254_740_991_i64, "a": [1.5, -9_007_199_254_740_991_i64, "ü"] });
-        assert_eq!(
-            canonical(&value),
-            r#"{"a":[1.5,-9007199254740991,"ü"],"b":9007199254740991}"#
-        );
+        assert_eq!(canonical(&value), r#"{"a":[1.5,-9007199254740991,"ü"],"b":9007199254740991}"#);
     }
 }

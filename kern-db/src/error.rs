@@ -146,9 +146,6 @@ impl Error {
     }
 
     pub(crate) fn corrupt(place: impl Into<String>, detail: impl ToString) -> Self {
-        Self::Corrupt {
-            place: place.into(),
-            detail: detail.to_string(),
-        }
+        Self::Corrupt { place: place.into(), detail: detail.to_string() }
     }
 }

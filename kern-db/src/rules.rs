@@ -34,9 +34,7 @@ pub(crate) enum Gate {
 /// Says whether a call may start: required: approved; two-stage: approved, and confirmed by the requester for the very
 /// version that was approved; user: confirmed for the current version; audit: always.
 pub(crate) fn gate(rows: &CallRows) -> Gate {
-    let CallRows {
-        call, policy, approval, ..
-    } = rows;
+    let CallRows { call, policy, approval, .. } = rows;
     if call.answer == Some(Answer::Rejected) {
         return Gate::Closed(Outcome::UserRejected(call.answer_note.clone()));
     }
@@ -114,34 +112,18 @@ fn note(approval: &ApprovalRow) -> Option<String> {
 ///
 /// [`Error::DigestMismatch`] names the copies that do not.
 pub(crate) fn check_binding(run: &RunRow, rows: &CallRows) -> Result<()> {
-    let CallRows {
-        call,
-        policy,
-        approval,
-        execution,
-    } = rows;
+    let CallRows { call, policy, approval, execution } = rows;
     let check = |agrees: bool, what: &'static str| {
         if agrees {
             return Ok(());
         }
-        Err(Error::DigestMismatch {
-            run_id: call.run_id.clone(),
-            turn: call.turn,
-            index: call.idx,
-            what,
-        })
+        Err(Error::DigestMismatch { run_id: call.run_id.clone(), turn: call.turn, index: call.idx, what })
     };
-    check(
-        digest_of(call, &call.arguments) == call.digest,
-        "the call and its digest",
-    )?;
+    check(digest_of(call, &call.arguments) == call.digest, "the call and its digest")?;
     let requester = run.requester.as_ref().map(|requester| &requester.0);
     check(
-        policy_digest_of(
-            call,
-            requester,
-            approval.as_ref().filter(|_| policy.is_decided_by_row()),
-        ) == call.policy_digest,
+        policy_digest_of(call, requester, approval.as_ref().filter(|_| policy.is_decided_by_row()))
+            == call.policy_digest,
         "the policy and its digest",
     )?;
     check(
@@ -178,10 +160,7 @@ pub(crate) fn check_binding(run: &RunRow, rows: &CallRows) -> Result<()> {
             digest_of(call, &execution.arguments) == execution.decided_digest,
             "the execution's arguments and their digest",
         )?;
-        check(
-            execution.decided_digest == call.digest,
-            "the execution's digest and the call's",
-        )?;
+        check(execution.decided_digest == call.digest, "the execution's digest and the call's")?;
         check(
             execution.tool_name == call.tool_name && execution.generation == call.generation,
             "the execution and the call",
@@ -214,12 +193,7 @@ pub(crate) fn check_binding(run: &RunRow, rows: &CallRows) -> Result<()> {
 ///
 /// [`Error::DigestMismatch`]: an entry is missing, or there is one that the rows hide.
 pub(crate) fn check_record(rows: &CallRows, entries: &[AuditRow]) -> Result<()> {
-    let CallRows {
-        call,
-        policy,
-        execution,
-        ..
-    } = rows;
+    let CallRows { call, policy, execution, .. } = rows;
     let entries = || entries.iter().filter(|entry| !entry.evidence);
     let said = |actions: &[&str]| {
         entries().any(|entry| {
@@ -292,9 +266,7 @@ pub(crate) fn check_arguments(text: &str) -> Result<()> {
     let object = serde_json::from_str::<serde_json::Value>(text).ok();
     match object.filter(serde_json::Value::is_object) {
         Some(object) if canonical(&object) == text => Ok(()),
-        _ => Err(Error::Invalid(
-            "the arguments of a call are an object in canonical JSON".to_owned(),
-        )),
+        _ => Err(Error::Invalid("the arguments of a call are an object in canonical JSON".to_owned())),
     }
 }
 

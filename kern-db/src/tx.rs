@@ -50,9 +50,7 @@ pub(crate) trait Tx {
 
     /// The last entry of the audit log.
     async fn head(&mut self) -> Result<Option<AuditRow>> {
-        let mut rows = self
-            .select(Query::of(Vec::new()).newest(AuditRow::C.seq.order()).limit(1))
-            .await?;
+        let mut rows = self.select(Query::of(Vec::new()).newest(AuditRow::C.seq.order()).limit(1)).await?;
         Ok(rows.pop())
     }
 }
@@ -70,13 +68,7 @@ pub(crate) struct Query<R> {
 
 impl<R> Query<R> {
     pub(crate) fn of(filter: Vec<Cond<R>>) -> Self {
-        Self {
-            filter,
-            order: Vec::new(),
-            limit: None,
-            offset: 0,
-            lock: false,
-        }
+        Self { filter, order: Vec::new(), limit: None, offset: 0, lock: false }
     }
 
     pub(crate) fn oldest(mut self, (name, place): (&'static str, usize)) -> Self {

@@ -14,14 +14,7 @@ pub(crate) const HELP: &str = "write `#[approval]` or `#[approval(type = \"audit
 const GRAMMAR: Grammar = Grammar {
     attribute: "`#[approval]`",
     keys: &["type", "when"],
-    planned: &[
-        "pool",
-        "quorum",
-        "expires_in",
-        "valid_for",
-        "require_reason",
-        "allow_self",
-    ],
+    planned: &["pool", "quorum", "expires_in", "valid_for", "require_reason", "allow_self"],
     synonyms: &[
         ("kind", "type"),
         ("approval_type", "type"),
@@ -55,10 +48,7 @@ pub(crate) struct When {
 
 impl Approval {
     pub(crate) fn read(tokens: TokenStream, errors: &mut Errors) -> Self {
-        let mut approval = Self {
-            kind: Kind::Required,
-            when: None,
-        };
+        let mut approval = Self { kind: Kind::Required, when: None };
         for argument in GRAMMAR.parse(tokens, errors) {
             if argument.key == "type" {
                 let Some(kind) = argument.string("audit", errors) else {
@@ -78,10 +68,7 @@ impl Approval {
                 }
             } else if let Some(expression) = argument.expression("*amount > 100.0", errors) {
                 let expression = Expr::to_token_stream(expression);
-                approval.when = Some(When {
-                    key: argument.key,
-                    expression,
-                });
+                approval.when = Some(When { key: argument.key, expression });
             }
         }
         approval
@@ -105,11 +92,7 @@ pub(crate) fn run(args: TokenStream, item: TokenStream) -> TokenStream {
     let mut tools = consumed.take("tool", &mut func.attrs).into_iter();
     let Some(tool) = tools.next() else {
         Approval::read(args, &mut errors);
-        errors.at(
-            Attribute,
-            "`#[approval]` without `#[tool]` has no effect: the function is no tool",
-            alone(&func),
-        );
+        errors.at(Attribute, "`#[approval]` without `#[tool]` has no effect: the function is no tool", alone(&func));
         let markers = consumed.markers(&attributes::cfgs(&func.attrs));
         return errors.beside(quote! { #func #markers });
     };
@@ -124,12 +107,7 @@ pub(crate) fn run(args: TokenStream, item: TokenStream) -> TokenStream {
 fn alone(func: &ItemFn) -> String {
     let mut help = "add `#[tool]`, above or below it".to_owned();
     let written = Span::call_site().source_text().unwrap_or_default();
-    let alias = written
-        .trim_start_matches(['#', '['])
-        .split(['(', ']'])
-        .next()
-        .unwrap_or_default()
-        .trim();
+    let alias = written.trim_start_matches(['#', '[']).split(['(', ']']).next().unwrap_or_default().trim();
     let own_name = alias.is_empty() || alias.rsplit("::").next().is_some_and(|last| last.trim() == "approval");
     if !own_name {
         help += &format!(

@@ -47,11 +47,7 @@ impl Grammar {
         let mut arguments: Vec<Argument> = Vec::new();
         for tokens in split(tokens) {
             if let Some(TokenTree::Literal(literal)) = tokens.clone().into_iter().next() {
-                errors.at(
-                    literal,
-                    format!("{} takes no value without a key", self.attribute),
-                    self.literal_help,
-                );
+                errors.at(literal, format!("{} takes no value without a key", self.attribute), self.literal_help);
                 continue;
             }
             let Some(argument) = errors.keep(argument.parse2(tokens)) else {
@@ -86,11 +82,7 @@ impl Grammar {
             return false;
         }
         let (other, others) = self.others;
-        let synonym = self
-            .synonyms
-            .iter()
-            .find(|(synonym, _)| *synonym == name)
-            .map(|(_, meant)| *meant);
+        let synonym = self.synonyms.iter().find(|(synonym, _)| *synonym == name).map(|(_, meant)| *meant);
         let help = if let Some(meant) = synonym {
             format!("did you mean `{meant}`?")
         } else if others.contains(&name) {
@@ -168,10 +160,7 @@ impl Argument {
     /// Reads `key = expression`.
     pub(crate) fn expression(&self, example: &str, errors: &mut Errors) -> Option<&Expr> {
         let key = &self.key;
-        let (message, help) = (
-            format!("`{key}` takes an expression"),
-            format!("write `{key} = {example}`"),
-        );
+        let (message, help) = (format!("`{key}` takes an expression"), format!("write `{key} = {example}`"));
         match &self.value {
             Value::Absent => errors.none(key, message, help),
             Value::Listed(_, tokens) => errors.none(tokens, message, help),
@@ -202,18 +191,9 @@ fn argument(input: ParseStream<'_>) -> syn::Result<Argument> {
         let tokens = input.fork().parse()?;
         let content;
         syn::parenthesized!(content in input);
-        Value::Listed(
-            Punctuated::<Expr, Token![,]>::parse_terminated(&content)?
-                .into_iter()
-                .collect(),
-            tokens,
-        )
+        Value::Listed(Punctuated::<Expr, Token![,]>::parse_terminated(&content)?.into_iter().collect(), tokens)
     };
-    if input.is_empty() {
-        Ok(Argument { key, value })
-    } else {
-        Err(input.error("expected `,`"))
-    }
+    if input.is_empty() { Ok(Argument { key, value }) } else { Err(input.error("expected `,`")) }
 }
 
 /// Splits at the commas, before anything is parsed, so that one argument's mistake stays its own. Commas in a generic
@@ -223,11 +203,7 @@ fn split(tokens: TokenStream) -> Vec<TokenStream> {
     let mut turbofish = 0_usize;
     let mut before = [' ', ' '];
     for token in tokens {
-        let mark = if let TokenTree::Punct(punct) = &token {
-            punct.as_char()
-        } else {
-            ' '
-        };
+        let mark = if let TokenTree::Punct(punct) = &token { punct.as_char() } else { ' ' };
         match mark {
             '<' if before == [':', ':'] || turbofish > 0 => turbofish += 1,
             '>' if before[1] != '-' => turbofish = turbofish.saturating_sub(1),
@@ -267,9 +243,7 @@ pub(crate) fn nearest<'a>(
     word: &str,
     words: impl IntoIterator<Item = &'a (impl AsRef<str> + ?Sized + 'a)>,
 ) -> Option<&'a str> {
-    let near = words
-        .into_iter()
-        .map(|known| (distance(word, known.as_ref()), known.as_ref()));
+    let near = words.into_iter().map(|known| (distance(word, known.as_ref()), known.as_ref()));
     near.filter(|(distance, known)| *distance * 3 <= known.len().max(3))
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, known)| known)
@@ -318,9 +292,8 @@ mod tests {
 
     #[test]
     fn commas_in_a_turbofish_or_in_parentheses_do_not_separate_arguments() {
-        let tokens: TokenStream = "when = f::<A, B>(a, b) > 1, type = \"audit\", x = |a| -> bool { a < b }, y"
-            .parse()
-            .expect("tokens");
+        let tokens: TokenStream =
+            "when = f::<A, B>(a, b) > 1, type = \"audit\", x = |a| -> bool { a < b }, y".parse().expect("tokens");
         let parts: Vec<String> = split(tokens).iter().map(ToString::to_string).collect();
         assert_eq!(parts.len(), 4, "{parts:?}");
     }

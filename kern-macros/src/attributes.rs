@@ -24,11 +24,7 @@ impl Consumed {
     /// Takes every attribute of this name away, whatever the path before it.
     pub(crate) fn take(&mut self, name: &str, attrs: &mut Vec<Attribute>) -> Vec<Attribute> {
         let taken: Vec<Attribute> = attrs.extract_if(.., |attr| names(attr.path(), name)).collect();
-        self.0.extend(
-            taken
-                .iter()
-                .filter_map(|attr| syn::parse2(attr.path().to_token_stream()).ok()),
-        );
+        self.0.extend(taken.iter().filter_map(|attr| syn::parse2(attr.path().to_token_stream()).ok()));
         taken
     }
 
@@ -53,11 +49,7 @@ pub(crate) fn args(attr: &Attribute, help: &str, errors: &mut Errors) -> TokenSt
         Meta::List(list) => list.tokens.clone(),
         Meta::NameValue(pair) => {
             let name = path_text(&pair.path);
-            errors.at(
-                &attr.meta,
-                format!("`#[{name}]` takes its arguments in parentheses"),
-                help,
-            );
+            errors.at(&attr.meta, format!("`#[{name}]` takes its arguments in parentheses"), help);
             TokenStream::new()
         }
     }
@@ -65,11 +57,7 @@ pub(crate) fn args(attr: &Attribute, help: &str, errors: &mut Errors) -> TokenSt
 
 /// The `cfg` attributes: what the macro adds beside an item exists exactly when the item does.
 pub(crate) fn cfgs(attrs: &[Attribute]) -> Vec<TokenStream> {
-    attrs
-        .iter()
-        .filter(|attr| attr.path().is_ident("cfg"))
-        .map(ToTokens::to_token_stream)
-        .collect()
+    attrs.iter().filter(|attr| attr.path().is_ident("cfg")).map(ToTokens::to_token_stream).collect()
 }
 
 /// The lines of a doc comment: each the expression of one `#[doc = …]`.
@@ -115,9 +103,7 @@ pub(crate) fn not_a_function(item: TokenStream, attribute: &str, errors: &mut Er
         TokenTree::Ident(ident) if KEYWORDS.iter().any(|(keyword, _)| ident == keyword) => Some(ident),
         _ => None,
     });
-    let noun = keyword
-        .as_ref()
-        .and_then(|found| KEYWORDS.iter().find(|(keyword, _)| found == keyword));
+    let noun = keyword.as_ref().and_then(|found| KEYWORDS.iter().find(|(keyword, _)| found == keyword));
     let mut consumed = Consumed::default();
     for name in ["tool", "approval"] {
         consumed.take(name, &mut attrs);

@@ -12,8 +12,7 @@ pub(crate) struct Errors(Vec<syn::Error>);
 impl Errors {
     /// Reports a mistake on the tokens that caused it, with what to write instead.
     pub(crate) fn at(&mut self, tokens: impl ToTokens, message: impl Display, help: impl Display) {
-        self.0
-            .push(syn::Error::new_spanned(tokens, format!("{message}\nhelp: {help}")));
+        self.0.push(syn::Error::new_spanned(tokens, format!("{message}\nhelp: {help}")));
     }
 
     /// Takes the value, or keeps the error of the parser that could not give one.

@@ -52,18 +52,10 @@ fn operator(punct: &Punct, at: usize, tokens: &[TokenTree], errors: &mut Errors)
             "it wraps in release builds, and what wrapped would skip the approval: write `a.{method}(b)`, or call a function of your own"
         );
         let sign_tokens: TokenStream = tokens[at..].iter().take(sign.len()).cloned().collect();
-        errors.at(
-            sign_tokens,
-            format!("the operator `{sign}` ({name}) is refused in `when`"),
-            help,
-        );
+        errors.at(sign_tokens, format!("the operator `{sign}` ({name}) is refused in `when`"), help);
     } else if sign == "-" && !matches!(next, Some(TokenTree::Literal(_))) {
         let help = "it wraps in release builds for the smallest integer: turn the comparison around, or write `a.saturating_neg()`";
-        errors.at(
-            punct,
-            "the operator `-` (neg) is refused in `when`, except before a number",
-            help,
-        );
+        errors.at(punct, "the operator `-` (neg) is refused in `when`, except before a number", help);
     }
 }
 
@@ -102,11 +94,7 @@ mod tests {
     use super::*;
 
     fn mistakes(expression: &str) -> Vec<String> {
-        let hidden = [Hidden {
-            name: Ident::new("ctx", Span::call_site()),
-            what: "`ctx`",
-            help: "",
-        }];
+        let hidden = [Hidden { name: Ident::new("ctx", Span::call_site()), what: "`ctx`", help: "" }];
         let mut errors = Errors::default();
         check(expression.parse().expect("tokens"), &hidden, &mut errors);
         errors.messages()
@@ -149,15 +137,9 @@ mod tests {
 
     #[test]
     fn a_hidden_name_is_found_wherever_it_stands() {
-        for expression in [
-            "ctx.user_id.is_some()",
-            "f(&ctx)",
-            "matches!(ctx, _)",
-            "x == ctx",
-            "(..ctx)",
-            "ctx != x",
-            "f(ctx, ctx)",
-        ] {
+        for expression in
+            ["ctx.user_id.is_some()", "f(&ctx)", "matches!(ctx, _)", "x == ctx", "(..ctx)", "ctx != x", "f(ctx, ctx)"]
+        {
             assert_eq!(mistakes(expression).len(), 1, "{expression}");
         }
     }

@@ -67,44 +67,25 @@ pub async fn check(db: &dyn Db) {
         replay.step(entry);
     }
 
-    let runs = db
-        .list_runs(RunFilter::new().limit(1_000_000))
-        .await
-        .expect("runs can be read");
-    assert_eq!(
-        runs.len(),
-        replay.runs.len(),
-        "every run has its entries, and every entry its run"
-    );
+    let runs = db.list_runs(RunFilter::new().limit(1_000_000)).await.expect("runs can be read");
+    assert_eq!(runs.len(), replay.runs.len(), "every run has its entries, and every entry its run");
     let mut approvals = 0;
     for run in &runs {
-        let found = RunState {
-            status: run.status,
-            turn: run.turn,
-            recoveries: run.recoveries,
-        };
+        let found = RunState { status: run.status, turn: run.turn, recoveries: run.recoveries };
         let id = run.run_id.as_str();
         assert_eq!(replay.runs.get(id), Some(&found), "the entries of run {id}");
         let run = db.get_run(&run.run_id).await.expect("the run can be read");
         for call in &run.calls {
             let place = (id.to_owned(), call.turn, call.index);
             let answer = call.answer.map(kern_db::Answer::as_str);
-            assert_eq!(
-                replay.answers.get(&place).copied(),
-                answer,
-                "the answer to call {place:?}"
-            );
+            assert_eq!(replay.answers.get(&place).copied(), answer, "the answer to call {place:?}");
             let Some(approval) = &call.approval else { continue };
             approvals += 1;
             let visible = db.get_approval(&approval.id).await.expect("approvals can be read");
             let found = ApprovalState {
                 status: approval.status,
                 version: u64::from(approval.version),
-                votes: approval
-                    .votes
-                    .iter()
-                    .filter(|vote| vote.version == approval.version)
-                    .count(),
+                votes: approval.votes.iter().filter(|vote| vote.version == approval.version).count(),
                 hidden: visible.is_none(),
             };
             let id = approval.id.as_str();
@@ -112,24 +93,13 @@ pub async fn check(db: &dyn Db) {
             assert_eq!(call.digest, approval.digest, "the copies of call {place:?}");
         }
     }
-    assert_eq!(
-        approvals,
-        replay.approvals.len(),
-        "every entry of an approval has its row"
-    );
+    assert_eq!(approvals, replay.approvals.len(), "every entry of an approval has its row");
 
     let filter = ExecutionFilter::new().limit(1_000_000);
     let executions = db.list_executions(filter).await.expect("executions can be read");
-    assert_eq!(
-        executions.len(),
-        replay.executions.len(),
-        "every execution has its entries"
-    );
+    assert_eq!(executions.len(), replay.executions.len(), "every execution has its entries");
     for execution in executions {
-        let found = ExecutionState {
-            status: execution.status,
-            attempt: execution.attempt,
-        };
+        let found = ExecutionState { status: execution.status, attempt: execution.attempt };
         let id = execution.id.as_str();
         assert_eq!(replay.executions.get(id), Some(&found), "the entries of execution {id}");
     }
@@ -148,20 +118,12 @@ impl Replay {
             }
             "requested" | "recorded" | "voted" | "edited" | "approved" | "rejected" | "expired" | "cancelled"
             | "hidden" => {
-                let id = entry
-                    .approval_id
-                    .as_ref()
-                    .expect("the entry names its approval")
-                    .to_string();
+                let id = entry.approval_id.as_ref().expect("the entry names its approval").to_string();
                 let after = approval_step(entry, self.approvals.get(&id).copied());
                 self.approvals.insert(id, after);
             }
             "ready" | "executing" | "succeeded" | "failed" | "unknown" | "retry" | "abandoned" | "settled" => {
-                let id = entry
-                    .execution_id
-                    .as_ref()
-                    .expect("the entry names its execution")
-                    .to_string();
+                let id = entry.execution_id.as_ref().expect("the entry names its execution").to_string();
                 let after = execution_step(entry, self.executions.get(&id).copied());
                 self.executions.insert(id, after);
             }
@@ -174,11 +136,7 @@ impl Replay {
                     _ => before != Some("rejected"),
                 };
                 assert!(legal, "{action} after {before:?}: {entry:?}");
-                let word = if action == "user_rejected" {
-                    "rejected"
-                } else {
-                    "confirmed"
-                };
+                let word = if action == "user_rejected" { "rejected" } else { "confirmed" };
                 self.answers.insert(place, word);
             }
             _ => panic!("no line of the table is called {action}"),
@@ -190,11 +148,7 @@ fn run_step(entry: &AuditEntry, before: Option<RunState>) -> RunState {
     use RunStatus::{Cancelled, Completed, Error, Paused, Running};
     if entry.action == "run_started" {
         assert_eq!(before, None, "a run starts once: {entry:?}");
-        return RunState {
-            status: Running,
-            turn: 0,
-            recoveries: 0,
-        };
+        return RunState { status: Running, turn: 0, recoveries: 0 };
     }
     let before = before.expect("the run has started");
     let (from, status): (&[RunStatus], RunStatus) = match entry.action.as_str() {
@@ -206,12 +160,7 @@ fn run_step(entry: &AuditEntry, before: Option<RunState>) -> RunState {
         "run_failed" => (&[Running], Error),
         _ => (&[Paused, Running], Cancelled),
     };
-    assert!(
-        from.contains(&before.status),
-        "{:?} from {:?}",
-        entry.action,
-        before.status
-    );
+    assert!(from.contains(&before.status), "{:?} from {:?}", entry.action, before.status);
     let lost = entry.payload.get("recoveries").is_some();
     RunState {
         status,
@@ -222,12 +171,7 @@ fn run_step(entry: &AuditEntry, before: Option<RunState>) -> RunState {
 
 fn approval_step(entry: &AuditEntry, before: Option<ApprovalState>) -> ApprovalState {
     use ApprovalStatus::{Approved, Cancelled, Expired, Pending, Rejected};
-    let born = |status| ApprovalState {
-        status,
-        version: 0,
-        votes: 0,
-        hidden: false,
-    };
+    let born = |status| ApprovalState { status, version: 0, votes: 0, hidden: false };
     assert!(entry.call_digest.is_some(), "an approval is about a version: {entry:?}");
     if entry.action == "requested" {
         assert_eq!(before, None, "an approval is asked for once: {entry:?}");
@@ -241,10 +185,7 @@ fn approval_step(entry: &AuditEntry, before: Option<ApprovalState>) -> ApprovalS
             other => panic!("a record is born {other:?}"),
         };
         let version = entry.payload["version"].as_u64().expect("a record is of a version");
-        return ApprovalState {
-            version,
-            ..born(status)
-        };
+        return ApprovalState { version, ..born(status) };
     }
     let before = before.expect("the approval was asked for");
     assert!(!before.hidden, "nothing follows on hiding: {entry:?}");
@@ -255,18 +196,11 @@ fn approval_step(entry: &AuditEntry, before: Option<ApprovalState>) -> ApprovalS
     assert_eq!(before.status, Pending, "only what is pending is decided: {entry:?}");
     let to = |status| ApprovalState { status, ..before };
     match entry.action.as_str() {
-        "voted" => ApprovalState {
-            votes: before.votes + 1,
-            ..before
-        },
+        "voted" => ApprovalState { votes: before.votes + 1, ..before },
         "edited" => {
             let version = entry.payload["version"].as_u64().expect("an edit makes a version");
             assert_eq!(version, before.version + 1, "versions follow each other");
-            ApprovalState {
-                version,
-                votes: 0,
-                ..before
-            }
+            ApprovalState { version, votes: 0, ..before }
         }
         "approved" => {
             assert!(before.votes > 0, "nothing is approved without a vote");

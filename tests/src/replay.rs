@@ -108,12 +108,7 @@ impl ReplayServer {
                 .spawn()
                 .expect("python3 starts");
             let mut server = Self { process, address };
-            while server
-                .process
-                .try_wait()
-                .expect("a child can be asked for its state")
-                .is_none()
-            {
+            while server.process.try_wait().expect("a child can be asked for its state").is_none() {
                 // Its own list tells it from another server that got the port.
                 if matches!(server.get("/__exchanges"), Ok(Value::Array(names)) if !names.is_empty()) {
                     return server;
@@ -151,11 +146,7 @@ impl ReplayServer {
     fn get(&self, path: &str) -> io::Result<Value> {
         let mut socket = TcpStream::connect(self.address)?;
         socket.set_read_timeout(Some(Duration::from_secs(30)))?;
-        write!(
-            socket,
-            "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
-            self.address
-        )?;
+        write!(socket, "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.address)?;
         let mut answer = Vec::new();
         socket.read_to_end(&mut answer)?;
         let head = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n");

@@ -81,25 +81,15 @@ impl Store {
     /// A SQLite file in a fresh folder.
     pub async fn on_a_file() -> Self {
         let folder = Folder::new();
-        let db = SqliteDb::open(folder.file("kern.db"))
-            .await
-            .expect("a fresh file opens");
-        Self {
-            db: db.into_db(),
-            memory: None,
-            folder: Some(folder),
-        }
+        let db = SqliteDb::open(folder.file("kern.db")).await.expect("a fresh file opens");
+        Self { db: db.into_db(), memory: None, folder: Some(folder) }
     }
 
     /// A store in memory.
     #[must_use]
     pub fn in_memory() -> Self {
         let memory = InMemoryDb::new();
-        Self {
-            db: memory.clone().into_db(),
-            memory: Some(memory),
-            folder: None,
-        }
+        Self { db: memory.clone().into_db(), memory: Some(memory), folder: None }
     }
 
     /// The store as a shared one.
@@ -112,29 +102,21 @@ impl Store {
     pub async fn second(&self) -> Arc<dyn Db> {
         match &self.memory {
             Some(memory) => memory.clone().into_db(),
-            None => SqliteDb::open(self.file())
-                .await
-                .expect("the file opens again")
-                .into_db(),
+            None => SqliteDb::open(self.file()).await.expect("the file opens again").into_db(),
         }
     }
 
     /// The file of a store that has one.
     #[must_use]
     pub fn file(&self) -> PathBuf {
-        self.folder
-            .as_ref()
-            .expect("only a store on a file has one")
-            .file("kern.db")
+        self.folder.as_ref().expect("only a store on a file has one").file("kern.db")
     }
 
     /// A connection that is not kern's.
     #[must_use]
     pub fn raw(&self) -> Connection {
         let connection = Connection::open(self.file()).expect("the file opens");
-        connection
-            .busy_timeout(Duration::from_secs(10))
-            .expect("a timeout can be set");
+        connection.busy_timeout(Duration::from_secs(10)).expect("a timeout can be set");
         connection
     }
 
@@ -167,9 +149,7 @@ impl Store {
     /// A run that is paused at one call for each policy.
     pub async fn paused(&self, policies: &[CallPolicy]) -> RunId {
         let claim = self.started().await;
-        self.commit_turn(turn(&claim, 1, policies, true))
-            .await
-            .expect("a turn is committed");
+        self.commit_turn(turn(&claim, 1, policies, true)).await.expect("a turn is committed");
         claim.run_id
     }
 
@@ -182,9 +162,7 @@ impl Store {
     pub async fn call_at(&self, run_id: &RunId, index: u32) -> Call {
         let run = self.get_run(run_id).await.expect("the run is there");
         let mut calls = run.calls.into_iter();
-        calls
-            .find(|call| (call.turn, call.index) == (1, index))
-            .expect("the call is there")
+        calls.find(|call| (call.turn, call.index) == (1, index)).expect("the call is there")
     }
 
     /// The approval of the only call of a run.
@@ -194,18 +172,13 @@ impl Store {
 
     /// The approval of one call of a run's first turn.
     pub async fn approval_id(&self, run_id: &RunId, index: u32) -> ApprovalId {
-        self.call_at(run_id, index)
-            .await
-            .approval
-            .expect("the call has an approval")
-            .id
+        self.call_at(run_id, index).await.approval.expect("the call has an approval").id
     }
 
     /// An approver says yes.
     pub async fn approve(&self, run_id: &RunId, index: u32) -> Result<Approval> {
         let id = self.approval_id(run_id, index).await;
-        self.update_approval(&id, ApprovalStatus::Pending, Resolution::approved().by(APPROVER))
-            .await
+        self.update_approval(&id, ApprovalStatus::Pending, Resolution::approved().by(APPROVER)).await
     }
 
     /// An approver says no.
@@ -223,8 +196,7 @@ impl Store {
     /// Somebody answers the version that is there.
     pub async fn answer_as(&self, run_id: &RunId, index: u32, caller: Caller, answer: NewAnswer) -> Result<Answered> {
         let arguments = self.call_at(run_id, index).await.arguments;
-        self.answer_call(answer_to(run_id, index, caller, answer, &arguments))
-            .await
+        self.answer_call(answer_to(run_id, index, caller, answer, &arguments)).await
     }
 
     /// Claims a run as it is now.
@@ -235,13 +207,7 @@ impl Store {
     /// What a process that has just loaded a run would claim it with.
     pub async fn load(&self, run_id: &RunId, caller: Caller) -> ClaimRun {
         let run = self.get_run(run_id).await.expect("the run is there");
-        ClaimRun {
-            run_id: run_id.clone(),
-            fence: run.fence,
-            turn: run.turn,
-            caller,
-            lease_ms: LONG,
-        }
+        ClaimRun { run_id: run_id.clone(), fence: run.fence, turn: run.turn, caller, lease_ms: LONG }
     }
 
     /// Claims a run that the worker can claim.
@@ -254,13 +220,7 @@ impl Store {
 
     /// Claims a call of the first turn.
     pub async fn claim(&self, claim: &RunClaim, index: u32) -> Result<CallClaimed> {
-        self.claim_call(ClaimCall {
-            claim: claim.clone(),
-            turn: 1,
-            index,
-            lease_ms: LONG,
-        })
-        .await
+        self.claim_call(ClaimCall { claim: claim.clone(), turn: 1, index, lease_ms: LONG }).await
     }
 
     /// Claims a call of the first turn that can be claimed.
@@ -273,12 +233,7 @@ impl Store {
 
     /// Starts a call whose process is lost at once.
     pub async fn start_and_die(&self, claim: &RunClaim, index: u32) -> CallClaim {
-        let request = ClaimCall {
-            claim: claim.clone(),
-            turn: 1,
-            index,
-            lease_ms: 0,
-        };
+        let request = ClaimCall { claim: claim.clone(), turn: 1, index, lease_ms: 0 };
         match self.claim_call(request).await {
             Ok(CallClaimed::Claimed(claim)) => claim,
             other => panic!("the call does not start: {other:?}"),
@@ -287,9 +242,7 @@ impl Store {
 
     /// Records that a body gave a result.
     pub async fn succeed(&self, call: &CallClaim) {
-        let finished = self
-            .finish_call(call.ticket(), Ended::Succeeded("done".to_owned()))
-            .await;
+        let finished = self.finish_call(call.ticket(), Ended::Succeeded("done".to_owned())).await;
         assert_eq!(finished.expect("an outcome is recorded"), Finished::Recorded);
     }
 
@@ -310,9 +263,7 @@ impl Store {
     /// A run whose only call was started and lost.
     pub async fn unknown(&self) -> (RunClaim, CallClaim) {
         let (claim, call) = self.executing().await;
-        let lost = self
-            .finish_call(call.ticket(), Ended::Lost("it panicked".to_owned()))
-            .await;
+        let lost = self.finish_call(call.ticket(), Ended::Lost("it panicked".to_owned())).await;
         assert_eq!(lost.expect("an outcome is recorded"), Finished::Recorded);
         (claim, call)
     }
@@ -320,18 +271,8 @@ impl Store {
     /// Words of the audit log about one run, in order, evidence in brackets.
     pub async fn words(&self, run_id: &RunId) -> Vec<String> {
         let entries = crate::history::entries(&**self).await;
-        let of_run = entries
-            .into_iter()
-            .filter(|entry| entry.run_id.as_ref() == Some(run_id));
-        of_run
-            .map(|entry| {
-                if entry.evidence {
-                    format!("[{}]", entry.action)
-                } else {
-                    entry.action
-                }
-            })
-            .collect()
+        let of_run = entries.into_iter().filter(|entry| entry.run_id.as_ref() == Some(run_id));
+        of_run.map(|entry| if entry.evidence { format!("[{}]", entry.action) } else { entry.action }).collect()
     }
 
     /// How often a word stands in the audit log about one run.
@@ -352,9 +293,7 @@ pub fn drop_triggers(connection: &Connection) {
         .and_then(|mut statement| statement.query_map((), |row| row.get(0))?.collect())
         .expect("the schema can be read");
     for name in names {
-        connection
-            .execute_batch(&format!("DROP TRIGGER {name}"))
-            .expect("a trigger can be dropped");
+        connection.execute_batch(&format!("DROP TRIGGER {name}")).expect("a trigger can be dropped");
     }
 }
 
@@ -369,9 +308,8 @@ pub fn dump(connection: &Connection) -> String {
         let columns = statement.column_count();
         let mut rows = statement.query(()).expect("rows can be read");
         while let Some(row) = rows.next().expect("rows can be read") {
-            let cells: Vec<String> = (0..columns)
-                .map(|place| format!("{:?}", row.get_ref(place).expect("a column")))
-                .collect();
+            let cells: Vec<String> =
+                (0..columns).map(|place| format!("{:?}", row.get_ref(place).expect("a column"))).collect();
             text.push_str(&format!("{table}: {}\n", cells.join(", ")));
         }
     }
@@ -432,18 +370,8 @@ pub fn begin(run_id: &RunId) -> BeginRun {
 /// A turn with one call for each policy.
 #[must_use]
 pub fn turn(claim: &RunClaim, turn: u32, policies: &[CallPolicy], pause: bool) -> CommitTurn {
-    let calls = policies
-        .iter()
-        .zip(0..)
-        .map(|(policy, index)| call(index, policy.clone()))
-        .collect();
-    CommitTurn {
-        claim: claim.clone(),
-        turn,
-        snapshot: format!("{{\"turn\":{turn}}}"),
-        calls,
-        pause,
-    }
+    let calls = policies.iter().zip(0..).map(|(policy, index)| call(index, policy.clone())).collect();
+    CommitTurn { claim: claim.clone(), turn, snapshot: format!("{{\"turn\":{turn}}}"), calls, pause }
 }
 
 /// A call with this policy.
@@ -475,10 +403,7 @@ pub fn answer_to(run_id: &RunId, index: u32, caller: Caller, answer: NewAnswer, 
         index,
         caller,
         answer,
-        shown: Shown {
-            tool_name: "pay".to_owned(),
-            arguments: arguments.to_owned(),
-        },
+        shown: Shown { tool_name: "pay".to_owned(), arguments: arguments.to_owned() },
     }
 }
 
@@ -496,9 +421,7 @@ pub fn end(claim: &RunClaim, status: RunStatus) -> EndRun {
 /// Waits until the wall clock has reached a time.
 pub async fn wait_until(epoch_ms: i64) {
     loop {
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .expect("the clock is after 1970");
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is after 1970");
         let left = i128::from(epoch_ms) - i128::try_from(now.as_millis()).expect("the clock is sane");
         match u64::try_from(left) {
             Ok(left) if left > 0 => tokio::time::sleep(Duration::from_millis(left)).await,

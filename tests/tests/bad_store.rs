@@ -76,8 +76,7 @@ async fn a_file_of_a_newer_kern_is_left_alone() {
     let folder = Folder::new();
     let path = written(&folder).await;
     let raw = Connection::open(&path).unwrap();
-    raw.execute("INSERT INTO kern_migrations VALUES (99, 'later', 'x', 0)", ())
-        .unwrap();
+    raw.execute("INSERT INTO kern_migrations VALUES (99, 'later', 'x', 0)", ()).unwrap();
     let before = dump(&raw);
     let refused = SqliteDb::open(&path).await.unwrap_err();
     assert!(matches!(refused, Error::Newer { found: 99, known: 1 }), "{refused:?}");
@@ -91,10 +90,8 @@ async fn a_migration_that_was_edited_is_found() {
     let path = written(&folder).await;
     let raw = Connection::open(&path).unwrap();
     for change in ["checksum = 'x'", "version = 0"] {
-        raw.execute_batch("CREATE TEMP TABLE kept AS SELECT * FROM kern_migrations")
-            .unwrap();
-        raw.execute(&format!("UPDATE kern_migrations SET {change}"), ())
-            .unwrap();
+        raw.execute_batch("CREATE TEMP TABLE kept AS SELECT * FROM kern_migrations").unwrap();
+        raw.execute(&format!("UPDATE kern_migrations SET {change}"), ()).unwrap();
         assert_eq!(code(&path).await, "store_corrupt", "{change}");
         raw.execute_batch(
             "DELETE FROM kern_migrations; INSERT INTO kern_migrations SELECT * FROM kept; DROP TABLE kept",
@@ -106,27 +103,14 @@ async fn a_migration_that_was_edited_is_found() {
 
 #[tokio::test]
 async fn a_table_that_is_gone_is_found_when_the_file_is_opened() {
-    for table in [
-        "runs",
-        "calls",
-        "approvals",
-        "votes",
-        "executions",
-        "audit",
-        "outbox",
-        "names",
-    ] {
+    for table in ["runs", "calls", "approvals", "votes", "executions", "audit", "outbox", "names"] {
         let folder = Folder::new();
         let path = written(&folder).await;
         let raw = Connection::open(&path).unwrap();
-        raw.execute_batch(&format!("PRAGMA foreign_keys = OFF; DROP TABLE kern_{table}"))
-            .unwrap();
+        raw.execute_batch(&format!("PRAGMA foreign_keys = OFF; DROP TABLE kern_{table}")).unwrap();
         let refused = SqliteDb::open(&path).await.unwrap_err();
         let is = |place: &str| place == format!("kern_{table}");
-        assert!(
-            matches!(&refused, Error::Corrupt { place, .. } if is(place)),
-            "{table}: {refused:?}"
-        );
+        assert!(matches!(&refused, Error::Corrupt { place, .. } if is(place)), "{table}: {refused:?}");
     }
 }
 
@@ -135,25 +119,12 @@ async fn names_that_name_nothing_are_refused() {
     let folder = Folder::new();
     let path = folder.file("kern.db");
     let long = "x".repeat(49);
-    for name in [
-        "",
-        "1st",
-        "a b",
-        "a;DROP",
-        "a\"b",
-        "sqlite_master",
-        "kern_runs",
-        "KERN_RUNS",
-        "tä",
-        long.as_str(),
-    ] {
+    for name in ["", "1st", "a b", "a;DROP", "a\"b", "sqlite_master", "kern_runs", "KERN_RUNS", "tä", long.as_str()] {
         let refused = SqliteDb::builder(&path).approvals_table(name).open().await.unwrap_err();
         assert_eq!(refused.code(), "invalid", "{name}: {refused}");
     }
     let raw = Connection::open(&path).unwrap();
-    let tables: i64 = raw
-        .query_row("SELECT count(*) FROM sqlite_schema", (), |row| row.get(0))
-        .unwrap();
+    let tables: i64 = raw.query_row("SELECT count(*) FROM sqlite_schema", (), |row| row.get(0)).unwrap();
     assert_eq!(tables, 0, "nothing was made on the way");
 }
 
@@ -168,14 +139,9 @@ async fn a_name_that_something_else_has_is_refused() {
     .unwrap();
     for name in ["approvals", "Approvals", "kern_names"] {
         let refused = SqliteDb::builder(&path).approvals_table(name).open().await.unwrap_err();
-        assert!(
-            matches!(&refused, Error::Invalid(why) if why.contains(name)),
-            "{refused:?}"
-        );
+        assert!(matches!(&refused, Error::Invalid(why) if why.contains(name)), "{refused:?}");
     }
-    let mine: String = raw
-        .query_row("SELECT mine FROM approvals", (), |row| row.get(0))
-        .unwrap();
+    let mine: String = raw.query_row("SELECT mine FROM approvals", (), |row| row.get(0)).unwrap();
     assert_eq!(mine, "x");
     // Under its own names kern lives beside the program's tables.
     assert_eq!(code(&path).await, "ok");
@@ -185,36 +151,18 @@ async fn a_name_that_something_else_has_is_refused() {
 async fn the_names_of_a_file_are_found_by_every_program() {
     let folder = Folder::new();
     let path = folder.file("kern.db");
-    let named = SqliteDb::builder(&path)
-        .approvals_table("consents")
-        .audit_table("journal")
-        .open()
-        .await
-        .unwrap()
-        .into_db();
+    let named =
+        SqliteDb::builder(&path).approvals_table("consents").audit_table("journal").open().await.unwrap().into_db();
     let claim = named.begin_run(begin(&RunId::generate())).await.unwrap();
     named.commit_turn(turn(&claim, 1, &[required()], true)).await.unwrap();
 
     let other = SqliteDb::open(&path).await.unwrap();
     assert_eq!(other.count_pending_approvals().await.unwrap(), 1);
-    SqliteDb::builder(&path)
-        .approvals_table("consents")
-        .open()
-        .await
-        .unwrap();
-    let refused = SqliteDb::builder(&path)
-        .approvals_table("kern_approvals")
-        .open()
-        .await
-        .unwrap_err();
-    assert!(
-        matches!(&refused, Error::Invalid(why) if why.contains("`consents`")),
-        "{refused:?}"
-    );
+    SqliteDb::builder(&path).approvals_table("consents").open().await.unwrap();
+    let refused = SqliteDb::builder(&path).approvals_table("kern_approvals").open().await.unwrap_err();
+    assert!(matches!(&refused, Error::Invalid(why) if why.contains("`consents`")), "{refused:?}");
     let raw = Connection::open(&path).unwrap();
-    let waiting: i64 = raw
-        .query_row("SELECT count(*) FROM consents", (), |row| row.get(0))
-        .unwrap();
+    let waiting: i64 = raw.query_row("SELECT count(*) FROM consents", (), |row| row.get(0)).unwrap();
     assert_eq!(waiting, 1);
     history::check(&*named).await;
 }
@@ -224,12 +172,7 @@ async fn a_lock_that_is_held_too_long_is_busy_and_nothing_more() {
     let folder = Folder::new();
     let path = written(&folder).await;
     let timeout = Duration::from_millis(150);
-    let db = SqliteDb::builder(&path)
-        .busy_timeout(timeout)
-        .open()
-        .await
-        .unwrap()
-        .into_db();
+    let db = SqliteDb::builder(&path).busy_timeout(timeout).open().await.unwrap().into_db();
     let raw = Connection::open(&path).unwrap();
     raw.execute_batch("BEGIN IMMEDIATE").unwrap();
     let before = dump(&raw);
@@ -261,8 +204,7 @@ async fn a_locked_file_without_a_schema_is_busy() {
     let folder = Folder::new();
     let path = folder.file("kern.db");
     let raw = Connection::open(&path).unwrap();
-    raw.execute_batch("PRAGMA journal_mode = WAL; BEGIN IMMEDIATE; CREATE TABLE other (x)")
-        .unwrap();
+    raw.execute_batch("PRAGMA journal_mode = WAL; BEGIN IMMEDIATE; CREATE TABLE other (x)").unwrap();
     let open = || SqliteDb::builder(&path).busy_timeout(Duration::from_millis(50)).open();
     assert_eq!(open().await.unwrap_err().code(), "store_busy");
     raw.execute_batch("ROLLBACK").unwrap();
@@ -272,10 +214,7 @@ async fn a_locked_file_without_a_schema_is_busy() {
 #[tokio::test]
 async fn a_timeout_of_any_length_is_no_panic() {
     let folder = Folder::new();
-    let opened = SqliteDb::builder(folder.file("kern.db"))
-        .busy_timeout(Duration::MAX)
-        .open()
-        .await;
+    let opened = SqliteDb::builder(folder.file("kern.db")).busy_timeout(Duration::MAX).open().await;
     assert!(opened.is_ok(), "{opened:?}");
 }
 
@@ -311,27 +250,18 @@ async fn i19_nobody_is_answered_before_the_commit() {
 
 /// Runs the worker as somebody who may not do everything, also where the tests run as root.
 fn as_nobody(mode: &str, path: &Path) -> String {
-    let id = Command::new("id")
-        .arg("-u")
-        .output()
-        .expect("`id` says who runs the tests");
+    let id = Command::new("id").arg("-u").output().expect("`id` says who runs the tests");
     let root = String::from_utf8_lossy(&id.stdout).trim() == "0";
     // A copy beside the file, where everybody may enter.
     let worker = path.with_file_name("worker");
     let mut command = if root {
         let mut command = Command::new("setpriv");
-        command
-            .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
-            .arg(&worker);
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(&worker);
         command
     } else {
         Command::new(&worker)
     };
-    let output = command
-        .arg(mode)
-        .arg(path)
-        .output()
-        .expect("as root this test needs `setpriv`");
+    let output = command.arg(mode).arg(path).output().expect("as root this test needs `setpriv`");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
@@ -359,11 +289,7 @@ async fn a_file_or_folder_that_cannot_be_written_is_unavailable() {
         allow(folder.path(), folder_mode);
         assert_eq!(as_nobody("write", &path), expected, "{what}");
         if folder_mode == 0o555 {
-            assert_eq!(
-                as_nobody("write", &folder.file("new.db")),
-                expected,
-                "a file that cannot be made"
-            );
+            assert_eq!(as_nobody("write", &folder.file("new.db")), expected, "a file that cannot be made");
             assert!(!folder.file("new.db").exists());
         }
         allow(folder.path(), 0o777);
@@ -387,26 +313,16 @@ async fn a_disk_without_room_loses_nothing_that_was_acknowledged() {
     let path = written(&folder).await;
     // In blocks of 512 bytes or of 1,024, as the shell likes: one or two megabytes.
     let script = "trap '' XFSZ; ulimit -f 2048; exec \"$0\" fill \"$1\"";
-    let output = Command::new("sh")
-        .args(["-c", script, WORKER])
-        .arg(&path)
-        .output()
-        .unwrap();
+    let output = Command::new("sh").args(["-c", script, WORKER]).arg(&path).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
-    let (acknowledged, why) = text
-        .trim()
-        .split_once(' ')
-        .unwrap_or_else(|| panic!("{}", String::from_utf8_lossy(&output.stderr)));
+    let (acknowledged, why) =
+        text.trim().split_once(' ').unwrap_or_else(|| panic!("{}", String::from_utf8_lossy(&output.stderr)));
     let acknowledged: usize = acknowledged.parse().unwrap();
     assert!(acknowledged > 0);
     assert!(matches!(why, "store_full" | "store_unavailable"), "{why}");
 
     let db = SqliteDb::open(&path).await.unwrap();
-    assert_eq!(
-        db.list_runs(RunFilter::new()).await.unwrap().len(),
-        1 + acknowledged,
-        "all of them, and no other"
-    );
+    assert_eq!(db.list_runs(RunFilter::new()).await.unwrap().len(), 1 + acknowledged, "all of them, and no other");
     history::check(&db).await;
     let raw = Connection::open(&path).unwrap();
     let intact: String = raw.query_row("PRAGMA integrity_check", (), |row| row.get(0)).unwrap();
@@ -441,15 +357,9 @@ async fn what_takes_the_whole_transaction_back_is_told_to_the_whole_group() {
         for task in tasks {
             let (run_id, outcome) = task.await.unwrap();
             let found = store.get_run(&run_id).await;
-            assert_eq!(
-                found.is_ok(),
-                outcome.is_ok(),
-                "what was answered is what is there: {outcome:?}"
-            );
+            assert_eq!(found.is_ok(), outcome.is_ok(), "what was answered is what is there: {outcome:?}");
             if let Err(error) = outcome {
-                let source = std::error::Error::source(&error)
-                    .map(ToString::to_string)
-                    .unwrap_or_default();
+                let source = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
                 assert!(
                     source.contains("no room"),
                     "everybody learns the cause, not that a savepoint is gone: {error:?}"

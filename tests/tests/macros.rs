@@ -70,10 +70,7 @@ fn nothing() {}
 fn the_schema_says_everything_and_closes_the_object() {
     let descriptor = descriptor(tools![refund]);
     assert_eq!(descriptor.name, "refund");
-    assert_eq!(
-        descriptor.description,
-        "Refund a payment.\n\n    Indented text stays indented."
-    );
+    assert_eq!(descriptor.description, "Refund a payment.\n\n    Indented text stays indented.");
     assert_eq!(
         descriptor.parameters,
         json!({
@@ -121,18 +118,8 @@ fn the_version_is_the_written_one_or_one() {
 fn a_check_accepts_what_the_body_can_take() {
     let money = json!({ "cents": 1, "currency": "Eur" });
     let refund = one!(refund);
-    assert_eq!(
-        problems(&refund, json!({ "payment": "p", "amount": money, "type": 1 }), &[]),
-        []
-    );
-    assert_eq!(
-        problems(
-            &refund,
-            json!({ "payment": "p", "amount": money, "type": 1, "note": null }),
-            &[]
-        ),
-        []
-    );
+    assert_eq!(problems(&refund, json!({ "payment": "p", "amount": money, "type": 1 }), &[]), []);
+    assert_eq!(problems(&refund, json!({ "payment": "p", "amount": money, "type": 1, "note": null }), &[]), []);
     assert_eq!(problems(&one!(nothing), json!({}), &[]), []);
 }
 
@@ -234,12 +221,7 @@ fn the_policy_is_what_was_written() {
     ];
     for (tool, pause, approval) in cases {
         let descriptor = descriptor(tool);
-        assert_eq!(
-            descriptor.policy,
-            ToolPolicy::new(pause, approval),
-            "{}",
-            descriptor.name
-        );
+        assert_eq!(descriptor.policy, ToolPolicy::new(pause, approval), "{}", descriptor.name);
     }
     assert_eq!(descriptor(tools![send]).user_input_fields, ["to"]);
     assert_eq!(descriptor(tools![asked]).user_input_fields, [""; 0]);
@@ -356,14 +338,8 @@ fn every_kind_of_documentation_is_a_description() {
 
 #[tokio::test]
 async fn the_function_stays_a_function() {
-    let amount = Money {
-        cents: 1,
-        currency: Currency::Usd,
-    };
-    assert_eq!(
-        refund("p".to_owned(), amount, None, 1, &RunContext::for_test()).await,
-        "test-tool"
-    );
+    let amount = Money { cents: 1, currency: Currency::Usd };
+    assert_eq!(refund("p".to_owned(), amount, None, 1, &RunContext::for_test()).await, "test-tool");
     assert_eq!(send("a".to_owned(), "b".to_owned()), "b to a");
 }
 
@@ -374,10 +350,8 @@ fn tools_of_several_paths_make_one_list() {
         #[kern::tools::tool]
         pub(super) fn audit() {}
     }
-    let names: Vec<String> = tools![refund, billing::audit, self::send,]
-        .iter()
-        .map(|tool| tool.descriptor().name.clone())
-        .collect();
+    let names: Vec<String> =
+        tools![refund, billing::audit, self::send,].iter().map(|tool| tool.descriptor().name.clone()).collect();
     assert_eq!(names, ["refund", "audit", "send"]);
     assert!(tools![].is_empty());
 }

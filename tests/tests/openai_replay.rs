@@ -40,12 +40,7 @@ fn rebuild(exchange: &Exchange) -> Option<Rebuilt> {
         Some(tools) => tools.as_array()?.iter().map(rebuild_tool).collect::<Option<_>>()?,
     };
     parameters.remove("stream");
-    Some(Rebuilt {
-        model,
-        messages,
-        tools,
-        parameters,
-    })
+    Some(Rebuilt { model, messages, tools, parameters })
 }
 
 fn rebuild_message(recorded: &Value, tool_names: &HashMap<String, String>) -> Option<Message> {
@@ -97,12 +92,10 @@ fn canonical(value: &Value) -> Value {
         Value::Object(fields) => fields
             .iter()
             .filter(|(_, value)| !value.is_null())
-            .map(
-                |(name, value)| match (name.as_str(), value.as_array().map(Vec::as_slice)) {
-                    ("content", Some([part])) if part["type"] == "text" => (name.clone(), part["text"].clone()),
-                    _ => (name.clone(), canonical(value)),
-                },
-            )
+            .map(|(name, value)| match (name.as_str(), value.as_array().map(Vec::as_slice)) {
+                ("content", Some([part])) if part["type"] == "text" => (name.clone(), part["text"].clone()),
+                _ => (name.clone(), canonical(value)),
+            })
             .collect::<Map<_, _>>()
             .into(),
         Value::Array(items) => items.iter().map(canonical).collect(),
@@ -123,20 +116,15 @@ async fn replay(server: &ReplayServer, exchange: &Exchange) -> Result<ModelReply
     for (name, value) in rebuilt.parameters {
         model = model.parameter(name, value);
     }
-    model
-        .respond(ModelRequest::new(&rebuilt.messages, &rebuilt.tools))
-        .await
+    model.respond(ModelRequest::new(&rebuilt.messages, &rebuilt.tools)).await
 }
 
 /// Gives what differs from the SDK's reading of the answer.
 fn differences(expect: &Value, answer: &Result<ModelReply, ModelError>) -> Vec<String> {
     let pairs = match answer {
         Ok(reply) => {
-            let calls: Vec<_> = reply
-                .tool_calls
-                .iter()
-                .map(|call| json!([call.id, call.name, call.arguments]))
-                .collect();
+            let calls: Vec<_> =
+                reply.tool_calls.iter().map(|call| json!([call.id, call.name, call.arguments])).collect();
             let expected_calls: Vec<_> = expect["tool_calls"]
                 .as_array()
                 .expect("an expectation has a list of calls")
@@ -154,43 +142,18 @@ fn differences(expect: &Value, answer: &Result<ModelReply, ModelError>) -> Vec<S
                 ("reasoning", text(&expect["reasoning"]), text(&json!(reply.reasoning))),
                 ("refusal", text(&expect["refusal"]), text(&json!(reply.refusal))),
                 ("tool_calls", json!(expected_calls), json!(calls)),
-                (
-                    "finish_reason",
-                    expect["finish_reason"].clone(),
-                    json!(reply.finish_reason),
-                ),
+                ("finish_reason", expect["finish_reason"].clone(), json!(reply.finish_reason)),
                 ("model", expect["model"].clone(), json!(reply.model)),
                 ("id", expect["id"].clone(), json!(reply.response_id)),
                 ("usage", json!(!expect["usage"].is_null()), json!(reply.usage.is_some())),
                 ("input_tokens", count(&norm["input_tokens"]), json!(usage.input_tokens)),
-                (
-                    "output_tokens",
-                    count(&norm["output_tokens"]),
-                    json!(usage.output_tokens),
-                ),
-                (
-                    "cached_tokens",
-                    count(&norm["cached_input_tokens"]),
-                    json!(usage.cached_tokens),
-                ),
-                (
-                    "reasoning_tokens",
-                    count(&norm["reasoning_tokens"]),
-                    json!(usage.reasoning_tokens),
-                ),
-                (
-                    "total_tokens",
-                    count(&expect["usage"]["total_tokens"]),
-                    json!(usage.total_tokens),
-                ),
+                ("output_tokens", count(&norm["output_tokens"]), json!(usage.output_tokens)),
+                ("cached_tokens", count(&norm["cached_input_tokens"]), json!(usage.cached_tokens)),
+                ("reasoning_tokens", count(&norm["reasoning_tokens"]), json!(usage.reasoning_tokens)),
+                ("total_tokens", count(&expect["usage"]["total_tokens"]), json!(usage.total_tokens)),
             ]
         }
-        Err(ModelError::Status {
-            status,
-            message,
-            provider_code,
-            ..
-        }) => {
+        Err(ModelError::Status { status, message, provider_code, .. }) => {
             let expected = &expect["error"];
             let mut pairs = vec![
                 ("status", expected["status"].clone(), json!(status)),
@@ -223,13 +186,7 @@ async fn replay_all(server: &ReplayServer, exchanges: &[Exchange]) -> usize {
         }
         wrong.extend(differences.iter().map(|line| format!("{}: {line}", exchange.name)));
     }
-    assert!(
-        wrong.is_empty(),
-        "{} of {}:\n{}",
-        same,
-        exchanges.len(),
-        wrong.join("\n")
-    );
+    assert!(wrong.is_empty(), "{} of {}:\n{}", same, exchanges.len(), wrong.join("\n"));
     same
 }
 
@@ -250,10 +207,7 @@ async fn every_answer_of_a_compatible_vendor_is_read_as_the_sdk_reads_it() {
 #[tokio::test]
 async fn a_request_is_sent_as_the_recorded_client_sent_it() {
     let exchanges = exchanges(|exchange| not_streamed(exchange) && exchange.vendor == "openai");
-    let rebuilt: Vec<_> = exchanges
-        .iter()
-        .filter(|exchange| rebuild(exchange).is_some())
-        .collect();
+    let rebuilt: Vec<_> = exchanges.iter().filter(|exchange| rebuild(exchange).is_some()).collect();
     let server = ReplayServer::start();
     for exchange in &rebuilt {
         // What becomes of the answer is another test's matter.
@@ -281,12 +235,7 @@ fn to_be_returned(recorded: &Value) -> Value {
     for answer_only in ["annotations", "audio", "executed_tools", "function_call", "padding"] {
         turn.remove(answer_only);
     }
-    for call in turn
-        .get_mut("tool_calls")
-        .and_then(Value::as_array_mut)
-        .into_iter()
-        .flatten()
-    {
+    for call in turn.get_mut("tool_calls").and_then(Value::as_array_mut).into_iter().flatten() {
         let call = call.as_object_mut().expect("a recorded call is an object");
         call.remove("index");
         call.insert("type".into(), "function".into());
@@ -351,11 +300,7 @@ async fn a_recorded_answer_that_is_cut_short_is_an_error() {
         let base = server.base_url_exchange(&format!("{}~cut:300", exchange.name));
         let model = OpenAIChat::new("gpt-4o-mini").base_url(format!("{base}/v1"));
         let answer = model.respond(ModelRequest::new(&[Message::user("hi")], &[])).await;
-        assert!(
-            matches!(answer, Err(ModelError::Connection { .. })),
-            "{}: {answer:?}",
-            exchange.name
-        );
+        assert!(matches!(answer, Err(ModelError::Connection { .. })), "{}: {answer:?}", exchange.name);
     }
     assert_eq!(exchanges.len(), 51);
 }

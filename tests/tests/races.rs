@@ -62,18 +62,9 @@ async fn i4_one_of_all_resolutions_wins() {
         let id = store.approval_id(&run_id, 0).await;
         let outcomes = all_at_once(&handles, |db, number| {
             let id = id.clone();
-            let resolution = if number % 2 == 0 {
-                Resolution::approved()
-            } else {
-                Resolution::rejected()
-            };
+            let resolution = if number % 2 == 0 { Resolution::approved() } else { Resolution::rejected() };
             async move {
-                db.update_approval(
-                    &id,
-                    ApprovalStatus::Pending,
-                    resolution.by(format!("approver {number}")),
-                )
-                .await
+                db.update_approval(&id, ApprovalStatus::Pending, resolution.by(format!("approver {number}"))).await
             }
         })
         .await;
@@ -99,10 +90,7 @@ async fn i6_one_of_all_claims_of_a_run_wins_and_one_of_its_call() {
             async move { db.claim_run(request).await.unwrap() }
         })
         .await;
-        let lost = outcomes
-            .iter()
-            .filter(|outcome| **outcome == RunClaimed::AlreadyRunning)
-            .count();
+        let lost = outcomes.iter().filter(|outcome| **outcome == RunClaimed::AlreadyRunning).count();
         assert_eq!(lost, TASKS - 1);
         let claim = outcomes.into_iter().find_map(|outcome| match outcome {
             RunClaimed::Claimed(claim) => Some(claim),
@@ -112,19 +100,11 @@ async fn i6_one_of_all_claims_of_a_run_wins_and_one_of_its_call() {
 
         let outcomes = all_at_once(&handles, |db, _| {
             let claim = claim.clone();
-            let request = ClaimCall {
-                claim,
-                turn: 1,
-                index: 0,
-                lease_ms: LONG,
-            };
+            let request = ClaimCall { claim, turn: 1, index: 0, lease_ms: LONG };
             async move { db.claim_call(request).await.unwrap() }
         })
         .await;
-        let lost = outcomes
-            .iter()
-            .filter(|outcome| matches!(outcome, CallClaimed::NotStartable))
-            .count();
+        let lost = outcomes.iter().filter(|outcome| matches!(outcome, CallClaimed::NotStartable)).count();
         assert_eq!(lost, TASKS - 1);
         let call = outcomes.into_iter().find_map(|outcome| match outcome {
             CallClaimed::Claimed(call) => Some(call),
@@ -134,17 +114,10 @@ async fn i6_one_of_all_claims_of_a_run_wins_and_one_of_its_call() {
 
         let outcomes = all_at_once(&handles, |db, number| {
             let ticket = ticket.clone();
-            async move {
-                db.finish_call(ticket, Ended::Succeeded(number.to_string()))
-                    .await
-                    .unwrap()
-            }
+            async move { db.finish_call(ticket, Ended::Succeeded(number.to_string())).await.unwrap() }
         })
         .await;
-        let recorded = outcomes
-            .iter()
-            .filter(|outcome| **outcome == Finished::Recorded)
-            .count();
+        let recorded = outcomes.iter().filter(|outcome| **outcome == Finished::Recorded).count();
         assert_eq!(recorded, 1);
         store.complete(&claim).await.unwrap();
     }
@@ -165,21 +138,13 @@ async fn i9_a_cancelled_run_and_a_started_call_agree() {
                 if number % 2 == 0 {
                     return db.cancel_run(run_id, person("eve")).await.map(|()| None);
                 }
-                let request = ClaimCall {
-                    claim,
-                    turn: 1,
-                    index: 0,
-                    lease_ms: LONG,
-                };
+                let request = ClaimCall { claim, turn: 1, index: 0, lease_ms: LONG };
                 db.claim_call(request).await.map(Some)
             }
         })
         .await;
         let cancelled = outcomes.iter().filter(|outcome| matches!(outcome, Ok(None))).count();
-        let started = outcomes
-            .iter()
-            .filter(|outcome| matches!(outcome, Ok(Some(CallClaimed::Claimed(_)))))
-            .count();
+        let started = outcomes.iter().filter(|outcome| matches!(outcome, Ok(Some(CallClaimed::Claimed(_))))).count();
         let other = outcomes.iter().filter(|outcome| {
             matches!(
                 outcome,
@@ -187,10 +152,7 @@ async fn i9_a_cancelled_run_and_a_started_call_agree() {
             )
         });
         assert_eq!(other.count(), TASKS - cancelled - started, "{outcomes:?}");
-        assert!(
-            (cancelled, started) == (1, 0) || (cancelled, started) == (1, 1),
-            "{outcomes:?}"
-        );
+        assert!((cancelled, started) == (1, 0) || (cancelled, started) == (1, 1), "{outcomes:?}");
         assert_eq!(store.starts(&run_id).await, started);
     }
     history::check(&*store).await;
@@ -220,11 +182,7 @@ async fn i3_a_transition_that_fails_takes_nothing_of_its_group_with_it() {
         for (run_id, fails, outcome) in outcomes {
             assert_eq!(outcome.is_err(), fails, "{outcome:?}");
             let run = store.get_run(&run_id).await.unwrap();
-            let expected = if fails {
-                (RunStatus::Running, 0)
-            } else {
-                (RunStatus::Paused, 2)
-            };
+            let expected = if fails { (RunStatus::Running, 0) } else { (RunStatus::Paused, 2) };
             assert_eq!((run.status, run.calls.len()), expected);
         }
     }
@@ -259,10 +217,7 @@ async fn r10_a_renewal_passes_a_full_queue() {
     let (renewed, ()) = tokio::join!(biased; renewing, freeing);
     renewed.unwrap();
     // More wait than the queue has places for; whoever waits for a place in line is answered after the first 400.
-    assert!(
-        done.load(Ordering::SeqCst) < 400,
-        "{done:?} were answered before the renewal"
-    );
+    assert!(done.load(Ordering::SeqCst) < 400, "{done:?} were answered before the renewal");
     for task in tasks {
         task.await.unwrap();
     }

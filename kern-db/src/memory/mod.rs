@@ -72,11 +72,7 @@ impl InMemoryDb {
             // A panic inside a job leaves its changes half done; they are taken back before the lock is given up only
             // when the job returns, so a poisoned store answers nothing any more.
             let mut tables = self.tables.lock().map_err(|_| poisoned())?;
-            let mut tx = MemoryTx {
-                tables: &mut tables,
-                undo: Vec::new(),
-                journal: Journal::default(),
-            };
+            let mut tx = MemoryTx { tables: &mut tables, undo: Vec::new(), journal: Journal::default() };
             let outcome = job(&mut tx);
             let (commit, outcome) = match outcome {
                 Ok(value) => (true, Ok(value)),
@@ -102,21 +98,14 @@ impl InMemoryDb {
     {
         Box::pin(async move {
             let mut tables = self.tables.lock().map_err(|_| poisoned())?;
-            job(&mut MemoryTx {
-                tables: &mut tables,
-                undo: Vec::new(),
-                journal: Journal::default(),
-            })
+            job(&mut MemoryTx { tables: &mut tables, undo: Vec::new(), journal: Journal::default() })
         })
     }
 }
 
 fn poisoned() -> Error {
     let source = PoisonError::new(()).to_string().into();
-    Error::Unavailable {
-        action: "use the store in memory after a panic inside it",
-        source,
-    }
+    Error::Unavailable { action: "use the store in memory after a panic inside it", source }
 }
 
 impl Tables {
@@ -128,9 +117,7 @@ impl Tables {
 impl Rows {
     /// Places of the rows that meet every condition, in the order they came.
     fn matching<R: Row>(&self, filter: &[Cond<R>]) -> Vec<usize> {
-        let lookup = filter
-            .iter()
-            .find(|cond| cond.op == Op::Is && R::LOOKUPS.contains(&cond.place));
+        let lookup = filter.iter().find(|cond| cond.op == Op::Is && R::LOOKUPS.contains(&cond.place));
         let meets = |place: &usize| filter.iter().all(|cond| cond.holds(&self.rows[*place][cond.place]));
         match lookup {
             Some(cond) => {
@@ -188,10 +175,7 @@ impl Tx for MemoryTx<'_> {
         }
         let place = rows.rows.len();
         for lookup in R::LOOKUPS {
-            rows.lookups
-                .entry((*lookup, cells[*lookup].clone()))
-                .or_default()
-                .push(place);
+            rows.lookups.entry((*lookup, cells[*lookup].clone())).or_default().push(place);
         }
         rows.rows.push(cells);
         self.undo.push(Undo::Inserted(R::TABLE));
@@ -206,24 +190,14 @@ impl Tx for MemoryTx<'_> {
         }
         let mut places = rows.matching(&query.filter);
         places.sort_by(|one, other| {
-            query
-                .order
-                .iter()
-                .fold(std::cmp::Ordering::Equal, |so_far, (_, column, newest)| {
-                    let order = rows.rows[*one][*column].cmp(&rows.rows[*other][*column]);
-                    so_far.then(if *newest { order.reverse() } else { order })
-                })
+            query.order.iter().fold(std::cmp::Ordering::Equal, |so_far, (_, column, newest)| {
+                let order = rows.rows[*one][*column].cmp(&rows.rows[*other][*column]);
+                so_far.then(if *newest { order.reverse() } else { order })
+            })
         });
-        let limit = query
-            .limit
-            .map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+        let limit = query.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
         let offset = usize::try_from(query.offset).unwrap_or(usize::MAX);
-        places
-            .into_iter()
-            .skip(offset)
-            .take(limit)
-            .map(|place| R::from_cells(rows.rows[place].clone()))
-            .collect()
+        places.into_iter().skip(offset).take(limit).map(|place| R::from_cells(rows.rows[place].clone())).collect()
     }
 
     async fn count<R: Row>(&mut self, filter: Vec<Cond<R>>) -> Result<u64> {
@@ -236,10 +210,7 @@ impl Tx for MemoryTx<'_> {
             let row = &mut self.tables.of(R::TABLE).rows[*place];
             self.undo.push(Undo::Updated(R::TABLE, *place, row.clone()));
             for assign in &set {
-                debug_assert!(
-                    !R::LOOKUPS.contains(&assign.place),
-                    "what rows are looked up by never changes"
-                );
+                debug_assert!(!R::LOOKUPS.contains(&assign.place), "what rows are looked up by never changes");
                 row[assign.place] = assign.value.clone();
             }
         }

@@ -209,8 +209,7 @@ impl Approval {
 }
 
 fn json(place: &str, text: Option<&str>) -> crate::Result<Option<Value>> {
-    text.map(|text| serde_json::from_str(text).map_err(|error| crate::Error::corrupt(place, error)))
-        .transpose()
+    text.map(|text| serde_json::from_str(text).map_err(|error| crate::Error::corrupt(place, error))).transpose()
 }
 
 fn object(place: &str, text: &str) -> crate::Result<Map<String, Value>> {
@@ -323,13 +322,7 @@ pub(crate) enum Decision {
 
 impl Resolution {
     fn new(approve: Decision) -> Self {
-        Self {
-            approve,
-            by: None,
-            note: None,
-            data: None,
-            digest: None,
-        }
+        Self { approve, by: None, note: None, data: None, digest: None }
     }
 
     /// Yes.

@@ -170,32 +170,17 @@ pub struct Settlement {
 impl Settlement {
     /// It did happen, with this result for the model.
     pub fn succeeded(result: impl Into<String>) -> Self {
-        Self {
-            to: ExecutionStatus::Succeeded,
-            result: Some(result.into()),
-            by: None,
-            note: None,
-        }
+        Self { to: ExecutionStatus::Succeeded, result: Some(result.into()), by: None, note: None }
     }
 
     /// It failed, with this error for the model.
     pub fn failed(error: impl Into<String>) -> Self {
-        Self {
-            to: ExecutionStatus::Failed,
-            result: Some(error.into()),
-            by: None,
-            note: None,
-        }
+        Self { to: ExecutionStatus::Failed, result: Some(error.into()), by: None, note: None }
     }
 
     /// It did not happen and shall not.
     pub fn abandoned() -> Self {
-        Self {
-            to: ExecutionStatus::Abandoned,
-            result: None,
-            by: None,
-            note: None,
-        }
+        Self { to: ExecutionStatus::Abandoned, result: None, by: None, note: None }
     }
 
     /// Who says so.

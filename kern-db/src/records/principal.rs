@@ -18,11 +18,7 @@ pub struct Principal {
 impl Principal {
     /// A name that nobody vouches for.
     pub fn unverified(subject: impl Into<String>) -> Self {
-        Self {
-            issuer: None,
-            subject: subject.into(),
-            verified: false,
-        }
+        Self { issuer: None, subject: subject.into(), verified: false }
     }
 
     /// Whether both stand for the same person. Where one of them is only a name, the names are compared, so that
@@ -104,18 +100,8 @@ pub struct PrincipalFields {
 
 impl From<&Principal> for Actor {
     fn from(principal: &Principal) -> Self {
-        let Principal {
-            issuer,
-            subject,
-            verified,
-        } = principal.clone();
-        Self::Person {
-            principal: PrincipalFields {
-                issuer,
-                subject,
-                verified,
-            },
-        }
+        let Principal { issuer, subject, verified } = principal.clone();
+        Self::Person { principal: PrincipalFields { issuer, subject, verified } }
     }
 }
 

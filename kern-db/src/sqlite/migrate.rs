@@ -32,9 +32,7 @@ pub(super) fn migrate(connection: &mut Connection, wanted: &[(Table, String)]) -
         let names = agree(recorded(connection)?, wanted)?;
         return complete(connection, names);
     }
-    let tx = connection
-        .transaction_with_behavior(TransactionBehavior::Immediate)
-        .map_err(sql)?;
+    let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(sql)?;
     tx.execute_batch(OWN).map_err(sql)?;
     let done = check(&applied(&tx)?.unwrap_or_default())?;
     let names = if done == 0 {
@@ -61,11 +59,8 @@ pub(super) fn migrate(connection: &mut Connection, wanted: &[(Table, String)]) -
         .map_err(sql)?;
     }
     for table in Table::ALL {
-        tx.execute(
-            "INSERT OR IGNORE INTO kern_names (word, name) VALUES (?, ?)",
-            (table.word(), names.of(table)),
-        )
-        .map_err(sql)?;
+        tx.execute("INSERT OR IGNORE INTO kern_names (word, name) VALUES (?, ?)", (table.word(), names.of(table)))
+            .map_err(sql)?;
     }
     tx.commit().map_err(sql)?;
     Ok(names)
@@ -78,11 +73,7 @@ fn sql(error: rusqlite::Error) -> Error {
 /// Whether the database has a table, a view or an index of this name. SQLite's names have no case.
 fn exists(connection: &Connection, name: &str) -> Result<bool> {
     let found: Option<i64> = connection
-        .query_row(
-            "SELECT 1 FROM sqlite_schema WHERE name = ? COLLATE NOCASE",
-            [name],
-            |row| row.get(0),
-        )
+        .query_row("SELECT 1 FROM sqlite_schema WHERE name = ? COLLATE NOCASE", [name], |row| row.get(0))
         .optional()
         .map_err(sql)?;
     Ok(found.is_some())
@@ -103,12 +94,9 @@ fn applied(connection: &Connection) -> Result<Option<Vec<(i64, String)>>> {
     if !exists(connection, "kern_migrations")? {
         return Ok(None);
     }
-    let mut statement = connection
-        .prepare("SELECT version, checksum FROM kern_migrations ORDER BY version")
-        .map_err(sql)?;
-    let rows = statement
-        .query_map((), |row| Ok((row.get(0)?, row.get(1)?)))
-        .map_err(sql)?;
+    let mut statement =
+        connection.prepare("SELECT version, checksum FROM kern_migrations ORDER BY version").map_err(sql)?;
+    let rows = statement.query_map((), |row| Ok((row.get(0)?, row.get(1)?))).map_err(sql)?;
     rows.collect::<rusqlite::Result<_>>().map(Some).map_err(sql)
 }
 
@@ -133,16 +121,12 @@ fn recorded(connection: &Connection) -> Result<Names> {
     }
     let mut names = Names::default();
     let mut statement = connection.prepare("SELECT word, name FROM kern_names").map_err(sql)?;
-    let rows = statement
-        .query_map((), |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))
-        .map_err(sql)?;
+    let rows = statement.query_map((), |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?))).map_err(sql)?;
     for row in rows {
         let (word, name) = row.map_err(sql)?;
         let table = Table::ALL.into_iter().find(|table| table.word() == word);
         let table = table.ok_or_else(|| Error::corrupt("kern_names", format!("`{word}` is no table of kern")))?;
-        names
-            .set(table, &name)
-            .map_err(|error| Error::corrupt("kern_names", error))?;
+        names.set(table, &name).map_err(|error| Error::corrupt("kern_names", error))?;
     }
     Ok(names)
 }

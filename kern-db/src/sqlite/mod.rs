@@ -73,11 +73,7 @@ impl SqliteDb {
 
     /// Starts from the default settings.
     pub fn builder(path: impl AsRef<Path>) -> SqliteDbBuilder {
-        SqliteDbBuilder {
-            path: path.as_ref().to_owned(),
-            names: Vec::new(),
-            busy_timeout: BUSY_TIMEOUT,
-        }
+        SqliteDbBuilder { path: path.as_ref().to_owned(), names: Vec::new(), busy_timeout: BUSY_TIMEOUT }
     }
 
     fn write<'a, V, F>(&'a self, lane: Lane, action: &'static str, job: F) -> DbFuture<'a, V>
@@ -144,11 +140,7 @@ impl SqliteDbBuilder {
     /// - [`Error::Newer`]: a newer kern wrote the file.
     /// - [`Error::Busy`], [`Error::Full`], [`Error::Unavailable`]: it cannot be written.
     pub async fn open(self) -> Result<SqliteDb> {
-        let Self {
-            path,
-            names,
-            busy_timeout,
-        } = self;
+        let Self { path, names, busy_timeout } = self;
         if path.as_os_str() == ":memory:" || path.as_os_str().is_empty() {
             let reason = "a SQLite store is a file that several connections share: use `InMemoryDb` for one in memory";
             return Err(Error::Invalid(reason.to_owned()));
@@ -162,11 +154,7 @@ impl SqliteDbBuilder {
         })
         .await;
         let (writer, readers) = opened.map_err(|error| unavailable("open the database", error))??;
-        Ok(SqliteDb {
-            writer: Arc::new(writer),
-            readers: Arc::new(readers),
-            busy_timeout,
-        })
+        Ok(SqliteDb { writer: Arc::new(writer), readers: Arc::new(readers), busy_timeout })
     }
 }
 
@@ -181,9 +169,7 @@ fn connect(path: &Path, busy_timeout: Duration) -> Result<Connection> {
         let source = std::io::Error::from(std::io::ErrorKind::PermissionDenied);
         return Err(unavailable("open the database for writing", source));
     }
-    let mode: String = connection
-        .query_row("PRAGMA journal_mode = WAL", (), |row| row.get(0))
-        .map_err(sql)?;
+    let mode: String = connection.query_row("PRAGMA journal_mode = WAL", (), |row| row.get(0)).map_err(sql)?;
     if !mode.eq_ignore_ascii_case("wal") {
         // A database in memory has no log, and each connection would have one of its own.
         let reason = format!("a SQLite store needs a file with a write-ahead log, and this one stays in mode `{mode}`");
@@ -201,10 +187,7 @@ fn connect(path: &Path, busy_timeout: Duration) -> Result<Connection> {
 }
 
 fn unavailable(action: &'static str, source: impl std::error::Error + Send + Sync + 'static) -> Error {
-    Error::Unavailable {
-        action,
-        source: Box::new(source),
-    }
+    Error::Unavailable { action, source: Box::new(source) }
 }
 
 /// What SQLite's error means to a caller.
@@ -221,10 +204,7 @@ struct Failure {
 
 impl From<rusqlite::Error> for Failure {
     fn from(error: rusqlite::Error) -> Self {
-        Self {
-            code: error.sqlite_error_code(),
-            text: error.to_string(),
-        }
+        Self { code: error.sqlite_error_code(), text: error.to_string() }
     }
 }
 
@@ -253,10 +233,7 @@ impl Failure {
             Some(ErrorCode::DiskFull) => Error::Full { detail: self.text },
             Some(ErrorCode::NotADatabase) => Error::corrupt("the file", "it is not a SQLite database"),
             Some(ErrorCode::DatabaseCorrupt) => Error::corrupt("the file", self.text),
-            _ => Error::Unavailable {
-                action,
-                source: self.text.into(),
-            },
+            _ => Error::Unavailable { action, source: self.text.into() },
         }
     }
 }

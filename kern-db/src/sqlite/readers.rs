@@ -52,9 +52,7 @@ impl Readers {
                 Some(connection) => connection,
                 None => connect(&path, busy_timeout).map_err(|error| failed(action, error))?,
             };
-            connection
-                .execute_batch("BEGIN")
-                .map_err(|error| failed(action, error))?;
+            connection.execute_batch("BEGIN").map_err(|error| failed(action, error))?;
             let outcome = job(&mut SqliteTx::new(&connection, names, action));
             // A connection that cannot even end its transaction is not used again.
             if connection.execute_batch("COMMIT").is_ok() {
@@ -62,9 +60,7 @@ impl Readers {
             }
             outcome
         };
-        tokio::task::spawn_blocking(read)
-            .await
-            .map_err(|error| unavailable(action, error))?
+        tokio::task::spawn_blocking(read).await.map_err(|error| unavailable(action, error))?
     }
 }
 

@@ -23,12 +23,7 @@ pub(super) struct SqliteTx<'a> {
 
 impl<'a> SqliteTx<'a> {
     pub(super) fn new(connection: &'a Connection, names: &'static Names, action: &'static str) -> Self {
-        Self {
-            connection,
-            names,
-            action,
-            journal: Journal::default(),
-        }
+        Self { connection, names, action, journal: Journal::default() }
     }
 
     fn sql(&self) -> impl Fn(rusqlite::Error) -> Error + use<> {
@@ -78,25 +73,15 @@ fn cell<R: Row>(value: ValueRef<'_>, column: &str) -> Result<Cell> {
 impl Tx for SqliteTx<'_> {
     async fn insert<R: Row>(&mut self, row: &R) -> Result<()> {
         let places = vec!["?"; R::COLUMNS.len()].join(", ");
-        let sql = format!(
-            "INSERT INTO {} ({}) VALUES ({places})",
-            self.names.of(R::TABLE),
-            R::COLUMNS.join(", ")
-        );
+        let sql = format!("INSERT INTO {} ({}) VALUES ({places})", self.names.of(R::TABLE), R::COLUMNS.join(", "));
         let mut statement = self.connection.prepare_cached(&sql).map_err(self.sql())?;
-        statement
-            .execute(params_from_iter(row.to_cells()))
-            .map_err(self.sql())?;
+        statement.execute(params_from_iter(row.to_cells())).map_err(self.sql())?;
         Ok(())
     }
 
     async fn select<R: Row>(&mut self, query: Query<R>) -> Result<Vec<R>> {
-        let mut sql = format!(
-            "SELECT {} FROM {}{}",
-            R::COLUMNS.join(", "),
-            self.names.of(R::TABLE),
-            condition(&query.filter)
-        );
+        let mut sql =
+            format!("SELECT {} FROM {}{}", R::COLUMNS.join(", "), self.names.of(R::TABLE), condition(&query.filter));
         for (place, (column, _, newest)) in query.order.iter().enumerate() {
             let word = if place == 0 { " ORDER BY" } else { "," };
             let way = if *newest { "DESC" } else { "ASC" };
@@ -106,11 +91,7 @@ impl Tx for SqliteTx<'_> {
         sql.push_str(" LIMIT ? OFFSET ?");
         let number = |number: u64| Cell::Int(i64::try_from(number).unwrap_or(i64::MAX));
         let limit = query.limit.map_or(Cell::Int(-1), number);
-        let values = query
-            .filter
-            .into_iter()
-            .map(|cond| cond.value)
-            .chain([limit, number(query.offset)]);
+        let values = query.filter.into_iter().map(|cond| cond.value).chain([limit, number(query.offset)]);
         let mut statement = self.connection.prepare_cached(&sql).map_err(self.sql())?;
         let mut found = statement.query(params_from_iter(values)).map_err(self.sql())?;
         let mut rows = Vec::new();
@@ -128,24 +109,14 @@ impl Tx for SqliteTx<'_> {
         let sql = format!("SELECT count(*) FROM {}{}", self.names.of(R::TABLE), condition(&filter));
         let mut statement = self.connection.prepare_cached(&sql).map_err(self.sql())?;
         let values = filter.into_iter().map(|cond| cond.value);
-        let count: i64 = statement
-            .query_row(params_from_iter(values), |row| row.get(0))
-            .map_err(self.sql())?;
+        let count: i64 = statement.query_row(params_from_iter(values), |row| row.get(0)).map_err(self.sql())?;
         Ok(count.unsigned_abs())
     }
 
     async fn update<R: Row>(&mut self, set: Vec<Assign<R>>, expect: Vec<Cond<R>>) -> Result<u64> {
         let columns: Vec<String> = set.iter().map(|assign| format!("{} = ?", assign.name)).collect();
-        let sql = format!(
-            "UPDATE {} SET {}{}",
-            self.names.of(R::TABLE),
-            columns.join(", "),
-            condition(&expect)
-        );
-        let values = set
-            .into_iter()
-            .map(|assign| assign.value)
-            .chain(expect.into_iter().map(|cond| cond.value));
+        let sql = format!("UPDATE {} SET {}{}", self.names.of(R::TABLE), columns.join(", "), condition(&expect));
+        let values = set.into_iter().map(|assign| assign.value).chain(expect.into_iter().map(|cond| cond.value));
         let mut statement = self.connection.prepare_cached(&sql).map_err(self.sql())?;
         let changed = statement.execute(params_from_iter(values)).map_err(self.sql())?;
         Ok(changed as u64)

@@ -118,10 +118,7 @@ impl Writer {
                 }
             })
             .map_err(|error| unavailable("start the writer's thread", error))?;
-        Ok(Self {
-            queue,
-            thread: Some(thread),
-        })
+        Ok(Self { queue, thread: Some(thread) })
     }
 
     /// Queues a job and waits for its commit. A caller that stops waiting does not stop the job.
@@ -169,12 +166,7 @@ impl Writer {
         });
         {
             let mut lanes = self.queue.lanes();
-            let queued = Queued {
-                action,
-                job,
-                abandon,
-                _place: place,
-            };
+            let queued = Queued { action, job, abandon, _place: place };
             match lane {
                 Lane::Urgent => lanes.urgent.push_back(queued),
                 Lane::Normal => lanes.normal.push_back(queued),
@@ -219,10 +211,7 @@ fn commit(connection: &Connection, names: &'static Names, group: Vec<Queued>) {
         }
         match savepoint(connection, names, queued.job) {
             Ok(Some(answer)) => answers.push((action, answer)),
-            Ok(None) => (queued.abandon)(unavailable(
-                action,
-                std::io::Error::other("a transition of kern panicked"),
-            )),
+            Ok(None) => (queued.abandon)(unavailable(action, std::io::Error::other("a transition of kern panicked"))),
             Err(found) => {
                 // The whole transaction is in doubt: nobody of the group is told that anything is written.
                 (queued.abandon)(found.clone().means(action));
@@ -258,11 +247,7 @@ fn savepoint(connection: &Connection, names: &'static Names, job: Job) -> Result
         // that the savepoint is gone.
         return Err(failure);
     }
-    let end = if done.as_ref().is_some_and(|done| done.keep) {
-        "RELEASE job"
-    } else {
-        "ROLLBACK TO job; RELEASE job"
-    };
+    let end = if done.as_ref().is_some_and(|done| done.keep) { "RELEASE job" } else { "ROLLBACK TO job; RELEASE job" };
     connection.execute_batch(end)?;
     Ok(done.map(|done| done.answer))
 }

@@ -30,11 +30,7 @@ pub(crate) async fn answer<T: Tx>(tx: &mut T, request: AnswerCall) -> Step<Answe
     }
     if run.status != RunStatus::Paused || run.turn != request.turn {
         let needs = "answers are taken while it is paused at the call";
-        return Err(Refused::Undo(Error::RunConflict {
-            run_id: run.run_id,
-            found: run.status,
-            needs,
-        }));
+        return Err(Refused::Undo(Error::RunConflict { run_id: run.run_id, found: run.status, needs }));
     }
     let rows = match call(tx, &request.run_id, request.turn, request.index).await {
         Ok(rows) => rows,
@@ -70,11 +66,8 @@ fn check_shown<T: Tx>(tx: &mut T, run: &RunRow, rows: &CallRows, request: &Answe
     if same_tool && (shown == call.shown_digest || call.earlier_digests.0.contains(&shown)) {
         return Some(Answered::Outdated);
     }
-    let entry = Entry::new("requirement_mismatch", Actor::from(&request.caller), &run.run_id)
-        .evidence()
-        .call(call);
-    tx.journal()
-        .record(entry.payload(json!({ "answered": shown, "tool_name": request.shown.tool_name })));
+    let entry = Entry::new("requirement_mismatch", Actor::from(&request.caller), &run.run_id).evidence().call(call);
+    tx.journal().record(entry.payload(json!({ "answered": shown, "tool_name": request.shown.tool_name })));
     Some(Answered::Mismatch)
 }
 
@@ -91,9 +84,7 @@ fn unchanged(call: &CallRow) -> Vec<Cond<CallRow>> {
 }
 
 fn lost_race(call: &CallRow) -> Refused {
-    Refused::Undo(Error::NotMine {
-        run_id: call.run_id.clone(),
-    })
+    Refused::Undo(Error::NotMine { run_id: call.run_id.clone() })
 }
 
 /// Sets the answer of a call, and gives the call as it is afterwards.
@@ -145,8 +136,7 @@ async fn confirm<T: Tx>(tx: &mut T, run: &RunRow, rows: &CallRows, request: &Ans
         Some(Answer::Confirmed) | None => {}
     }
     let call = set_answer(tx, call, request, Answer::Confirmed, None, now).await?;
-    tx.journal()
-        .record(Entry::new("confirmed", Actor::from(&request.caller), &run.run_id).call(&call));
+    tx.journal().record(Entry::new("confirmed", Actor::from(&request.caller), &run.run_id).call(&call));
     if policy.tier == Tier::User {
         make_ready(tx, &call, policy, None, Actor::from(&request.caller), now).await?;
         record_answer(tx, run, rows, &call, request, ApprovalStatus::Approved, now).await?;
@@ -184,12 +174,7 @@ async fn reject<T: Tx>(
     note: Option<String>,
     now: i64,
 ) -> Step<Answered> {
-    let CallRows {
-        call,
-        policy,
-        approval,
-        execution,
-    } = rows;
+    let CallRows { call, policy, approval, execution } = rows;
     if policy.tier == Tier::Audit {
         return Ok(Answered::NotAsked);
     }
@@ -221,9 +206,7 @@ async fn input<T: Tx>(
     arguments: String,
     now: i64,
 ) -> Step<Answered> {
-    let CallRows {
-        call, policy, approval, ..
-    } = rows;
+    let CallRows { call, policy, approval, .. } = rows;
     if policy.pause != Some(PauseType::UserInput) || call.answer.is_some() {
         return Ok(Answered::NotAsked);
     }
@@ -231,9 +214,7 @@ async fn input<T: Tx>(
         return Ok(Answered::Already);
     }
     check_arguments(&arguments)?;
-    let pending = approval
-        .as_ref()
-        .filter(|approval| approval.status == ApprovalStatus::Pending);
+    let pending = approval.as_ref().filter(|approval| approval.status == ApprovalStatus::Pending);
     if let Some(approval) = pending
         && is_due(approval, now)
     {
@@ -246,13 +227,9 @@ async fn input<T: Tx>(
     let call = edit(tx, run, call, pending, arguments).await?;
     let actor = Actor::from(&request.caller);
     if let Some(approval) = pending {
-        let entry = Entry::new("edited", actor, &run.run_id)
-            .call(&call)
-            .approval(&approval.id);
-        tx.journal()
-            .record(entry.payload(json!({ "version": call.version, "by": "requester" })));
-        tx.journal()
-            .tell("approval.edited", &run.run_id, Some(&approval.id), None);
+        let entry = Entry::new("edited", actor, &run.run_id).call(&call).approval(&approval.id);
+        tx.journal().record(entry.payload(json!({ "version": call.version, "by": "requester" })));
+        tx.journal().tell("approval.edited", &run.run_id, Some(&approval.id), None);
         return Ok(Answered::Stored);
     }
     let call = set_answer(tx, &call, request, Answer::Confirmed, None, now).await?;
@@ -320,20 +297,14 @@ async fn external<T: Tx>(
     now: i64,
 ) -> Step<Answered> {
     use ExecutionRow as E;
-    let CallRows {
-        call,
-        policy,
-        execution,
-        ..
-    } = rows;
+    let CallRows { call, policy, execution, .. } = rows;
     if policy.pause != Some(PauseType::ExternalExecution) || call.answer == Some(Answer::Rejected) {
         return Ok(Answered::NotAsked);
     }
     let actor = Actor::from(&request.caller);
     let id = if policy.tier == Tier::User {
         let call = set_answer(tx, call, request, Answer::Confirmed, None, now).await?;
-        tx.journal()
-            .record(Entry::new("confirmed", actor.clone(), &run.run_id).call(&call));
+        tx.journal().record(Entry::new("confirmed", actor.clone(), &run.run_id).call(&call));
         record_answer(tx, run, rows, &call, request, ApprovalStatus::Approved, now).await?;
         make_ready(tx, &call, policy, None, actor.clone(), now).await?
     } else {
@@ -353,11 +324,7 @@ async fn external<T: Tx>(
                 E::C.result.to(Some(result.clone())),
                 E::C.finished_at_ms.to(Some(now)),
             ],
-            vec![
-                E::C.id.is(id.clone()),
-                E::C.status.is(ExecutionStatus::Ready),
-                E::C.attempt.is(0),
-            ],
+            vec![E::C.id.is(id.clone()), E::C.status.is(ExecutionStatus::Ready), E::C.attempt.is(0)],
         )
         .await?;
     if done != 1 {

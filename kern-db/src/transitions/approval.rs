@@ -15,17 +15,12 @@ use ApprovalRow as A;
 
 /// The row, unless it is hidden.
 async fn visible<T: Tx>(tx: &mut T, id: &ApprovalId) -> Result<ApprovalRow> {
-    let found = tx
-        .select::<ApprovalRow>(Query::of(vec![A::C.id.is(id.clone()), A::C.deleted_at.is(None)]))
-        .await?;
+    let found = tx.select::<ApprovalRow>(Query::of(vec![A::C.id.is(id.clone()), A::C.deleted_at.is(None)])).await?;
     found.into_iter().next().ok_or_else(|| not_found(id))
 }
 
 fn not_found(id: &ApprovalId) -> Error {
-    Error::NotFound {
-        entity: "approval",
-        id: id.to_string(),
-    }
+    Error::NotFound { entity: "approval", id: id.to_string() }
 }
 
 /// A2 with A4 and X1, or A5, or A6 where the row is past its time.
@@ -50,9 +45,7 @@ pub(crate) async fn resolve<T: Tx>(
         what: "the approval and the call it is about",
     };
     let read = match run(tx, &found.run_id).await {
-        Ok(run) => call(tx, &found.run_id, found.turn, found.idx)
-            .await
-            .map(|rows| (run, rows)),
+        Ok(run) => call(tx, &found.run_id, found.turn, found.idx).await.map(|rows| (run, rows)),
         Err(error) => Err(error),
     };
     let (run, rows) = match read {
@@ -70,10 +63,7 @@ pub(crate) async fn resolve<T: Tx>(
         return Err(Refused::Keep(Error::Expired { id }));
     }
     if let Err(error) = may_decide(&rows, &approval, &resolution) {
-        let entry = Entry::new("vote_refused", actor, &run.run_id)
-            .evidence()
-            .call(&rows.call)
-            .approval(&id);
+        let entry = Entry::new("vote_refused", actor, &run.run_id).evidence().call(&rows.call).approval(&id);
         tx.journal().record(entry.payload(json!({ "why": error.to_string() })));
         return Err(Refused::Keep(error));
     }
@@ -99,8 +89,7 @@ pub(crate) async fn resolve<T: Tx>(
         .update(
             vec![
                 A::C.status.to(status),
-                A::C.decided_digest
-                    .to((status == ApprovalStatus::Approved).then(|| approval.digest.clone())),
+                A::C.decided_digest.to((status == ApprovalStatus::Approved).then(|| approval.digest.clone())),
                 A::C.resolved_by.to(resolution.by.as_ref().map(|by| by.subject.clone())),
                 A::C.resolver.to(resolution.by.clone().map(Json)),
                 A::C.resolved_at.to(Some(now / 1000)),
@@ -117,21 +106,14 @@ pub(crate) async fn resolve<T: Tx>(
     if decided != 1 {
         return Err(conflict(&approval, expected).into());
     }
-    let entry = |action| {
-        Entry::new(action, actor.clone(), &run.run_id)
-            .call(&rows.call)
-            .approval(&id)
-    };
+    let entry = |action| Entry::new(action, actor.clone(), &run.run_id).call(&rows.call).approval(&id);
     if status == ApprovalStatus::Approved {
         tx.insert(&vote(&approval, resolution.by.as_ref(), now)).await?;
-        tx.journal()
-            .record(entry("voted").payload(json!({ "version": approval.version })));
-        tx.journal()
-            .record(entry("approved").payload(json!({ "note": resolution.note })));
+        tx.journal().record(entry("voted").payload(json!({ "version": approval.version })));
+        tx.journal().record(entry("approved").payload(json!({ "note": resolution.note })));
         make_ready(tx, &rows.call, &rows.policy, Some(&id), actor.clone(), now).await?;
     } else {
-        tx.journal()
-            .record(entry("rejected").payload(json!({ "note": resolution.note })));
+        tx.journal().record(entry("rejected").payload(json!({ "note": resolution.note })));
     }
     tx.journal().tell("approval.resolved", &run.run_id, Some(&id), None);
     Ok(id)
@@ -144,10 +126,7 @@ fn may_decide(rows: &CallRows, approval: &ApprovalRow, resolution: &Resolution) 
         && !rows.policy.allow_self
         && by.is_same_person(requester)
     {
-        let reason = format!(
-            "`{}` asked for this call and cannot decide about it: somebody else has to",
-            by.subject
-        );
+        let reason = format!("`{}` asked for this call and cannot decide about it: somebody else has to", by.subject);
         return Err(Error::NotPermitted { reason });
     }
     if resolution.digest.as_ref().is_some_and(|seen| seen != &approval.digest) {
@@ -187,10 +166,7 @@ fn vote(approval: &ApprovalRow, by: Option<&Principal>, now: i64) -> VoteRow {
     VoteRow {
         approval_id: approval.id.clone(),
         version: approval.version,
-        voter_key: by.map_or_else(
-            || "-".to_owned(),
-            |by| crate::digest::canonical(&(&by.issuer, &by.subject)),
-        ),
+        voter_key: by.map_or_else(|| "-".to_owned(), |by| crate::digest::canonical(&(&by.issuer, &by.subject))),
         voter: by.cloned().map(Json),
         digest: approval.digest.clone(),
         created_at_ms: now,
@@ -202,12 +178,7 @@ fn conflict(approval: &ApprovalRow, expected: ApprovalStatus) -> Error {
         let by = approval.resolved_by.as_deref().unwrap_or("somebody without a name");
         format!("by {by}, {at} seconds after the epoch").into_boxed_str()
     });
-    Error::Conflict {
-        id: approval.id.clone(),
-        expected,
-        found: approval.status,
-        resolved,
-    }
+    Error::Conflict { id: approval.id.clone(), expected, found: approval.status, resolved }
 }
 
 /// A8: hides a row. It leaves every list; it and the log stay.
@@ -224,10 +195,8 @@ pub(crate) async fn delete<T: Tx>(tx: &mut T, id: ApprovalId, by: Option<Princip
     // The call's execution, whether the row allows it or only records what the requester allowed.
     if let Some(execution) = &rows.execution {
         let abandoned = abandon(tx, execution, "the approval was deleted", actor.clone(), now).await?;
-        let open = matches!(
-            execution.status,
-            ExecutionStatus::Ready | ExecutionStatus::Executing | ExecutionStatus::Unknown
-        );
+        let open =
+            matches!(execution.status, ExecutionStatus::Ready | ExecutionStatus::Executing | ExecutionStatus::Unknown);
         if open && !abandoned {
             let needs = "an approval cannot be deleted while nobody knows how its call ends";
             let (id, found) = (execution.id.clone(), execution.status);
@@ -235,15 +204,11 @@ pub(crate) async fn delete<T: Tx>(tx: &mut T, id: ApprovalId, by: Option<Princip
         }
     }
     let hidden = tx
-        .update(
-            vec![A::C.deleted_at.to(Some(now / 1000))],
-            vec![A::C.id.is(id.clone()), A::C.deleted_at.is(None)],
-        )
+        .update(vec![A::C.deleted_at.to(Some(now / 1000))], vec![A::C.id.is(id.clone()), A::C.deleted_at.is(None)])
         .await?;
     if hidden != 1 {
         return Err(not_found(&id).into());
     }
-    tx.journal()
-        .record(Entry::new("hidden", actor, &run.run_id).call(&rows.call).approval(&id));
+    tx.journal().record(Entry::new("hidden", actor, &run.run_id).call(&rows.call).approval(&id));
     Ok(())
 }

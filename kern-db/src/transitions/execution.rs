@@ -89,17 +89,9 @@ pub(crate) async fn claim<T: Tx>(tx: &mut T, request: ClaimCall) -> Step<CallCla
             _ => CallClaimed::NotStartable,
         });
     }
-    let entry = Entry::new("executing", Actor::Runtime, &run.run_id)
-        .call(&rows.call)
-        .execution(&execution.id);
-    tx.journal()
-        .record(entry.payload(json!({ "attempt": attempt, "fence": fence })));
-    tx.journal().tell(
-        "execution.executing",
-        &run.run_id,
-        execution.approval_id.as_ref(),
-        Some(&execution.id),
-    );
+    let entry = Entry::new("executing", Actor::Runtime, &run.run_id).call(&rows.call).execution(&execution.id);
+    tx.journal().record(entry.payload(json!({ "attempt": attempt, "fence": fence })));
+    tx.journal().tell("execution.executing", &run.run_id, execution.approval_id.as_ref(), Some(&execution.id));
     Ok(CallClaimed::Claimed(call_claim(execution, &rows.call, owner, fence)))
 }
 
@@ -124,9 +116,7 @@ async fn start_recorded<T: Tx>(
         )
         .await?;
     if named != 1 {
-        return Err(Refused::Undo(Error::NotMine {
-            run_id: run.run_id.clone(),
-        }));
+        return Err(Refused::Undo(Error::NotMine { run_id: run.run_id.clone() }));
     }
     let owner = token();
     let id = ExecutionId::from(approval_id.as_str());
@@ -140,25 +130,14 @@ async fn start_recorded<T: Tx>(
         ..execution_row(id, &rows.call, Authority::Policy, Some(approval_id.clone()), now)
     };
     tx.insert(&execution).await?;
-    let entry = Entry::new("executing", Actor::Runtime, &run.run_id)
-        .call(&rows.call)
-        .execution(&execution.id);
-    tx.journal().record(
-        entry
-            .approval(&approval_id)
-            .payload(json!({ "attempt": 1, "fence": 1 })),
-    );
+    let entry = Entry::new("executing", Actor::Runtime, &run.run_id).call(&rows.call).execution(&execution.id);
+    tx.journal().record(entry.approval(&approval_id).payload(json!({ "attempt": 1, "fence": 1 })));
     Ok(CallClaimed::Claimed(call_claim(&execution, &rows.call, owner, 1)))
 }
 
 fn call_claim(execution: &ExecutionRow, call: &CallRow, owner: String, fence: i64) -> CallClaim {
     CallClaim {
-        ticket: Ticket {
-            execution_id: execution.id.clone(),
-            run_id: execution.run_id.clone(),
-            owner,
-            fence,
-        },
+        ticket: Ticket { execution_id: execution.id.clone(), run_id: execution.run_id.clone(), owner, fence },
         turn: call.turn,
         index: call.idx,
         tool_name: call.tool_name.clone(),
@@ -173,11 +152,7 @@ pub(crate) async fn finish<T: Tx>(tx: &mut T, ticket: Ticket, ended: Ended) -> S
     let run = run(tx, &ticket.run_id).await?;
     let execution = tx.one(vec![E::C.id.is(ticket.execution_id.clone())]).await?;
     let Some(execution) = execution else {
-        return Err(Error::NotFound {
-            entity: "execution",
-            id: ticket.execution_id.to_string(),
-        }
-        .into());
+        return Err(Error::NotFound { entity: "execution", id: ticket.execution_id.to_string() }.into());
     };
     let now = tx.now().await?;
     let entry = |action| {
@@ -225,46 +200,26 @@ pub(crate) async fn finish<T: Tx>(tx: &mut T, ticket: Ticket, ended: Ended) -> S
         tx.journal().record(late(status, &text));
         return Ok(Finished::Late);
     }
-    tx.journal()
-        .record(entry(status.as_str()).payload(json!({ "digest": sha256(&text), "fence": ticket.fence })));
-    tx.journal().tell(
-        "execution.finished",
-        &run.run_id,
-        execution.approval_id.as_ref(),
-        Some(&execution.id),
-    );
+    tx.journal().record(entry(status.as_str()).payload(json!({ "digest": sha256(&text), "fence": ticket.fence })));
+    tx.journal().tell("execution.finished", &run.run_id, execution.approval_id.as_ref(), Some(&execution.id));
     Ok(Finished::Recorded)
 }
 
 /// X9: a human's word on an unknown execution.
 pub(crate) async fn settle<T: Tx>(tx: &mut T, id: ExecutionId, settlement: Settlement) -> Step<ExecutionId> {
-    let found = tx
-        .select::<ExecutionRow>(Query::of(vec![E::C.id.is(id.clone())]))
-        .await?
-        .into_iter()
-        .next();
+    let found = tx.select::<ExecutionRow>(Query::of(vec![E::C.id.is(id.clone())])).await?.into_iter().next();
     let Some(found) = found else {
-        return Err(Error::NotFound {
-            entity: "execution",
-            id: id.to_string(),
-        }
-        .into());
+        return Err(Error::NotFound { entity: "execution", id: id.to_string() }.into());
     };
     let run = run(tx, &found.run_id).await?;
-    let rows = calls(tx, &found.run_id, found.turn)
-        .await?
-        .into_iter()
-        .find(|rows| rows.call.idx == found.idx);
+    let rows = calls(tx, &found.run_id, found.turn).await?.into_iter().find(|rows| rows.call.idx == found.idx);
     let now = tx.now().await?;
     let allow_self = rows.is_some_and(|rows| rows.policy.allow_self);
     if let (Some(by), Some(requester)) = (&settlement.by, &run.requester)
         && !allow_self
         && by.is_same_person(&requester.0)
     {
-        let reason = format!(
-            "`{}` asked for this call and cannot settle it: somebody else has to",
-            by.subject
-        );
+        let reason = format!("`{}` asked for this call and cannot settle it: somebody else has to", by.subject);
         return Err(Error::NotPermitted { reason }.into());
     }
     let (result, error) = match settlement.to {
@@ -286,18 +241,11 @@ pub(crate) async fn settle<T: Tx>(tx: &mut T, id: ExecutionId, settlement: Settl
         .await?;
     if settled != 1 {
         let needs = "only an unknown execution can be settled";
-        return Err(Error::ExecutionConflict {
-            id,
-            found: found.status,
-            needs,
-        }
-        .into());
+        return Err(Error::ExecutionConflict { id, found: found.status, needs }.into());
     }
     let entry = Entry::new("settled", Actor::of(settlement.by.as_ref()), &run.run_id).at(found.turn, found.idx);
     let entry = entry.execution(&id).digest(&found.decided_digest);
-    tx.journal()
-        .record(entry.payload(json!({ "as": settlement.to, "note": settlement.note })));
-    tx.journal()
-        .tell("execution.settled", &run.run_id, found.approval_id.as_ref(), Some(&id));
+    tx.journal().record(entry.payload(json!({ "as": settlement.to, "note": settlement.note })));
+    tx.journal().tell("execution.settled", &run.run_id, found.approval_id.as_ref(), Some(&id));
     Ok(id)
 }

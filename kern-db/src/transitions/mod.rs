@@ -30,18 +30,13 @@ use crate::{
 /// The run, locked, or an error that names it.
 async fn run<T: Tx>(tx: &mut T, run_id: &RunId) -> Result<RunRow> {
     let run = tx.one(vec![RunRow::C.run_id.is(run_id.clone())]).await?;
-    run.ok_or_else(|| Error::NotFound {
-        entity: "run",
-        id: run_id.to_string(),
-    })
+    run.ok_or_else(|| Error::NotFound { entity: "run", id: run_id.to_string() })
 }
 
 /// The protected calls of one turn with their rows, in order: approvals before executions, as everywhere.
 async fn calls<T: Tx>(tx: &mut T, run_id: &RunId, turn: u32) -> Result<Vec<CallRows>> {
     let filter = vec![CallRow::C.run_id.is(run_id.clone()), CallRow::C.turn.is(turn)];
-    let calls = tx
-        .select::<CallRow>(Query::of(filter).oldest(CallRow::C.idx.order()).lock())
-        .await?;
+    let calls = tx.select::<CallRow>(Query::of(filter).oldest(CallRow::C.idx.order()).lock()).await?;
     with_rows(tx, calls).await
 }
 
@@ -57,17 +52,10 @@ async fn all_calls<T: Tx>(tx: &mut T, run_id: &RunId) -> Result<Vec<CallRows>> {
 
 /// One call with its rows.
 async fn call<T: Tx>(tx: &mut T, run_id: &RunId, turn: u32, idx: u32) -> Result<CallRows> {
-    let filter = vec![
-        CallRow::C.run_id.is(run_id.clone()),
-        CallRow::C.turn.is(turn),
-        CallRow::C.idx.is(idx),
-    ];
+    let filter = vec![CallRow::C.run_id.is(run_id.clone()), CallRow::C.turn.is(turn), CallRow::C.idx.is(idx)];
     let found = tx.select::<CallRow>(Query::of(filter).lock()).await?;
     let mut rows = with_rows(tx, found).await?;
-    rows.pop().ok_or_else(|| Error::NotFound {
-        entity: "call",
-        id: format!("{run_id}/{turn}/{idx}"),
-    })
+    rows.pop().ok_or_else(|| Error::NotFound { entity: "call", id: format!("{run_id}/{turn}/{idx}") })
 }
 
 async fn with_rows<T: Tx>(tx: &mut T, calls: Vec<CallRow>) -> Result<Vec<CallRows>> {
@@ -77,16 +65,12 @@ async fn with_rows<T: Tx>(tx: &mut T, calls: Vec<CallRow>) -> Result<Vec<CallRow
     let run_id = first.run_id.clone();
     let approvals = tx
         .select::<ApprovalRow>(
-            Query::of(vec![ApprovalRow::C.run_id.is(run_id.clone())])
-                .oldest(ApprovalRow::C.id.order())
-                .lock(),
+            Query::of(vec![ApprovalRow::C.run_id.is(run_id.clone())]).oldest(ApprovalRow::C.id.order()).lock(),
         )
         .await?;
     let executions = tx
         .select::<ExecutionRow>(
-            Query::of(vec![ExecutionRow::C.run_id.is(run_id)])
-                .oldest(ExecutionRow::C.id.order())
-                .lock(),
+            Query::of(vec![ExecutionRow::C.run_id.is(run_id)]).oldest(ExecutionRow::C.id.order()).lock(),
         )
         .await?;
     calls
@@ -94,21 +78,13 @@ async fn with_rows<T: Tx>(tx: &mut T, calls: Vec<CallRow>) -> Result<Vec<CallRow
         .map(|call| {
             let policy = serde_json::from_str::<CallPolicy>(&call.policy)
                 .map_err(|error| Error::corrupt("calls.policy", error))?;
-            let approval = approvals
-                .iter()
-                .find(|approval| Some(&approval.id) == call.approval_id.as_ref())
-                .cloned();
+            let approval = approvals.iter().find(|approval| Some(&approval.id) == call.approval_id.as_ref()).cloned();
             let execution = executions
                 .iter()
                 .filter(|execution| (execution.turn, execution.idx) == (call.turn, call.idx))
                 .max_by_key(|execution| execution.generation)
                 .cloned();
-            Ok(CallRows {
-                call,
-                policy,
-                approval,
-                execution,
-            })
+            Ok(CallRows { call, policy, approval, execution })
         })
         .collect()
 }
@@ -128,9 +104,9 @@ async fn entries<T: Tx>(tx: &mut T, call: &CallRow) -> Result<Vec<AuditRow>> {
 /// Only for a transaction that has changed nothing that must not stay.
 fn evidence<T: Tx>(tx: &mut T, run_id: &RunId, actor: Actor, error: Error) -> Refused {
     let entry = match &error {
-        Error::DigestMismatch { turn, index, what, .. } => Entry::new("digest_mismatch", actor, run_id)
-            .at(*turn, *index)
-            .payload(json!({ "what": what })),
+        Error::DigestMismatch { turn, index, what, .. } => {
+            Entry::new("digest_mismatch", actor, run_id).at(*turn, *index).payload(json!({ "what": what }))
+        }
         Error::Corrupt { place, detail } => {
             Entry::new("unreadable", actor, run_id).payload(json!({ "place": place, "detail": detail }))
         }
@@ -159,11 +135,7 @@ async fn make_ready<T: Tx>(
     now: i64,
 ) -> Result<ExecutionId> {
     let id = approval_id.map_or_else(ExecutionId::generate, |id| ExecutionId::from(id.as_str()));
-    let authority = if approval_id.is_some() {
-        Authority::Approval
-    } else {
-        Authority::Answer
-    };
+    let authority = if approval_id.is_some() { Authority::Approval } else { Authority::Answer };
     let execution = ExecutionRow {
         valid_until_ms: policy.valid_for_ms.map(|valid_for| now.saturating_add(valid_for)),
         ..execution_row(id.clone(), call, authority, approval_id.cloned(), now)
@@ -174,8 +146,7 @@ async fn make_ready<T: Tx>(
         Some(approval_id) => entry.approval(approval_id),
         None => entry,
     };
-    tx.journal()
-        .record(entry.payload(json!({ "authority": authority, "valid_until_ms": execution.valid_until_ms })));
+    tx.journal().record(entry.payload(json!({ "authority": authority, "valid_until_ms": execution.valid_until_ms })));
     Ok(id)
 }
 
@@ -296,9 +267,7 @@ async fn record<T: Tx>(
         now,
     );
     tx.insert(&row).await?;
-    let entry = Entry::new("recorded", Actor::of(resolver), &run.run_id)
-        .call(call)
-        .approval(&id);
+    let entry = Entry::new("recorded", Actor::of(resolver), &run.run_id).call(call).approval(&id);
     tx.journal()
         .record(entry.payload(json!({ "status": status, "tool_name": call.tool_name, "version": call.version })));
     Ok(id)
@@ -326,16 +295,10 @@ async fn close_pending<T: Tx>(
         )
         .await?;
     if closed == 1 {
-        let action = if to == ApprovalStatus::Expired {
-            "expired"
-        } else {
-            "cancelled"
-        };
+        let action = if to == ApprovalStatus::Expired { "expired" } else { "cancelled" };
         let entry = Entry::new(action, actor, &approval.run_id).at(approval.turn, approval.idx);
-        tx.journal()
-            .record(entry.approval(&approval.id).digest(&approval.digest));
-        tx.journal()
-            .tell("approval.resolved", &approval.run_id, Some(&approval.id), None);
+        tx.journal().record(entry.approval(&approval.id).digest(&approval.digest));
+        tx.journal().tell("approval.resolved", &approval.run_id, Some(&approval.id), None);
     }
     Ok(closed == 1)
 }
@@ -350,23 +313,14 @@ async fn abandon<T: Tx>(tx: &mut T, execution: &ExecutionRow, why: &str, actor: 
                 E::C.error.to(Some(why.to_owned())),
                 E::C.finished_at_ms.to(Some(now)),
             ],
-            vec![
-                E::C.id.is(execution.id.clone()),
-                E::C.status.is(ExecutionStatus::Ready),
-                E::C.attempt.is(0),
-            ],
+            vec![E::C.id.is(execution.id.clone()), E::C.status.is(ExecutionStatus::Ready), E::C.attempt.is(0)],
         )
         .await?;
     if abandoned == 1 {
         let entry = Entry::new("abandoned", actor, &execution.run_id).at(execution.turn, execution.idx);
         let entry = entry.execution(&execution.id).digest(&execution.decided_digest);
         tx.journal().record(entry.payload(json!({ "why": why })));
-        tx.journal().tell(
-            "execution.settled",
-            &execution.run_id,
-            execution.approval_id.as_ref(),
-            Some(&execution.id),
-        );
+        tx.journal().tell("execution.settled", &execution.run_id, execution.approval_id.as_ref(), Some(&execution.id));
     }
     Ok(abandoned == 1)
 }
@@ -392,12 +346,7 @@ async fn lose<T: Tx>(tx: &mut T, execution: &ExecutionRow, why: &str, actor: Act
         let entry = Entry::new("unknown", actor, &execution.run_id).at(execution.turn, execution.idx);
         let entry = entry.execution(&execution.id).digest(&execution.decided_digest);
         tx.journal().record(entry.payload(json!({ "why": why })));
-        tx.journal().tell(
-            "execution.unknown",
-            &execution.run_id,
-            execution.approval_id.as_ref(),
-            Some(&execution.id),
-        );
+        tx.journal().tell("execution.unknown", &execution.run_id, execution.approval_id.as_ref(), Some(&execution.id));
     }
     Ok(lost == 1)
 }
@@ -411,14 +360,7 @@ async fn close_rows<T: Tx>(tx: &mut T, run_id: &RunId, actor: &Actor, now: i64) 
     }
     for rows in &all_calls(tx, run_id).await? {
         if let Some(execution) = &rows.execution {
-            abandon(
-                tx,
-                execution,
-                "the run ended before the call was started",
-                actor.clone(),
-                now,
-            )
-            .await?;
+            abandon(tx, execution, "the run ended before the call was started", actor.clone(), now).await?;
         }
     }
     Ok(())

@@ -51,22 +51,12 @@ fn assemble(row: RunRow, calls: Vec<Call>, now: i64) -> Run {
 
 async fn call<T: Tx>(tx: &mut T, run: &RunRow, rows: CallRows) -> Result<Call> {
     let standing = standing(&rows);
-    let CallRows {
-        call,
-        policy,
-        approval,
-        execution,
-    } = rows;
+    let CallRows { call, policy, approval, execution } = rows;
     let execution = execution.map(Execution::from);
     let approval = match approval {
         Some(row) => {
             let votes = votes(tx, &row.id).await?;
-            Some(Approval::assemble(
-                row,
-                Some((run.status, run.updated_at_ms)),
-                votes,
-                execution.clone(),
-            )?)
+            Some(Approval::assemble(row, Some((run.status, run.updated_at_ms)), votes, execution.clone())?)
         }
         None => None,
     };
@@ -109,18 +99,11 @@ pub(crate) async fn runs<T: Tx>(tx: &mut T, filter: RunFilter) -> Result<Vec<Run
         .oldest(R::C.created_at_ms.order())
         .oldest(R::C.run_id.order())
         .limit(u64::from(filter.limit.unwrap_or(LIST)));
-    Ok(tx
-        .select(query)
-        .await?
-        .into_iter()
-        .map(|row| assemble(row, Vec::new(), now))
-        .collect())
+    Ok(tx.select(query).await?.into_iter().map(|row| assemble(row, Vec::new(), now)).collect())
 }
 
 pub(crate) async fn approval<T: Tx>(tx: &mut T, id: ApprovalId) -> Result<Option<Approval>> {
-    let found = tx
-        .select::<ApprovalRow>(Query::of(vec![A::C.id.is(id), A::C.deleted_at.is(None)]))
-        .await?;
+    let found = tx.select::<ApprovalRow>(Query::of(vec![A::C.id.is(id), A::C.deleted_at.is(None)])).await?;
     match found.into_iter().next() {
         Some(row) => with_rest(tx, row).await.map(Some),
         None => Ok(None),
@@ -128,9 +111,7 @@ pub(crate) async fn approval<T: Tx>(tx: &mut T, id: ApprovalId) -> Result<Option
 }
 
 async fn with_rest<T: Tx>(tx: &mut T, row: ApprovalRow) -> Result<Approval> {
-    let run = tx
-        .select::<RunRow>(Query::of(vec![R::C.run_id.is(row.run_id.clone())]))
-        .await?;
+    let run = tx.select::<RunRow>(Query::of(vec![R::C.run_id.is(row.run_id.clone())])).await?;
     let run = run.first().map(|run| (run.status, run.updated_at_ms));
     let votes = votes(tx, &row.id).await?;
     // By the call, not by what allows it: what the requester allowed and a row only records is shown with the row, too.
@@ -148,25 +129,11 @@ async fn with_rest<T: Tx>(tx: &mut T, row: ApprovalRow) -> Result<Approval> {
 fn narrowed(filter: &ApprovalFilter) -> Vec<Cond<ApprovalRow>> {
     let mut conds = vec![A::C.deleted_at.is(None)];
     conds.extend(filter.status.map(|status| A::C.status.is(status)));
-    conds.extend(
-        filter
-            .source_type
-            .clone()
-            .map(|source_type| A::C.source_type.is(source_type)),
-    );
-    conds.extend(
-        filter
-            .approval_type
-            .map(|approval_type| A::C.approval_type.is(approval_type)),
-    );
+    conds.extend(filter.source_type.clone().map(|source_type| A::C.source_type.is(source_type)));
+    conds.extend(filter.approval_type.map(|approval_type| A::C.approval_type.is(approval_type)));
     conds.extend(filter.pause_type.map(|pause_type| A::C.pause_type.is(pause_type)));
     conds.extend(filter.run_id.clone().map(|run_id| A::C.run_id.is(run_id)));
-    conds.extend(
-        filter
-            .session_id
-            .clone()
-            .map(|session_id| A::C.session_id.is(session_id)),
-    );
+    conds.extend(filter.session_id.clone().map(|session_id| A::C.session_id.is(session_id)));
     conds.extend(filter.agent_id.clone().map(|agent_id| A::C.agent_id.is(Some(agent_id))));
     conds.extend(filter.team_id.clone().map(|team_id| A::C.team_id.is(Some(team_id))));
     conds.extend(filter.user_id.clone().map(|user_id| A::C.user_id.is(Some(user_id))));
@@ -189,16 +156,7 @@ pub(crate) async fn approvals<T: Tx>(tx: &mut T, filter: ApprovalFilter) -> Resu
         data.push(with_rest(tx, row).await?);
     }
     let total_pages = total_count.div_ceil(u64::from(limit));
-    Ok(Page {
-        data,
-        meta: PageMeta {
-            page,
-            limit,
-            total_pages,
-            total_count,
-            search_time_ms: 0.0,
-        },
-    })
+    Ok(Page { data, meta: PageMeta { page, limit, total_pages, total_count, search_time_ms: 0.0 } })
 }
 
 pub(crate) async fn pending_count<T: Tx>(tx: &mut T) -> Result<u64> {
@@ -213,11 +171,7 @@ pub(crate) async fn pending_count<T: Tx>(tx: &mut T) -> Result<u64> {
 pub(crate) async fn executions<T: Tx>(tx: &mut T, filter: ExecutionFilter) -> Result<Vec<Execution>> {
     let mut conds = Vec::new();
     conds.extend(filter.run_id.map(|run_id| E::C.run_id.is(run_id)));
-    conds.extend(
-        filter
-            .approval_id
-            .map(|approval_id| E::C.approval_id.is(Some(approval_id))),
-    );
+    conds.extend(filter.approval_id.map(|approval_id| E::C.approval_id.is(Some(approval_id))));
     conds.extend(filter.status.map(|status| E::C.status.is(status)));
     let query = Query::of(conds)
         .oldest(E::C.created_at_ms.order())
@@ -227,9 +181,5 @@ pub(crate) async fn executions<T: Tx>(tx: &mut T, filter: ExecutionFilter) -> Re
 }
 
 pub(crate) async fn execution<T: Tx>(tx: &mut T, id: ExecutionId) -> Result<Option<Execution>> {
-    Ok(tx
-        .select::<ExecutionRow>(Query::of(vec![E::C.id.is(id)]))
-        .await?
-        .pop()
-        .map(Execution::from))
+    Ok(tx.select::<ExecutionRow>(Query::of(vec![E::C.id.is(id)])).await?.pop().map(Execution::from))
 }

@@ -63,8 +63,7 @@ pub(crate) async fn recover<T: Tx>(tx: &mut T, run_id: RunId) -> Step<Recovered>
     let action = if gone { "run_failed" } else { "run_recovered" };
     let entry = Entry::new(action, Actor::Recovery, &run_id).turn(run.turn);
     tx.journal().record(entry.payload(json!({ "recoveries": recoveries })));
-    tx.journal()
-        .tell(if gone { "run.ended" } else { "run.paused" }, &run_id, None, None);
+    tx.journal().tell(if gone { "run.ended" } else { "run.paused" }, &run_id, None, None);
     if gone {
         close_rows(tx, &run_id, &Actor::Recovery, now).await?;
         return Ok(Recovered::Failed);

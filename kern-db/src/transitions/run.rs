@@ -39,9 +39,7 @@ fn mine(claim: &RunClaim) -> Vec<crate::cell::Cond<RunRow>> {
 
 /// The caller's own run, locked; otherwise the caller stops and touches nothing.
 pub(crate) async fn own<T: Tx>(tx: &mut T, claim: &RunClaim) -> Result<RunRow, Error> {
-    tx.one(mine(claim)).await?.ok_or_else(|| Error::NotMine {
-        run_id: claim.run_id.clone(),
-    })
+    tx.one(mine(claim)).await?.ok_or_else(|| Error::NotMine { run_id: claim.run_id.clone() })
 }
 
 /// R1.
@@ -50,11 +48,7 @@ pub(crate) async fn begin<T: Tx>(tx: &mut T, new: BeginRun) -> Step<RunClaim> {
         return Err(Error::Invalid(format!("there is a run `{}` already", new.run_id)).into());
     }
     let now = tx.now().await?;
-    let claim = RunClaim {
-        run_id: new.run_id.clone(),
-        fence: 1,
-        owner: token(),
-    };
+    let claim = RunClaim { run_id: new.run_id.clone(), fence: 1, owner: token() };
     let row = RunRow {
         run_id: new.run_id,
         session_id: new.session_id,
@@ -76,8 +70,7 @@ pub(crate) async fn begin<T: Tx>(tx: &mut T, new: BeginRun) -> Step<RunClaim> {
     tx.insert(&row).await?;
     let actor = Actor::of(row.requester.as_ref().map(|requester| &requester.0));
     let payload = json!({ "agent_id": row.agent_id, "session_id": row.session_id });
-    tx.journal()
-        .record(Entry::new("run_started", actor, &row.run_id).payload(payload));
+    tx.journal().record(Entry::new("run_started", actor, &row.run_id).payload(payload));
     Ok(claim)
 }
 
@@ -86,23 +79,12 @@ pub(crate) async fn commit_turn<T: Tx>(tx: &mut T, turn: CommitTurn) -> Step<()>
     let run = own(tx, &turn.claim).await?;
     check_turn(&run, &turn)?;
     let now = tx.now().await?;
-    let status = if turn.pause {
-        RunStatus::Paused
-    } else {
-        RunStatus::Running
-    };
+    let status = if turn.pause { RunStatus::Paused } else { RunStatus::Running };
     let set = vec![R::C.turn.to(turn.turn)];
-    let (action, digest) = (
-        if turn.pause { "run_paused" } else { "turn_committed" },
-        sha256(&turn.snapshot),
-    );
+    let (action, digest) = (if turn.pause { "run_paused" } else { "turn_committed" }, sha256(&turn.snapshot));
     store(tx, &turn.claim, status, set, turn.snapshot, now).await?;
     let payload = json!({ "calls": turn.calls.len(), "snapshot_digest": digest });
-    tx.journal().record(
-        Entry::new(action, Actor::Runtime, &run.run_id)
-            .turn(turn.turn)
-            .payload(payload),
-    );
+    tx.journal().record(Entry::new(action, Actor::Runtime, &run.run_id).turn(turn.turn).payload(payload));
     for call in turn.calls {
         add_call(tx, &run, turn.turn, call, now).await?;
     }
@@ -118,27 +100,17 @@ fn check_turn(run: &RunRow, turn: &CommitTurn) -> Result<(), Error> {
     const LONGEST: i64 = (1 << 53) - 1;
     if turn.turn <= run.turn {
         let (committed, found) = (run.turn, turn.turn);
-        return Err(Error::Invalid(format!(
-            "turn {found} is committed after turn {committed}"
-        )));
+        return Err(Error::Invalid(format!("turn {found} is committed after turn {committed}")));
     }
     let mut places = HashSet::new();
     for call in &turn.calls {
         if !places.insert(call.index) {
-            return Err(Error::Invalid(format!(
-                "two calls of a turn have the place {}",
-                call.index
-            )));
+            return Err(Error::Invalid(format!("two calls of a turn have the place {}", call.index)));
         }
         check_arguments(&call.arguments)?;
-        for time in [call.policy.expires_in_ms, call.policy.valid_for_ms]
-            .into_iter()
-            .flatten()
-        {
+        for time in [call.policy.expires_in_ms, call.policy.valid_for_ms].into_iter().flatten() {
             if !(0..=LONGEST).contains(&time) {
-                return Err(Error::Invalid(format!(
-                    "{time} milliseconds are no time that an approval can have"
-                )));
+                return Err(Error::Invalid(format!("{time} milliseconds are no time that an approval can have")));
             }
         }
     }
@@ -182,9 +154,7 @@ async fn add_call<T: Tx>(tx: &mut T, run: &RunRow, turn: u32, new: NewCall, now:
         tx.insert(&call).await?;
         return Ok(());
     }
-    let id = new
-        .approval_id
-        .ok_or_else(|| Error::Invalid("a call that needs an approval has no id for it".into()))?;
+    let id = new.approval_id.ok_or_else(|| Error::Invalid("a call that needs an approval has no id for it".into()))?;
     if tx.count(vec![ApprovalRow::C.id.is(id.clone())]).await? > 0 {
         return Err(Error::Invalid(format!("there is an approval `{id}` already")).into());
     }
@@ -212,16 +182,13 @@ async fn add_call<T: Tx>(tx: &mut T, run: &RunRow, turn: u32, new: NewCall, now:
     approval.policy_digest.clone_from(&call.policy_digest);
     tx.insert(&call).await?;
     tx.insert(&approval).await?;
-    let entry = Entry::new("requested", Actor::of(requester), &run.run_id)
-        .call(&call)
-        .approval(&approval.id);
+    let entry = Entry::new("requested", Actor::of(requester), &run.run_id).call(&call).approval(&approval.id);
     tx.journal().record(entry.payload(json!({
         "tool_name": call.tool_name,
         "policy_digest": call.policy_digest,
         "expires_at": approval.expires_at,
     })));
-    tx.journal()
-        .tell("approval.requested", &run.run_id, Some(&approval.id), None);
+    tx.journal().tell("approval.requested", &run.run_id, Some(&approval.id), None);
     Ok(())
 }
 
@@ -234,11 +201,7 @@ pub(crate) async fn pause<T: Tx>(tx: &mut T, claim: RunClaim, snapshot: String, 
     let set = vec![R::C.attention.to(attention)];
     store(tx, &claim, RunStatus::Paused, set, snapshot, now).await?;
     let payload = json!({ "attention": attention, "snapshot_digest": digest });
-    tx.journal().record(
-        Entry::new("run_paused", Actor::Runtime, &run.run_id)
-            .turn(run.turn)
-            .payload(payload),
-    );
+    tx.journal().record(Entry::new("run_paused", Actor::Runtime, &run.run_id).turn(run.turn).payload(payload));
     tx.journal().tell("run.paused", &run.run_id, None, None);
     Ok(())
 }
@@ -261,9 +224,7 @@ async fn store<T: Tx>(
     set.push(R::C.snapshot.to(snapshot));
     set.push(R::C.updated_at_ms.to(now));
     if tx.update(set, mine(claim)).await? != 1 {
-        return Err(Refused::Undo(Error::NotMine {
-            run_id: claim.run_id.clone(),
-        }));
+        return Err(Refused::Undo(Error::NotMine { run_id: claim.run_id.clone() }));
     }
     Ok(())
 }
@@ -317,11 +278,7 @@ pub(crate) async fn claim<T: Tx>(tx: &mut T, request: ClaimRun) -> Step<RunClaim
     if !blockers.is_empty() && run.status == RunStatus::Paused {
         return Ok(RunClaimed::Blocked(blockers));
     }
-    let claim = RunClaim {
-        run_id: run.run_id.clone(),
-        fence: next(request.fence, "runs.fence")?,
-        owner: token(),
-    };
+    let claim = RunClaim { run_id: run.run_id.clone(), fence: next(request.fence, "runs.fence")?, owner: token() };
     let claimed = tx
         .update(
             vec![
@@ -370,19 +327,13 @@ fn blocker(rows: &CallRows) -> Option<Blocker> {
         Standing::Open | Standing::Outcome(_) => None,
         Standing::AwaitsRequester => Some(Blocker::AwaitsRequester { index }),
         Standing::AwaitsApproval => Some(match &rows.approval {
-            Some(approval) => Blocker::AwaitsApproval {
-                approval_id: approval.id.clone(),
-                index,
-            },
+            Some(approval) => Blocker::AwaitsApproval { approval_id: approval.id.clone(), index },
             None => Blocker::ApprovalMissing { index },
         }),
         Standing::Missing => Some(Blocker::ApprovalMissing { index }),
         Standing::Executing => Some(Blocker::Executing { index }),
         Standing::Unknown => Some(match &rows.execution {
-            Some(execution) => Blocker::Unknown {
-                execution_id: execution.id.clone(),
-                index,
-            },
+            Some(execution) => Blocker::Unknown { execution_id: execution.id.clone(), index },
             None => Blocker::ApprovalMissing { index },
         }),
     }
@@ -420,12 +371,9 @@ async fn confirm_implied<T: Tx>(tx: &mut T, run: &RunRow, call: &CallRow, caller
         )
         .await?;
     if confirmed != 1 {
-        return Err(Refused::Undo(Error::NotMine {
-            run_id: run.run_id.clone(),
-        }));
+        return Err(Refused::Undo(Error::NotMine { run_id: run.run_id.clone() }));
     }
-    tx.journal()
-        .record(Entry::new("confirmed_implied", Actor::from(caller), &run.run_id).call(call));
+    tx.journal().record(Entry::new("confirmed_implied", Actor::from(caller), &run.run_id).call(call));
     Ok(())
 }
 
@@ -449,10 +397,7 @@ async fn expire_due<T: Tx>(tx: &mut T, open: &[CallRows], now: i64) -> Step<()> 
 /// R8, with T.
 pub(crate) async fn end<T: Tx>(tx: &mut T, end: EndRun) -> Step<()> {
     if !matches!(end.status, RunStatus::Completed | RunStatus::Error) {
-        let reason = format!(
-            "an owner ends its run as completed or as an error, not as {}",
-            end.status
-        );
+        let reason = format!("an owner ends its run as completed or as an error, not as {}", end.status);
         return Err(Error::Invalid(reason).into());
     }
     let run = own(tx, &end.claim).await?;
@@ -462,27 +407,15 @@ pub(crate) async fn end<T: Tx>(tx: &mut T, end: EndRun) -> Step<()> {
             if !matches!(standing(&rows), Standing::Outcome(_)) {
                 let needs = "a call of it has no outcome";
                 let found = run.status;
-                return Err(Refused::Undo(Error::RunConflict {
-                    run_id: run.run_id,
-                    found,
-                    needs,
-                }));
+                return Err(Refused::Undo(Error::RunConflict { run_id: run.run_id, found, needs }));
             }
         }
     }
     let digest = sha256(&end.snapshot);
     store(tx, &end.claim, end.status, Vec::new(), end.snapshot, now).await?;
-    let action = if end.status == RunStatus::Completed {
-        "run_completed"
-    } else {
-        "run_failed"
-    };
+    let action = if end.status == RunStatus::Completed { "run_completed" } else { "run_failed" };
     let payload = json!({ "snapshot_digest": digest, "error": end.error });
-    tx.journal().record(
-        Entry::new(action, Actor::Runtime, &run.run_id)
-            .turn(run.turn)
-            .payload(payload),
-    );
+    tx.journal().record(Entry::new(action, Actor::Runtime, &run.run_id).turn(run.turn).payload(payload));
     tx.journal().tell("run.ended", &run.run_id, None, None);
     close_rows(tx, &run.run_id, &Actor::Runtime, now).await
 }
@@ -492,13 +425,8 @@ pub(crate) async fn cancel<T: Tx>(tx: &mut T, run_id: RunId, caller: Caller) -> 
     let run = run(tx, &run_id).await?;
     let fence = next(run.fence, "runs.fence")?;
     let now = tx.now().await?;
-    let open = |status: RunStatus| {
-        vec![
-            R::C.run_id.is(run_id.clone()),
-            R::C.status.is(status),
-            R::C.fence.is(run.fence),
-        ]
-    };
+    let open =
+        |status: RunStatus| vec![R::C.run_id.is(run_id.clone()), R::C.status.is(status), R::C.fence.is(run.fence)];
     let set = || {
         vec![
             R::C.status.to(RunStatus::Cancelled),
@@ -512,15 +440,10 @@ pub(crate) async fn cancel<T: Tx>(tx: &mut T, run_id: RunId, caller: Caller) -> 
         tx.update(set(), open(RunStatus::Paused)).await? + tx.update(set(), open(RunStatus::Running)).await?;
     if cancelled != 1 {
         let needs = "only a paused or running run can be cancelled";
-        return Err(Refused::Undo(Error::RunConflict {
-            run_id,
-            found: run.status,
-            needs,
-        }));
+        return Err(Refused::Undo(Error::RunConflict { run_id, found: run.status, needs }));
     }
     let actor = Actor::from(&caller);
-    tx.journal()
-        .record(Entry::new("run_cancelled", actor.clone(), &run.run_id).turn(run.turn));
+    tx.journal().record(Entry::new("run_cancelled", actor.clone(), &run.run_id).turn(run.turn));
     tx.journal().tell("run.ended", &run.run_id, None, None);
     close_rows(tx, &run.run_id, &actor, now).await
 }
@@ -531,19 +454,12 @@ pub(crate) async fn renew<T: Tx>(tx: &mut T, claim: RunClaim, lease_ms: i64) -> 
     use ExecutionRow as E;
     let now = tx.now().await?;
     let until = now.saturating_add(lease_ms);
-    if tx
-        .update(vec![R::C.lease_until_ms.to(Some(until))], mine(&claim))
-        .await?
-        != 1
-    {
+    if tx.update(vec![R::C.lease_until_ms.to(Some(until))], mine(&claim)).await? != 1 {
         return Err(Refused::Undo(Error::NotMine { run_id: claim.run_id }));
     }
     tx.update(
         vec![E::C.lease_until_ms.to(Some(until))],
-        vec![
-            E::C.run_id.is(claim.run_id.clone()),
-            E::C.status.is(ExecutionStatus::Executing),
-        ],
+        vec![E::C.run_id.is(claim.run_id.clone()), E::C.status.is(ExecutionStatus::Executing)],
     )
     .await?;
     Ok(())
@@ -558,21 +474,13 @@ pub(crate) async fn lapsed<T: Tx>(tx: &mut T, agent_id: &str, limit: u64) -> Res
         R::C.status.is(RunStatus::Running),
         R::C.lease_until_ms.at_most(Some(now)),
     ];
-    let rows = tx
-        .select::<RunRow>(Query::of(filter).oldest(R::C.created_at_ms.order()).limit(limit))
-        .await?;
+    let rows = tx.select::<RunRow>(Query::of(filter).oldest(R::C.created_at_ms.order()).limit(limit)).await?;
     let mut lapsed: Vec<RunId> = rows.into_iter().map(|row| row.run_id).collect();
     // The body of a run that ended meanwhile is nobody's business but this one's.
-    let filter = vec![
-        E::C.status.is(ExecutionStatus::Executing),
-        E::C.lease_until_ms.at_most(Some(now)),
-    ];
+    let filter = vec![E::C.status.is(ExecutionStatus::Executing), E::C.lease_until_ms.at_most(Some(now))];
     let query = Query::of(filter).oldest(E::C.created_at_ms.order());
     for execution in tx.select::<ExecutionRow>(query).await? {
-        let of_agent = vec![
-            R::C.run_id.is(execution.run_id.clone()),
-            R::C.agent_id.is(agent_id.to_owned()),
-        ];
+        let of_agent = vec![R::C.run_id.is(execution.run_id.clone()), R::C.agent_id.is(agent_id.to_owned())];
         if !lapsed.contains(&execution.run_id) && tx.count(of_agent).await? > 0 {
             lapsed.push(execution.run_id);
         }

@@ -86,13 +86,7 @@ impl Item {
     }
 
     fn with(&self, implementation: TokenStream) -> TokenStream {
-        let Self {
-            func,
-            handle,
-            vis,
-            cfgs,
-            ..
-        } = self;
+        let Self { func, handle, vis, cfgs, .. } = self;
         let derives = quote! {
             ::core::clone::Clone, ::core::marker::Copy, ::core::fmt::Debug, ::core::default::Default
         };
@@ -115,13 +109,7 @@ impl Item {
 impl ValidTool {
     fn implementation(&self) -> TokenStream {
         let private = private(&self.krate);
-        let Self {
-            name,
-            version,
-            description,
-            user_input_fields,
-            ..
-        } = self;
+        let Self { name, version, description, user_input_fields, .. } = self;
         let mut handle = self.ident.clone();
         handle.set_span(handle.span().resolved_at(Span::call_site()));
         let policy = self.policy(&private);
@@ -215,11 +203,7 @@ impl ValidTool {
             return TokenStream::new();
         };
         let (mut params, mut uses, mut reads, mut passed) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        for argument in self
-            .signature
-            .arguments()
-            .filter(|argument| !self.user_input_fields.contains(&argument.name))
-        {
+        for argument in self.signature.arguments().filter(|argument| !self.user_input_fields.contains(&argument.name)) {
             let (ident, ty, field, cfgs) = (&argument.ident, &argument.ty, &argument.field, &argument.cfgs);
             params.push(quote!(#(#cfgs)* #ident: &#ty));
             uses.push(quote!(#(#cfgs)* let _ = #ident;));
@@ -293,9 +277,7 @@ impl ValidTool {
 
     /// From the function's result to a text, with the bounds at the types they are about.
     fn output(&self, private: &TokenStream) -> TokenStream {
-        let Signature {
-            result, error, success, ..
-        } = &self.signature;
+        let Signature { result, error, success, .. } = &self.signature;
         let at = |ty: &Option<TokenStream>| {
             let ty = ty.as_ref().or(result.as_ref());
             ty.map_or_else(Span::call_site, |ty| ty.span().resolved_at(Span::call_site()))

@@ -30,9 +30,7 @@ pub(crate) fn run(args: TokenStream, item: TokenStream) -> TokenStream {
         errors.at(second, "`#[tool]` is given twice", "keep one of the two");
     }
     let mut approvals = consumed.take("approval", &mut func.attrs).into_iter();
-    let approval = approvals
-        .next()
-        .map(|first| attributes::args(&first, approval::HELP, &mut errors));
+    let approval = approvals.next().map(|first| attributes::args(&first, approval::HELP, &mut errors));
     for second in approvals {
         errors.at(second, "`#[approval]` is given twice", "keep one of the two");
     }

@@ -60,10 +60,7 @@ pub(crate) struct Signature {
 /// One parameter. `cfg` attributes go wherever the parameter goes.
 pub(crate) enum Param {
     /// `&RunContext`, filled by kern.
-    Context {
-        ident: Option<Ident>,
-        cfgs: Vec<TokenStream>,
-    },
+    Context { ident: Option<Ident>, cfgs: Vec<TokenStream> },
     /// Filled by the model, or by the user.
     Argument(Argument),
 }
@@ -182,11 +179,7 @@ impl Param {
         match context(&typed.ty) {
             Some(Injected::Right) => {
                 if has_context {
-                    errors.at(
-                        &typed,
-                        "a second `&RunContext`: a call has one context",
-                        "remove one of the two",
-                    );
+                    errors.at(&typed, "a second `&RunContext`: a call has one context", "remove one of the two");
                     return None;
                 }
                 if let Some(doc) = docs.first() {
@@ -199,11 +192,7 @@ impl Param {
                 return Some(Self::Context { ident, cfgs });
             }
             Some(Injected::Wrong) => {
-                errors.at(
-                    &typed.ty,
-                    "the context is taken by shared reference",
-                    "write `&RunContext`",
-                );
+                errors.at(&typed.ty, "the context is taken by shared reference", "write `&RunContext`");
                 return None;
             }
             None => {}
@@ -237,11 +226,9 @@ fn context(ty: &Type) -> Option<Injected> {
     match peel(ty) {
         Type::Path(path) if attributes::names(&path.path, "RunContext") => Some(Injected::Wrong),
         Type::Reference(TypeReference { elem, mutability, .. }) => match peel(elem) {
-            Type::Path(path) if attributes::names(&path.path, "RunContext") => Some(if mutability.is_some() {
-                Injected::Wrong
-            } else {
-                Injected::Right
-            }),
+            Type::Path(path) if attributes::names(&path.path, "RunContext") => {
+                Some(if mutability.is_some() { Injected::Wrong } else { Injected::Right })
+            }
             _ => None,
         },
         _ => None,
@@ -277,22 +264,18 @@ fn owned(ty: &Type, errors: &mut Errors) -> bool {
         Type::Array(array) => owned(&array.elem, errors),
         Type::Slice(slice) => owned(&slice.elem, errors),
         Type::Tuple(tuple) => tuple.elems.iter().fold(true, |all, ty| owned(ty, errors) && all),
-        Type::Path(path) => path
-            .path
-            .segments
-            .iter()
-            .fold(true, |all, segment| match &segment.arguments {
-                PathArguments::AngleBracketed(list) => list.args.iter().fold(all, |all, arg| match arg {
-                    GenericArgument::Type(ty) => owned(ty, errors) && all,
-                    GenericArgument::Lifetime(lifetime) if lifetime.ident != "static" => {
-                        let message = format!("`{}` borrows: the model's arguments are owned", text(&path.path));
-                        errors.at(lifetime, message, "use an owned type, or `'static`");
-                        false
-                    }
-                    _ => all,
-                }),
+        Type::Path(path) => path.path.segments.iter().fold(true, |all, segment| match &segment.arguments {
+            PathArguments::AngleBracketed(list) => list.args.iter().fold(all, |all, arg| match arg {
+                GenericArgument::Type(ty) => owned(ty, errors) && all,
+                GenericArgument::Lifetime(lifetime) if lifetime.ident != "static" => {
+                    let message = format!("`{}` borrows: the model's arguments are owned", text(&path.path));
+                    errors.at(lifetime, message, "use an owned type, or `'static`");
+                    false
+                }
                 _ => all,
             }),
+            _ => all,
+        }),
         _ => true,
     }
 }
@@ -310,15 +293,9 @@ fn owned_text(ty: &Type) -> String {
 /// A type as it is written.
 fn text(tokens: impl ToTokens) -> String {
     let mut text = tokens.to_token_stream().to_string();
-    for (spaced, tight) in [
-        (" :: ", "::"),
-        (" <", "<"),
-        ("< ", "<"),
-        (" >", ">"),
-        (" ,", ","),
-        ("& ", "&"),
-        (" ;", ";"),
-    ] {
+    for (spaced, tight) in
+        [(" :: ", "::"), (" <", "<"), ("< ", "<"), (" >", ">"), (" ,", ","), ("& ", "&"), (" ;", ";")]
+    {
         text = text.replace(spaced, tight);
     }
     text

@@ -24,14 +24,7 @@ pub(crate) const KEYS: &[&str] = &[
 const GRAMMAR: Grammar = Grammar {
     attribute: "`#[tool]`",
     keys: KEYS,
-    planned: &[
-        "stop_after_tool_call",
-        "show_result",
-        "strict",
-        "timeout",
-        "effect",
-        "inline",
-    ],
+    planned: &["stop_after_tool_call", "show_result", "strict", "timeout", "effect", "inline"],
     synonyms: &[
         ("confirm", "requires_confirmation"),
         ("confirmation", "requires_confirmation"),
@@ -43,16 +36,7 @@ const GRAMMAR: Grammar = Grammar {
     ],
     others: (
         "`#[approval]`",
-        &[
-            "type",
-            "when",
-            "pool",
-            "quorum",
-            "expires_in",
-            "valid_for",
-            "require_reason",
-            "allow_self",
-        ],
+        &["type", "when", "pool", "quorum", "expires_in", "valid_for", "require_reason", "allow_self"],
     ),
     literal_help: "write `name = \"…\"` or `description = \"…\"`",
 };
@@ -104,11 +88,7 @@ impl ToolArgs {
                 };
                 match text.parse_with(Path::parse_mod_style) {
                     Ok(path) => self.krate = path.into_token_stream(),
-                    Err(_) => errors.at(
-                        text,
-                        "`crate` takes the path of the crate",
-                        "write `crate = \"my_kern\"`",
-                    ),
+                    Err(_) => errors.at(text, "`crate` takes the path of the crate", "write `crate = \"my_kern\"`"),
                 }
             }
             "user_input_fields" => {
@@ -119,9 +99,7 @@ impl ToolArgs {
             "log_approval" => {
                 self.log_approval = argument.flag(errors).map(|on| Flag { key: argument.key, on });
             }
-            _ => self
-                .flags
-                .extend(argument.flag(errors).map(|on| Flag { key: argument.key, on })),
+            _ => self.flags.extend(argument.flag(errors).map(|on| Flag { key: argument.key, on })),
         }
     }
 }

@@ -50,17 +50,11 @@ impl ToolModel {
             krate: self.args.krate,
             name,
             description,
-            version: self
-                .args
-                .version
-                .map_or_else(|| "1".to_owned(), |version| version.value()),
+            version: self.args.version.map_or_else(|| "1".to_owned(), |version| version.value()),
             pause,
             approval,
             user_input_fields,
-            when: self
-                .approval
-                .and_then(|approval| approval.when)
-                .map(|when| when.expression),
+            when: self.approval.and_then(|approval| approval.when).map(|when| when.expression),
             signature: self.signature,
             ident: self.ident,
         })
@@ -70,16 +64,9 @@ impl ToolModel {
         let allowed = "1 to 64 of the letters `a-z A-Z 0-9 _ -`";
         let is_allowed = |name: &str| {
             (1..=64).contains(&name.len())
-                && name
-                    .bytes()
-                    .all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
+                && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
         };
-        if let Some(version) = self
-            .args
-            .version
-            .as_ref()
-            .filter(|version| version.value().trim().is_empty())
-        {
+        if let Some(version) = self.args.version.as_ref().filter(|version| version.value().trim().is_empty()) {
             errors.at(
                 version,
                 "the version is empty",
@@ -90,11 +77,7 @@ impl ToolModel {
             Some(literal) => {
                 let name = literal.value();
                 if !is_allowed(&name) {
-                    errors.at(
-                        literal,
-                        format!("`{name}` cannot be the name of a tool"),
-                        format!("use {allowed}"),
-                    );
+                    errors.at(literal, format!("`{name}` cannot be the name of a tool"), format!("use {allowed}"));
                 }
                 name
             }
@@ -113,11 +96,7 @@ impl ToolModel {
         match &self.args.description {
             Some(literal) => {
                 if literal.value().trim().is_empty() {
-                    errors.at(
-                        literal,
-                        "the description is empty",
-                        "say what the tool does: the model chooses by it",
-                    );
+                    errors.at(literal, "the description is empty", "say what the tool does: the model chooses by it");
                 }
                 vec![literal.to_token_stream()]
             }
@@ -137,22 +116,14 @@ impl ToolModel {
         let first = on.next();
         if let (Some(first), Some(second)) = (first, on.next()) {
             let (first, second) = (&first.key, &second.key);
-            errors.at(
-                second,
-                format!("`{second}` cannot be combined with `{first}`"),
-                PAUSES_ONCE,
-            );
+            errors.at(second, format!("`{second}` cannot be combined with `{first}`"), PAUSES_ONCE);
         }
         if let Some((fields, _)) = &self.args.user_input_fields {
             for flag in &self.args.flags {
                 let key = &flag.key;
                 match (key == "requires_user_input", flag.on) {
                     (false, true) => {
-                        errors.at(
-                            fields,
-                            format!("`{fields}` cannot be combined with `{key}`"),
-                            PAUSES_ONCE,
-                        );
+                        errors.at(fields, format!("`{fields}` cannot be combined with `{key}`"), PAUSES_ONCE);
                         break;
                     }
                     (true, false) => {
@@ -177,11 +148,7 @@ impl ToolModel {
 
     fn user_input_fields(&self, errors: &mut Errors) -> Vec<String> {
         let fields: &[LitStr] = self.args.user_input_fields.as_ref().map_or(&[], |(_, fields)| fields);
-        let names: Vec<&str> = self
-            .signature
-            .arguments()
-            .map(|argument| argument.name.as_str())
-            .collect();
+        let names: Vec<&str> = self.signature.arguments().map(|argument| argument.name.as_str()).collect();
         let mut seen: Vec<String> = Vec::new();
         for field in fields {
             let name = field.value();
@@ -191,11 +158,7 @@ impl ToolModel {
                 } else {
                     format!("its parameters are {}", list(&names))
                 };
-                errors.at(
-                    field,
-                    format!("`{name}` is not a parameter of `{}`", self.ident.unraw()),
-                    help,
-                );
+                errors.at(field, format!("`{name}` is not a parameter of `{}`", self.ident.unraw()), help);
             } else if seen.contains(&name) {
                 errors.at(field, format!("`{name}` is given twice"), "keep one of the two");
             }
@@ -210,10 +173,7 @@ impl ToolModel {
             let help = "keep one of the two: `log_approval` means `#[approval(type = \"audit\")]`";
             errors.at(&log.key, "`log_approval` cannot be combined with `#[approval]`", help);
         }
-        self.approval
-            .as_ref()
-            .map(|approval| approval.kind)
-            .or(log.map(|_| Kind::Audit))
+        self.approval.as_ref().map(|approval| approval.kind).or(log.map(|_| Kind::Audit))
     }
 
     fn when(&self, user_input_fields: &[String], errors: &mut Errors) {

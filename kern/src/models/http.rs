@@ -64,10 +64,7 @@ pub(super) fn endpoint(base: &str, path: &[&str]) -> Result<Url, ModelError> {
     if !url.username().is_empty() || url.password().is_some() {
         return Err(wrong("holds a user name or a password: give the key with `api_key`"));
     }
-    url.path_segments_mut()
-        .expect("an http address has a path")
-        .pop_if_empty()
-        .extend(path);
+    url.path_segments_mut().expect("an http address has a path").pop_if_empty().extend(path);
     Ok(url)
 }
 
@@ -179,9 +176,8 @@ impl HttpClient {
                 builder = builder.tls_certs_only([]);
             }
         }
-        let client = builder
-            .build()
-            .map_err(|error| ModelError::Setup(format!("no HTTP client: {}", with_causes(&error))))?;
+        let client =
+            builder.build().map_err(|error| ModelError::Setup(format!("no HTTP client: {}", with_causes(&error))))?;
         Ok(self.built.get_or_init(|| client))
     }
 }
@@ -189,10 +185,7 @@ impl HttpClient {
 fn is_loopback(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default();
     let address = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost"
-        || address
-            .parse::<std::net::IpAddr>()
-            .is_ok_and(|address| address.is_loopback())
+    host == "localhost" || address.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 fn with_causes(error: &dyn std::error::Error) -> String {
@@ -249,20 +242,11 @@ mod tests {
             ("https://a.example/v1", "https://a.example/v1/chat/completions"),
             ("https://a.example/v1/", "https://a.example/v1/chat/completions"),
             ("http://127.0.0.1:1", "http://127.0.0.1:1/chat/completions"),
-            (
-                "https://a.example/o/d?api-version=2",
-                "https://a.example/o/d/chat/completions?api-version=2",
-            ),
+            ("https://a.example/o/d?api-version=2", "https://a.example/o/d/chat/completions?api-version=2"),
         ] {
             assert_eq!(endpoint(base, &["chat", "completions"]).unwrap().as_str(), wanted);
         }
-        for base in [
-            "",
-            "api.openai.com/v1",
-            "ftp://a.example",
-            "https://me:hunter2@a.example",
-            "data:,x",
-        ] {
+        for base in ["", "api.openai.com/v1", "ftp://a.example", "https://me:hunter2@a.example", "data:,x"] {
             let error = endpoint(base, &[]).unwrap_err();
             assert!(matches!(error, ModelError::Setup(_)), "{error:?}");
             assert!(!error.to_string().contains("hunter2"), "{error}");

@@ -77,12 +77,7 @@ pub struct ToolDefinition {
 impl ToolDefinition {
     /// Makes a definition.
     pub fn new(name: impl Into<String>, description: impl Into<String>, parameters: Value) -> Self {
-        Self {
-            name: name.into(),
-            description: description.into(),
-            parameters,
-            strict: false,
-        }
+        Self { name: name.into(), description: description.into(), parameters, strict: false }
     }
 
     /// Asks the provider to hold the model to the schema.
@@ -132,11 +127,7 @@ pub struct ModelToolCall {
 impl ModelToolCall {
     /// Makes a call.
     pub fn new(id: Option<String>, name: impl Into<String>, arguments: impl Into<String>) -> Self {
-        Self {
-            id,
-            name: name.into(),
-            arguments: arguments.into(),
-        }
+        Self { id, name: name.into(), arguments: arguments.into() }
     }
 }
 

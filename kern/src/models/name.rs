@@ -13,10 +13,8 @@ use super::{Model, ModelError};
 /// [`ModelError::Setup`] when the name has no provider, one that is not known, or one whose feature is off. A missing
 /// key shows at the first request.
 pub fn from_name(name: &str) -> Result<Arc<dyn Model>, ModelError> {
-    let (provider, model) = name
-        .split_once(':')
-        .map(|(provider, model)| (provider.trim(), model.trim()))
-        .ok_or_else(|| {
+    let (provider, model) =
+        name.split_once(':').map(|(provider, model)| (provider.trim(), model.trim())).ok_or_else(|| {
             ModelError::Setup(format!(
                 "`{name}` names no provider: write `provider:model`, for example `openai:{name}`"
             ))
@@ -118,10 +116,7 @@ mod tests {
     #[cfg(feature = "openai")]
     #[test]
     fn a_name_may_hold_further_colons() {
-        for model in [
-            "openai:ft:gpt-4o:acme".into_model(),
-            "openai:ft:gpt-4o:acme".to_owned().into_model(),
-        ] {
+        for model in ["openai:ft:gpt-4o:acme".into_model(), "openai:ft:gpt-4o:acme".to_owned().into_model()] {
             let model = model.unwrap();
             assert_eq!((model.id(), model.provider()), ("ft:gpt-4o:acme", "OpenAI"));
         }

@@ -120,9 +120,9 @@ impl OpenAIChat {
             (Some(key), _) => Ok(Some(key)),
             (None, _) if self.own_base_url => Ok(None),
             (None, Some(key)) => Ok(Some(key)),
-            (None, None) => Err(ModelError::Setup(format!(
-                "no API key: set {KEY_VARIABLE}, or give one with `api_key`"
-            ))),
+            (None, None) => {
+                Err(ModelError::Setup(format!("no API key: set {KEY_VARIABLE}, or give one with `api_key`")))
+            }
         }
     }
 
@@ -146,14 +146,7 @@ impl OpenAIChat {
     fn body(&self, request: ModelRequest<'_>, host: &str) -> Value {
         let mut body = self.parameters.clone();
         body.insert("model".into(), self.id.as_str().into());
-        body.insert(
-            "messages".into(),
-            request
-                .messages
-                .iter()
-                .map(|message| wire_message(message, host))
-                .collect(),
-        );
+        body.insert("messages".into(), request.messages.iter().map(|message| wire_message(message, host)).collect());
         body.insert("stream".into(), false.into());
         // An empty list is an error to OpenAI.
         body.remove("tools");
@@ -280,10 +273,7 @@ fn wire_turn(message: &Message, host: &str) -> Value {
         let calls = message.tool_calls.iter().zip(extras).map(|(call, mut wire)| {
             wire.insert("id".into(), call.id.as_str().into());
             wire.insert("type".into(), call.kind.as_str().into());
-            wire.insert(
-                "function".into(),
-                json!({ "name": call.function.name, "arguments": call.function.arguments }),
-            );
+            wire.insert("function".into(), json!({ "name": call.function.name, "arguments": call.function.arguments }));
             Value::Object(wire)
         });
         turn.insert("tool_calls".into(), calls.collect());
@@ -335,11 +325,7 @@ impl Kept {
     }
 
     fn into_provider_data(self, host: &str) -> Option<Value> {
-        let Self {
-            message,
-            content,
-            calls,
-        } = self;
+        let Self { message, content, calls } = self;
         let mut data = Map::new();
         if !message.is_empty() {
             data.insert("message".into(), message.into());
@@ -367,12 +353,7 @@ impl Kept {
             content: data.get("content").cloned(),
             calls: data["tool_calls"]
                 .as_array()
-                .map(|calls| {
-                    calls
-                        .iter()
-                        .map(|call| call.as_object().cloned().unwrap_or_default())
-                        .collect()
-                })
+                .map(|calls| calls.iter().map(|call| call.as_object().cloned().unwrap_or_default()).collect())
                 .unwrap_or_default(),
         }
     }
@@ -388,10 +369,7 @@ fn read_reply(body: &Value, host: &str) -> Result<ModelReply, String> {
         None => return Err("`choices` is missing".to_owned()),
     };
     let choice = object(choices.first().ok_or("`choices` is empty")?, "`choices[0]`")?;
-    let message = object(
-        choice.get("message").ok_or("`choices[0].message` is missing")?,
-        "`choices[0].message`",
-    )?;
+    let message = object(choice.get("message").ok_or("`choices[0].message` is missing")?, "`choices[0].message`")?;
     if string(message, "role")?.is_some_and(|role| role != "assistant") {
         return Err("`role` is not `assistant`".to_owned());
     }
@@ -449,9 +427,7 @@ fn read_call(call: &Value) -> Result<ModelToolCall, String> {
         return Err("its `type` is not `function`".to_owned());
     }
     let function = object(call.get("function").ok_or("`function` is missing")?, "`function`")?;
-    let name = string(function, "name")?
-        .filter(|name| !name.is_empty())
-        .ok_or("`name` is missing")?;
+    let name = string(function, "name")?.filter(|name| !name.is_empty()).ok_or("`name` is missing")?;
     let arguments = string(function, "arguments")?.ok_or("`arguments` is missing")?;
     Ok(ModelToolCall::new(string(call, "id")?, name, arguments))
 }
@@ -478,9 +454,7 @@ fn read_parts(content: &Value) -> Result<Parts, String> {
                     }
                     Some("thinking") => {
                         let thoughts = read_parts(part.get("thinking").unwrap_or(&Value::Null))?;
-                        read.reasoning
-                            .get_or_insert_default()
-                            .push_str(&thoughts.text.unwrap_or_default());
+                        read.reasoning.get_or_insert_default().push_str(&thoughts.text.unwrap_or_default());
                     }
                     // To leave it out would pass a part of an answer for the whole.
                     _ => return Err("a part of `content` is neither text nor thinking".to_owned()),
@@ -543,31 +517,22 @@ impl ProviderError {
         let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
         let body = body.get(0).unwrap_or(&body);
         let nested = Self::of(&body["error"]);
-        nested
-            .or_else(|| Self::of(body))
-            .or_else(|| Self::of(&body["detail"]))
-            .unwrap_or_else(|| {
-                let text = String::from_utf8_lossy(&answer.body);
-                let message = match text.trim() {
-                    "" => "no reason given".to_owned(),
-                    text => excerpt(&cut(text.to_owned()), PAGE_LIMIT),
-                };
-                Self { message, code: None }
-            })
+        nested.or_else(|| Self::of(body)).or_else(|| Self::of(&body["detail"])).unwrap_or_else(|| {
+            let text = String::from_utf8_lossy(&answer.body);
+            let message = match text.trim() {
+                "" => "no reason given".to_owned(),
+                text => excerpt(&cut(text.to_owned()), PAGE_LIMIT),
+            };
+            Self { message, code: None }
+        })
     }
 
     /// Reads an error inside an answer that claims success.
     fn inside(body: &Value) -> Option<Self> {
-        [&body["error"], &body["choices"][0]["error"]]
-            .into_iter()
-            .find_map(|error| {
-                Self::of(error).or_else(|| {
-                    error.is_object().then(|| Self {
-                        message: "it gives no reason".to_owned(),
-                        code: None,
-                    })
-                })
-            })
+        [&body["error"], &body["choices"][0]["error"]].into_iter().find_map(|error| {
+            Self::of(error)
+                .or_else(|| error.is_object().then(|| Self { message: "it gives no reason".to_owned(), code: None }))
+        })
     }
 
     fn of(error: &Value) -> Option<Self> {
@@ -580,10 +545,7 @@ impl ProviderError {
             Some(Value::Number(code)) => Some(code.to_string()),
             _ => None,
         };
-        Some(Self {
-            message: message.to_owned(),
-            code,
-        })
+        Some(Self { message: message.to_owned(), code })
     }
 
     /// Gives the HTTP status that a router names as its code.

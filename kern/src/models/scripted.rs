@@ -126,11 +126,7 @@ pub struct ScriptedModel {
 impl ScriptedModel {
     /// Makes a model of its turns.
     pub fn new(turns: impl IntoIterator<Item = Turn>) -> Self {
-        Self {
-            id: "scripted".into(),
-            provider: "Scripted".into(),
-            turns: turns.into_iter().collect(),
-        }
+        Self { id: "scripted".into(), provider: "Scripted".into(), turns: turns.into_iter().collect() }
     }
 
     /// Sets the id, by default `scripted`.
@@ -173,10 +169,7 @@ impl Model for ScriptedModel {
             let place = turns_played(request.messages);
             match self.turns.get(place) {
                 Some(turn) => Ok(turn.reply(place, &self.id)),
-                None => Err(ModelError::ScriptEnded {
-                    turn: place,
-                    turns: self.turns.len(),
-                }),
+                None => Err(ModelError::ScriptEnded { turn: place, turns: self.turns.len() }),
             }
         })
     }
@@ -209,9 +202,7 @@ mod tests {
 
     fn two_turns() -> ScriptedModel {
         ScriptedModel::new([
-            turn()
-                .tool_call("refund", json!({"cents": 100}))
-                .tool_call("lookup", json!({})),
+            turn().tool_call("refund", json!({"cents": 100})).tool_call("lookup", json!({})),
             turn().text("done").usage(3, 4),
         ])
     }
@@ -229,27 +220,18 @@ mod tests {
                 ModelToolCall::new(Some("call_0_1".into()), "lookup", "{}"),
             ]
         );
-        assert_eq!(
-            (first.content.as_deref(), first.finish_reason.as_deref()),
-            (None, Some("tool_calls"))
-        );
+        assert_eq!((first.content.as_deref(), first.finish_reason.as_deref()), (None, Some("tool_calls")));
 
         messages.push(said(&first));
         messages.push(Message::tool("call_0_0", "refund", "ok"));
         messages.push(Message::tool("call_0_1", "lookup", "ok"));
         let second = answer(&model, &messages).await.unwrap();
-        assert_eq!(
-            (second.content.as_deref(), second.finish_reason.as_deref()),
-            (Some("done"), Some("stop"))
-        );
+        assert_eq!((second.content.as_deref(), second.finish_reason.as_deref()), (Some("done"), Some("stop")));
         assert_eq!(second.usage.map(|usage| usage.total_tokens), Some(7));
 
         messages.push(said(&second));
         let ended = answer(&model, &messages).await.unwrap_err();
-        assert!(
-            matches!(ended, ModelError::ScriptEnded { turn: 2, turns: 2 }),
-            "{ended:?}"
-        );
+        assert!(matches!(ended, ModelError::ScriptEnded { turn: 2, turns: 2 }), "{ended:?}");
     }
 
     #[tokio::test]

@@ -110,10 +110,7 @@ impl Message {
 
     /// Makes a message of the model.
     pub fn assistant(content: Option<String>, tool_calls: Vec<ToolCallRequest>) -> Self {
-        Self {
-            tool_calls,
-            ..Self::new(Role::Assistant, content)
-        }
+        Self { tool_calls, ..Self::new(Role::Assistant, content) }
     }
 
     /// Makes the result of a tool call.
@@ -132,10 +129,7 @@ impl ToolCallRequest {
         Self {
             id: id.into(),
             kind: "function".to_owned(),
-            function: FunctionCall {
-                name: name.into(),
-                arguments: arguments.into(),
-            },
+            function: FunctionCall { name: name.into(), arguments: arguments.into() },
         }
     }
 }

@@ -51,12 +51,7 @@ pub struct Arg<T> {
 
 /// Makes a parameter of its name and the lines of its documentation.
 pub const fn arg<T: ToolArg>(name: &'static str, docs: &'static [&'static str]) -> Arg<T> {
-    Arg {
-        name,
-        docs,
-        schema: T::__schema,
-        decode: T::__decode,
-    }
+    Arg { name, docs, schema: T::__schema, decode: T::__decode }
 }
 
 impl<T> Arg<T> {
@@ -200,16 +195,9 @@ pub fn doc_text(docs: &[&str]) -> String {
     let mut text = String::new();
     for doc in docs {
         if doc.contains('\n') {
-            let starred = doc
-                .lines()
-                .skip(1)
-                .all(|line| line.trim().is_empty() || line.trim().starts_with('*'));
+            let starred = doc.lines().skip(1).all(|line| line.trim().is_empty() || line.trim().starts_with('*'));
             for line in doc.lines().map(str::trim) {
-                text.push_str(if starred {
-                    line.trim_start_matches('*').trim_start()
-                } else {
-                    line
-                });
+                text.push_str(if starred { line.trim_start_matches('*').trim_start() } else { line });
                 text.push('\n');
             }
         } else {

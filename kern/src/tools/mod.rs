@@ -107,9 +107,7 @@ pub struct ToolOutput {
 impl ToolOutput {
     /// Makes an output of a text.
     pub fn new(content: impl Into<String>) -> Self {
-        Self {
-            content: content.into(),
-        }
+        Self { content: content.into() }
     }
 }
 
@@ -125,9 +123,7 @@ pub struct ToolError {
 impl ToolError {
     /// Makes an error of a text.
     pub fn new(message: impl Into<String>) -> Self {
-        Self {
-            message: message.into(),
-        }
+        Self { message: message.into() }
     }
 }
 
@@ -145,9 +141,6 @@ pub struct ArgumentError {
 impl ArgumentError {
     /// Makes an error at a place.
     pub fn new(pointer: impl Into<String>, message: impl Into<String>) -> Self {
-        Self {
-            pointer: pointer.into(),
-            message: message.into(),
-        }
+        Self { pointer: pointer.into(), message: message.into() }
     }
 }

@@ -154,9 +154,7 @@ pub async fn blocking(
         Ok(result) => result,
         Err(error) => match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
-            Err(_) => Err(ToolError::new(
-                "the tool did not start, because the process is shutting down",
-            )),
+            Err(_) => Err(ToolError::new("the tool did not start, because the process is shutting down")),
         },
     }
 }

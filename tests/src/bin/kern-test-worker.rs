@@ -12,9 +12,7 @@ use kern_tests::store::{LONG, begin, end};
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [mode, path] = arguments.as_slice() else {
-        panic!("usage: kern-test-worker write|fill|race FILE")
-    };
+    let [mode, path] = arguments.as_slice() else { panic!("usage: kern-test-worker write|fill|race FILE") };
     let outcome = match mode.as_str() {
         "write" => write(path).await.map(|()| "ok".to_owned()),
         "fill" => return fill(path).await,
@@ -68,10 +66,7 @@ async fn race(path: &str) -> Result<(), Error> {
         let run = db.get_run(&run_id).await?;
         let approval = run.calls[0].approval.as_ref().expect("the call needs an approval");
         let resolution = Resolution::approved().by(me.as_str());
-        match db
-            .update_approval(&approval.id, ApprovalStatus::Pending, resolution)
-            .await
-        {
+        match db.update_approval(&approval.id, ApprovalStatus::Pending, resolution).await {
             Ok(_) => say(&format!("{run_id} approved")),
             Err(Error::Conflict { .. }) => say(&format!("{run_id} conflict")),
             Err(error) => return Err(error),
@@ -91,12 +86,7 @@ async fn race(path: &str) -> Result<(), Error> {
             }
             other => panic!("{other:?}"),
         };
-        let request = ClaimCall {
-            claim: claim.clone(),
-            turn: 1,
-            index: 0,
-            lease_ms: LONG,
-        };
+        let request = ClaimCall { claim: claim.clone(), turn: 1, index: 0, lease_ms: LONG };
         match db.claim_call(request).await? {
             CallClaimed::Claimed(call) => {
                 let mut file = std::fs::OpenOptions::new()

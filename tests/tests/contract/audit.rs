@@ -12,14 +12,8 @@ async fn busy(store: &Store) {
     store.succeed(&call).await;
     store.complete(&claim).await.unwrap();
     let (claim, call) = store.unknown().await;
-    store
-        .finish_call(call.ticket(), Ended::Failed("late".to_owned()))
-        .await
-        .unwrap();
-    store
-        .settle_execution(call.ticket().execution_id(), Settlement::abandoned().by(APPROVER))
-        .await
-        .unwrap();
+    store.finish_call(call.ticket(), Ended::Failed("late".to_owned())).await.unwrap();
+    store.settle_execution(call.ticket().execution_id(), Settlement::abandoned().by(APPROVER)).await.unwrap();
     store.end_run(end(&claim, RunStatus::Error)).await.unwrap();
     let run_id = store.paused(&[user().record(true), two_stage()]).await;
     store.answer(&run_id, 0, NewAnswer::Confirm).await.unwrap();
@@ -39,12 +33,7 @@ async fn i12_every_transition_has_its_entry_and_names_who_did_it(store: &Store) 
             .count()
     };
     // requested and started runs, an answer; votes, approvals, ready executions, a settlement.
-    assert!(
-        by(REQUESTER) >= 8 && by(APPROVER) >= 10,
-        "{} and {}",
-        by(REQUESTER),
-        by(APPROVER)
-    );
+    assert!(by(REQUESTER) >= 8 && by(APPROVER) >= 10, "{} and {}", by(REQUESTER), by(APPROVER));
     for pair in entries.windows(2) {
         assert_eq!((pair[1].seq, &pair[1].prev_hash), (pair[0].seq + 1, &pair[0].hash));
         assert!(pair[1].time_ms >= pair[0].time_ms);
@@ -57,12 +46,7 @@ async fn i12_what_is_refused_changes_no_row(store: &Store) {
     let before = store.words(&run_id).await;
     assert!(store.approve(&run_id, 0).await.is_err());
     assert!(store.begin_run(begin(&run_id)).await.is_err());
-    assert!(
-        store
-            .settle_execution(&kern_db::ExecutionId::from("none"), Settlement::abandoned())
-            .await
-            .is_err()
-    );
+    assert!(store.settle_execution(&kern_db::ExecutionId::from("none"), Settlement::abandoned()).await.is_err());
     assert!(store.delete_approval(&kern_db::ApprovalId::from("none")).await.is_err());
     assert_eq!(store.words(&run_id).await, before);
 }
@@ -93,11 +77,7 @@ async fn i13_every_edited_column_is_found(store: &Store) {
     }
     let connection = store.raw();
     drop_triggers(&connection);
-    let set = |sql: &str| {
-        connection
-            .execute(&format!("UPDATE kern_audit SET {sql} WHERE seq = 6"), ())
-            .unwrap()
-    };
+    let set = |sql: &str| connection.execute(&format!("UPDATE kern_audit SET {sql} WHERE seq = 6"), ()).unwrap();
     let columns = [
         ("time_ms", "time_ms + 1"),
         ("actor", r#"replace(actor, 'bob', 'eve')"#),
@@ -114,23 +94,14 @@ async fn i13_every_edited_column_is_found(store: &Store) {
         ("hash", "prev_hash"),
     ];
     for (column, value) in columns {
-        connection
-            .execute_batch("CREATE TEMP TABLE kept AS SELECT * FROM kern_audit WHERE seq = 6")
-            .unwrap();
+        connection.execute_batch("CREATE TEMP TABLE kept AS SELECT * FROM kern_audit WHERE seq = 6").unwrap();
         assert_eq!(set(&format!("{column} = {value}")), 1);
         let report = store.audit().verify().await.unwrap();
-        assert_eq!(
-            report.broken.as_ref().map(|found| found.seq),
-            Some(6),
-            "{column}: {report:?}"
-        );
+        assert_eq!(report.broken.as_ref().map(|found| found.seq), Some(6), "{column}: {report:?}");
         assert_eq!(report.entries, 5);
         set(&format!("{column} = (SELECT {column} FROM kept)"));
         connection.execute_batch("DROP TABLE kept").unwrap();
-        assert!(
-            store.audit().verify().await.unwrap().is_intact(),
-            "{column} is as it was"
-        );
+        assert!(store.audit().verify().await.unwrap().is_intact(), "{column} is as it was");
     }
 }
 
@@ -188,26 +159,16 @@ async fn i13_an_entry_of_another_log_is_found(store: &Store) {
             ))
             .unwrap();
         let found = store.audit().verify().await.unwrap().broken;
-        assert_eq!(
-            found.map(|found| found.seq),
-            Some(seq),
-            "it does not follow from the entry before it"
-        );
+        assert_eq!(found.map(|found| found.seq), Some(seq), "it does not follow from the entry before it");
     }
 }
 
 async fn i13_an_entry_nobody_can_read_is_a_finding(store: &Store) {
     busy(store).await;
-    assert_eq!(
-        after(store, "UPDATE kern_audit SET actor = '{' WHERE seq = 3").await.0,
-        3
-    );
+    assert_eq!(after(store, "UPDATE kern_audit SET actor = '{' WHERE seq = 3").await.0, 3);
     // A log that cannot be read is not written to either: nothing happens without its entry.
-    let (_, what) = after(
-        store,
-        "UPDATE kern_audit SET actor = '{' WHERE seq = (SELECT max(seq) FROM kern_audit)",
-    )
-    .await;
+    let (_, what) =
+        after(store, "UPDATE kern_audit SET actor = '{' WHERE seq = (SELECT max(seq) FROM kern_audit)").await;
     assert!(what.contains("unreadable"), "{what}");
     let refused = store.begin_run(begin(&kern_db::RunId::generate())).await;
     assert!(matches!(refused, Err(Error::Corrupt { .. })), "{refused:?}");
@@ -218,15 +179,10 @@ async fn i13_a_cut_off_tail_shows_in_the_head(store: &Store) {
     let kept = store.audit().verify().await.unwrap();
     let connection = store.raw();
     drop_triggers(&connection);
-    connection
-        .execute_batch("DELETE FROM kern_audit WHERE seq > 5")
-        .unwrap();
+    connection.execute_batch("DELETE FROM kern_audit WHERE seq > 5").unwrap();
     let found = store.audit().verify().await.unwrap();
     assert!(found.is_intact(), "what is left is a log of its own");
-    assert!(
-        found.head != kept.head && found.entries < kept.entries,
-        "but it is not the one whose head was kept"
-    );
+    assert!(found.head != kept.head && found.entries < kept.entries, "but it is not the one whose head was kept");
 }
 
 async fn i13_a_log_longer_than_a_page_is_read_to_its_end(store: &Store) {
@@ -235,12 +191,7 @@ async fn i13_a_log_longer_than_a_page_is_read_to_its_end(store: &Store) {
     }
     let report = store.audit().verify().await.unwrap();
     assert_eq!((report.entries, report.is_intact()), (4518, true));
-    assert_eq!(
-        after(store, "UPDATE kern_audit SET payload = '{}' WHERE seq = 4498")
-            .await
-            .0,
-        4498
-    );
+    assert_eq!(after(store, "UPDATE kern_audit SET payload = '{}' WHERE seq = 4498").await.0, 4498);
 }
 
 /// What somebody with SQL access is refused while the triggers are there, on a connection that is not kern's.
@@ -249,16 +200,12 @@ async fn i16_history_is_not_changed_with_sql(store: &Store) {
     let connection = store.raw();
     let before = dump(&connection);
     for recursive in ["OFF", "ON"] {
-        connection
-            .execute_batch(&format!("PRAGMA recursive_triggers = {recursive}"))
-            .unwrap();
+        connection.execute_batch(&format!("PRAGMA recursive_triggers = {recursive}")).unwrap();
         for table in ["runs", "calls", "approvals", "votes", "executions", "audit"] {
             let refused = |sql: String| {
                 let outcome = connection.execute_batch(&sql);
                 assert!(
-                    outcome
-                        .as_ref()
-                        .is_err_and(|error| error.to_string().contains("kern: ")),
+                    outcome.as_ref().is_err_and(|error| error.to_string().contains("kern: ")),
                     "{sql}: {outcome:?}"
                 );
             };
@@ -267,9 +214,7 @@ async fn i16_history_is_not_changed_with_sql(store: &Store) {
                 format!("DELETE FROM kern_{table} WHERE rowid = (SELECT max(rowid) FROM kern_{table})")
                     .replace("rowid", key(table)),
             );
-            refused(format!(
-                "INSERT OR REPLACE INTO kern_{table} SELECT * FROM kern_{table} LIMIT 1"
-            ));
+            refused(format!("INSERT OR REPLACE INTO kern_{table} SELECT * FROM kern_{table} LIMIT 1"));
             refused(format!("REPLACE INTO kern_{table} SELECT * FROM kern_{table}"));
             refused(format!(
                 "INSERT INTO kern_{table} SELECT * FROM kern_{table} LIMIT 1 ON CONFLICT DO UPDATE SET {0} = {0}",
@@ -300,10 +245,7 @@ async fn i16_history_is_not_changed_with_sql(store: &Store) {
         ] {
             let outcome = connection.execute(sql, ());
             assert!(
-                outcome
-                    .as_ref()
-                    .is_err_and(|error| error.to_string().contains("kern: "))
-                    || outcome == Ok(0),
+                outcome.as_ref().is_err_and(|error| error.to_string().contains("kern: ")) || outcome == Ok(0),
                 "{sql}: {outcome:?}"
             );
         }
@@ -382,12 +324,7 @@ async fn i1_no_execution_is_born_without_what_allows_it(store: &Store) {
              FROM kern_calls"
         );
         let outcome = connection.execute(&sql, ());
-        assert!(
-            outcome
-                .as_ref()
-                .is_err_and(|error| error.to_string().contains("kern: ")),
-            "{sql}: {outcome:?}"
-        );
+        assert!(outcome.as_ref().is_err_and(|error| error.to_string().contains("kern: ")), "{sql}: {outcome:?}");
     };
     insert("ready", 0);
     insert("executing", 1);
@@ -422,14 +359,8 @@ async fn i2_nothing_happens_when_its_entry_cannot_be_written(store: &Store) {
     let before = store.dump();
     let mut refused: Vec<(&str, Option<Error>)> = vec![
         ("R1", store.begin_run(begin(&kern_db::RunId::generate())).await.err()),
-        (
-            "R2",
-            store.commit_turn(turn(&running, 1, &[required()], true)).await.err(),
-        ),
-        (
-            "R3",
-            store.pause_run(running.clone(), "{}".to_owned(), false).await.err(),
-        ),
+        ("R2", store.commit_turn(turn(&running, 1, &[required()], true)).await.err()),
+        ("R3", store.pause_run(running.clone(), "{}".to_owned(), false).await.err()),
         ("R4", store.claim_as(&implied, person(REQUESTER)).await.err()),
         ("R6", store.recover_run(lapsed.run_id.clone()).await.err()),
         ("R8", store.complete(&running).await.err()),
@@ -441,24 +372,10 @@ async fn i2_nothing_happens_when_its_entry_cannot_be_written(store: &Store) {
         ("U2", store.answer(&confirm, 0, NewAnswer::Reject(None)).await.err()),
         ("X2", store.claim(&audited, 0).await.err()),
         ("X3", store.claim(&ready, 0).await.err()),
-        (
-            "X4",
-            store
-                .finish_call(executing.ticket(), Ended::Succeeded("x".to_owned()))
-                .await
-                .err(),
-        ),
-        (
-            "X5",
-            store
-                .finish_call(lost.ticket(), Ended::Lost("x".to_owned()))
-                .await
-                .err(),
-        ),
+        ("X4", store.finish_call(executing.ticket(), Ended::Succeeded("x".to_owned())).await.err()),
+        ("X5", store.finish_call(lost.ticket(), Ended::Lost("x".to_owned())).await.err()),
     ];
-    let settled = store
-        .settle_execution(unknown.ticket().execution_id(), Settlement::abandoned().by(APPROVER))
-        .await;
+    let settled = store.settle_execution(unknown.ticket().execution_id(), Settlement::abandoned().by(APPROVER)).await;
     refused.push(("X9", settled.err()));
     for (line, error) in refused {
         assert!(matches!(error, Some(Error::Unavailable { .. })), "{line}: {error:?}");

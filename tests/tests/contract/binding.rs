@@ -10,11 +10,7 @@ use kern_tests::store::{REQUESTER, Store, audit, person, required, turn, two_sta
 const COPIES: &[(&str, &str, &str)] = &[
     ("calls", "arguments", r#"replace(arguments, '100', '900')"#),
     ("calls", "digest", FLIP_DIGEST),
-    (
-        "calls",
-        "policy",
-        r#"replace(policy, '"allow_self":false', '"allow_self":true ')"#,
-    ),
+    ("calls", "policy", r#"replace(policy, '"allow_self":false', '"allow_self":true ')"#),
     ("calls", "policy_digest", FLIP_POLICY_DIGEST),
     ("calls", "tool_name", "'pay2'"),
     ("calls", "tool_version", "'2'"),
@@ -30,11 +26,7 @@ const COPIES: &[(&str, &str, &str)] = &[
     ("approvals", "decided_digest", "'0' || substr(decided_digest, 2) || ''"),
     ("approvals", "version", "version + 1"),
     ("approvals", "generation", "generation + 1"),
-    (
-        "approvals",
-        "policy",
-        r#"replace(policy, '"record":false', '"record":true ')"#,
-    ),
+    ("approvals", "policy", r#"replace(policy, '"record":false', '"record":true ')"#),
     ("approvals", "policy_digest", FLIP_POLICY_DIGEST),
     ("approvals", "requirements", r#"replace(requirements, 'pay', 'spy')"#),
     ("approvals", "requester", r#"replace(requester, 'ana', 'eva')"#),
@@ -56,10 +48,8 @@ const FLIP_POLICY_DIGEST: &str =
     "CASE substr(policy_digest, 1, 1) WHEN '0' THEN '1' ELSE '0' END || substr(policy_digest, 2)";
 
 fn flip(table: &str, column: &str, value: &str) -> String {
-    let value = value.replace(
-        "'0' || substr(decided_digest, 2) || ''",
-        &FLIP_DIGEST.replace("digest", "decided_digest"),
-    );
+    let value =
+        value.replace("'0' || substr(decided_digest, 2) || ''", &FLIP_DIGEST.replace("digest", "decided_digest"));
     format!("PRAGMA foreign_keys = OFF; UPDATE kern_{table} SET {column} = {value}")
 }
 
@@ -92,14 +82,7 @@ async fn i5_a_flipped_copy_keeps_the_run_from_being_claimed(_: &Store) {
         let claimed = store.claim_run(request).await;
         let refused = is_refused(&claimed) || matches!(claimed, Ok(RunClaimed::Blocked(_)));
         assert!(refused, "{table}.{column}: {claimed:?}");
-        assert_eq!(
-            store
-                .get_run(&run_id)
-                .await
-                .map(|run| run.status)
-                .unwrap_or(RunStatus::Paused),
-            RunStatus::Paused
-        );
+        assert_eq!(store.get_run(&run_id).await.map(|run| run.status).unwrap_or(RunStatus::Paused), RunStatus::Paused);
         assert_eq!(evidence(store).await, 1, "{table}.{column} is on record");
         assert_eq!(store.starts(&run_id).await, 0);
         assert!(store.audit().verify().await.unwrap().is_intact());
@@ -117,10 +100,7 @@ async fn i5_a_copy_flipped_after_the_run_was_claimed_keeps_the_call_from_startin
         let refused = is_refused(&claimed) || matches!(claimed, Ok(CallClaimed::NotStartable));
         assert!(refused, "{table}.{column}: {claimed:?}");
         assert_eq!(evidence(store).await, 1, "{table}.{column} is on record");
-        let ready = store
-            .list_executions(ExecutionFilter::new().status(ExecutionStatus::Ready))
-            .await
-            .unwrap();
+        let ready = store.list_executions(ExecutionFilter::new().status(ExecutionStatus::Ready)).await.unwrap();
         assert_eq!(ready.len(), 1, "{table}.{column}: nothing was claimed");
     }
 }
@@ -135,16 +115,10 @@ async fn i5_a_flipped_copy_cannot_be_approved(_: &Store) {
         let id = store.approval_id(&run_id, 0).await;
         tamper(store, &flip(table, column, value));
         let resolution = kern_db::Resolution::approved().by("bob");
-        let resolved = store
-            .update_approval(&id, kern_db::ApprovalStatus::Pending, resolution)
-            .await;
+        let resolved = store.update_approval(&id, kern_db::ApprovalStatus::Pending, resolution).await;
         let gone = *column == "run_id" && matches!(resolved, Err(Error::NotFound { .. }));
         assert!(is_refused(&resolved) || gone, "{table}.{column}: {resolved:?}");
-        assert_eq!(
-            evidence(store).await,
-            usize::from(!gone),
-            "{table}.{column} is on record"
-        );
+        assert_eq!(evidence(store).await, usize::from(!gone), "{table}.{column} is on record");
         assert_eq!(store.list_executions(ExecutionFilter::new()).await.unwrap(), []);
     }
 }
@@ -154,9 +128,7 @@ async fn i5_a_flipped_snapshot_keeps_the_run_from_going_on(store: &Store) {
         let run_id = store.paused(&[user()]).await;
         store.answer(&run_id, 0, NewAnswer::Confirm).await.unwrap();
         let request = store.load(&run_id, Caller::Worker).await;
-        store.tamper(&format!(
-            "UPDATE kern_runs SET {column} = '{{\"turn\":2}}' WHERE run_id = '{run_id}'"
-        ));
+        store.tamper(&format!("UPDATE kern_runs SET {column} = '{{\"turn\":2}}' WHERE run_id = '{run_id}'"));
         let claimed = store.claim_run(request).await;
         assert!(matches!(claimed, Err(Error::DigestMismatch { .. })), "{claimed:?}");
         assert_eq!(store.count(&run_id, "[digest_mismatch]").await, 1);
@@ -183,11 +155,7 @@ async fn i5_a_flipped_copy_of_the_user_tier_keeps_the_call_from_starting(_: &Sto
         tamper(store, &flip(table, column, value));
         let claimed = store.claim(&claim, 0).await;
         assert!(is_refused(&claimed), "{table}.{column}: {claimed:?}");
-        assert_eq!(
-            (evidence(store).await, store.starts(&run_id).await),
-            (1, 0),
-            "{table}.{column}"
-        );
+        assert_eq!((evidence(store).await, store.starts(&run_id).await), (1, 0), "{table}.{column}");
     }
 }
 
@@ -197,39 +165,23 @@ async fn i5_a_policy_that_was_weakened_does_not_open_the_gate(_: &Store) {
         let claim = store.started().await;
         store.commit_turn(turn(&claim, 1, &[required()], false)).await.unwrap();
         for table in ["calls", "approvals"] {
-            store.tamper(&format!(
-                "UPDATE kern_{table} SET policy = replace(policy, '\"required\"', '\"{weaker}\"')"
-            ));
+            store.tamper(&format!("UPDATE kern_{table} SET policy = replace(policy, '\"required\"', '\"{weaker}\"')"));
         }
         let claimed = store.claim(&claim, 0).await;
-        assert!(
-            is_refused(&claimed) || matches!(claimed, Ok(CallClaimed::NotStartable)),
-            "{weaker}: {claimed:?}"
-        );
+        assert!(is_refused(&claimed) || matches!(claimed, Ok(CallClaimed::NotStartable)), "{weaker}: {claimed:?}");
         assert_eq!(store.starts(&claim.run_id).await, 0);
     }
 }
 
 async fn i5_a_bare_audit_call_is_bound_too(_: &Store) {
-    for (column, value) in [
-        ("arguments", "'{}'"),
-        ("tool_name", "'pay2'"),
-        ("approval_id", "'other'"),
-    ] {
+    for (column, value) in [("arguments", "'{}'"), ("tool_name", "'pay2'"), ("approval_id", "'other'")] {
         let store = &Store::on_a_file().await;
         let claim = store.started().await;
         store.commit_turn(turn(&claim, 1, &[audit()], false)).await.unwrap();
         tamper(store, &flip("calls", column, value));
         let claimed = store.claim(&claim, 0).await;
-        assert!(
-            is_refused(&claimed) || matches!(claimed, Ok(CallClaimed::NotStartable)),
-            "{column}: {claimed:?}"
-        );
-        assert_eq!(
-            (evidence(store).await, store.starts(&claim.run_id).await),
-            (1, 0),
-            "{column}"
-        );
+        assert!(is_refused(&claimed) || matches!(claimed, Ok(CallClaimed::NotStartable)), "{column}: {claimed:?}");
+        assert_eq!((evidence(store).await, store.starts(&claim.run_id).await), (1, 0), "{column}");
         assert_eq!(store.list_executions(ExecutionFilter::new()).await.unwrap(), []);
         assert_eq!(store.count(&claim.run_id, "recorded").await, 0);
     }
@@ -281,10 +233,7 @@ async fn i5_an_external_result_is_not_taken_for_a_flipped_call(store: &Store) {
     let result = NewAnswer::ExternalResult("done elsewhere".to_owned());
     let taken = store.answer(&run_id, 0, result).await;
     assert!(matches!(taken, Err(Error::DigestMismatch { .. })), "{taken:?}");
-    assert_eq!(
-        store.words(&run_id).await.last().map(String::as_str),
-        Some("[digest_mismatch]")
-    );
+    assert_eq!(store.words(&run_id).await.last().map(String::as_str), Some("[digest_mismatch]"));
 }
 
 /// I15: time is the last time in the store at least. A clock that is set back, or another process whose clock ran ahead,
@@ -318,11 +267,7 @@ async fn i2_a_run_that_does_not_run_starts_nothing(_: &Store) {
 /// I6: the end of a start comes from whoever holds its owner's token and its fence.
 async fn i6_only_who_started_a_call_says_how_it_ended(_: &Store) {
     for other in ["owner = 'somebody else'", "owner = NULL", "fence = 2"] {
-        for ended in [
-            Ended::Succeeded("x".to_owned()),
-            Ended::Failed("x".to_owned()),
-            Ended::Lost("x".to_owned()),
-        ] {
+        for ended in [Ended::Succeeded("x".to_owned()), Ended::Failed("x".to_owned()), Ended::Lost("x".to_owned())] {
             let store = &Store::on_a_file().await;
             let (claim, call) = store.executing().await;
             store.tamper(&format!("UPDATE kern_executions SET {other}"));
@@ -392,25 +337,16 @@ async fn i1_a_yes_that_is_only_in_the_rows_opens_nothing(_: &Store) {
 
 /// I6: an execution that was put back to the start has started all the same.
 async fn i6_a_start_that_was_taken_back_with_sql_stays_a_start(_: &Store) {
-    for back in [
-        "status = 'ready'",
-        "status = 'ready', attempt = 0",
-        "status = 'ready', attempt = 0, fence = 0",
-    ] {
+    for back in ["status = 'ready'", "status = 'ready', attempt = 0", "status = 'ready', attempt = 0, fence = 0"] {
         for ended in [true, false] {
             let store = &Store::on_a_file().await;
             let (claim, call) = store.executing().await;
             if ended {
                 store.succeed(&call).await;
             }
-            store.tamper(&format!(
-                "UPDATE kern_executions SET {back}, result = NULL, owner = NULL"
-            ));
+            store.tamper(&format!("UPDATE kern_executions SET {back}, result = NULL, owner = NULL"));
             let claimed = store.claim(&claim, 0).await;
-            assert!(
-                is_refused(&claimed) || matches!(claimed, Ok(CallClaimed::NotStartable)),
-                "{back}: {claimed:?}"
-            );
+            assert!(is_refused(&claimed) || matches!(claimed, Ok(CallClaimed::NotStartable)), "{back}: {claimed:?}");
             assert_eq!(store.starts(&claim.run_id).await, 1);
         }
     }
@@ -450,10 +386,7 @@ async fn i9_a_missing_approval_starts_nothing(_: &Store) {
     store.pause_run(claim, "{}".to_owned(), false).await.unwrap();
     tamper(store, "PRAGMA foreign_keys = OFF; DELETE FROM kern_approvals");
     let blocked = store.claim_as(&run_id, Caller::Worker).await.unwrap();
-    assert_eq!(
-        blocked,
-        RunClaimed::Blocked(vec![kern_db::Blocker::ApprovalMissing { index: 0 }])
-    );
+    assert_eq!(blocked, RunClaimed::Blocked(vec![kern_db::Blocker::ApprovalMissing { index: 0 }]));
     assert_eq!(store.count(&run_id, "[approval_missing]").await, 1);
     assert_eq!(store.starts(&run_id).await, 0);
 }
@@ -523,10 +456,7 @@ async fn i22_cells_that_kern_never_wrote_are_typed_errors(_: &Store) {
         // Every way into the store that could meet the cell: none of them may panic.
         let claimed = store.claim(&ready, 0).await;
         let starts = store.starts(&run_id).await;
-        assert!(
-            !matches!(claimed, Ok(CallClaimed::Claimed(_))) && starts == 0,
-            "{what}: {claimed:?}"
-        );
+        assert!(!matches!(claimed, Ok(CallClaimed::Claimed(_))) && starts == 0, "{what}: {claimed:?}");
         let outcomes: Vec<Option<Error>> = vec![
             store.claim_run(request).await.err(),
             store.get_run(&run_id).await.err(),
@@ -536,13 +466,7 @@ async fn i22_cells_that_kern_never_wrote_are_typed_errors(_: &Store) {
             store.list_runs(kern_db::RunFilter::new()).await.err(),
             decide(store, &id).await.err(),
             store
-                .answer_call(kern_tests::store::answer_to(
-                    &run_id,
-                    0,
-                    person(REQUESTER),
-                    NewAnswer::Confirm,
-                    "{}",
-                ))
+                .answer_call(kern_tests::store::answer_to(&run_id, 0, person(REQUESTER), NewAnswer::Confirm, "{}"))
                 .await
                 .err(),
             store.recover_run(run_id.clone()).await.err(),
@@ -568,15 +492,11 @@ async fn i22_cells_that_kern_never_wrote_are_typed_errors(_: &Store) {
 
 async fn decide(store: &Store, id: &kern_db::ApprovalId) -> kern_db::Result<kern_db::Approval> {
     let resolution = kern_db::Resolution::approved().by("bob");
-    store
-        .update_approval(id, kern_db::ApprovalStatus::Pending, resolution)
-        .await
+    store.update_approval(id, kern_db::ApprovalStatus::Pending, resolution).await
 }
 
 fn chain(error: &Error) -> String {
-    std::error::Error::source(error)
-        .map(ToString::to_string)
-        .unwrap_or_default()
+    std::error::Error::source(error).map(ToString::to_string).unwrap_or_default()
 }
 
 /// I22: what a caller hands over is not trusted either.
@@ -584,14 +504,9 @@ async fn i22_a_forged_ticket_records_nothing(store: &Store) {
     let (claim, call) = store.executing().await;
     let (_, other) = store.executing().await;
     store.succeed(&other).await;
-    let first = store
-        .finish_call(other.ticket(), Ended::Succeeded("again".to_owned()))
-        .await;
+    let first = store.finish_call(other.ticket(), Ended::Succeeded("again".to_owned())).await;
     assert_eq!(first.unwrap(), kern_db::Finished::Late);
-    assert_eq!(
-        store.call(&claim.run_id).await.execution.unwrap().status,
-        ExecutionStatus::Executing
-    );
+    assert_eq!(store.call(&claim.run_id).await.execution.unwrap().status, ExecutionStatus::Executing);
     store.succeed(&call).await;
 }
 
@@ -603,10 +518,7 @@ async fn i5_external_results_need_no_body_and_still_an_open_gate(store: &Store) 
     let without_a_yes = store.answer(&run_id, 0, result.clone()).await.unwrap();
     assert_eq!(without_a_yes, kern_db::Answered::NotAsked);
     store.answer(&run_id, 0, NewAnswer::Confirm).await.unwrap();
-    assert_eq!(
-        store.answer(&run_id, 0, result).await.unwrap(),
-        kern_db::Answered::Stored
-    );
+    assert_eq!(store.answer(&run_id, 0, result).await.unwrap(), kern_db::Answered::Stored);
 }
 
 on_each_store! {

@@ -44,9 +44,7 @@ impl Server {
     }
 
     fn model(&self) -> OpenAIChat {
-        OpenAIChat::new("gpt-x")
-            .base_url(format!("http://{}/v1", self.address))
-            .api_key(KEY)
+        OpenAIChat::new("gpt-x").base_url(format!("http://{}/v1", self.address)).api_key(KEY)
     }
 
     fn request(&self) -> String {
@@ -67,10 +65,7 @@ fn is_whole(request: &[u8]) -> bool {
 }
 
 fn http(status: &str, headers: &str, body: &str) -> String {
-    format!(
-        "HTTP/1.1 {status}\r\n{headers}content-length: {}\r\n\r\n{body}",
-        body.len()
-    )
+    format!("HTTP/1.1 {status}\r\n{headers}content-length: {}\r\n\r\n{body}", body.len())
 }
 
 async fn ask(model: &OpenAIChat) -> Result<ModelReply, ModelError> {
@@ -91,17 +86,12 @@ fn whole(message: Value, finish_reason: &str) -> String {
 }
 
 fn with_call(call: Value) -> String {
-    whole(
-        json!({ "role": "assistant", "content": null, "tool_calls": [call] }),
-        "tool_calls",
-    )
+    whole(json!({ "role": "assistant", "content": null, "tool_calls": [call] }), "tool_calls")
 }
 
 #[tokio::test]
 async fn a_whole_answer_is_read_whole() {
-    let reply = reply_to(&whole(json!({ "role": "assistant", "content": "hé" }), "stop"))
-        .await
-        .unwrap();
+    let reply = reply_to(&whole(json!({ "role": "assistant", "content": "hé" }), "stop")).await.unwrap();
     assert_eq!(
         reply,
         ModelReply {
@@ -136,81 +126,36 @@ async fn what_is_no_whole_answer_is_never_taken_for_one() {
         (r#"{"choices":{}}"#.into(), "`choices` is no list"),
         (r#"{"choices":null}"#.into(), "`choices` is no list"),
         (choice(json!("hi")), "`choices[0]` is no object"),
-        (
-            choice(json!({ "finish_reason": "stop" })),
-            "`choices[0].message` is missing",
-        ),
-        (
-            choice(json!({ "message": [], "finish_reason": "stop" })),
-            "is no object",
-        ),
-        (
-            choice(json!({ "message": { "content": "hi" } })),
-            "`finish_reason` is missing",
-        ),
-        (
-            choice(json!({ "message": { "content": "hi" }, "finish_reason": null })),
-            "`finish_reason` is missing",
-        ),
-        (
-            choice(json!({ "delta": { "content": "hi" }, "finish_reason": "stop" })),
-            "message` is missing",
-        ),
+        (choice(json!({ "finish_reason": "stop" })), "`choices[0].message` is missing"),
+        (choice(json!({ "message": [], "finish_reason": "stop" })), "is no object"),
+        (choice(json!({ "message": { "content": "hi" } })), "`finish_reason` is missing"),
+        (choice(json!({ "message": { "content": "hi" }, "finish_reason": null })), "`finish_reason` is missing"),
+        (choice(json!({ "delta": { "content": "hi" }, "finish_reason": "stop" })), "message` is missing"),
         (whole(json!({ "role": "assistant" }), "stop"), "neither text nor calls"),
         (whole(json!({ "role": "user", "content": "hi" }), "stop"), "`role`"),
         (whole(json!({ "content": 7 }), "stop"), "`content` is no text"),
+        (whole(json!({ "content": [{ "type": "image" }] }), "stop"), "a part of `content`"),
+        (whole(json!({ "content": "hi", "tool_calls": {} }), "stop"), "`tool_calls` is no list"),
+        (whole(json!({ "content": "hi", "tool_calls": [] }), "tool_calls"), "has none"),
         (
-            whole(json!({ "content": [{ "type": "image" }] }), "stop"),
-            "a part of `content`",
-        ),
-        (
-            whole(json!({ "content": "hi", "tool_calls": {} }), "stop"),
-            "`tool_calls` is no list",
-        ),
-        (
-            whole(json!({ "content": "hi", "tool_calls": [] }), "tool_calls"),
-            "has none",
-        ),
-        (
-            whole(
-                json!({ "content": null, "function_call": { "name": "f", "arguments": "{}" } }),
-                "function_call",
-            ),
+            whole(json!({ "content": null, "function_call": { "name": "f", "arguments": "{}" } }), "function_call"),
             "`function_call`",
         ),
         (with_call(json!("f")), "`tool_calls[0]`: it is no object"),
-        (
-            with_call(json!({ "id": "c", "type": "function" })),
-            "`function` is missing",
-        ),
-        (
-            with_call(json!({ "id": "c", "type": "custom", "custom": {} })),
-            "its `type`",
-        ),
+        (with_call(json!({ "id": "c", "type": "function" })), "`function` is missing"),
+        (with_call(json!({ "id": "c", "type": "custom", "custom": {} })), "its `type`"),
         (call(json!({ "arguments": "{}" })), "`name` is missing"),
         (call(json!({ "name": "", "arguments": "{}" })), "`name` is missing"),
         (call(json!({ "name": 7, "arguments": "{}" })), "`name` is no text"),
         (call(json!({ "name": "f" })), "`arguments` is missing"),
-        (
-            call(json!({ "name": "f", "arguments": { "secret": 1 } })),
-            "`arguments` is no text",
-        ),
-        (
-            with_call(json!({ "id": 7, "function": { "name": "f", "arguments": "{}" } })),
-            "`id` is no text",
-        ),
-        (
-            good.replace("\"prompt_tokens\":5", "\"prompt_tokens\":-5"),
-            "`prompt_tokens` is no count",
-        ),
+        (call(json!({ "name": "f", "arguments": { "secret": 1 } })), "`arguments` is no text"),
+        (with_call(json!({ "id": 7, "function": { "name": "f", "arguments": "{}" } })), "`id` is no text"),
+        (good.replace("\"prompt_tokens\":5", "\"prompt_tokens\":-5"), "`prompt_tokens` is no count"),
         (good[..good.len() - 20].to_owned(), "not JSON"),
         (format!("{good}{good}"), "not JSON"),
         ("<html><body>Welcome</body></html>".into(), "not JSON"),
         ("[".repeat(100_000), "not JSON"),
-        (
-            r#"{"error":{"message":"overloaded"}}"#.into(),
-            "it holds an error: overloaded",
-        ),
+        (r#"{"error":{"message":"overloaded"}}"#.into(), "it holds an error: overloaded"),
         (r#"{"error":{}}"#.into(), "it holds an error"),
     ];
     for (body, wanted) in cases {
@@ -233,9 +178,7 @@ async fn arguments_are_passed_on_as_text_and_ids_as_they_came() {
         { "id": "same", "function": { "name": "g", "arguments": "" } },
         { "id": null, "function": { "name": "h", "arguments": "null" } },
     ]);
-    let reply = reply_to(&whole(json!({ "content": null, "tool_calls": calls }), "length"))
-        .await
-        .unwrap();
+    let reply = reply_to(&whole(json!({ "content": null, "tool_calls": calls }), "length")).await.unwrap();
     assert_eq!(
         reply.tool_calls,
         [
@@ -256,24 +199,9 @@ async fn an_error_status_keeps_the_providers_message_and_code() {
             "no such model",
             Some("model_not_found"),
         ),
-        (
-            "400 Bad Request",
-            r#"{"code":400,"message":"too hot"}"#,
-            "too hot",
-            Some("400"),
-        ),
-        (
-            "401 Unauthorized",
-            r#"{"detail":"Invalid API Key"}"#,
-            "Invalid API Key",
-            None,
-        ),
-        (
-            "400 Bad Request",
-            r#"[{"error":{"message":"listed","code":400}}]"#,
-            "listed",
-            Some("400"),
-        ),
+        ("400 Bad Request", r#"{"code":400,"message":"too hot"}"#, "too hot", Some("400")),
+        ("401 Unauthorized", r#"{"detail":"Invalid API Key"}"#, "Invalid API Key", None),
+        ("400 Bad Request", r#"[{"error":{"message":"listed","code":400}}]"#, "listed", Some("400")),
         ("500 Oh", r#"{"error":"plain"}"#, "plain", None),
         ("503 Oh", "<html>down</html>", "<html>down</html>", None),
         ("502 Oh", "", "no reason given", None),
@@ -281,13 +209,7 @@ async fn an_error_status_keeps_the_providers_message_and_code() {
     ];
     for (status, body, wanted, code) in cases {
         match ask(&Server::json(status, body).model()).await {
-            Err(ModelError::Status {
-                status: number,
-                message,
-                provider_code,
-                retry_after,
-                ..
-            }) => {
+            Err(ModelError::Status { status: number, message, provider_code, retry_after, .. }) => {
                 assert_eq!(number.to_string(), status[..3]);
                 assert_eq!((message.as_str(), provider_code.as_deref()), (wanted, code), "{body}");
                 assert_eq!(retry_after, None);
@@ -302,16 +224,7 @@ async fn a_429_says_when_to_come_back() {
     let body = r#"{"error":{"message":"slow down","code":"rate_limit_exceeded"}}"#;
     let server = Server::answering(http("429 Too Many Requests", "Retry-After: 7\r\n", body));
     let error = ask(&server.model()).await.unwrap_err();
-    assert!(
-        matches!(
-            error,
-            ModelError::Status {
-                retry_after: Some(7),
-                ..
-            }
-        ),
-        "{error:?}"
-    );
+    assert!(matches!(error, ModelError::Status { retry_after: Some(7), .. }), "{error:?}");
     assert_eq!(error.code(), "model_rate_limited");
 }
 
@@ -354,23 +267,15 @@ async fn a_server_without_tls_behind_https_is_a_connection_error() {
 
 #[tokio::test]
 async fn a_connection_cut_at_any_byte_is_an_error() {
-    let answer = http(
-        "200 OK",
-        "",
-        &whole(json!({ "role": "assistant", "content": "hi" }), "stop"),
-    );
+    let answer = http("200 OK", "", &whole(json!({ "role": "assistant", "content": "hi" }), "stop"));
     for length in (0..answer.len()).step_by(23).chain([answer.len() - 1]) {
-        let error = ask(&Server::answering(&answer.as_bytes()[..length]).model())
-            .await
-            .unwrap_err();
+        let error = ask(&Server::answering(&answer.as_bytes()[..length]).model()).await.unwrap_err();
         assert!(matches!(error, ModelError::Connection { .. }), "{length}: {error:?}");
     }
     // Where the server gives no length, only the text tells that it is not whole.
     let open_ended = answer.replacen("content-length", "x-length", 1);
     for length in (open_ended.find("\r\n\r\n").unwrap() + 4)..open_ended.len() {
-        let error = ask(&Server::answering(&open_ended.as_bytes()[..length]).model())
-            .await
-            .unwrap_err();
+        let error = ask(&Server::answering(&open_ended.as_bytes()[..length]).model()).await.unwrap_err();
         assert!(matches!(error, ModelError::InvalidReply { .. }), "{length}: {error:?}");
     }
     assert!(ask(&Server::answering(open_ended).model()).await.is_ok());
@@ -399,11 +304,7 @@ async fn the_key_is_sent_and_shown_nowhere() {
     let body = json!({ "error": { "message": format!("bad key {KEY}"), "code": format!("x-{KEY}") } }).to_string();
     for answer in [
         http("401 Unauthorized", "", &body),
-        http(
-            "401 Unauthorized",
-            "",
-            &format!("<p>{}{KEY}</p>", "x".repeat(PAGE_LIMIT - 10)),
-        ),
+        http("401 Unauthorized", "", &format!("<p>{}{KEY}</p>", "x".repeat(PAGE_LIMIT - 10))),
         http("200 OK", "", &body),
     ] {
         let server = Server::answering(answer);
@@ -424,9 +325,7 @@ async fn the_key_is_sent_and_shown_nowhere() {
 
 #[tokio::test]
 async fn a_key_that_fits_into_no_header_is_a_setup_error() {
-    let model = OpenAIChat::new("gpt-x")
-        .base_url("http://127.0.0.1:9")
-        .api_key("sk-\u{7}\u{e9}");
+    let model = OpenAIChat::new("gpt-x").base_url("http://127.0.0.1:9").api_key("sk-\u{7}\u{e9}");
     let error = ask(&model).await.unwrap_err();
     assert!(matches!(error, ModelError::Setup(_)), "{error:?}");
     assert!(!format!("{error:?}").contains("sk-"), "{error:?}");
@@ -436,30 +335,18 @@ async fn a_key_that_fits_into_no_header_is_a_setup_error() {
 async fn the_environments_key_goes_only_where_the_environment_says() {
     let made = |pairs: &'static [(&str, &str)]| {
         OpenAIChat::in_environment("gpt-x".into(), move |name| {
-            pairs
-                .iter()
-                .find(|(variable, _)| *variable == name)
-                .map(|(_, value)| (*value).to_owned())
+            pairs.iter().find(|(variable, _)| *variable == name).map(|(_, value)| (*value).to_owned())
         })
     };
     let missing = ask(&made(&[])).await.unwrap_err();
-    assert!(
-        matches!(&missing, ModelError::Setup(what) if what.contains("OPENAI_API_KEY")),
-        "{missing:?}"
-    );
+    assert!(matches!(&missing, ModelError::Setup(what) if what.contains("OPENAI_API_KEY")), "{missing:?}");
     let blank = made(&[("OPENAI_API_KEY", " "), ("OPENAI_BASE_URL", "http://127.0.0.1:9")]);
     assert!(matches!(ask(&blank).await, Err(ModelError::Setup(_))));
     assert_eq!(made(&[("OPENAI_BASE_URL", "")]).base_url, DEFAULT_BASE);
 
-    let both = made(&[
-        ("OPENAI_API_KEY", "sk-from-environment\n"),
-        ("OPENAI_BASE_URL", "http://127.0.0.1:9/v1"),
-    ]);
+    let both = made(&[("OPENAI_API_KEY", "sk-from-environment\n"), ("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")]);
     assert_eq!(both.base_url, "http://127.0.0.1:9/v1");
-    assert_eq!(
-        both.key().unwrap().unwrap().cut_from("sk-from-environment".into()),
-        "[key]"
-    );
+    assert_eq!(both.key().unwrap().unwrap().cut_from("sk-from-environment".into()), "[key]");
 
     let server = Server::json("200 OK", &whole(json!({ "content": "hi" }), "stop"));
     let elsewhere = both.base_url(format!("http://{}", server.address));
@@ -484,12 +371,8 @@ async fn a_request_holds_what_the_run_holds() {
         ToolDefinition::new("look", "Looks.", json!({ "type": "object" })),
         ToolDefinition::new("act", "Acts.", json!({ "type": "object" })).strict(true),
     ];
-    let model = server
-        .model()
-        .temperature(0.2)
-        .parameter("seed", 7)
-        .parameter("model", "another")
-        .parameter("stream", true);
+    let model =
+        server.model().temperature(0.2).parameter("seed", 7).parameter("model", "another").parameter("stream", true);
     model.respond(ModelRequest::new(&messages, &tools)).await.unwrap();
     let sent = server.request();
     assert!(sent.starts_with("POST /v1/chat/completions HTTP/1.1\r\n"), "{sent}");
@@ -557,17 +440,11 @@ fn fields_of_answers_only_are_not_sent_back() {
         "role": "assistant", "content": "hi", "refusal": null, "annotations": [{ "type": "url_citation" }],
         "audio": null, "reasoning": "", "padding": "xx",
     });
-    assert_eq!(
-        returned(turn, "a.example"),
-        json!({ "role": "assistant", "content": "hi" })
-    );
+    assert_eq!(returned(turn, "a.example"), json!({ "role": "assistant", "content": "hi" }));
 }
 
 #[test]
 fn another_host_gets_the_turn_without_what_its_first_provider_added() {
     let turn = json!({ "role": "assistant", "content": "hi", "reasoning_content": "so" });
-    assert_eq!(
-        returned(turn, "b.example"),
-        json!({ "role": "assistant", "content": "hi" })
-    );
+    assert_eq!(returned(turn, "b.example"), json!({ "role": "assistant", "content": "hi" }));
 }
