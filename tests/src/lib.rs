@@ -2,4 +2,4 @@
 
 pub mod history;
 pub mod replay;
-pub mod store;
+pub mod steps;

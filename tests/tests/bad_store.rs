@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use kern_db::{ApprovalFilter, Db, Error, IntoDb, RunFilter, RunId, SqliteDb};
 use kern_tests::history;
-use kern_tests::store::{Folder, Store, begin, drop_triggers, dump, required, turn};
+use kern_tests::steps::{Folder, Store, begin, drop_triggers, dump, required, turn};
 use rusqlite::Connection;
 
 const WORKER: &str = env!("CARGO_BIN_EXE_kern-test-worker");

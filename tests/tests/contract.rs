@@ -11,7 +11,7 @@ macro_rules! on_each_store {
         mod sqlite {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() {
-                let store = kern_tests::store::Store::on_a_file().await;
+                let store = kern_tests::steps::Store::on_a_file().await;
                 super::$name(&store).await;
                 kern_tests::history::check(&*store).await;
             })+
@@ -20,7 +20,7 @@ macro_rules! on_each_store {
         mod in_memory {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() {
-                let store = kern_tests::store::Store::in_memory();
+                let store = kern_tests::steps::Store::in_memory();
                 super::$name(&store).await;
                 kern_tests::history::check(&*store).await;
             })+
@@ -34,7 +34,7 @@ macro_rules! on_a_file {
         mod file {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() {
-                let store = kern_tests::store::Store::on_a_file().await;
+                let store = kern_tests::steps::Store::on_a_file().await;
                 super::$name(&store).await;
             })+
         }

@@ -14,7 +14,7 @@ use kern_db::{
     RunStatus, SqliteDb,
 };
 use kern_tests::history;
-use kern_tests::store::{LONG, Store, begin, person, required, turn, user};
+use kern_tests::steps::{LONG, Store, begin, person, required, turn, user};
 
 /// Tasks that want the same thing at the same time.
 const TASKS: usize = 64;

@@ -7,7 +7,7 @@ use kern_db::{
     ApprovalStatus, CallClaimed, Caller, ClaimCall, ClaimRun, Db, Ended, Error, IntoDb, Resolution, RunClaimed, RunId,
     RunStatus, SqliteDb,
 };
-use kern_tests::store::{LONG, begin, end};
+use kern_tests::steps::{LONG, begin, end};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {

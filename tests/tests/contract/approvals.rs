@@ -6,7 +6,7 @@ use kern_db::{
     ApprovalFilter, ApprovalStatus, ApprovalType, Blocker, CallClaimed, Caller, Ended, Error, ExecutionFilter,
     ExecutionStatus, Finished, Outcome, Resolution, RunClaimed, RunStatus, Settlement, Standing,
 };
-use kern_tests::store::{
+use kern_tests::steps::{
     APPROVER, REQUESTER, Store, audit, call, person, required, turn, two_stage, user, verified, wait_until,
 };
 use serde_json::json;
@@ -298,7 +298,7 @@ async fn i10_whoever_asked_does_not_decide(store: &Store) {
 }
 
 async fn i10_a_name_alone_does_not_make_another_person_of_the_requester(store: &Store) {
-    let mut request = kern_tests::store::begin(&kern_db::RunId::generate());
+    let mut request = kern_tests::steps::begin(&kern_db::RunId::generate());
     request.requester = Some(verified(REQUESTER));
     let claim = store.begin_run(request).await.unwrap();
     store.commit_turn(turn(&claim, 1, &[required()], true)).await.unwrap();

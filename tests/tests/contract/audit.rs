@@ -2,7 +2,7 @@
 
 use kern_db::{Actor, Caller, Ended, Error, ExecutionFilter, NewAnswer, RunStatus, Settlement};
 use kern_tests::history::{check, entries};
-use kern_tests::store::{
+use kern_tests::steps::{
     APPROVER, LONG, REQUESTER, Store, audit, begin, drop_triggers, dump, end, person, required, turn, two_stage, user,
 };
 

@@ -4,7 +4,7 @@ use kern_db::{
     CallClaimed, CallPolicy, Caller, Ended, Error, ExecutionFilter, ExecutionStatus, NewAnswer, PauseType, RunClaimed,
     RunStatus, Tier,
 };
-use kern_tests::store::{REQUESTER, Store, audit, person, required, turn, two_stage, user};
+use kern_tests::steps::{REQUESTER, Store, audit, person, required, turn, two_stage, user};
 
 /// One byte of one stored copy of a required call: what to set, where. The first character that fits is changed.
 const COPIES: &[(&str, &str, &str)] = &[
@@ -56,10 +56,10 @@ fn flip(table: &str, column: &str, value: &str) -> String {
 /// Changes one stored copy behind kern's back, and makes sure that it changed.
 fn tamper(store: &Store, sql: &str) {
     let connection = store.raw();
-    kern_tests::store::drop_triggers(&connection);
-    let before = kern_tests::store::dump(&connection);
+    kern_tests::steps::drop_triggers(&connection);
+    let before = kern_tests::steps::dump(&connection);
     connection.execute_batch(sql).unwrap();
-    assert_ne!(kern_tests::store::dump(&connection), before, "`{sql}` changed nothing");
+    assert_ne!(kern_tests::steps::dump(&connection), before, "`{sql}` changed nothing");
 }
 
 fn is_refused<T: std::fmt::Debug>(outcome: &Result<T, Error>) -> bool {
@@ -466,7 +466,7 @@ async fn i22_cells_that_kern_never_wrote_are_typed_errors(_: &Store) {
             store.list_runs(kern_db::RunFilter::new()).await.err(),
             decide(store, &id).await.err(),
             store
-                .answer_call(kern_tests::store::answer_to(&run_id, 0, person(REQUESTER), NewAnswer::Confirm, "{}"))
+                .answer_call(kern_tests::steps::answer_to(&run_id, 0, person(REQUESTER), NewAnswer::Confirm, "{}"))
                 .await
                 .err(),
             store.recover_run(run_id.clone()).await.err(),

@@ -4,7 +4,7 @@ use kern_db::{
     Blocker, CallClaimed, Caller, Ended, Error, ExecutionFilter, ExecutionStatus, Finished, NewAnswer, Outcome,
     PauseType, RunClaimed, RunStatus, Settlement, Standing, Tier,
 };
-use kern_tests::store::{
+use kern_tests::steps::{
     APPROVER, ARGUMENTS, LONG, REQUESTER, Store, audit, call, person, required, turn, two_stage, user, wait_until,
 };
 

@@ -4,7 +4,7 @@ use kern_db::{
     Answer, Answered, Blocker, CallClaimed, CallPolicy, Caller, Error, ExecutionStatus, NewAnswer, PauseType,
     RunClaimed, RunId, Standing, Tier,
 };
-use kern_tests::store::{
+use kern_tests::steps::{
     ARGUMENTS, REQUESTER, Store, answer_to, audit, begin, call, person, required, turn, two_stage, user, verified,
     wait_until,
 };

@@ -4,7 +4,7 @@ use kern_db::{
     ApprovalFilter, ApprovalStatus, Blocker, Caller, Ended, Error, ExecutionStatus, NewAnswer, Recovered, RunClaimed,
     RunFilter, RunStatus, Settlement, Standing,
 };
-use kern_tests::store::{APPROVER, LONG, REQUESTER, Store, begin, end, person, required, turn, two_stage, user};
+use kern_tests::steps::{APPROVER, LONG, REQUESTER, Store, begin, end, person, required, turn, two_stage, user};
 
 async fn r1_a_run_starts_once(store: &Store) {
     let claim = store.started().await;

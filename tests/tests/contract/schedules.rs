@@ -4,7 +4,7 @@ use kern_db::{
     Answered, ApprovalStatus, CallClaimed, CallPolicy, Caller, ClaimCall, Ended, Error, ExecutionStatus, NewAnswer,
     Outcome, PauseType, Recovered, RunClaimed, RunStatus, Standing, Tier,
 };
-use kern_tests::store::{
+use kern_tests::steps::{
     APPROVER, LONG, REQUESTER, Store, answer_to, audit, call, person, required, turn, two_stage, user,
 };
 
@@ -67,7 +67,7 @@ async fn schedule_5_valid_until_passes_with_no_sweeper(store: &Store) {
     let ready = store.approve(&run_id, 0).await.unwrap().execution.unwrap();
     let claim = store.resumed(&run_id).await;
     // The run was claimed in time; the call was not.
-    kern_tests::store::wait_until(ready.created_at_ms + 150).await;
+    kern_tests::steps::wait_until(ready.created_at_ms + 150).await;
     assert!(matches!(store.claim(&claim, 0).await.unwrap(), CallClaimed::Over));
     assert_eq!(store.call(&run_id).await.execution.unwrap().status, ExecutionStatus::Abandoned);
     assert!(matches!(store.call(&run_id).await.standing, Standing::Outcome(Outcome::Abandoned(_))));
