@@ -205,20 +205,25 @@ pub(crate) async fn entries<T: Tx>(tx: &mut T, after: i64, limit: u64) -> Result
 /// Reads the whole chain and finds the first place that is not as kern wrote it.
 pub(crate) async fn verify<T: Tx>(tx: &mut T) -> Result<AuditReport> {
     let mut report = AuditReport { entries: 0, head: GENESIS.to_owned(), broken: None };
-    let (mut seq, mut time_ms) = (0, i64::MIN);
+    let (mut seq, mut time_ms, mut page) = (0, i64::MIN, PAGE);
     loop {
-        let query = Query::of(vec![AuditRow::C.seq.above(seq)]).oldest(AuditRow::C.seq.order()).limit(PAGE);
+        let query = Query::of(vec![AuditRow::C.seq.above(seq)]).oldest(AuditRow::C.seq.order()).limit(page);
         let rows = match tx.select::<AuditRow>(query).await {
             Ok(rows) => rows,
+            // Which entry of the page it is shows when they are read one by one.
+            Err(Error::Corrupt { .. }) if page > 1 => {
+                page = 1;
+                continue;
+            }
             // A row that cannot even be read is a finding, not a failure to look.
             Err(Error::Corrupt { place, detail }) => {
-                let what = format!("an entry after {seq} is unreadable: {place}: {detail}");
+                let what = format!("it is unreadable: {place}: {detail}");
                 report.broken = Some(AuditBreak { seq: seq + 1, what });
                 return Ok(report);
             }
             Err(error) => return Err(error),
         };
-        let full = rows.len() as u64 == PAGE;
+        let full = rows.len() as u64 == page;
         for row in rows {
             if let Some(what) = fault(&row, seq, time_ms, &report.head) {
                 report.broken = Some(AuditBreak { seq: seq + 1, what });

@@ -32,6 +32,8 @@ pub(crate) trait Row: Sized + Clone {
     const COLUMNS: &'static [&'static str];
     /// Places of the columns that rows are looked up by.
     const LOOKUPS: &'static [usize];
+    /// Places of the columns that together name one row. SQL keeps them unique by itself; the store in memory looks.
+    const UNIQUE: &'static [&'static [usize]];
 
     fn to_cells(&self) -> Vec<Cell>;
     fn from_cells(cells: Vec<Cell>) -> Result<Self>;
@@ -263,7 +265,7 @@ pub(crate) fn take<R: Row, T: Stored>(name: &str, cell: Option<Cell>) -> Result<
 macro_rules! row {
     (
         $(#[$doc:meta])*
-        $Row:ident, $Columns:ident, $table:ident, lookups [$($lookup:ident),+] {
+        $Row:ident, $Columns:ident, $table:ident, lookups [$($lookup:ident),+], unique [$([$($key:ident),+]),+] {
             $( $(#[$fdoc:meta])* $field:ident: $ty:ty, )+
         }
     ) => {
@@ -294,6 +296,7 @@ macro_rules! row {
                 const TABLE: $crate::cell::Table = $crate::cell::Table::$table;
                 const COLUMNS: &'static [&'static str] = &[$( stringify!($field), )+];
                 const LOOKUPS: &'static [usize] = &[$( Place::$lookup as usize, )+];
+                const UNIQUE: &'static [&'static [usize]] = &[$( &[$( Place::$key as usize, )+], )+];
 
                 fn to_cells(&self) -> Vec<$crate::cell::Cell> {
                     vec![$( $crate::cell::Stored::to_cell(&self.$field), )+]

@@ -286,7 +286,7 @@ pub enum Ended {
 pub enum Finished {
     /// It was.
     Recorded,
-    /// Somebody else had given the start up for lost; the late result is kept as evidence and changes nothing.
+    /// Somebody else had given the start up for lost; that it ended, and how, is kept as evidence and changes nothing.
     Late,
 }
 

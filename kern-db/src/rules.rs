@@ -1,13 +1,14 @@
 //! The rules of approval as functions without I/O: whether a gate is open, where a call stands, whether its stored
 //! copies agree. The stores ask them inside the transaction that depends on the answer.
 
-use crate::digest::{CallFields, call_digest, policy_digest};
+use crate::digest::{CallFields, call_digest, canonical, policy_digest};
 use crate::records::approval::ApprovalRow;
+use crate::records::audit::AuditRow;
 use crate::records::call::{CallPolicy, CallRow, Outcome, Standing, Tier};
 use crate::records::execution::ExecutionRow;
 use crate::records::principal::Principal;
 use crate::records::run::RunRow;
-use crate::{Answer, ApprovalStatus, Error, ExecutionStatus, PauseType, Result};
+use crate::{Answer, ApprovalStatus, Authority, Error, ExecutionStatus, PauseType, Result};
 
 /// A call with its rows, as one transaction read them.
 #[derive(Clone, Debug)]
@@ -94,6 +95,12 @@ pub(crate) fn standing(rows: &CallRows) -> Standing {
     }
 }
 
+/// Whether an approval is past its time. At the very moment it is.
+pub(crate) fn is_due(approval: &ApprovalRow, now: i64) -> bool {
+    let due = approval.expires_at.map(|expires_at| expires_at.saturating_mul(1000));
+    due.is_some_and(|due| now >= due)
+}
+
 fn note(approval: &ApprovalRow) -> Option<String> {
     let data: serde_json::Value = serde_json::from_str(approval.resolution_data.as_deref()?).ok()?;
     data.get("note")?.as_str().map(str::to_owned)
@@ -105,7 +112,7 @@ fn note(approval: &ApprovalRow) -> Option<String> {
 ///
 /// [`Error::DigestMismatch`] names the copies that do not.
 pub(crate) fn check_binding(run: &RunRow, rows: &CallRows) -> Result<()> {
-    let CallRows { call, approval, execution, .. } = rows;
+    let CallRows { call, policy, approval, execution } = rows;
     let check = |agrees: bool, what: &'static str| {
         if agrees {
             return Ok(());
@@ -115,16 +122,20 @@ pub(crate) fn check_binding(run: &RunRow, rows: &CallRows) -> Result<()> {
     check(digest_of(call, &call.arguments) == call.digest, "the call and its digest")?;
     let requester = run.requester.as_ref().map(|requester| &requester.0);
     check(
-        policy_digest_of(call, requester, approval.as_ref().filter(|_| rows.policy.is_decided_by_row()))
+        policy_digest_of(call, requester, approval.as_ref().filter(|_| policy.is_decided_by_row()))
             == call.policy_digest,
         "the policy and its digest",
+    )?;
+    check(
+        approval.as_ref().map(|approval| &approval.id) == call.approval_id.as_ref(),
+        "the call and the approval it names",
     )?;
     if let Some(approval) = approval {
         check(
             approval.tool_args == call.arguments
                 && approval.tool_name == call.tool_name
                 && approval.tool_call_id == call.tool_call_id
-                && (approval.turn, approval.idx) == (call.turn, call.idx)
+                && (approval.turn, approval.idx, approval.generation) == (call.turn, call.idx, call.generation)
                 && approval.run_id == call.run_id,
             "the approval and the call",
         )?;
@@ -150,9 +161,113 @@ pub(crate) fn check_binding(run: &RunRow, rows: &CallRows) -> Result<()> {
             "the execution's arguments and their digest",
         )?;
         check(execution.decided_digest == call.digest, "the execution's digest and the call's")?;
-        check(execution.tool_name == call.tool_name, "the execution's tool and the call's")?;
+        check(
+            execution.tool_name == call.tool_name && execution.generation == call.generation,
+            "the execution and the call",
+        )?;
+        // An execution that an approval allows has the approval's id: one approval, one execution.
+        let (authority, named) = match policy.tier {
+            Tier::Required | Tier::TwoStage => (Authority::Approval, call.approval_id.as_ref()),
+            Tier::User => (Authority::Answer, None),
+            Tier::Audit => (Authority::Policy, call.approval_id.as_ref()),
+        };
+        check(
+            execution.authority == authority
+                && execution.approval_id.as_ref() == named
+                && named.is_none_or(|id| id.as_str() == execution.id.as_str()),
+            "the execution and what allows it",
+        )?;
+        let valid_for = policy.valid_for_ms.filter(|_| policy.tier != Tier::Audit);
+        check(
+            execution.valid_until_ms == valid_for.map(|valid_for| execution.created_at_ms.saturating_add(valid_for)),
+            "how long the approval counts",
+        )?;
     }
     Ok(())
+}
+
+/// What the rows say happened is what the audit log says happened. Somebody who only changes rows, with whatever digests,
+/// starts nothing. `entries` are those about the call.
+///
+/// # Errors
+///
+/// [`Error::DigestMismatch`]: an entry is missing, or there is one that the rows hide.
+pub(crate) fn check_record(rows: &CallRows, entries: &[AuditRow]) -> Result<()> {
+    let CallRows { call, policy, execution, .. } = rows;
+    let entries = || entries.iter().filter(|entry| !entry.evidence);
+    let said = |actions: &[&str]| {
+        entries().any(|entry| {
+            actions.contains(&entry.action.as_str()) && entry.call_digest.as_deref() == Some(call.digest.as_str())
+        })
+    };
+    let confirmed = || said(&["confirmed", "confirmed_implied"]);
+    let allowed = match policy.tier {
+        Tier::Required => said(&["approved"]),
+        Tier::TwoStage => said(&["approved"]) && confirmed(),
+        Tier::User => confirmed(),
+        Tier::Audit => true,
+    };
+    const CLOSES: &[&str] = &["rejected", "expired", "cancelled", "hidden", "user_rejected"];
+    let closed = entries().any(|entry| CLOSES.contains(&entry.action.as_str()));
+    let untouched = match execution {
+        // Made ready, and nothing since then.
+        Some(execution) => entries()
+            .filter(|entry| entry.execution_id.as_ref() == Some(&execution.id))
+            .map(|entry| entry.action.as_str())
+            .eq(["ready"]),
+        // A bare audit call: this is the first that is heard of it.
+        None => entries().next().is_none(),
+    };
+    if allowed && !closed && untouched {
+        return Ok(());
+    }
+    Err(Error::DigestMismatch {
+        run_id: call.run_id.clone(),
+        turn: call.turn,
+        index: call.idx,
+        what: "the rows and the audit log",
+    })
+}
+
+/// What was first asked, and until when it may be decided, is what the audit log says was asked: these are the columns that
+/// no digest covers and that a decision depends on. `entries` are those about the call.
+///
+/// # Errors
+///
+/// [`Error::DigestMismatch`]: the log says otherwise.
+pub(crate) fn check_asked(rows: &CallRows, entries: &[AuditRow]) -> Result<()> {
+    let CallRows { call, approval, .. } = rows;
+    let asked = approval.as_ref().is_some_and(|approval| {
+        entries.iter().any(|entry| {
+            let payload: serde_json::Value = serde_json::from_str(&entry.payload).unwrap_or_default();
+            entry.action == "requested"
+                && entry.approval_id.as_ref() == Some(&approval.id)
+                && entry.call_digest.as_deref() == Some(call.shown_digest.as_str())
+                && payload.get("expires_at").map(serde_json::Value::as_i64) == Some(approval.expires_at)
+        })
+    });
+    if asked {
+        return Ok(());
+    }
+    Err(Error::DigestMismatch {
+        run_id: call.run_id.clone(),
+        turn: call.turn,
+        index: call.idx,
+        what: "what was asked and the audit log",
+    })
+}
+
+/// Whether text is what arguments are kept as: canonical JSON of one object.
+///
+/// # Errors
+///
+/// [`Error::Invalid`]: it is not. Nobody is shown a call that cannot run.
+pub(crate) fn check_arguments(text: &str) -> Result<()> {
+    let object = serde_json::from_str::<serde_json::Value>(text).ok();
+    match object.filter(serde_json::Value::is_object) {
+        Some(object) if canonical(&object) == text => Ok(()),
+        _ => Err(Error::Invalid("the arguments of a call are an object in canonical JSON".to_owned())),
+    }
 }
 
 /// The digest a call would have with these arguments.

@@ -1,9 +1,5 @@
 //! What the tests of this package share.
 
-pub mod children;
-pub mod folder;
-pub mod gates;
-pub mod ledger;
+pub mod history;
 pub mod replay;
-pub mod store;
-pub mod tools;
+pub mod steps;

@@ -1,7 +1,9 @@
 -- The first schema. {name} stands for the table's name in this database.
 -- Text that holds JSON is canonical (RFC 8785). `_ms` is epoch milliseconds, the other times are epoch seconds.
 -- Triggers keep history: rows are never deleted or replaced, and what is decided never changes.
--- INSERT OR REPLACE slips past BEFORE DELETE triggers unless recursive_triggers is on, hence the BEFORE INSERT ones.
+-- INSERT OR REPLACE slips past BEFORE DELETE triggers unless recursive_triggers is on, hence the BEFORE INSERT ones: they
+-- name every unique key, since any of them would push the old row out. The row id is such a key, too, where a table has
+-- one, hence WITHOUT ROWID; the audit log's is `seq`.
 
 CREATE TABLE {runs} (
     run_id TEXT NOT NULL PRIMARY KEY,
@@ -20,7 +22,7 @@ CREATE TABLE {runs} (
     snapshot_digest TEXT NOT NULL,
     created_at_ms INTEGER NOT NULL,
     updated_at_ms INTEGER NOT NULL
-) STRICT;
+) STRICT, WITHOUT ROWID;
 CREATE INDEX idx_{runs}_session_id ON {runs} (session_id);
 CREATE INDEX idx_{runs}_agent_id_status ON {runs} (agent_id, status, created_at_ms);
 
@@ -61,7 +63,7 @@ CREATE TABLE {approvals} (
     resolver TEXT,
     deleted_at INTEGER,
     UNIQUE (run_id, turn, idx, generation)
-) STRICT;
+) STRICT, WITHOUT ROWID;
 CREATE INDEX idx_{approvals}_created_at ON {approvals} (created_at, id);
 CREATE INDEX idx_{approvals}_status ON {approvals} (status, created_at, id);
 CREATE INDEX idx_{approvals}_user_id ON {approvals} (user_id, created_at, id);
@@ -94,7 +96,7 @@ CREATE TABLE {calls} (
     answered_at_ms INTEGER,
     created_at_ms INTEGER NOT NULL,
     PRIMARY KEY (run_id, turn, idx)
-) STRICT;
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE {votes} (
     approval_id TEXT NOT NULL REFERENCES {approvals} (id),
@@ -104,7 +106,7 @@ CREATE TABLE {votes} (
     digest TEXT NOT NULL,
     created_at_ms INTEGER NOT NULL,
     PRIMARY KEY (approval_id, version, voter_key)
-) STRICT;
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE {executions} (
     id TEXT NOT NULL PRIMARY KEY,
@@ -131,7 +133,7 @@ CREATE TABLE {executions} (
     started_at_ms INTEGER,
     finished_at_ms INTEGER,
     UNIQUE (run_id, turn, idx, generation)
-) STRICT;
+) STRICT, WITHOUT ROWID;
 CREATE INDEX idx_{executions}_approval_id ON {executions} (approval_id);
 CREATE INDEX idx_{executions}_status ON {executions} (status, created_at_ms);
 
@@ -151,7 +153,7 @@ CREATE TABLE {audit} (
     prev_hash TEXT NOT NULL,
     hash TEXT NOT NULL
 ) STRICT;
-CREATE INDEX idx_{audit}_run_id ON {audit} (run_id);
+CREATE INDEX idx_{audit}_run_id ON {audit} (run_id, turn, idx);
 
 CREATE TABLE {outbox} (
     id TEXT NOT NULL PRIMARY KEY,
@@ -185,6 +187,8 @@ CREATE TRIGGER {approvals}_no_delete BEFORE DELETE ON {approvals}
 BEGIN SELECT RAISE(ABORT, 'kern: approvals are never deleted'); END;
 CREATE TRIGGER {approvals}_no_replace BEFORE INSERT ON {approvals}
 WHEN EXISTS (SELECT 1 FROM {approvals} WHERE id = NEW.id)
+  OR EXISTS (SELECT 1 FROM {approvals} WHERE run_id = NEW.run_id AND turn = NEW.turn AND idx = NEW.idx
+             AND generation = NEW.generation)
 BEGIN SELECT RAISE(ABORT, 'kern: approvals are never replaced'); END;
 CREATE TRIGGER {approvals}_born_pending BEFORE INSERT ON {approvals}
 WHEN NEW.approval_type = 'required' AND NEW.status <> 'pending'
@@ -225,6 +229,12 @@ WHEN NEW.run_id IS NOT OLD.run_id OR NEW.turn IS NOT OLD.turn OR NEW.idx IS NOT 
   OR NEW.tool_version IS NOT OLD.tool_version OR NEW.schema_hash IS NOT OLD.schema_hash
   OR NEW.shown_digest IS NOT OLD.shown_digest OR NEW.policy IS NOT OLD.policy
 BEGIN SELECT RAISE(ABORT, 'kern: what a call is does not change'); END;
+CREATE TRIGGER {calls}_bound BEFORE UPDATE ON {calls}
+WHEN (NEW.arguments IS NOT OLD.arguments OR NEW.version IS NOT OLD.version OR NEW.digest IS NOT OLD.digest
+      OR NEW.policy_digest IS NOT OLD.policy_digest OR NEW.earlier_digests IS NOT OLD.earlier_digests
+      OR NEW.unfilled IS NOT OLD.unfilled)
+  AND EXISTS (SELECT 1 FROM {executions} WHERE run_id = OLD.run_id AND turn = OLD.turn AND idx = OLD.idx)
+BEGIN SELECT RAISE(ABORT, 'kern: what may run does not change'); END;
 CREATE TRIGGER {calls}_rejected BEFORE UPDATE ON {calls}
 WHEN OLD.answer = 'rejected' AND NEW.answer IS NOT 'rejected'
 BEGIN SELECT RAISE(ABORT, 'kern: a no is final'); END;
@@ -246,7 +256,20 @@ CREATE TRIGGER {executions}_no_delete BEFORE DELETE ON {executions}
 BEGIN SELECT RAISE(ABORT, 'kern: executions are never deleted'); END;
 CREATE TRIGGER {executions}_no_replace BEFORE INSERT ON {executions}
 WHEN EXISTS (SELECT 1 FROM {executions} WHERE id = NEW.id)
+  OR EXISTS (SELECT 1 FROM {executions} WHERE run_id = NEW.run_id AND turn = NEW.turn AND idx = NEW.idx
+             AND generation = NEW.generation)
 BEGIN SELECT RAISE(ABORT, 'kern: executions are never replaced'); END;
+CREATE TRIGGER {executions}_born BEFORE INSERT ON {executions}
+WHEN NOT (NEW.status = 'ready' AND NEW.attempt = 0
+          OR NEW.status = 'executing' AND NEW.attempt = 1 AND NEW.authority = 'policy')
+  OR NOT CASE NEW.authority
+    WHEN 'approval' THEN EXISTS (SELECT 1 FROM {approvals} WHERE id = NEW.approval_id AND id = NEW.id
+      AND approval_type = 'required' AND status = 'approved' AND deleted_at IS NULL AND decided_digest = NEW.decided_digest)
+    WHEN 'answer' THEN EXISTS (SELECT 1 FROM {calls} WHERE run_id = NEW.run_id AND turn = NEW.turn AND idx = NEW.idx
+      AND answer = 'confirmed' AND answer_digest = NEW.decided_digest)
+    ELSE EXISTS (SELECT 1 FROM {approvals} WHERE id = NEW.approval_id AND id = NEW.id
+      AND approval_type = 'audit' AND status = 'approved' AND decided_digest = NEW.decided_digest) END
+BEGIN SELECT RAISE(ABORT, 'kern: an execution starts with what allows it'); END;
 CREATE TRIGGER {executions}_identity BEFORE UPDATE ON {executions}
 WHEN NEW.id IS NOT OLD.id OR NEW.run_id IS NOT OLD.run_id OR NEW.turn IS NOT OLD.turn OR NEW.idx IS NOT OLD.idx
   OR NEW.generation IS NOT OLD.generation OR NEW.approval_id IS NOT OLD.approval_id

@@ -129,6 +129,20 @@ impl Rows {
     }
 }
 
+impl Rows {
+    /// Whether a row has the same values in all columns of a key.
+    fn holds(&self, lookups: &[usize], key: &[usize], cells: &[Cell]) -> bool {
+        let same = |place: &usize| key.iter().all(|column| self.rows[*place][*column] == cells[*column]);
+        match key.iter().find(|column| lookups.contains(column)) {
+            Some(column) => {
+                let places = self.lookups.get(&(*column, cells[*column].clone()));
+                places.into_iter().flatten().any(same)
+            }
+            None => (0..self.rows.len()).any(|place| same(&place)),
+        }
+    }
+}
+
 impl MemoryTx<'_> {
     fn take_back(&mut self) {
         while let Some(undo) = self.undo.pop() {
@@ -152,6 +166,13 @@ impl Tx for MemoryTx<'_> {
     async fn insert<R: Row>(&mut self, row: &R) -> Result<()> {
         let cells = row.to_cells();
         let rows = self.tables.of(R::TABLE);
+        if R::UNIQUE.iter().any(|key| rows.holds(R::LOOKUPS, key, &cells)) {
+            let table = R::TABLE.word();
+            return Err(Error::Unavailable {
+                action: "add a row",
+                source: format!("{table} has a row of that name, and rows are never replaced").into(),
+            });
+        }
         let place = rows.rows.len();
         for lookup in R::LOOKUPS {
             rows.lookups.entry((*lookup, cells[*lookup].clone())).or_default().push(place);
@@ -189,6 +210,7 @@ impl Tx for MemoryTx<'_> {
             let row = &mut self.tables.of(R::TABLE).rows[*place];
             self.undo.push(Undo::Updated(R::TABLE, *place, row.clone()));
             for assign in &set {
+                debug_assert!(!R::LOOKUPS.contains(&assign.place), "what rows are looked up by never changes");
                 row[assign.place] = assign.value.clone();
             }
         }

@@ -10,7 +10,7 @@ use crate::{ApprovalId, ApprovalStatus, ApprovalType, PauseType, RunId, RunStatu
 
 row! {
     /// One approval row. The columns up to `created_at` are those of the reference, so that other programs can read them.
-    ApprovalRow, ApprovalColumns, Approvals, lookups [id, run_id] {
+    ApprovalRow, ApprovalColumns, Approvals, lookups [id, run_id], unique [[id], [run_id, turn, idx, generation]] {
         id: ApprovalId,
         run_id: RunId,
         session_id: SessionId,
@@ -55,7 +55,7 @@ row! {
 
 row! {
     /// One approver's yes to one version.
-    VoteRow, VoteColumns, Votes, lookups [approval_id] {
+    VoteRow, VoteColumns, Votes, lookups [approval_id], unique [[approval_id, version, voter_key]] {
         approval_id: ApprovalId,
         version: u32,
         /// Who, in a form that makes one person one voter.

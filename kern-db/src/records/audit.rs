@@ -9,7 +9,7 @@ use crate::{ApprovalId, ExecutionId, RunId};
 
 row! {
     /// One entry. `hash` covers all the other columns and the hash before it.
-    AuditRow, AuditColumns, Audit, lookups [seq] {
+    AuditRow, AuditColumns, Audit, lookups [seq, run_id], unique [[seq]] {
         seq: i64,
         time_ms: i64,
         actor: Json<Actor>,

@@ -10,7 +10,7 @@ use crate::{Answer, ApprovalId, PauseType, RunId};
 
 row! {
     /// One protected call. It is named by run, turn and index; `tool_call_id` is only an attribute of it.
-    CallRow, CallColumns, Calls, lookups [run_id] {
+    CallRow, CallColumns, Calls, lookups [run_id], unique [[run_id, turn, idx]] {
         run_id: RunId,
         turn: u32,
         idx: u32,

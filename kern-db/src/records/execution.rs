@@ -8,7 +8,7 @@ use crate::{ApprovalId, Authority, ExecutionId, ExecutionStatus, RunId};
 
 row! {
     /// One execution.
-    ExecutionRow, ExecutionColumns, Executions, lookups [id, run_id, approval_id] {
+    ExecutionRow, ExecutionColumns, Executions, lookups [id, run_id, approval_id], unique [[id], [run_id, turn, idx, generation]] {
         id: ExecutionId,
         run_id: RunId,
         turn: u32,

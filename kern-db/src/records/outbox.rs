@@ -5,7 +5,7 @@ use crate::{ApprovalId, ExecutionId, RunId};
 
 row! {
     /// One event. Whoever delivers it marks it; a lost mark means a second delivery, never none.
-    OutboxRow, OutboxColumns, Outbox, lookups [id] {
+    OutboxRow, OutboxColumns, Outbox, lookups [id], unique [[id]] {
         id: String,
         created_at_ms: i64,
         topic: String,

@@ -36,7 +36,7 @@ impl Principal {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Caller {
-    /// Somebody who gave no name. Acts as the requester, recorded as unverified.
+    /// Somebody who gave no name. Acts as a requester who did not prove who they are, recorded as unverified.
     Anonymous,
     /// Somebody with a name.
     Person(Principal),
@@ -45,11 +45,14 @@ pub enum Caller {
 }
 
 impl Caller {
-    /// Whether this caller may speak for the requester of a run.
+    /// Whether this caller may speak for the requester of a run. Whoever proved who they are when they asked is not
+    /// replaced by a name, nor by nobody.
     pub(crate) fn is_requester(&self, requester: Option<&Principal>) -> bool {
         match (self, requester) {
             (Self::Worker, _) => false,
-            (Self::Anonymous, _) | (Self::Person(_), None) => true,
+            (_, None) => true,
+            (Self::Anonymous, Some(requester)) => !requester.verified,
+            (Self::Person(person), Some(requester)) if requester.verified => person == requester,
             (Self::Person(person), Some(requester)) => person.is_same_person(requester),
         }
     }

@@ -9,7 +9,7 @@ use crate::{RunId, RunStatus, SessionId};
 
 row! {
     /// One run. `snapshot` is kern's own JSON: the conversation and the open turn.
-    RunRow, RunColumns, Runs, lookups [run_id, session_id, agent_id] {
+    RunRow, RunColumns, Runs, lookups [run_id, session_id, agent_id], unique [[run_id]] {
         run_id: RunId,
         session_id: SessionId,
         agent_id: String,
@@ -33,7 +33,7 @@ row! {
     }
 }
 
-/// A run as it is stored, with the calls of its last committed turn.
+/// A run as it is stored, with its protected calls.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Run {
@@ -62,7 +62,7 @@ pub struct Run {
     /// kern's own JSON: the conversation and the open turn.
     #[serde(skip)]
     pub snapshot: String,
-    /// The protected calls of the last committed turn, in order.
+    /// Its protected calls, of all turns, in order.
     pub calls: Vec<Call>,
     /// Epoch milliseconds.
     pub created_at_ms: i64,

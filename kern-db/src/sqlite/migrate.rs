@@ -26,16 +26,30 @@ const ACTION: &str = "bring the database to this version's schema";
 /// Applies what is missing, and gives the names of the tables: the recorded ones, where there are any.
 pub(super) fn migrate(connection: &mut Connection, wanted: &[(Table, String)]) -> Result<Names> {
     // A file that is up to date is not written: opening it must not wait for a busy writer.
-    if let Some(applied) = applied(connection)? {
-        let names = recorded(connection)?;
-        if check(&applied)? == MIGRATIONS.len() {
-            return agree(names, wanted);
-        }
+    if let Some(applied) = applied(connection)?
+        && check(&applied)? == MIGRATIONS.len()
+    {
+        let names = agree(recorded(connection)?, wanted)?;
+        return complete(connection, names);
     }
     let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(sql)?;
     tx.execute_batch(OWN).map_err(sql)?;
     let done = check(&applied(&tx)?.unwrap_or_default())?;
-    let names = if done == 0 { chosen(wanted)? } else { agree(recorded(&tx)?, wanted)? };
+    let names = if done == 0 {
+        let names = chosen(wanted)?;
+        for table in Table::ALL {
+            if exists(&tx, names.of(table))? {
+                return Err(Error::Invalid(format!(
+                    "`{}` cannot name the {} table: the database has something of that name",
+                    names.of(table),
+                    table.word()
+                )));
+            }
+        }
+        names
+    } else {
+        agree(recorded(&tx)?, wanted)?
+    };
     for (version, name, text) in &MIGRATIONS[done..] {
         tx.execute_batch(&names.fill(text)).map_err(sql)?;
         tx.execute(
@@ -56,15 +70,28 @@ fn sql(error: rusqlite::Error) -> Error {
     failed(ACTION, error)
 }
 
-/// Version and checksum of the migrations a file has had. `None`: it never had any.
-fn applied(connection: &Connection) -> Result<Option<Vec<(i64, String)>>> {
+/// Whether the database has a table, a view or an index of this name. SQLite's names have no case.
+fn exists(connection: &Connection, name: &str) -> Result<bool> {
     let found: Option<i64> = connection
-        .query_row("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'kern_migrations'", (), |row| {
-            row.get(0)
-        })
+        .query_row("SELECT 1 FROM sqlite_schema WHERE name = ? COLLATE NOCASE", [name], |row| row.get(0))
         .optional()
         .map_err(sql)?;
-    if found.is_none() {
+    Ok(found.is_some())
+}
+
+/// The names, if the database has a table for each of them: history that is gone is not an empty history.
+fn complete(connection: &Connection, names: Names) -> Result<Names> {
+    for table in Table::ALL {
+        if !exists(connection, names.of(table))? {
+            return Err(Error::corrupt(names.of(table), "the table is missing"));
+        }
+    }
+    Ok(names)
+}
+
+/// Version and checksum of the migrations a file has had. `None`: it never had any.
+fn applied(connection: &Connection) -> Result<Option<Vec<(i64, String)>>> {
+    if !exists(connection, "kern_migrations")? {
         return Ok(None);
     }
     let mut statement =
@@ -89,6 +116,9 @@ fn check(applied: &[(i64, String)]) -> Result<usize> {
 }
 
 fn recorded(connection: &Connection) -> Result<Names> {
+    if !exists(connection, "kern_names")? {
+        return Err(Error::corrupt("kern_names", "the table is missing"));
+    }
     let mut names = Names::default();
     let mut statement = connection.prepare("SELECT word, name FROM kern_names").map_err(sql)?;
     let rows = statement.query_map((), |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?))).map_err(sql)?;

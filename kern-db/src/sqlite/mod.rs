@@ -124,7 +124,8 @@ impl SqliteDbBuilder {
     /// Sets how long a statement waits for another process's lock before it gives up with
     /// [`Error::Busy`]. 5 seconds by default.
     pub fn busy_timeout(mut self, timeout: Duration) -> Self {
-        self.busy_timeout = timeout;
+        // SQLite counts milliseconds in 32 bits.
+        self.busy_timeout = timeout.min(Duration::from_millis(i32::MAX.unsigned_abs().into()));
         self
     }
 
@@ -132,8 +133,10 @@ impl SqliteDbBuilder {
     ///
     /// # Errors
     ///
-    /// - [`Error::Invalid`]: a table name that is none, or another name than the file has.
-    /// - [`Error::Corrupt`]: the file is no SQLite database, or its migrations are not the ones this build knows.
+    /// - [`Error::Invalid`]: a table name that is none or that something else has, another name than the file has, or no
+    ///   file at all.
+    /// - [`Error::Corrupt`]: the file is no SQLite database, a table of kern is missing, or its migrations are not the
+    ///   ones this build knows.
     /// - [`Error::Newer`]: a newer kern wrote the file.
     /// - [`Error::Busy`], [`Error::Full`], [`Error::Unavailable`]: it cannot be written.
     pub async fn open(self) -> Result<SqliteDb> {
@@ -158,18 +161,29 @@ impl SqliteDbBuilder {
 /// A connection that can write, made as every connection of kern is.
 fn connect(path: &Path, busy_timeout: Duration) -> Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let open = || -> rusqlite::Result<Connection> {
-        let connection = Connection::open_with_flags(path, flags)?;
-        connection.busy_timeout(busy_timeout)?;
-        // recursive_triggers: without it, INSERT OR REPLACE on this connection would slip past the delete triggers.
-        connection.execute_batch(
-            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;
-             PRAGMA recursive_triggers = ON; PRAGMA trusted_schema = OFF;",
-        )?;
-        connection.set_prepared_statement_cache_capacity(256);
-        Ok(connection)
-    };
-    open().map_err(|error| failed("open the database", error))
+    let sql = |error| failed("open the database", error);
+    let connection = Connection::open_with_flags(path, flags).map_err(sql)?;
+    connection.busy_timeout(busy_timeout).map_err(sql)?;
+    // SQLite opens a file that it may not write as one to read, and would say so only at the first write.
+    if connection.is_readonly("main").map_err(sql)? {
+        let source = std::io::Error::from(std::io::ErrorKind::PermissionDenied);
+        return Err(unavailable("open the database for writing", source));
+    }
+    let mode: String = connection.query_row("PRAGMA journal_mode = WAL", (), |row| row.get(0)).map_err(sql)?;
+    if !mode.eq_ignore_ascii_case("wal") {
+        // A database in memory has no log, and each connection would have one of its own.
+        let reason = format!("a SQLite store needs a file with a write-ahead log, and this one stays in mode `{mode}`");
+        return Err(Error::Invalid(reason));
+    }
+    // recursive_triggers: without it, INSERT OR REPLACE on this connection would slip past the delete triggers.
+    connection
+        .execute_batch(
+            "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA recursive_triggers = ON;
+             PRAGMA trusted_schema = OFF;",
+        )
+        .map_err(sql)?;
+    connection.set_prepared_statement_cache_capacity(256);
+    Ok(connection)
 }
 
 fn unavailable(action: &'static str, source: impl std::error::Error + Send + Sync + 'static) -> Error {
@@ -191,6 +205,23 @@ struct Failure {
 impl From<rusqlite::Error> for Failure {
     fn from(error: rusqlite::Error) -> Self {
         Self { code: error.sqlite_error_code(), text: error.to_string() }
+    }
+}
+
+impl From<&Error> for Failure {
+    fn from(error: &Error) -> Self {
+        use rusqlite::ErrorCode;
+        let code = match error {
+            Error::Busy { .. } => Some(ErrorCode::DatabaseBusy),
+            Error::Full { .. } => Some(ErrorCode::DiskFull),
+            _ => None,
+        };
+        let text = match error {
+            Error::Full { detail } => detail.clone(),
+            Error::Unavailable { source, .. } => source.to_string(),
+            error => error.to_string(),
+        };
+        Self { code, text }
     }
 }
 

@@ -27,8 +27,17 @@ const GROUP: usize = 64;
 /// What a job leaves behind until the commit: how to answer its caller.
 type Answer = Box<dyn FnOnce(Option<Error>) + Send>;
 
-/// One job: does its work on the connection, and says whether its savepoint stays and how to answer.
-type Job = Box<dyn FnOnce(&Connection, &'static Names) -> (bool, Answer) + Send>;
+/// One job: does its work on the connection, and says what becomes of it.
+type Job = Box<dyn FnOnce(&Connection, &'static Names) -> Done + Send>;
+
+/// What a job did.
+struct Done {
+    /// Whether its savepoint stays.
+    keep: bool,
+    /// What it failed with, in case the whole transaction went with it.
+    failure: Option<Failure>,
+    answer: Answer,
+}
 
 struct Queued {
     action: &'static str,
@@ -49,6 +58,8 @@ struct Queue {
     lanes: Mutex<Lanes>,
     filled: Condvar,
     places: Arc<Semaphore>,
+    /// A full queue must not keep renewals out.
+    urgent_places: Arc<Semaphore>,
 }
 
 /// Handle of the writer thread. Dropping it lets the thread finish what is queued and end.
@@ -96,6 +107,7 @@ impl Writer {
             lanes: Mutex::default(),
             filled: Condvar::new(),
             places: Arc::new(Semaphore::new(QUEUE)),
+            urgent_places: Arc::new(Semaphore::new(QUEUE)),
         });
         let jobs = Arc::clone(&queue);
         let thread = thread::Builder::new()
@@ -115,7 +127,11 @@ impl Writer {
         V: Send + 'static,
         F: FnOnce(&mut SqliteTx<'_>) -> Step<V> + Send + 'static,
     {
-        let place = Arc::clone(&self.queue.places).acquire_owned().await;
+        let places = match lane {
+            Lane::Urgent => &self.queue.urgent_places,
+            Lane::Normal => &self.queue.places,
+        };
+        let place = Arc::clone(places).acquire_owned().await;
         let place = place.map_err(|error| unavailable(action, error))?;
         let (sender, receiver) = oneshot::channel();
         let sender = Arc::new(Mutex::new(Some(sender)));
@@ -140,12 +156,13 @@ impl Writer {
                 Some(Err(error)) => (false, Err(error)),
                 _ => (keep, outcome),
             };
+            let failure = outcome.as_ref().err().map(Failure::from);
             let answer: Answer = Box::new(move |lost| {
                 if let Some(sender) = take(&sender) {
                     let _ = sender.send(lost.map_or(outcome, Err));
                 }
             });
-            (keep, answer)
+            Done { keep, failure, answer }
         });
         {
             let mut lanes = self.queue.lanes();
@@ -173,6 +190,10 @@ impl Drop for Writer {
 
 /// Runs a group of jobs in one transaction, each in its savepoint, and answers after the commit.
 fn commit(connection: &Connection, names: &'static Names, group: Vec<Queued>) {
+    if !connection.is_autocommit() {
+        // A rollback that failed is tried again: otherwise one bad moment of the disk would end the store's life.
+        let _ = connection.execute_batch("ROLLBACK");
+    }
     if let Err(error) = connection.execute_batch("BEGIN IMMEDIATE") {
         let failure = Failure::from(error);
         for queued in group {
@@ -191,9 +212,8 @@ fn commit(connection: &Connection, names: &'static Names, group: Vec<Queued>) {
         match savepoint(connection, names, queued.job) {
             Ok(Some(answer)) => answers.push((action, answer)),
             Ok(None) => (queued.abandon)(unavailable(action, std::io::Error::other("a transition of kern panicked"))),
-            Err(error) => {
+            Err(found) => {
                 // The whole transaction is in doubt: nobody of the group is told that anything is written.
-                let found = Failure::from(error);
                 (queued.abandon)(found.clone().means(action));
                 failure = Some(found);
             }
@@ -212,21 +232,22 @@ fn commit(connection: &Connection, names: &'static Names, group: Vec<Queued>) {
 }
 
 /// Runs one job in its savepoint. `None`: it panicked, and nothing of it stays.
-fn savepoint(connection: &Connection, names: &'static Names, job: Job) -> rusqlite::Result<Option<Answer>> {
+///
+/// # Errors
+///
+/// The whole transaction is in doubt.
+fn savepoint(connection: &Connection, names: &'static Names, job: Job) -> Result<Option<Answer>, Failure> {
     connection.execute_batch("SAVEPOINT job")?;
     // A panic is a bug of kern; it must not take the store with it, nor leave half a transition.
-    match catch_unwind(AssertUnwindSafe(|| job(connection, names))) {
-        Ok((true, answer)) => {
-            connection.execute_batch("RELEASE job")?;
-            Ok(Some(answer))
-        }
-        Ok((false, answer)) => {
-            connection.execute_batch("ROLLBACK TO job; RELEASE job")?;
-            Ok(Some(answer))
-        }
-        Err(_) => {
-            connection.execute_batch("ROLLBACK TO job; RELEASE job")?;
-            Ok(None)
-        }
+    let done = catch_unwind(AssertUnwindSafe(|| job(connection, names))).ok();
+    if let Some(failure) = done.as_ref().and_then(|done| done.failure.clone())
+        && connection.is_autocommit()
+    {
+        // A full disk, for one, makes SQLite take back the whole transaction by itself. What did that says more than
+        // that the savepoint is gone.
+        return Err(failure);
     }
+    let end = if done.as_ref().is_some_and(|done| done.keep) { "RELEASE job" } else { "ROLLBACK TO job; RELEASE job" };
+    connection.execute_batch(end)?;
+    Ok(done.map(|done| done.answer))
 }

@@ -2,16 +2,17 @@
 
 use serde_json::json;
 
-use super::{abandon, call, close_pending, make_ready, record, run};
+use super::{abandon, call, close_pending, evidence, make_ready, next, record, run};
 use crate::audit::Entry;
 use crate::cell::{Cond, Json};
+use crate::digest::sha256;
 use crate::records::approval::ApprovalRow;
 use crate::records::call::{CallRow, Tier};
 use crate::records::execution::ExecutionRow;
 use crate::records::principal::Actor;
 use crate::records::run::RunRow;
 use crate::requests::{AnswerCall, Answered, NewAnswer};
-use crate::rules::{CallRows, Gate, digest_of, gate, policy_digest_of};
+use crate::rules::{CallRows, Gate, check_arguments, check_binding, digest_of, gate, is_due, policy_digest_of};
 use crate::tx::{Refused, Step, Tx};
 use crate::{Answer, ApprovalStatus, Error, ExecutionStatus, PauseType, RunStatus};
 
@@ -31,7 +32,10 @@ pub(crate) async fn answer<T: Tx>(tx: &mut T, request: AnswerCall) -> Step<Answe
         let needs = "answers are taken while it is paused at the call";
         return Err(Refused::Undo(Error::RunConflict { run_id: run.run_id, found: run.status, needs }));
     }
-    let rows = call(tx, &request.run_id, request.turn, request.index).await?;
+    let rows = match call(tx, &request.run_id, request.turn, request.index).await {
+        Ok(rows) => rows,
+        Err(error) => return Err(evidence(tx, &run.run_id, Actor::from(&request.caller), error)),
+    };
     if rows
         .execution
         .as_ref()
@@ -116,7 +120,13 @@ async fn set_answer<T: Tx>(
 /// U1.
 async fn confirm<T: Tx>(tx: &mut T, run: &RunRow, rows: &CallRows, request: &AnswerCall, now: i64) -> Step<Answered> {
     let CallRows { call, policy, .. } = rows;
-    if policy.pause != Some(PauseType::Confirmation) || !matches!(policy.tier, Tier::User | Tier::TwoStage) {
+    // In two stages a complete call is confirmed whatever it paused for: an edit needs an explicit word.
+    let asked = match policy.tier {
+        Tier::User => policy.pause == Some(PauseType::Confirmation),
+        Tier::TwoStage => call.unfilled.0.is_empty(),
+        Tier::Audit | Tier::Required => false,
+    };
+    if !asked {
         return Ok(Answered::NotAsked);
     }
     match call.answer {
@@ -203,7 +213,14 @@ async fn input<T: Tx>(
     if arguments == call.arguments && call.unfilled.0.is_empty() && policy.tier != Tier::User {
         return Ok(Answered::Already);
     }
+    check_arguments(&arguments)?;
     let pending = approval.as_ref().filter(|approval| approval.status == ApprovalStatus::Pending);
+    if let Some(approval) = pending
+        && is_due(approval, now)
+    {
+        close_pending(tx, approval, ApprovalStatus::Expired, Actor::Recovery, None, now).await?;
+        return Ok(Answered::NotAsked);
+    }
     if policy.tier != Tier::User && pending.is_none() {
         return Ok(Answered::NotAsked);
     }
@@ -235,7 +252,7 @@ async fn edit<T: Tx>(
     use ApprovalRow as A;
     let mut after = call.clone();
     after.earlier_digests.0.push(call.digest.clone());
-    after.version += 1;
+    after.version = next(call.version, "calls.version")?;
     after.arguments = arguments;
     after.unfilled = Json(Vec::new());
     after.digest = digest_of(&after, &after.arguments);
@@ -291,6 +308,9 @@ async fn external<T: Tx>(
         record_answer(tx, run, rows, &call, request, ApprovalStatus::Approved, now).await?;
         make_ready(tx, &call, policy, None, actor.clone(), now).await?
     } else {
+        if let Err(error) = check_binding(run, rows) {
+            return Err(evidence(tx, &run.run_id, actor, error));
+        }
         match (gate(rows), execution) {
             (Gate::Open, Some(execution)) => execution.id.clone(),
             // Nobody has allowed it yet: a result of something that must not happen is not taken.
@@ -301,7 +321,7 @@ async fn external<T: Tx>(
         .update(
             vec![
                 E::C.status.to(ExecutionStatus::Succeeded),
-                E::C.result.to(Some(result)),
+                E::C.result.to(Some(result.clone())),
                 E::C.finished_at_ms.to(Some(now)),
             ],
             vec![E::C.id.is(id.clone()), E::C.status.is(ExecutionStatus::Ready), E::C.attempt.is(0)],
@@ -310,7 +330,8 @@ async fn external<T: Tx>(
     if done != 1 {
         return Err(lost_race(call));
     }
-    tx.journal().record(Entry::new("succeeded", actor, &run.run_id).call(call).execution(&id));
+    let entry = Entry::new("succeeded", actor, &run.run_id).call(call).execution(&id);
+    tx.journal().record(entry.payload(json!({ "digest": sha256(&result) })));
     tx.journal().tell("call.answered", &run.run_id, None, Some(&id));
     Ok(Answered::Stored)
 }

@@ -2,12 +2,12 @@
 
 use serde_json::{Value, json};
 
-use super::{abandon, call, close_pending, make_ready, run};
+use super::{abandon, call, close_pending, entries, evidence, make_ready, run};
 use crate::audit::Entry;
 use crate::cell::Json;
 use crate::records::approval::{ApprovalRow, Decision, Resolution, VoteRow};
 use crate::records::principal::{Actor, Principal};
-use crate::rules::{CallRows, check_binding};
+use crate::rules::{CallRows, check_asked, check_binding, is_due};
 use crate::tx::{Query, Refused, Step, Tx};
 use crate::{ApprovalId, ApprovalStatus, Error, ExecutionStatus, Result};
 
@@ -37,31 +37,42 @@ pub(crate) async fn resolve<T: Tx>(
     }
     check_data(resolution.data.as_ref())?;
     // Locked in the order of all transactions: run, approvals, executions.
-    let run = run(tx, &found.run_id).await?;
-    let rows = call(tx, &found.run_id, found.turn, found.idx).await?;
+    let actor = Actor::of(resolution.by.as_ref());
+    let stray = || Error::DigestMismatch {
+        run_id: found.run_id.clone(),
+        turn: found.turn,
+        index: found.idx,
+        what: "the approval and the call it is about",
+    };
+    let read = match run(tx, &found.run_id).await {
+        Ok(run) => call(tx, &found.run_id, found.turn, found.idx).await.map(|rows| (run, rows)),
+        Err(error) => Err(error),
+    };
+    let (run, rows) = match read {
+        Ok(read) => read,
+        Err(Error::NotFound { entity: "call", .. }) => return Err(evidence(tx, &found.run_id, actor, stray())),
+        Err(error) => return Err(evidence(tx, &found.run_id, actor, error)),
+    };
     let Some(approval) = rows.approval.clone().filter(|approval| approval.id == id) else {
-        return Err(conflict(&found, expected).into());
+        return Err(evidence(tx, &found.run_id, actor, stray()));
     };
     let now = tx.now().await?;
-    if approval.expires_at.is_some_and(|expires_at| now >= expires_at.saturating_mul(1000))
+    if is_due(&approval, now)
         && close_pending(tx, &approval, ApprovalStatus::Expired, Actor::Recovery, None, now).await?
     {
         return Err(Refused::Keep(Error::Expired { id }));
     }
-    let actor = Actor::of(resolution.by.as_ref());
-    if let Err(error) = may_decide(&rows, &approval, resolution.by.as_ref()) {
+    if let Err(error) = may_decide(&rows, &approval, &resolution) {
         let entry = Entry::new("vote_refused", actor, &run.run_id).evidence().call(&rows.call).approval(&id);
         tx.journal().record(entry.payload(json!({ "why": error.to_string() })));
         return Err(Refused::Keep(error));
     }
-    if let Err(error) = check_binding(&run, &rows) {
-        let entry = Entry::new("digest_mismatch", actor, &run.run_id).evidence().call(&rows.call).approval(&id);
-        tx.journal().record(entry.payload(json!({ "why": error.to_string() })));
-        return Err(Refused::Keep(error));
-    }
-    if resolution.digest.as_ref().is_some_and(|seen| seen != &approval.digest) {
-        let what = "it was edited since it was looked at: look again";
-        return Err(Error::Invalid(format!("approval `{id}` is at version {}: {what}", approval.version)).into());
+    let bound = match check_binding(&run, &rows) {
+        Ok(()) => check_asked(&rows, &entries(tx, &rows.call).await?),
+        mismatch => mismatch,
+    };
+    if let Err(error) = bound {
+        return Err(evidence(tx, &run.run_id, actor, error));
     }
     if resolution.approve == Decision::Approve && !rows.call.unfilled.0.is_empty() {
         let fields = rows.call.unfilled.0.join("`, `");
@@ -108,20 +119,22 @@ pub(crate) async fn resolve<T: Tx>(
     Ok(id)
 }
 
-/// Separation: whoever asked does not decide.
-fn may_decide(rows: &CallRows, approval: &ApprovalRow, by: Option<&Principal>) -> Result<()> {
+/// Separation: whoever asked does not decide; and a vote is for the version that was looked at.
+fn may_decide(rows: &CallRows, approval: &ApprovalRow, resolution: &Resolution) -> Result<()> {
     let requester = approval.requester.as_ref().map(|requester| &requester.0);
-    match (by, requester) {
-        (Some(by), Some(requester)) if !rows.policy.allow_self && by.is_same_person(requester) => {
-            Err(Error::NotPermitted {
-                reason: format!(
-                    "`{}` asked for this call and cannot decide about it: somebody else has to",
-                    by.subject
-                ),
-            })
-        }
-        _ => Ok(()),
+    if let (Some(by), Some(requester)) = (&resolution.by, requester)
+        && !rows.policy.allow_self
+        && by.is_same_person(requester)
+    {
+        let reason = format!("`{}` asked for this call and cannot decide about it: somebody else has to", by.subject);
+        return Err(Error::NotPermitted { reason });
     }
+    if resolution.digest.as_ref().is_some_and(|seen| seen != &approval.digest) {
+        let what = "it was edited since it was looked at: look again";
+        let text = format!("approval `{}` is at version {}: {what}", approval.id, approval.version);
+        return Err(Error::Invalid(text));
+    }
+    Ok(())
 }
 
 /// Values that change what would run are refused until they can be enforced: nothing is accepted and then ignored.
@@ -179,7 +192,8 @@ pub(crate) async fn delete<T: Tx>(tx: &mut T, id: ApprovalId, by: Option<Princip
         return Err(not_found(&id).into());
     };
     close_pending(tx, approval, ApprovalStatus::Cancelled, actor.clone(), by.as_ref(), now).await?;
-    if let Some(execution) = rows.execution.as_ref().filter(|execution| execution.approval_id.as_ref() == Some(&id)) {
+    // The call's execution, whether the row allows it or only records what the requester allowed.
+    if let Some(execution) = &rows.execution {
         let abandoned = abandon(tx, execution, "the approval was deleted", actor.clone(), now).await?;
         let open =
             matches!(execution.status, ExecutionStatus::Ready | ExecutionStatus::Executing | ExecutionStatus::Unknown);

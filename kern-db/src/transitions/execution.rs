@@ -3,34 +3,53 @@
 use serde_json::json;
 
 use super::run::{own, token};
-use super::{abandon, call, calls, execution_row, lose, record, run};
+use super::{abandon, call, calls, entries, evidence, execution_row, lose, next, record, run};
 use crate::audit::Entry;
-use crate::digest::idempotency_key;
+use crate::digest::{idempotency_key, sha256};
 use crate::records::call::{CallRow, Tier};
 use crate::records::execution::{ExecutionRow, Settlement};
 use crate::records::principal::Actor;
 use crate::records::run::RunRow;
 use crate::requests::{CallClaim, CallClaimed, ClaimCall, Ended, Finished, Ticket};
-use crate::rules::{CallRows, Gate, check_binding, gate};
+use crate::rules::{CallRows, Gate, check_binding, check_record, gate};
 use crate::tx::{Query, Refused, Step, Tx};
-use crate::{ApprovalStatus, Authority, Error, ExecutionId, ExecutionStatus};
+use crate::{ApprovalStatus, Authority, Error, ExecutionId, ExecutionStatus, PauseType};
 
 use ExecutionRow as E;
 
 /// X3, or X2 for a bare audit call that has no execution yet. This is the promise: nothing else makes a [`CallClaim`].
 pub(crate) async fn claim<T: Tx>(tx: &mut T, request: ClaimCall) -> Step<CallClaimed> {
-    let run = own(tx, &request.claim).await?;
-    let rows = call(tx, &request.claim.run_id, request.turn, request.index).await?;
+    let read = match own(tx, &request.claim).await {
+        Ok(run) => {
+            let rows = call(tx, &request.claim.run_id, request.turn, request.index).await;
+            rows.map(|rows| (run, rows))
+        }
+        Err(error) => Err(error),
+    };
+    let (run, rows) = match read {
+        Ok(read) => read,
+        Err(error) => return Err(evidence(tx, &request.claim.run_id, Actor::Runtime, error)),
+    };
     let now = tx.now().await?;
+    if let Err(error) = check_binding(&run, &rows) {
+        return Err(evidence(tx, &run.run_id, Actor::Runtime, error));
+    }
     match gate(&rows) {
         Gate::Open => {}
         Gate::Closed(_) => return Ok(CallClaimed::Over),
         Gate::AwaitsApproval | Gate::AwaitsRequester | Gate::Missing => return Ok(CallClaimed::NotStartable),
     }
-    if let Err(error) = check_binding(&run, &rows) {
-        let entry = Entry::new("digest_mismatch", Actor::Runtime, &run.run_id).evidence().call(&rows.call);
-        tx.journal().record(entry.payload(json!({ "why": error.to_string() })));
-        return Err(Refused::Keep(error));
+    let status = rows.execution.as_ref().map(|execution| execution.status);
+    let startable = match status {
+        Some(status) => status == ExecutionStatus::Ready,
+        None => rows.policy.tier == Tier::Audit,
+    };
+    // A call that another system executes has no body here.
+    if startable && rows.policy.pause == Some(PauseType::ExternalExecution) {
+        return Ok(CallClaimed::NotStartable);
+    }
+    if startable && let Err(error) = check_record(&rows, &entries(tx, &rows.call).await?) {
+        return Err(evidence(tx, &run.run_id, Actor::Runtime, error));
     }
     let Some(execution) = &rows.execution else {
         return match rows.policy.tier {
@@ -38,16 +57,18 @@ pub(crate) async fn claim<T: Tx>(tx: &mut T, request: ClaimCall) -> Step<CallCla
             _ => Ok(CallClaimed::NotStartable),
         };
     };
-    if execution.valid_until_ms.is_some_and(|valid_until| now >= valid_until) {
-        abandon(tx, execution, "the approval was not used in time", Actor::Runtime, now).await?;
+    if execution.valid_until_ms.is_some_and(|valid_until| now >= valid_until)
+        && abandon(tx, execution, "the approval was not used in time", Actor::Runtime, now).await?
+    {
         return Ok(CallClaimed::Over);
     }
-    let (owner, fence) = (token(), execution.fence + 1);
+    let (owner, fence) = (token(), next(execution.fence, "executions.fence")?);
+    let attempt = next(execution.attempt, "executions.attempt")?;
     let claimed = tx
         .update(
             vec![
                 E::C.status.to(ExecutionStatus::Executing),
-                E::C.attempt.to(execution.attempt + 1),
+                E::C.attempt.to(attempt),
                 E::C.fence.to(fence),
                 E::C.owner.to(Some(owner.clone())),
                 E::C.lease_until_ms.to(Some(now.saturating_add(request.lease_ms))),
@@ -69,7 +90,7 @@ pub(crate) async fn claim<T: Tx>(tx: &mut T, request: ClaimCall) -> Step<CallCla
         });
     }
     let entry = Entry::new("executing", Actor::Runtime, &run.run_id).call(&rows.call).execution(&execution.id);
-    tx.journal().record(entry.payload(json!({ "attempt": execution.attempt + 1, "fence": fence })));
+    tx.journal().record(entry.payload(json!({ "attempt": attempt, "fence": fence })));
     tx.journal().tell("execution.executing", &run.run_id, execution.approval_id.as_ref(), Some(&execution.id));
     Ok(CallClaimed::Claimed(call_claim(execution, &rows.call, owner, fence)))
 }
@@ -95,7 +116,7 @@ async fn start_recorded<T: Tx>(
         )
         .await?;
     if named != 1 {
-        return Ok(CallClaimed::NotStartable);
+        return Err(Refused::Undo(Error::NotMine { run_id: run.run_id.clone() }));
     }
     let owner = token();
     let id = ExecutionId::from(approval_id.as_str());
@@ -134,13 +155,28 @@ pub(crate) async fn finish<T: Tx>(tx: &mut T, ticket: Ticket, ended: Ended) -> S
         return Err(Error::NotFound { entity: "execution", id: ticket.execution_id.to_string() }.into());
     };
     let now = tx.now().await?;
-    let (status, result, error) = match ended {
-        Ended::Succeeded(result) => (ExecutionStatus::Succeeded, Some(result), None),
-        Ended::Failed(error) => (ExecutionStatus::Failed, None, Some(error)),
+    let entry = |action| {
+        Entry::new(action, Actor::Runtime, &run.run_id)
+            .at(execution.turn, execution.idx)
+            .execution(&execution.id)
+            .digest(&execution.decided_digest)
+    };
+    // What it says happened is worth keeping, though the row has an end already. Its text may be anything and could
+    // never be erased from the log, so only its digest goes there.
+    let late = |said: ExecutionStatus, text: &str| {
+        let payload = json!({ "as": said, "digest": sha256(text), "fence": ticket.fence });
+        entry("late_result").evidence().payload(payload)
+    };
+    let (status, text, result, error) = match ended {
+        Ended::Succeeded(result) => (ExecutionStatus::Succeeded, result.clone(), Some(result), None),
+        Ended::Failed(error) => (ExecutionStatus::Failed, error.clone(), None, Some(error)),
         Ended::Lost(why) => {
             let mine = execution.owner.as_deref() == Some(ticket.owner.as_str()) && execution.fence == ticket.fence;
-            let lost = mine && lose(tx, &execution, &why, Actor::Runtime).await?;
-            return Ok(if lost { Finished::Recorded } else { Finished::Late });
+            if mine && lose(tx, &execution, &why, Actor::Runtime).await? {
+                return Ok(Finished::Recorded);
+            }
+            tx.journal().record(late(ExecutionStatus::Unknown, &why));
+            return Ok(Finished::Late);
         }
     };
     let finished = tx
@@ -160,19 +196,11 @@ pub(crate) async fn finish<T: Tx>(tx: &mut T, ticket: Ticket, ended: Ended) -> S
             ],
         )
         .await?;
-    let entry = |action| {
-        Entry::new(action, Actor::Runtime, &run.run_id)
-            .at(execution.turn, execution.idx)
-            .execution(&execution.id)
-            .digest(&execution.decided_digest)
-            .payload(json!({ "fence": ticket.fence }))
-    };
     if finished != 1 {
-        // Whatever it says happened is worth keeping, but the row already has an end.
-        tx.journal().record(entry("late_result").evidence());
+        tx.journal().record(late(status, &text));
         return Ok(Finished::Late);
     }
-    tx.journal().record(entry(status.as_str()));
+    tx.journal().record(entry(status.as_str()).payload(json!({ "digest": sha256(&text), "fence": ticket.fence })));
     tx.journal().tell("execution.finished", &run.run_id, execution.approval_id.as_ref(), Some(&execution.id));
     Ok(Finished::Recorded)
 }

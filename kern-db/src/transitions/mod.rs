@@ -16,12 +16,13 @@ use serde_json::json;
 use crate::audit::Entry;
 use crate::cell::Json;
 use crate::records::approval::ApprovalRow;
+use crate::records::audit::AuditRow;
 use crate::records::call::{CallPolicy, CallRow};
 use crate::records::execution::ExecutionRow;
 use crate::records::principal::{Actor, Principal};
 use crate::records::run::RunRow;
 use crate::rules::CallRows;
-use crate::tx::{Query, Step, Tx};
+use crate::tx::{Query, Refused, Step, Tx};
 use crate::{
     ApprovalId, ApprovalStatus, ApprovalType, Authority, Error, ExecutionId, ExecutionStatus, PauseType, Result, RunId,
 };
@@ -86,6 +87,42 @@ async fn with_rows<T: Tx>(tx: &mut T, calls: Vec<CallRow>) -> Result<Vec<CallRow
             Ok(CallRows { call, policy, approval, execution })
         })
         .collect()
+}
+
+/// What the audit log says about one call, oldest first.
+async fn entries<T: Tx>(tx: &mut T, call: &CallRow) -> Result<Vec<AuditRow>> {
+    let filter = vec![
+        AuditRow::C.run_id.is(Some(call.run_id.clone())),
+        AuditRow::C.turn.is(Some(call.turn)),
+        AuditRow::C.idx.is(Some(call.idx)),
+    ];
+    tx.select(Query::of(filter).oldest(AuditRow::C.seq.order())).await
+}
+
+/// Puts on record that something stored is not as kern wrote it. The record stays, and nothing else happens.
+///
+/// Only for a transaction that has changed nothing that must not stay.
+fn evidence<T: Tx>(tx: &mut T, run_id: &RunId, actor: Actor, error: Error) -> Refused {
+    let entry = match &error {
+        Error::DigestMismatch { turn, index, what, .. } => {
+            Entry::new("digest_mismatch", actor, run_id).at(*turn, *index).payload(json!({ "what": what }))
+        }
+        Error::Corrupt { place, detail } => {
+            Entry::new("unreadable", actor, run_id).payload(json!({ "place": place, "detail": detail }))
+        }
+        _ => return Refused::Undo(error),
+    };
+    tx.journal().record(entry.evidence());
+    Refused::Keep(error)
+}
+
+/// One more. A number that has no next one was never counted by kern.
+fn next<N: Copy + TryFrom<i64>>(number: N, place: &str) -> Result<N>
+where
+    i64: From<N>,
+{
+    let next = i64::from(number).checked_add(1).and_then(|next| N::try_from(next).ok());
+    next.ok_or_else(|| Error::corrupt(place, "there is no next number"))
 }
 
 /// X1: an execution (none) → READY. The gate opened in this very transaction.
@@ -231,7 +268,8 @@ async fn record<T: Tx>(
     );
     tx.insert(&row).await?;
     let entry = Entry::new("recorded", Actor::of(resolver), &run.run_id).call(call).approval(&id);
-    tx.journal().record(entry.payload(json!({ "status": status, "tool_name": call.tool_name })));
+    tx.journal()
+        .record(entry.payload(json!({ "status": status, "tool_name": call.tool_name, "version": call.version })));
     Ok(id)
 }
 

@@ -114,7 +114,14 @@ async fn with_rest<T: Tx>(tx: &mut T, row: ApprovalRow) -> Result<Approval> {
     let run = tx.select::<RunRow>(Query::of(vec![R::C.run_id.is(row.run_id.clone())])).await?;
     let run = run.first().map(|run| (run.status, run.updated_at_ms));
     let votes = votes(tx, &row.id).await?;
-    let query = Query::of(vec![E::C.approval_id.is(Some(row.id.clone()))]).newest(E::C.generation.order()).limit(1);
+    // By the call, not by what allows it: what the requester allowed and a row only records is shown with the row, too.
+    let query = Query::of(vec![
+        E::C.run_id.is(row.run_id.clone()),
+        E::C.turn.is(row.turn),
+        E::C.idx.is(row.idx),
+        E::C.generation.is(row.generation),
+    ])
+    .limit(1);
     let execution = tx.select::<ExecutionRow>(query).await?.pop().map(Execution::from);
     Approval::assemble(row, run, votes, execution)
 }

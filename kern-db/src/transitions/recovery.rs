@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{all_calls, close_rows, lose, run};
+use super::{all_calls, close_rows, lose, next, run};
 use crate::audit::Entry;
 use crate::records::principal::Actor;
 use crate::records::run::RunRow;
@@ -36,6 +36,7 @@ pub(crate) async fn recover<T: Tx>(tx: &mut T, run_id: RunId) -> Step<Recovered>
     if executing().any(|execution| !over(execution.lease_until_ms)) {
         return Ok(Recovered::NotNeeded);
     }
+    let (fence, recoveries) = (next(run.fence, "runs.fence")?, next(run.recoveries, "runs.recoveries")?);
     let gone = run.turn == 0 || run.recoveries >= RECOVERIES;
     let status = if gone { RunStatus::Error } else { RunStatus::Paused };
     let recovered = tx
@@ -44,8 +45,8 @@ pub(crate) async fn recover<T: Tx>(tx: &mut T, run_id: RunId) -> Step<Recovered>
                 R::C.status.to(status),
                 R::C.owner.to(None),
                 R::C.lease_until_ms.to(None),
-                R::C.fence.to(run.fence + 1),
-                R::C.recoveries.to(run.recoveries + 1),
+                R::C.fence.to(fence),
+                R::C.recoveries.to(recoveries),
                 R::C.updated_at_ms.to(now),
             ],
             vec![
@@ -61,7 +62,7 @@ pub(crate) async fn recover<T: Tx>(tx: &mut T, run_id: RunId) -> Step<Recovered>
     }
     let action = if gone { "run_failed" } else { "run_recovered" };
     let entry = Entry::new(action, Actor::Recovery, &run_id).turn(run.turn);
-    tx.journal().record(entry.payload(json!({ "recoveries": run.recoveries + 1 })));
+    tx.journal().record(entry.payload(json!({ "recoveries": recoveries })));
     tx.journal().tell(if gone { "run.ended" } else { "run.paused" }, &run_id, None, None);
     if gone {
         close_rows(tx, &run_id, &Actor::Recovery, now).await?;

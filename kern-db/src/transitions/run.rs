@@ -1,17 +1,22 @@
 //! R1 to R5 and R8 to R10: what the owner of a run does with it, and cancelling.
 
+use std::collections::HashSet;
+
 use serde_json::json;
 
-use super::{NewApproval, all_calls, approval_row, calls, close_pending, close_rows, run};
+use super::{NewApproval, all_calls, approval_row, calls, close_pending, close_rows, entries, evidence, next, run};
 use crate::audit::Entry;
 use crate::cell::Json;
 use crate::digest::{canonical, sha256};
+use crate::records::approval::ApprovalRow;
 use crate::records::call::{CallRow, Standing, Tier};
 use crate::records::execution::ExecutionRow;
 use crate::records::principal::{Actor, Caller};
 use crate::records::run::RunRow;
 use crate::requests::{BeginRun, Blocker, ClaimRun, CommitTurn, EndRun, NewCall, RunClaim, RunClaimed};
-use crate::rules::{CallRows, check_binding, digest_of, policy_digest_of, standing};
+use crate::rules::{
+    CallRows, check_arguments, check_asked, check_binding, digest_of, is_due, policy_digest_of, standing,
+};
 use crate::tx::{Query, Refused, Step, Tx};
 use crate::{Answer, ApprovalStatus, ApprovalType, Error, ExecutionStatus, RunId, RunStatus};
 
@@ -39,6 +44,9 @@ pub(crate) async fn own<T: Tx>(tx: &mut T, claim: &RunClaim) -> Result<RunRow, E
 
 /// R1.
 pub(crate) async fn begin<T: Tx>(tx: &mut T, new: BeginRun) -> Step<RunClaim> {
+    if tx.count(vec![R::C.run_id.is(new.run_id.clone())]).await? > 0 {
+        return Err(Error::Invalid(format!("there is a run `{}` already", new.run_id)).into());
+    }
     let now = tx.now().await?;
     let claim = RunClaim { run_id: new.run_id.clone(), fence: 1, owner: token() };
     let row = RunRow {
@@ -69,11 +77,12 @@ pub(crate) async fn begin<T: Tx>(tx: &mut T, new: BeginRun) -> Step<RunClaim> {
 /// R2, with A1 for each call that an approval row decides.
 pub(crate) async fn commit_turn<T: Tx>(tx: &mut T, turn: CommitTurn) -> Step<()> {
     let run = own(tx, &turn.claim).await?;
+    check_turn(&run, &turn)?;
     let now = tx.now().await?;
     let status = if turn.pause { RunStatus::Paused } else { RunStatus::Running };
-    let set = vec![R::C.turn.to(turn.turn), R::C.status.to(status)];
+    let set = vec![R::C.turn.to(turn.turn)];
     let (action, digest) = (if turn.pause { "run_paused" } else { "turn_committed" }, sha256(&turn.snapshot));
-    store(tx, &turn.claim, set, turn.snapshot, now).await?;
+    store(tx, &turn.claim, status, set, turn.snapshot, now).await?;
     let payload = json!({ "calls": turn.calls.len(), "snapshot_digest": digest });
     tx.journal().record(Entry::new(action, Actor::Runtime, &run.run_id).turn(turn.turn).payload(payload));
     for call in turn.calls {
@@ -81,6 +90,29 @@ pub(crate) async fn commit_turn<T: Tx>(tx: &mut T, turn: CommitTurn) -> Step<()>
     }
     if turn.pause {
         tx.journal().tell("run.paused", &run.run_id, None, None);
+    }
+    Ok(())
+}
+
+/// What makes no row: a turn that is over, two calls in one place, arguments that nobody could be shown, times that do not
+/// survive canonical JSON.
+fn check_turn(run: &RunRow, turn: &CommitTurn) -> Result<(), Error> {
+    const LONGEST: i64 = (1 << 53) - 1;
+    if turn.turn <= run.turn {
+        let (committed, found) = (run.turn, turn.turn);
+        return Err(Error::Invalid(format!("turn {found} is committed after turn {committed}")));
+    }
+    let mut places = HashSet::new();
+    for call in &turn.calls {
+        if !places.insert(call.index) {
+            return Err(Error::Invalid(format!("two calls of a turn have the place {}", call.index)));
+        }
+        check_arguments(&call.arguments)?;
+        for time in [call.policy.expires_in_ms, call.policy.valid_for_ms].into_iter().flatten() {
+            if !(0..=LONGEST).contains(&time) {
+                return Err(Error::Invalid(format!("{time} milliseconds are no time that an approval can have")));
+            }
+        }
     }
     Ok(())
 }
@@ -123,6 +155,9 @@ async fn add_call<T: Tx>(tx: &mut T, run: &RunRow, turn: u32, new: NewCall, now:
         return Ok(());
     }
     let id = new.approval_id.ok_or_else(|| Error::Invalid("a call that needs an approval has no id for it".into()))?;
+    if tx.count(vec![ApprovalRow::C.id.is(id.clone())]).await? > 0 {
+        return Err(Error::Invalid(format!("there is an approval `{id}` already")).into());
+    }
     call.approval_id = Some(id.clone());
     let mut approval = approval_row(
         run,
@@ -163,8 +198,8 @@ pub(crate) async fn pause<T: Tx>(tx: &mut T, claim: RunClaim, snapshot: String, 
     let run = own(tx, &claim).await?;
     let now = tx.now().await?;
     let digest = sha256(&snapshot);
-    let set = vec![R::C.status.to(RunStatus::Paused), R::C.attention.to(attention)];
-    store(tx, &claim, set, snapshot, now).await?;
+    let set = vec![R::C.attention.to(attention)];
+    store(tx, &claim, RunStatus::Paused, set, snapshot, now).await?;
     let payload = json!({ "attention": attention, "snapshot_digest": digest });
     tx.journal().record(Entry::new("run_paused", Actor::Runtime, &run.run_id).turn(run.turn).payload(payload));
     tx.journal().tell("run.paused", &run.run_id, None, None);
@@ -175,10 +210,16 @@ pub(crate) async fn pause<T: Tx>(tx: &mut T, claim: RunClaim, snapshot: String, 
 async fn store<T: Tx>(
     tx: &mut T,
     claim: &RunClaim,
+    status: RunStatus,
     mut set: Vec<crate::cell::Assign<RunRow>>,
     snapshot: String,
     now: i64,
 ) -> Step<()> {
+    set.push(R::C.status.to(status));
+    if status != RunStatus::Running {
+        set.push(R::C.owner.to(None));
+        set.push(R::C.lease_until_ms.to(None));
+    }
     set.push(R::C.snapshot_digest.to(sha256(&snapshot)));
     set.push(R::C.snapshot.to(snapshot));
     set.push(R::C.updated_at_ms.to(now));
@@ -190,36 +231,54 @@ async fn store<T: Tx>(
 
 /// R4: claims a paused run whose calls are all decided, with U3 where the requester's confirmation is implied.
 pub(crate) async fn claim<T: Tx>(tx: &mut T, request: ClaimRun) -> Step<RunClaimed> {
-    let run = run(tx, &request.run_id).await?;
+    let actor = Actor::from(&request.caller);
+    let read = match run(tx, &request.run_id).await {
+        Ok(run) => calls(tx, &run.run_id, run.turn).await.map(|open| (run, open)),
+        Err(error) => Err(error),
+    };
+    let (run, open) = match read {
+        Ok(read) => read,
+        Err(error) => return Err(evidence(tx, &request.run_id, actor, error)),
+    };
     if run.snapshot_digest != sha256(&run.snapshot) {
-        let what = "the run's snapshot and its digest";
-        return refuse_binding(
-            tx,
-            &run,
-            Error::DigestMismatch { run_id: run.run_id.clone(), turn: run.turn, index: 0, what },
-        );
+        let error = Error::DigestMismatch {
+            run_id: run.run_id.clone(),
+            turn: run.turn,
+            index: 0,
+            what: "the run's snapshot and its digest",
+        };
+        return Err(evidence(tx, &run.run_id, actor, error));
     }
     let now = tx.now().await?;
-    expire_due(tx, &run, now).await?;
+    expire_due(tx, &open, now).await?;
     let mut blockers = Vec::new();
     let mut implied = Vec::new();
     for rows in calls(tx, &run.run_id, request.turn).await? {
+        if let Err(error) = check_undecided(&run, &rows) {
+            return Err(evidence(tx, &run.run_id, actor, error));
+        }
         match blocker(&rows) {
             Some(Blocker::AwaitsRequester { .. }) if confirmation_is_implied(&run, &rows, &request.caller) => {
+                if let Err(error) = check_asked(&rows, &entries(tx, &rows.call).await?) {
+                    return Err(evidence(tx, &run.run_id, actor, error));
+                }
                 implied.push(rows);
             }
-            Some(blocker) => blockers.push(blocker),
-            None => {
-                if let Err(error) = check_startable(&run, &rows) {
-                    return refuse_binding(tx, &run, error);
+            Some(blocker) => {
+                if matches!(blocker, Blocker::ApprovalMissing { .. }) {
+                    // Rows are never deleted: somebody did it behind kern's back.
+                    let entry = Entry::new("approval_missing", actor.clone(), &run.run_id);
+                    tx.journal().record(entry.evidence().call(&rows.call));
                 }
+                blockers.push(blocker);
             }
+            None => {}
         }
     }
     if !blockers.is_empty() && run.status == RunStatus::Paused {
         return Ok(RunClaimed::Blocked(blockers));
     }
-    let claim = RunClaim { run_id: run.run_id.clone(), fence: request.fence + 1, owner: token() };
+    let claim = RunClaim { run_id: run.run_id.clone(), fence: next(request.fence, "runs.fence")?, owner: token() };
     let claimed = tx
         .update(
             vec![
@@ -247,24 +306,18 @@ pub(crate) async fn claim<T: Tx>(tx: &mut T, request: ClaimRun) -> Step<RunClaim
     for rows in implied {
         confirm_implied(tx, &run, &rows.call, &request.caller, now).await?;
     }
-    let entry = Entry::new("run_claimed", Actor::from(&request.caller), &run.run_id).turn(run.turn);
+    let entry = Entry::new("run_claimed", actor, &run.run_id).turn(run.turn);
     tx.journal().record(entry.payload(json!({ "fence": claim.fence })));
     Ok(RunClaimed::Claimed(claim))
 }
 
-/// A call that is about to start, or whose outcome is about to be believed, agrees with its digests.
-fn check_startable(run: &RunRow, rows: &CallRows) -> Result<(), Error> {
-    if standing(rows) == Standing::Open { check_binding(run, rows) } else { Ok(()) }
-}
-
-/// The refusal is recorded; nothing else changes.
-fn refuse_binding<T: Tx, V>(tx: &mut T, run: &RunRow, error: Error) -> Step<V> {
-    let Error::DigestMismatch { turn, index, what, .. } = &error else {
-        return Err(error.into());
-    };
-    let entry = Entry::new("digest_mismatch", Actor::Runtime, &run.run_id).evidence().at(*turn, *index);
-    tx.journal().record(entry.payload(json!({ "what": what })));
-    Err(Refused::Keep(error))
+/// A call that may still start agrees with its digests, before anybody is told that it waits, or confirms it by going
+/// on. A row that is not there is the business of [`blocker`].
+fn check_undecided(run: &RunRow, rows: &CallRows) -> Result<(), Error> {
+    match standing(rows) {
+        Standing::Open | Standing::AwaitsApproval | Standing::AwaitsRequester => check_binding(run, rows),
+        Standing::Missing | Standing::Executing | Standing::Unknown | Standing::Outcome(_) => Ok(()),
+    }
 }
 
 /// Why a call keeps its run from going on.
@@ -325,10 +378,10 @@ async fn confirm_implied<T: Tx>(tx: &mut T, run: &RunRow, call: &CallRow, caller
 }
 
 /// A6 and X8 for the calls of the open turn that are past their time.
-async fn expire_due<T: Tx>(tx: &mut T, run: &RunRow, now: i64) -> Step<()> {
-    for rows in calls(tx, &run.run_id, run.turn).await? {
+async fn expire_due<T: Tx>(tx: &mut T, open: &[CallRows], now: i64) -> Step<()> {
+    for rows in open {
         if let Some(approval) = &rows.approval
-            && approval.expires_at.is_some_and(|expires_at| now >= expires_at.saturating_mul(1000))
+            && is_due(approval, now)
         {
             close_pending(tx, approval, ApprovalStatus::Expired, Actor::Recovery, None, now).await?;
         }
@@ -343,6 +396,10 @@ async fn expire_due<T: Tx>(tx: &mut T, run: &RunRow, now: i64) -> Step<()> {
 
 /// R8, with T.
 pub(crate) async fn end<T: Tx>(tx: &mut T, end: EndRun) -> Step<()> {
+    if !matches!(end.status, RunStatus::Completed | RunStatus::Error) {
+        let reason = format!("an owner ends its run as completed or as an error, not as {}", end.status);
+        return Err(Error::Invalid(reason).into());
+    }
     let run = own(tx, &end.claim).await?;
     let now = tx.now().await?;
     if end.status == RunStatus::Completed {
@@ -355,7 +412,7 @@ pub(crate) async fn end<T: Tx>(tx: &mut T, end: EndRun) -> Step<()> {
         }
     }
     let digest = sha256(&end.snapshot);
-    store(tx, &end.claim, vec![R::C.status.to(end.status)], end.snapshot, now).await?;
+    store(tx, &end.claim, end.status, Vec::new(), end.snapshot, now).await?;
     let action = if end.status == RunStatus::Completed { "run_completed" } else { "run_failed" };
     let payload = json!({ "snapshot_digest": digest, "error": end.error });
     tx.journal().record(Entry::new(action, Actor::Runtime, &run.run_id).turn(run.turn).payload(payload));
@@ -366,13 +423,14 @@ pub(crate) async fn end<T: Tx>(tx: &mut T, end: EndRun) -> Step<()> {
 /// R9, with T. A body under way ends by itself, and its result is recorded.
 pub(crate) async fn cancel<T: Tx>(tx: &mut T, run_id: RunId, caller: Caller) -> Step<()> {
     let run = run(tx, &run_id).await?;
+    let fence = next(run.fence, "runs.fence")?;
     let now = tx.now().await?;
     let open =
         |status: RunStatus| vec![R::C.run_id.is(run_id.clone()), R::C.status.is(status), R::C.fence.is(run.fence)];
     let set = || {
         vec![
             R::C.status.to(RunStatus::Cancelled),
-            R::C.fence.to(run.fence + 1),
+            R::C.fence.to(fence),
             R::C.owner.to(None),
             R::C.lease_until_ms.to(None),
             R::C.updated_at_ms.to(now),
@@ -407,8 +465,9 @@ pub(crate) async fn renew<T: Tx>(tx: &mut T, claim: RunClaim, lease_ms: i64) -> 
     Ok(())
 }
 
-/// Runs whose owner's lease is over.
+/// Runs whose owner's lease is over, and runs with a body whose lease is over, whatever became of the run.
 pub(crate) async fn lapsed<T: Tx>(tx: &mut T, agent_id: &str, limit: u64) -> Result<Vec<RunId>, Error> {
+    use ExecutionRow as E;
     let now = tx.now().await?;
     let filter = vec![
         R::C.agent_id.is(agent_id.to_owned()),
@@ -416,5 +475,16 @@ pub(crate) async fn lapsed<T: Tx>(tx: &mut T, agent_id: &str, limit: u64) -> Res
         R::C.lease_until_ms.at_most(Some(now)),
     ];
     let rows = tx.select::<RunRow>(Query::of(filter).oldest(R::C.created_at_ms.order()).limit(limit)).await?;
-    Ok(rows.into_iter().map(|row| row.run_id).collect())
+    let mut lapsed: Vec<RunId> = rows.into_iter().map(|row| row.run_id).collect();
+    // The body of a run that ended meanwhile is nobody's business but this one's.
+    let filter = vec![E::C.status.is(ExecutionStatus::Executing), E::C.lease_until_ms.at_most(Some(now))];
+    let query = Query::of(filter).oldest(E::C.created_at_ms.order());
+    for execution in tx.select::<ExecutionRow>(query).await? {
+        let of_agent = vec![R::C.run_id.is(execution.run_id.clone()), R::C.agent_id.is(agent_id.to_owned())];
+        if !lapsed.contains(&execution.run_id) && tx.count(of_agent).await? > 0 {
+            lapsed.push(execution.run_id);
+        }
+    }
+    lapsed.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    Ok(lapsed)
 }

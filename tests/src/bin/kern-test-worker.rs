@@ -1,0 +1,106 @@
+//! Another process for the tests of stores: does one thing to one file, and says on its standard output what came of it.
+
+use std::io::{BufRead, Write};
+use std::path::Path;
+
+use kern_db::{
+    ApprovalStatus, CallClaimed, Caller, ClaimCall, ClaimRun, Db, Ended, Error, IntoDb, Resolution, RunClaimed, RunId,
+    RunStatus, SqliteDb,
+};
+use kern_tests::steps::{LONG, begin, end};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [mode, path] = arguments.as_slice() else { panic!("usage: kern-test-worker write|fill|race FILE") };
+    let outcome = match mode.as_str() {
+        "write" => write(path).await.map(|()| "ok".to_owned()),
+        "fill" => return fill(path).await,
+        "race" => race(path).await.map(|()| "done".to_owned()),
+        other => panic!("`{other}` is no mode"),
+    };
+    match outcome {
+        Ok(word) => say(&word),
+        Err(error) => say(error.code()),
+    }
+}
+
+fn say(line: &str) {
+    writeln!(std::io::stdout(), "{line}").expect("somebody listens");
+}
+
+/// Opens the file and starts a run.
+async fn write(path: &str) -> Result<(), Error> {
+    let db = SqliteDb::open(path).await?;
+    start(&db, "{}".to_owned()).await
+}
+
+async fn start(db: &dyn Db, snapshot: String) -> Result<(), Error> {
+    let mut request = begin(&RunId::generate());
+    request.snapshot = snapshot;
+    db.begin_run(request).await.map(drop)
+}
+
+/// Starts runs until the store takes no more, then one that is small. Says how many were acknowledged, and why it ended.
+async fn fill(path: &str) {
+    let db = SqliteDb::open(path).await.expect("the file opens");
+    let mut acknowledged = 0;
+    let error = loop {
+        match start(&db, "x".repeat(64 * 1024)).await {
+            Ok(()) => acknowledged += 1,
+            Err(error) => break error,
+        }
+        assert!(acknowledged < 10_000, "the store is never full");
+    };
+    say(&format!("{acknowledged} {}", error.code()));
+}
+
+/// Reads run ids from standard input. Tries to approve, claim, start and finish each of them. A body that is entered
+/// leaves a line in `bodies` beside the file.
+async fn race(path: &str) -> Result<(), Error> {
+    let db = SqliteDb::open(path).await?.into_db();
+    let bodies = Path::new(path).with_file_name("bodies");
+    let me = format!("process {}", std::process::id());
+    for line in std::io::stdin().lock().lines() {
+        let run_id = RunId::from(line.expect("standard input is text"));
+        let run = db.get_run(&run_id).await?;
+        let approval = run.calls[0].approval.as_ref().expect("the call needs an approval");
+        let resolution = Resolution::approved().by(me.as_str());
+        match db.update_approval(&approval.id, ApprovalStatus::Pending, resolution).await {
+            Ok(_) => say(&format!("{run_id} approved")),
+            Err(Error::Conflict { .. }) => say(&format!("{run_id} conflict")),
+            Err(error) => return Err(error),
+        }
+        let request = ClaimRun {
+            run_id: run_id.clone(),
+            fence: run.fence,
+            turn: run.turn,
+            caller: Caller::Worker,
+            lease_ms: LONG,
+        };
+        let claim = match db.claim_run(request).await? {
+            RunClaimed::Claimed(claim) => claim,
+            RunClaimed::AlreadyRunning | RunClaimed::NotPaused(RunStatus::Completed) => {
+                say(&format!("{run_id} lost"));
+                continue;
+            }
+            other => panic!("{other:?}"),
+        };
+        let request = ClaimCall { claim: claim.clone(), turn: 1, index: 0, lease_ms: LONG };
+        match db.claim_call(request).await? {
+            CallClaimed::Claimed(call) => {
+                let mut file = std::fs::OpenOptions::new()
+                    .create(true)
+                    .append(true)
+                    .open(&bodies)
+                    .expect("the folder is writable");
+                writeln!(file, "{run_id}").expect("the file is writable");
+                db.finish_call(call.ticket(), Ended::Succeeded(me.clone())).await?;
+            }
+            other => panic!("{other:?}"),
+        }
+        db.end_run(end(&claim, RunStatus::Completed)).await?;
+        say(&format!("{run_id} ran"));
+    }
+    Ok(())
+}

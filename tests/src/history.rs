@@ -1,0 +1,241 @@
+//! I12: every transition has exactly one entry in the audit log, and every entry is a transition.
+//!
+//! The log is replayed as the transition table says; what comes out has to be what the tables hold.
+
+use std::collections::HashMap;
+
+use kern_db::{ApprovalStatus, AuditEntry, Db, ExecutionFilter, ExecutionStatus, RunFilter, RunStatus};
+
+/// Reads the whole audit log.
+pub async fn entries(db: &dyn Db) -> Vec<AuditEntry> {
+    let mut entries: Vec<AuditEntry> = Vec::new();
+    loop {
+        let after = entries.last().map_or(0, |entry| entry.seq);
+        let page = db.audit().entries(after, 500).await.expect("the log can be read");
+        if page.is_empty() {
+            return entries;
+        }
+        entries.extend(page);
+    }
+}
+
+/// What the log says about one run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct RunState {
+    status: RunStatus,
+    turn: u32,
+    recoveries: u32,
+}
+
+/// What the log says about one approval.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct ApprovalState {
+    status: ApprovalStatus,
+    version: u64,
+    votes: usize,
+    hidden: bool,
+}
+
+/// What the log says about one execution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct ExecutionState {
+    status: ExecutionStatus,
+    attempt: u32,
+}
+
+#[derive(Debug, Default)]
+struct Replay {
+    runs: HashMap<String, RunState>,
+    approvals: HashMap<String, ApprovalState>,
+    executions: HashMap<String, ExecutionState>,
+    /// By run, turn and index: the last word of the requester.
+    answers: HashMap<(String, u32, u32), &'static str>,
+}
+
+/// Walks the audit log and compares it with every row there is.
+///
+/// # Panics
+///
+/// Where the chain is broken, an entry is no legal step, or a row is in another state than its entries lead to.
+pub async fn check(db: &dyn Db) {
+    let report = db.audit().verify().await.expect("the log can be verified");
+    assert!(report.is_intact(), "the chain is broken: {report:?}");
+    let entries = entries(db).await;
+    assert_eq!(report.entries, entries.len() as u64, "verification reads every entry");
+    let mut replay = Replay::default();
+    for entry in entries.iter().filter(|entry| !entry.evidence) {
+        replay.step(entry);
+    }
+
+    let runs = db.list_runs(RunFilter::new().limit(1_000_000)).await.expect("runs can be read");
+    assert_eq!(runs.len(), replay.runs.len(), "every run has its entries, and every entry its run");
+    let mut approvals = 0;
+    for run in &runs {
+        let found = RunState { status: run.status, turn: run.turn, recoveries: run.recoveries };
+        let id = run.run_id.as_str();
+        assert_eq!(replay.runs.get(id), Some(&found), "the entries of run {id}");
+        let run = db.get_run(&run.run_id).await.expect("the run can be read");
+        for call in &run.calls {
+            let place = (id.to_owned(), call.turn, call.index);
+            let answer = call.answer.map(kern_db::Answer::as_str);
+            assert_eq!(replay.answers.get(&place).copied(), answer, "the answer to call {place:?}");
+            let Some(approval) = &call.approval else { continue };
+            approvals += 1;
+            let visible = db.get_approval(&approval.id).await.expect("approvals can be read");
+            let found = ApprovalState {
+                status: approval.status,
+                version: u64::from(approval.version),
+                votes: approval.votes.iter().filter(|vote| vote.version == approval.version).count(),
+                hidden: visible.is_none(),
+            };
+            let id = approval.id.as_str();
+            assert_eq!(replay.approvals.get(id), Some(&found), "the entries of approval {id}");
+            assert_eq!(call.digest, approval.digest, "the copies of call {place:?}");
+        }
+    }
+    assert_eq!(approvals, replay.approvals.len(), "every entry of an approval has its row");
+
+    let filter = ExecutionFilter::new().limit(1_000_000);
+    let executions = db.list_executions(filter).await.expect("executions can be read");
+    assert_eq!(executions.len(), replay.executions.len(), "every execution has its entries");
+    for execution in executions {
+        let found = ExecutionState { status: execution.status, attempt: execution.attempt };
+        let id = execution.id.as_str();
+        assert_eq!(replay.executions.get(id), Some(&found), "the entries of execution {id}");
+    }
+}
+
+impl Replay {
+    fn step(&mut self, entry: &AuditEntry) {
+        let action = entry.action.as_str();
+        let run_id = entry.run_id.as_ref().expect("every entry names its run").to_string();
+        let run = self.runs.get(&run_id).copied();
+        match action {
+            "run_started" | "turn_committed" | "run_paused" | "run_claimed" | "run_recovered" | "run_completed"
+            | "run_failed" | "run_cancelled" => {
+                let after = run_step(entry, run);
+                self.runs.insert(run_id, after);
+            }
+            "requested" | "recorded" | "voted" | "edited" | "approved" | "rejected" | "expired" | "cancelled"
+            | "hidden" => {
+                let id = entry.approval_id.as_ref().expect("the entry names its approval").to_string();
+                let after = approval_step(entry, self.approvals.get(&id).copied());
+                self.approvals.insert(id, after);
+            }
+            "ready" | "executing" | "succeeded" | "failed" | "unknown" | "retry" | "abandoned" | "settled" => {
+                let id = entry.execution_id.as_ref().expect("the entry names its execution").to_string();
+                let after = execution_step(entry, self.executions.get(&id).copied());
+                self.executions.insert(id, after);
+            }
+            "confirmed" | "confirmed_implied" | "user_rejected" => {
+                assert!(entry.call_digest.is_some(), "an answer is to a version: {entry:?}");
+                let place = (run_id, entry.turn.expect("a turn"), entry.index.expect("an index"));
+                let before = self.answers.get(&place).copied();
+                let legal = match action {
+                    "confirmed_implied" => before.is_none(),
+                    _ => before != Some("rejected"),
+                };
+                assert!(legal, "{action} after {before:?}: {entry:?}");
+                let word = if action == "user_rejected" { "rejected" } else { "confirmed" };
+                self.answers.insert(place, word);
+            }
+            _ => panic!("no line of the table is called {action}"),
+        }
+    }
+}
+
+fn run_step(entry: &AuditEntry, before: Option<RunState>) -> RunState {
+    use RunStatus::{Cancelled, Completed, Error, Paused, Running};
+    if entry.action == "run_started" {
+        assert_eq!(before, None, "a run starts once: {entry:?}");
+        return RunState { status: Running, turn: 0, recoveries: 0 };
+    }
+    let before = before.expect("the run has started");
+    let (from, status): (&[RunStatus], RunStatus) = match entry.action.as_str() {
+        "turn_committed" => (&[Running], Running),
+        "run_paused" => (&[Running], Paused),
+        "run_claimed" => (&[Paused], Running),
+        "run_recovered" => (&[Running], Paused),
+        "run_completed" => (&[Running], Completed),
+        "run_failed" => (&[Running], Error),
+        _ => (&[Paused, Running], Cancelled),
+    };
+    assert!(from.contains(&before.status), "{:?} from {:?}", entry.action, before.status);
+    let lost = entry.payload.get("recoveries").is_some();
+    RunState {
+        status,
+        turn: entry.turn.expect("the entry names its turn"),
+        recoveries: before.recoveries + u32::from(lost),
+    }
+}
+
+fn approval_step(entry: &AuditEntry, before: Option<ApprovalState>) -> ApprovalState {
+    use ApprovalStatus::{Approved, Cancelled, Expired, Pending, Rejected};
+    let born = |status| ApprovalState { status, version: 0, votes: 0, hidden: false };
+    assert!(entry.call_digest.is_some(), "an approval is about a version: {entry:?}");
+    if entry.action == "requested" {
+        assert_eq!(before, None, "an approval is asked for once: {entry:?}");
+        return born(Pending);
+    }
+    if entry.action == "recorded" {
+        assert_eq!(before, None, "a record is made once: {entry:?}");
+        let status = match entry.payload["status"].as_str() {
+            Some("approved") => Approved,
+            Some("rejected") => Rejected,
+            other => panic!("a record is born {other:?}"),
+        };
+        let version = entry.payload["version"].as_u64().expect("a record is of a version");
+        return ApprovalState { version, ..born(status) };
+    }
+    let before = before.expect("the approval was asked for");
+    assert!(!before.hidden, "nothing follows on hiding: {entry:?}");
+    if entry.action == "hidden" {
+        assert_ne!(before.status, Pending, "a pending row is cancelled before it is hidden");
+        return ApprovalState { hidden: true, ..before };
+    }
+    assert_eq!(before.status, Pending, "only what is pending is decided: {entry:?}");
+    let to = |status| ApprovalState { status, ..before };
+    match entry.action.as_str() {
+        "voted" => ApprovalState { votes: before.votes + 1, ..before },
+        "edited" => {
+            let version = entry.payload["version"].as_u64().expect("an edit makes a version");
+            assert_eq!(version, before.version + 1, "versions follow each other");
+            ApprovalState { version, votes: 0, ..before }
+        }
+        "approved" => {
+            assert!(before.votes > 0, "nothing is approved without a vote");
+            to(Approved)
+        }
+        "rejected" => to(Rejected),
+        "expired" => to(Expired),
+        _ => to(Cancelled),
+    }
+}
+
+fn execution_step(entry: &AuditEntry, before: Option<ExecutionState>) -> ExecutionState {
+    use ExecutionStatus::{Abandoned, Executing, Failed, Ready, Succeeded, Unknown};
+    assert!(entry.call_digest.is_some(), "an execution is of a version: {entry:?}");
+    let status = before.map(|before| before.status);
+    let (from, to): (&[Option<ExecutionStatus>], ExecutionStatus) = match entry.action.as_str() {
+        "ready" => (&[None], Ready),
+        // Without a `ready` before it only a bare audit call starts.
+        "executing" => (&[Some(Ready), None], Executing),
+        // From `ready` only the result of an external call.
+        "succeeded" => (&[Some(Executing), Some(Ready)], Succeeded),
+        "failed" => (&[Some(Executing)], Failed),
+        "unknown" => (&[Some(Executing)], Unknown),
+        "abandoned" => (&[Some(Ready)], Abandoned),
+        "settled" => match entry.payload["as"].as_str() {
+            Some("succeeded") => (&[Some(Unknown)], Succeeded),
+            Some("failed") => (&[Some(Unknown)], Failed),
+            Some("abandoned") => (&[Some(Unknown)], Abandoned),
+            other => panic!("settled as {other:?}"),
+        },
+        other => panic!("no execution of kind `once` goes the way of {other}"),
+    };
+    assert!(from.contains(&status), "{} from {status:?}", entry.action);
+    let started = u32::from(entry.action == "executing");
+    let attempt = before.map_or(0, |before| before.attempt) + started;
+    assert!(attempt <= 1, "`once` starts once: {entry:?}");
+    ExecutionState { status: to, attempt }
+}

@@ -1,0 +1,57 @@
+//! The contract of every store: each line of the transition table, each invariant that a store can hold alone.
+//!
+//! A test is a function over a [`Store`]. Lists at the end of each module say on which stores it runs: a test that is
+//! on no list does not compile without a warning.
+
+#![allow(clippy::unwrap_used, reason = "where a store fails, its error is what a test shows")]
+
+/// Runs tests on every store, and after each of them replays the audit log against the tables (I12).
+macro_rules! on_each_store {
+    ($($name:ident),+ $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                let store = kern_tests::steps::Store::on_a_file().await;
+                super::$name(&store).await;
+                kern_tests::history::check(&*store).await;
+            })+
+        }
+
+        mod in_memory {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                let store = kern_tests::steps::Store::in_memory();
+                super::$name(&store).await;
+                kern_tests::history::check(&*store).await;
+            })+
+        }
+    };
+}
+
+/// Runs tests that reach into the file behind kern's back.
+macro_rules! on_a_file {
+    ($($name:ident),+ $(,)?) => {
+        mod file {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                let store = kern_tests::steps::Store::on_a_file().await;
+                super::$name(&store).await;
+            })+
+        }
+    };
+}
+
+#[path = "contract/approvals.rs"]
+mod approvals;
+#[path = "contract/audit.rs"]
+mod audit;
+#[path = "contract/binding.rs"]
+mod binding;
+#[path = "contract/executions.rs"]
+mod executions;
+#[path = "contract/requester.rs"]
+mod requester;
+#[path = "contract/runs.rs"]
+mod runs;
+#[path = "contract/schedules.rs"]
+mod schedules;
