@@ -93,7 +93,7 @@ pub(crate) fn run(args: TokenStream, item: TokenStream) -> TokenStream {
     let Some(tool) = tools.next() else {
         Approval::read(args, &mut errors);
         errors.at(Attribute, "`#[approval]` without `#[tool]` has no effect: the function is no tool", alone(&func));
-        let markers = consumed.markers(&attributes::cfgs(&func.attrs));
+        let markers = consumed.markers();
         return errors.beside(quote! { #func #markers });
     };
     for second in tools {

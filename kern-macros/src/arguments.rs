@@ -192,8 +192,14 @@ fn argument(input: ParseStream<'_>) -> syn::Result<Argument> {
         let content;
         syn::parenthesized!(content in input);
         Value::Listed(Punctuated::<Expr, Token![,]>::parse_terminated(&content)?.into_iter().collect(), tokens)
+    } else {
+        return Err(input.error(format!("expected `,` after `{key}`\nhelp: separate the arguments by commas")));
     };
-    if input.is_empty() { Ok(Argument { key, value }) } else { Err(input.error("expected `,`")) }
+    if input.is_empty() {
+        Ok(Argument { key, value })
+    } else {
+        Err(input.error("expected `,`\nhelp: separate the arguments by commas"))
+    }
 }
 
 /// Splits at the commas, before anything is parsed, so that one argument's mistake stays its own. Commas in a generic

@@ -52,10 +52,10 @@ fn operator(punct: &Punct, at: usize, tokens: &[TokenTree], errors: &mut Errors)
             "it wraps in release builds, and what wrapped would skip the approval: write `a.{method}(b)`, or call a function of your own"
         );
         let sign_tokens: TokenStream = tokens[at..].iter().take(sign.len()).cloned().collect();
-        errors.at(sign_tokens, format!("the operator `{sign}` ({name}) is refused in `when`"), help);
+        errors.at(sign_tokens, format!("the operator `{sign}` is refused in `when`"), help);
     } else if sign == "-" && !matches!(next, Some(TokenTree::Literal(_))) {
         let help = "it wraps in release builds for the smallest integer: turn the comparison around, or write `a.saturating_neg()`";
-        errors.at(punct, "the operator `-` (neg) is refused in `when`, except before a number", help);
+        errors.at(punct, "the operator `-` is refused in `when`, except before a number", help);
     }
 }
 

@@ -1,5 +1,11 @@
 //! What the tests of this package share.
 
+pub mod children;
+pub mod folder;
+pub mod gates;
 pub mod history;
+pub mod ledger;
 pub mod replay;
 pub mod steps;
+pub mod store;
+pub mod tools;

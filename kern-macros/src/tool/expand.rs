@@ -88,7 +88,8 @@ impl Item {
     }
 
     fn with(&self, implementation: TokenStream) -> TokenStream {
-        let Self { func, handle, vis, cfgs, .. } = self;
+        let Self { func, handle, vis, .. } = self;
+        let deprecated = self.is_deprecated.then(|| quote!(#[allow(deprecated)]));
         let derives = quote! {
             ::core::clone::Clone, ::core::marker::Copy, ::core::fmt::Debug, ::core::default::Default
         };

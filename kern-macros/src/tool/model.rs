@@ -182,7 +182,7 @@ impl Param {
         };
         match context(&typed.ty) {
             Some(Injected::Right) => {
-                if has_context {
+                if has_context && cfgs.is_empty() {
                     errors.at(&typed, "a second `&RunContext`: a call has one context", "remove one of the two");
                     return None;
                 }
@@ -264,22 +264,27 @@ fn refuse_unowned(ty: &Type, errors: &mut Errors) {
             let message = "`impl Trait` cannot be an argument: its schema has to be known";
             errors.at(anonymous, message, "write the type itself");
         }
-        Type::Array(array) => owned(&array.elem, errors),
-        Type::Slice(slice) => owned(&slice.elem, errors),
-        Type::Tuple(tuple) => tuple.elems.iter().fold(true, |all, ty| owned(ty, errors) && all),
-        Type::Path(path) => path.path.segments.iter().fold(true, |all, segment| match &segment.arguments {
-            PathArguments::AngleBracketed(list) => list.args.iter().fold(all, |all, arg| match arg {
-                GenericArgument::Type(ty) => owned(ty, errors) && all,
-                GenericArgument::Lifetime(lifetime) if lifetime.ident != "static" => {
-                    let message = format!("`{}` borrows: the model's arguments are owned", text(&path.path));
-                    errors.at(lifetime, message, "use an owned type, or `'static`");
-                    false
+        Type::Array(array) => refuse_unowned(&array.elem, errors),
+        Type::Slice(slice) => refuse_unowned(&slice.elem, errors),
+        Type::Tuple(tuple) => tuple.elems.iter().for_each(|ty| refuse_unowned(ty, errors)),
+        Type::Path(path) => {
+            for segment in &path.path.segments {
+                let PathArguments::AngleBracketed(list) = &segment.arguments else {
+                    continue;
+                };
+                for arg in &list.args {
+                    match arg {
+                        GenericArgument::Type(ty) => refuse_unowned(ty, errors),
+                        GenericArgument::Lifetime(lifetime) if lifetime.ident != "static" => {
+                            let message = format!("`{}` borrows: the model's arguments are owned", text(&path.path));
+                            errors.at(lifetime, message, "use an owned type, or `'static`");
+                        }
+                        _ => {}
+                    }
                 }
-                _ => all,
-            }),
-            _ => all,
-        }),
-        _ => true,
+            }
+        }
+        _ => {}
     }
 }
 

@@ -77,7 +77,12 @@ impl ToolModel {
             Some(literal) => {
                 let name = literal.value();
                 if !is_allowed(&name) {
-                    errors.at(literal, format!("`{name}` cannot be the name of a tool"), format!("use {allowed}"));
+                    let message = if name.is_empty() {
+                        "a tool's name cannot be empty".to_owned()
+                    } else {
+                        format!("`{name}` cannot be the name of a tool")
+                    };
+                    errors.at(literal, message, format!("use {allowed}"));
                 }
                 name
             }
