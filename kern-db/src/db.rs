@@ -53,6 +53,7 @@ pub trait Db: sealed::Sealed + Transitions + fmt::Debug + Send + Sync + 'static 
     /// - [`Error::Conflict`](crate::Error::Conflict): it left the expected status first.
     /// - [`Error::Expired`](crate::Error::Expired): it is past its time.
     /// - [`Error::NotPermitted`](crate::Error::NotPermitted): whoever asked for the call may not decide about it.
+    /// - [`Error::StaleView`](crate::Error::StaleView): it was edited since the decider looked at it.
     /// - [`Error::DigestMismatch`](crate::Error::DigestMismatch): what is stored is not what was asked.
     /// - [`Error::Invalid`](crate::Error::Invalid): the resolution is not usable, or fields are still to be filled.
     fn update_approval<'a>(
@@ -148,12 +149,6 @@ pub trait Transitions: Send + Sync {
     fn renew_run(&self, claim: RunClaim, lease_ms: i64) -> DbFuture<'_, ()>;
     fn recover_run(&self, run_id: RunId) -> DbFuture<'_, Recovered>;
     fn lapsed_runs(&self, agent_id: String, limit: u32) -> DbFuture<'_, Vec<RunId>>;
-    fn resolve_approval(
-        &self,
-        id: ApprovalId,
-        expected_status: ApprovalStatus,
-        resolution: Resolution,
-    ) -> DbFuture<'_, ApprovalId>;
     fn hide_approval(&self, id: ApprovalId, by: Option<Principal>) -> DbFuture<'_, ()>;
     fn audit_entries(&self, after: i64, limit: u32) -> DbFuture<'_, Vec<AuditEntry>>;
     fn audit_verify(&self) -> DbFuture<'_, AuditReport>;
@@ -203,10 +198,9 @@ macro_rules! store {
                 expected_status: ApprovalStatus,
                 resolution: Resolution,
             ) -> DbFuture<'a, Approval> {
-                Box::pin(async move {
-                    let id = self.resolve_approval(id.clone(), expected_status, resolution).await?;
-                    let missing = || $crate::Error::NotFound { entity: "approval", id: id.to_string() };
-                    self.get_approval(&id).await?.ok_or_else(missing)
+                let id = id.clone();
+                self.write(Lane::Normal, "decide an approval", move |tx| {
+                    finish_now(approval::resolve(tx, id, expected_status, resolution))
                 })
             }
 
@@ -223,17 +217,9 @@ macro_rules! store {
             }
 
             fn settle_execution<'a>(&'a self, id: &'a ExecutionId, settlement: Settlement) -> DbFuture<'a, Execution> {
-                Box::pin(async move {
-                    let id = id.clone();
-                    let settled = self
-                        .write(Lane::Normal, "settle an execution", move |tx| {
-                            finish_now(execution::settle(tx, id, settlement))
-                        })
-                        .await?;
-                    let missing = $crate::Error::NotFound { entity: "execution", id: settled.to_string() };
-                    let found =
-                        self.read("read an execution", move |tx| finish_now(read::execution(tx, settled))).await?;
-                    found.ok_or(missing)
+                let id = id.clone();
+                self.write(Lane::Normal, "settle an execution", move |tx| {
+                    finish_now(execution::settle(tx, id, settlement))
                 })
             }
 
@@ -302,17 +288,6 @@ macro_rules! store {
 
             fn lapsed_runs(&self, agent_id: String, limit: u32) -> DbFuture<'_, Vec<RunId>> {
                 self.read("look for lost runs", move |tx| finish_now(run::lapsed(tx, &agent_id, u64::from(limit))))
-            }
-
-            fn resolve_approval(
-                &self,
-                id: ApprovalId,
-                expected_status: ApprovalStatus,
-                resolution: Resolution,
-            ) -> DbFuture<'_, ApprovalId> {
-                self.write(Lane::Normal, "decide an approval", move |tx| {
-                    finish_now(approval::resolve(tx, id, expected_status, resolution))
-                })
             }
 
             fn hide_approval(&self, id: ApprovalId, by: Option<Principal>) -> DbFuture<'_, ()> {

@@ -19,7 +19,7 @@ pub enum Error {
         id: String,
     },
     /// The approval left the expected status first. Nothing was written.
-    #[error("approval `{id}` is {found}, expected {expected}{}", .resolved.as_deref().map(|who| format!(" ({who})")).unwrap_or_default())]
+    #[error("approval `{id}` is {found}, expected {expected}{}", .by.as_deref().map(|by| format!(" (decided by {by})")).unwrap_or_default())]
     Conflict {
         /// The approval.
         id: ApprovalId,
@@ -27,8 +27,18 @@ pub enum Error {
         expected: ApprovalStatus,
         /// What it is.
         found: ApprovalStatus,
-        /// Who decided and when, where somebody did.
-        resolved: Option<Box<str>>,
+        /// Who decided, where somebody with a name did.
+        by: Option<String>,
+        /// When, epoch seconds, where it is decided.
+        at: Option<i64>,
+    },
+    /// The approval was edited since the decider looked at it. Nothing was written.
+    #[error("approval `{id}` is at version {version} by now: look again before you decide")]
+    StaleView {
+        /// The approval.
+        id: ApprovalId,
+        /// Its version.
+        version: u32,
     },
     /// The approval is past its time. It can no longer be decided.
     #[error("approval `{id}` has expired: ask again for a new one")]
@@ -131,6 +141,7 @@ impl Error {
             Self::NotFound { entity: "run", .. } => "run_not_found",
             Self::NotFound { .. } => "not_found",
             Self::Conflict { .. } | Self::ExecutionConflict { .. } => "conflict",
+            Self::StaleView { .. } => "stale_view",
             Self::Expired { .. } => "expired",
             Self::NotPermitted { .. } => "not_permitted",
             Self::DigestMismatch { .. } => "digest_mismatch",

@@ -24,7 +24,7 @@ CREATE TABLE {runs} (
     updated_at_ms INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX idx_{runs}_session_id ON {runs} (session_id);
-CREATE INDEX idx_{runs}_agent_id_status ON {runs} (agent_id, status, created_at_ms);
+CREATE INDEX idx_{runs}_agent_id_status ON {runs} (agent_id, status, run_id);
 
 CREATE TABLE {approvals} (
     id TEXT NOT NULL PRIMARY KEY,

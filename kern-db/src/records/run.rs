@@ -77,6 +77,7 @@ pub struct RunFilter {
     pub(crate) agent_id: Option<String>,
     pub(crate) session_id: Option<SessionId>,
     pub(crate) status: Option<RunStatus>,
+    pub(crate) after: Option<RunId>,
     pub(crate) limit: Option<u32>,
 }
 
@@ -105,6 +106,13 @@ impl RunFilter {
     #[must_use]
     pub fn status(mut self, status: RunStatus) -> Self {
         self.status = Some(status);
+        self
+    }
+
+    /// Only runs that started after this one: the last of a page gives the next page.
+    #[must_use]
+    pub fn after(mut self, run_id: impl Into<RunId>) -> Self {
+        self.after = Some(run_id.into());
         self
     }
 

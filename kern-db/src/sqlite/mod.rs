@@ -20,7 +20,6 @@ use crate::db::Lane;
 use crate::db::prelude::*;
 use crate::tx::Step;
 use crate::{Error, Result};
-use names::Names;
 use readers::Readers;
 use tx::SqliteTx;
 use writer::Writer;
@@ -148,8 +147,8 @@ impl SqliteDbBuilder {
         let opened = tokio::task::spawn_blocking(move || {
             let mut connection = connect(&path, busy_timeout)?;
             let names = migrate::migrate(&mut connection, &names)?;
-            let names: &'static Names = Box::leak(Box::new(names));
-            let readers = Readers::new(path, names, busy_timeout);
+            let names = Arc::new(names);
+            let readers = Readers::new(path, Arc::clone(&names), busy_timeout);
             Ok((Writer::start(connection, names)?, readers))
         })
         .await;

@@ -18,14 +18,14 @@ const READERS: usize = 4;
 #[derive(Debug)]
 pub(super) struct Readers {
     path: Arc<PathBuf>,
-    names: &'static Names,
+    names: Arc<Names>,
     busy_timeout: Duration,
     places: Arc<Semaphore>,
     idle: Arc<Mutex<Vec<Connection>>>,
 }
 
 impl Readers {
-    pub(super) fn new(path: PathBuf, names: &'static Names, busy_timeout: Duration) -> Self {
+    pub(super) fn new(path: PathBuf, names: Arc<Names>, busy_timeout: Duration) -> Self {
         Self {
             path: Arc::new(path),
             names,
@@ -44,7 +44,7 @@ impl Readers {
         let place = Arc::clone(&self.places).acquire_owned().await;
         let place = place.map_err(|error| unavailable(action, error))?;
         let (path, idle) = (Arc::clone(&self.path), Arc::clone(&self.idle));
-        let (names, busy_timeout) = (self.names, self.busy_timeout);
+        let (names, busy_timeout) = (Arc::clone(&self.names), self.busy_timeout);
         let read = move || {
             let _place = place;
             let rested = idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
@@ -53,7 +53,7 @@ impl Readers {
                 None => connect(&path, busy_timeout).map_err(|error| failed(action, error))?,
             };
             connection.execute_batch("BEGIN").map_err(|error| failed(action, error))?;
-            let outcome = job(&mut SqliteTx::new(&connection, names, action));
+            let outcome = job(&mut SqliteTx::new(&connection, &names, action));
             // A connection that cannot even end its transaction is not used again.
             if connection.execute_batch("COMMIT").is_ok() {
                 idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);

@@ -16,13 +16,13 @@ use crate::{Error, Result};
 /// A transaction that somebody else has begun and will commit.
 pub(super) struct SqliteTx<'a> {
     connection: &'a Connection,
-    names: &'static Names,
+    names: &'a Names,
     action: &'static str,
     journal: Journal,
 }
 
 impl<'a> SqliteTx<'a> {
-    pub(super) fn new(connection: &'a Connection, names: &'static Names, action: &'static str) -> Self {
+    pub(super) fn new(connection: &'a Connection, names: &'a Names, action: &'static str) -> Self {
         Self { connection, names, action, journal: Journal::default() }
     }
 

@@ -28,7 +28,7 @@ const GROUP: usize = 64;
 type Answer = Box<dyn FnOnce(Option<Error>) + Send>;
 
 /// One job: does its work on the connection, and says what becomes of it.
-type Job = Box<dyn FnOnce(&Connection, &'static Names) -> Done + Send>;
+type Job = Box<dyn FnOnce(&Connection, &Names) -> Done + Send>;
 
 /// What a job did.
 struct Done {
@@ -102,7 +102,7 @@ impl Queue {
 }
 
 impl Writer {
-    pub(super) fn start(connection: Connection, names: &'static Names) -> Result<Self> {
+    pub(super) fn start(connection: Connection, names: Arc<Names>) -> Result<Self> {
         let queue = Arc::new(Queue {
             lanes: Mutex::default(),
             filled: Condvar::new(),
@@ -114,7 +114,7 @@ impl Writer {
             .name("kern-sqlite".to_owned())
             .spawn(move || {
                 while let Some(group) = jobs.next() {
-                    commit(&connection, names, group);
+                    commit(&connection, &names, group);
                 }
             })
             .map_err(|error| unavailable("start the writer's thread", error))?;
@@ -189,7 +189,7 @@ impl Drop for Writer {
 }
 
 /// Runs a group of jobs in one transaction, each in its savepoint, and answers after the commit.
-fn commit(connection: &Connection, names: &'static Names, group: Vec<Queued>) {
+fn commit(connection: &Connection, names: &Names, group: Vec<Queued>) {
     if !connection.is_autocommit() {
         // A rollback that failed is tried again: otherwise one bad moment of the disk would end the store's life.
         let _ = connection.execute_batch("ROLLBACK");
@@ -236,7 +236,7 @@ fn commit(connection: &Connection, names: &'static Names, group: Vec<Queued>) {
 /// # Errors
 ///
 /// The whole transaction is in doubt.
-fn savepoint(connection: &Connection, names: &'static Names, job: Job) -> Result<Option<Answer>, Failure> {
+fn savepoint(connection: &Connection, names: &Names, job: Job) -> Result<Option<Answer>, Failure> {
     connection.execute_batch("SAVEPOINT job")?;
     // A panic is a bug of kern; it must not take the store with it, nor leave half a transition.
     let done = catch_unwind(AssertUnwindSafe(|| job(connection, names))).ok();

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{abandon, call, close_pending, evidence, make_ready, next, record, run};
+use super::{Decider, abandon, call, close_pending, evidence, make_ready, next, record, run};
 use crate::audit::Entry;
 use crate::cell::{Cond, Json};
 use crate::digest::sha256;
@@ -43,8 +43,11 @@ pub(crate) async fn answer<T: Tx>(tx: &mut T, request: AnswerCall) -> Step<Answe
     {
         return Ok(Answered::NotAsked);
     }
-    if let Some(answered) = check_shown(tx, &run, &rows, &request) {
-        return Ok(answered);
+    match check_shown(tx, &run, &rows, &request) {
+        None => {}
+        // A no to what somebody has edited since is a no to the edit, too.
+        Some(Answered::Outdated) if matches!(request.answer, NewAnswer::Reject(_)) => {}
+        Some(answered) => return Ok(answered),
     }
     let now = tx.now().await?;
     match request.answer.clone() {
@@ -158,7 +161,7 @@ async fn record_answer<T: Tx>(
     if !rows.policy.record || call.approval_id.is_some() {
         return Ok(());
     }
-    let id = record(tx, run, call, &rows.policy, status, request.caller.person(), now).await?;
+    let id = record(tx, run, call, &rows.policy, status, Decider::Requester(&request.caller), now).await?;
     if tx.update(vec![C::C.approval_id.to(Some(id))], unchanged(call)).await? != 1 {
         return Err(lost_race(call));
     }

@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::{abandon, call, close_pending, entries, evidence, make_ready, run};
+use super::{abandon, call, close_pending, entries, evidence, make_ready, read, run};
 use crate::audit::Entry;
 use crate::cell::Json;
-use crate::records::approval::{ApprovalRow, Decision, Resolution, VoteRow};
+use crate::records::approval::{Approval, ApprovalRow, Decision, Resolution, VoteRow};
 use crate::records::principal::{Actor, Principal};
 use crate::rules::{CallRows, check_asked, check_binding, is_due};
 use crate::tx::{Query, Refused, Step, Tx};
@@ -29,8 +29,11 @@ pub(crate) async fn resolve<T: Tx>(
     id: ApprovalId,
     expected: ApprovalStatus,
     resolution: Resolution,
-) -> Step<ApprovalId> {
+) -> Step<Approval> {
     let found = visible(tx, &id).await?;
+    if expected != ApprovalStatus::Pending && expected != found.status {
+        return Err(conflict(&found, expected).into());
+    }
     if expected != ApprovalStatus::Pending {
         let reason = format!("expected_status is `{expected}`: only a pending approval can be decided");
         return Err(Error::Invalid(reason).into());
@@ -116,7 +119,9 @@ pub(crate) async fn resolve<T: Tx>(
         tx.journal().record(entry("rejected").payload(json!({ "note": resolution.note })));
     }
     tx.journal().tell("approval.resolved", &run.run_id, Some(&id), None);
-    Ok(id)
+    // Read here, and not after the commit: nobody can have changed it in between.
+    let decided = read::approval(tx, id.clone()).await?;
+    decided.ok_or_else(|| not_found(&id).into())
 }
 
 /// Separation: whoever asked does not decide; and a vote is for the version that was looked at.
@@ -130,9 +135,7 @@ fn may_decide(rows: &CallRows, approval: &ApprovalRow, resolution: &Resolution) 
         return Err(Error::NotPermitted { reason });
     }
     if resolution.digest.as_ref().is_some_and(|seen| seen != &approval.digest) {
-        let what = "it was edited since it was looked at: look again";
-        let text = format!("approval `{}` is at version {}: {what}", approval.id, approval.version);
-        return Err(Error::Invalid(text));
+        return Err(Error::StaleView { id: approval.id.clone(), version: approval.version });
     }
     Ok(())
 }
@@ -174,11 +177,13 @@ fn vote(approval: &ApprovalRow, by: Option<&Principal>, now: i64) -> VoteRow {
 }
 
 fn conflict(approval: &ApprovalRow, expected: ApprovalStatus) -> Error {
-    let resolved = approval.resolved_at.map(|at| {
-        let by = approval.resolved_by.as_deref().unwrap_or("somebody without a name");
-        format!("by {by}, {at} seconds after the epoch").into_boxed_str()
-    });
-    Error::Conflict { id: approval.id.clone(), expected, found: approval.status, resolved }
+    Error::Conflict {
+        id: approval.id.clone(),
+        expected,
+        found: approval.status,
+        by: approval.resolved_by.clone(),
+        at: approval.resolved_at,
+    }
 }
 
 /// A8: hides a row. It leaves every list; it and the log stay.

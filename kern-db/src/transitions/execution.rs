@@ -3,11 +3,11 @@
 use serde_json::json;
 
 use super::run::{own, token};
-use super::{abandon, call, calls, entries, evidence, execution_row, lose, next, record, run};
+use super::{Decider, abandon, call, calls, entries, evidence, execution_row, lose, next, record, run};
 use crate::audit::Entry;
 use crate::digest::{idempotency_key, sha256};
 use crate::records::call::{CallRow, Tier};
-use crate::records::execution::{ExecutionRow, Settlement};
+use crate::records::execution::{Execution, ExecutionRow, Settlement};
 use crate::records::principal::Actor;
 use crate::records::run::RunRow;
 use crate::requests::{CallClaim, CallClaimed, ClaimCall, Ended, Finished, Ticket};
@@ -103,7 +103,7 @@ async fn start_recorded<T: Tx>(
     request: &ClaimCall,
     now: i64,
 ) -> Step<CallClaimed> {
-    let approval_id = record(tx, run, &rows.call, &rows.policy, ApprovalStatus::Approved, None, now).await?;
+    let approval_id = record(tx, run, &rows.call, &rows.policy, ApprovalStatus::Approved, Decider::Policy, now).await?;
     let named = tx
         .update(
             vec![CallRow::C.approval_id.to(Some(approval_id.clone()))],
@@ -206,7 +206,7 @@ pub(crate) async fn finish<T: Tx>(tx: &mut T, ticket: Ticket, ended: Ended) -> S
 }
 
 /// X9: a human's word on an unknown execution.
-pub(crate) async fn settle<T: Tx>(tx: &mut T, id: ExecutionId, settlement: Settlement) -> Step<ExecutionId> {
+pub(crate) async fn settle<T: Tx>(tx: &mut T, id: ExecutionId, settlement: Settlement) -> Step<Execution> {
     let found = tx.select::<ExecutionRow>(Query::of(vec![E::C.id.is(id.clone())])).await?.into_iter().next();
     let Some(found) = found else {
         return Err(Error::NotFound { entity: "execution", id: id.to_string() }.into());
@@ -247,5 +247,7 @@ pub(crate) async fn settle<T: Tx>(tx: &mut T, id: ExecutionId, settlement: Settl
     let entry = entry.execution(&id).digest(&found.decided_digest);
     tx.journal().record(entry.payload(json!({ "as": settlement.to, "note": settlement.note })));
     tx.journal().tell("execution.settled", &run.run_id, found.approval_id.as_ref(), Some(&id));
-    Ok(id)
+    let settled = tx.select::<ExecutionRow>(Query::of(vec![E::C.id.is(id.clone())])).await?.pop();
+    let missing = || Error::NotFound { entity: "execution", id: id.to_string() };
+    Ok(settled.ok_or_else(missing)?.into())
 }

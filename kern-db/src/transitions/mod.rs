@@ -19,7 +19,7 @@ use crate::records::approval::ApprovalRow;
 use crate::records::audit::AuditRow;
 use crate::records::call::{CallPolicy, CallRow};
 use crate::records::execution::ExecutionRow;
-use crate::records::principal::{Actor, Principal};
+use crate::records::principal::{Actor, Caller, Principal};
 use crate::records::run::RunRow;
 use crate::rules::CallRows;
 use crate::tx::{Query, Refused, Step, Tx};
@@ -239,17 +239,29 @@ fn approval_row(run: &RunRow, call: &CallRow, policy: &CallPolicy, new: NewAppro
     }
 }
 
-/// A9: the record of a call that nobody else has to approve, decided from birth.
+/// Who decided about a call that only leaves a record.
+#[derive(Clone, Copy, Debug)]
+enum Decider<'a> {
+    Policy,
+    Requester(&'a Caller),
+}
+
+/// A9: the record of a call that nobody else has to approve, decided from birth: by the requester, or, for a bare audit
+/// call, by the policy, which is kern itself.
 async fn record<T: Tx>(
     tx: &mut T,
     run: &RunRow,
     call: &CallRow,
     policy: &CallPolicy,
     status: ApprovalStatus,
-    resolver: Option<&Principal>,
+    decider: Decider<'_>,
     now: i64,
 ) -> Result<ApprovalId> {
     let id = ApprovalId::generate();
+    let (actor, resolver) = match decider {
+        Decider::Policy => (Actor::Runtime, None),
+        Decider::Requester(caller) => (Actor::from(caller), caller.person()),
+    };
     let row = approval_row(
         run,
         call,
@@ -267,7 +279,7 @@ async fn record<T: Tx>(
         now,
     );
     tx.insert(&row).await?;
-    let entry = Entry::new("recorded", Actor::of(resolver), &run.run_id).call(call).approval(&id);
+    let entry = Entry::new("recorded", actor, &run.run_id).call(call).approval(&id);
     tx.journal()
         .record(entry.payload(json!({ "status": status, "tool_name": call.tool_name, "version": call.version })));
     Ok(id)

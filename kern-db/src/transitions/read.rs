@@ -8,7 +8,7 @@ use crate::records::execution::{Execution, ExecutionFilter, ExecutionRow};
 use crate::records::run::{Run, RunFilter, RunRow};
 use crate::rules::{CallRows, standing};
 use crate::tx::{Query, Tx};
-use crate::{Answer, ApprovalId, ApprovalStatus, ApprovalType, Error, ExecutionId, Result, RunId, RunStatus};
+use crate::{Answer, ApprovalId, ApprovalStatus, ApprovalType, Error, Result, RunId, RunStatus};
 
 use ApprovalRow as A;
 use ExecutionRow as E;
@@ -95,8 +95,9 @@ pub(crate) async fn runs<T: Tx>(tx: &mut T, filter: RunFilter) -> Result<Vec<Run
     conds.extend(filter.agent_id.map(|agent_id| R::C.agent_id.is(agent_id)));
     conds.extend(filter.session_id.map(|session_id| R::C.session_id.is(session_id)));
     conds.extend(filter.status.map(|status| R::C.status.is(status)));
+    conds.extend(filter.after.map(|run_id| R::C.run_id.above(run_id)));
     let query = Query::of(conds)
-        .oldest(R::C.created_at_ms.order())
+        // Ids are UUIDs of version 7: their order is that of their time, and no two share a place.
         .oldest(R::C.run_id.order())
         .limit(u64::from(filter.limit.unwrap_or(LIST)));
     Ok(tx.select(query).await?.into_iter().map(|row| assemble(row, Vec::new(), now)).collect())
@@ -178,8 +179,4 @@ pub(crate) async fn executions<T: Tx>(tx: &mut T, filter: ExecutionFilter) -> Re
         .oldest(E::C.id.order())
         .limit(u64::from(filter.limit.unwrap_or(LIST)));
     Ok(tx.select(query).await?.into_iter().map(Execution::from).collect())
-}
-
-pub(crate) async fn execution<T: Tx>(tx: &mut T, id: ExecutionId) -> Result<Option<Execution>> {
-    Ok(tx.select::<ExecutionRow>(Query::of(vec![E::C.id.is(id)])).await?.pop().map(Execution::from))
 }

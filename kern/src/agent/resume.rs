@@ -239,19 +239,23 @@ pub(super) async fn resume_decided(agent: &Agent) -> Result<Vec<Result<RunOutput
     }
     let paused = RunFilter::new().agent_id(&inner.id).status(RunStatus::Paused);
     let mut resumed = Vec::new();
-    for run in inner.db.list_runs(paused).await? {
-        let resume = ContinueRun { caller: Caller::Worker, ..agent.continue_run(&run.run_id) };
-        match resume.await {
-            // Still waiting for somebody, or somebody else was faster: both are as they should be.
-            Err(
-                Error::ApprovalPending { .. }
-                | Error::RequirementsUnresolved { .. }
-                | Error::ExecutionUnknown { .. }
-                | Error::AlreadyRunning { .. }
-                | Error::NotPaused { .. },
-            ) => {}
-            outcome => resumed.push(outcome),
+    let mut page = inner.db.list_runs(paused.clone()).await?;
+    while let Some(last) = page.last().map(|run| run.run_id.clone()) {
+        for run in page {
+            let resume = ContinueRun { caller: Caller::Worker, ..agent.continue_run(&run.run_id) };
+            match resume.await {
+                // Still waiting for somebody, or somebody else was faster: both are as they should be.
+                Err(
+                    Error::ApprovalPending { .. }
+                    | Error::RequirementsUnresolved { .. }
+                    | Error::ExecutionUnknown { .. }
+                    | Error::AlreadyRunning { .. }
+                    | Error::NotPaused { .. },
+                ) => {}
+                outcome => resumed.push(outcome),
+            }
         }
+        page = inner.db.list_runs(paused.clone().after(last)).await?;
     }
     Ok(resumed)
 }

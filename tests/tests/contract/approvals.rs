@@ -173,6 +173,9 @@ async fn a9_a_bare_audit_call_has_its_record_before_it_starts(store: &Store) {
     assert_eq!(row.execution.unwrap().status, ExecutionStatus::Executing);
     assert_eq!(store.count_pending_approvals().await.unwrap(), 0);
     assert_eq!(store.words(&claim.run_id).await[2..], ["recorded", "executing"]);
+    let entries = store.audit().entries(0, 100).await.unwrap();
+    let recorded = entries.iter().find(|entry| entry.action == "recorded").expect("there is one");
+    assert_eq!(recorded.actor, kern_db::Actor::Runtime, "nobody decided but the policy");
     store.succeed(&call).await;
     store.pause_run(claim.clone(), "{}".to_owned(), false).await.unwrap();
     assert!(matches!(store.claim(&claim, 0).await, Err(Error::NotMine { .. })));
@@ -187,9 +190,9 @@ async fn i4_the_first_resolution_wins_and_the_second_learns_what_it_was(store: &
         };
         let found = store.update_approval(&id, ApprovalStatus::Pending, say(first).by(APPROVER)).await.unwrap().status;
         let lost = store.update_approval(&id, ApprovalStatus::Pending, say(second).by("eve")).await;
-        let Err(Error::Conflict { found: learned, resolved, .. }) = lost else { panic!("{lost:?}") };
-        assert_eq!(learned, found);
-        assert!(resolved.is_some_and(|resolved| resolved.contains(APPROVER)));
+        let Err(Error::Conflict { found: learned, by, at, .. }) = lost else { panic!("{lost:?}") };
+        assert_eq!((learned, by.as_deref()), (found, Some(APPROVER)));
+        assert!(at.is_some());
         let approval = store.approval(&run_id).await;
         assert_eq!((approval.status, approval.resolved_by.as_deref()), (found, Some(APPROVER)));
     }
@@ -226,8 +229,15 @@ async fn i4_only_what_is_pending_can_be_decided(store: &Store) {
     let id = store.approval_id(&run_id, 0).await;
     for expected in [ApprovalStatus::Approved, ApprovalStatus::Rejected, ApprovalStatus::Expired] {
         let refused = store.update_approval(&id, expected, Resolution::approved().by(APPROVER)).await;
-        assert!(matches!(refused, Err(Error::Invalid(_))), "{refused:?}");
+        let Err(Error::Conflict { expected: said, found, .. }) = refused else { panic!("{refused:?}") };
+        assert_eq!((said, found), (expected, ApprovalStatus::Pending));
     }
+    let rejected = store.paused(&[required()]).await;
+    let decided = store.approval_id(&rejected, 0).await;
+    store.update_approval(&decided, ApprovalStatus::Pending, Resolution::rejected().by(APPROVER)).await.unwrap();
+    let turned = store.update_approval(&decided, ApprovalStatus::Rejected, Resolution::approved().by(APPROVER)).await;
+    assert!(matches!(turned, Err(Error::Invalid(_))), "{turned:?}");
+    assert_eq!(store.approval(&rejected).await.status, ApprovalStatus::Rejected);
     let unknown = kern_db::ApprovalId::generate();
     let refused = store.update_approval(&unknown, ApprovalStatus::Pending, Resolution::approved()).await;
     assert!(matches!(refused, Err(Error::NotFound { entity: "approval", .. })), "{refused:?}");
@@ -239,7 +249,7 @@ async fn i5_a_vote_is_for_the_version_that_was_shown(store: &Store) {
     let approval = store.approval(&run_id).await;
     let of_another = Resolution::approved().by(APPROVER).digest("0".repeat(64));
     let refused = store.update_approval(&approval.id, ApprovalStatus::Pending, of_another).await;
-    assert!(matches!(refused, Err(Error::Invalid(_))), "{refused:?}");
+    assert!(matches!(refused, Err(Error::StaleView { version: 0, .. })), "{refused:?}");
     assert_eq!(store.count(&run_id, "[vote_refused]").await, 1);
     assert_eq!(store.approval(&run_id).await.status, ApprovalStatus::Pending);
     let of_this = Resolution::approved().by(APPROVER).digest(approval.digest);

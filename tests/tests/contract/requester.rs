@@ -218,7 +218,7 @@ async fn a3_the_requesters_input_is_an_edit_while_it_is_pending(store: &Store) {
     assert_eq!((approval.version, &approval.digest), (1, &after.digest));
     assert_eq!(approval.tool_args.unwrap()["to"], "y");
     // What was shown before the edit is outdated, not tampered with.
-    let old = answer_to(&run_id, 0, person(REQUESTER), NewAnswer::Reject(None), r#"{"amount":100}"#);
+    let old = answer_to(&run_id, 0, person(REQUESTER), NewAnswer::Confirm, r#"{"amount":100}"#);
     assert_eq!(store.answer_call(old).await.unwrap(), Answered::Outdated);
     assert_eq!(store.count(&run_id, "[requirement_mismatch]").await, 0);
     assert_eq!(store.answer(&run_id, 0, NewAnswer::Input(EDITED.to_owned())).await.unwrap(), Answered::Already);
@@ -228,6 +228,17 @@ async fn a3_the_requesters_input_is_an_edit_while_it_is_pending(store: &Store) {
     let claim = store.resumed(&run_id).await;
     assert_eq!(store.start(&claim, 0).await.arguments(), EDITED);
     assert_eq!(store.words(&run_id).await[3..5], ["edited", "voted"]);
+}
+
+async fn u2_a_no_counts_whatever_version_it_was_given_to(store: &Store) {
+    let run_id = asked_for_input(store, input(Tier::Required)).await;
+    assert_eq!(store.answer(&run_id, 0, NewAnswer::Input(EDITED.to_owned())).await.unwrap(), Answered::Stored);
+    let no = NewAnswer::Reject(Some("not that".to_owned()));
+    let old = answer_to(&run_id, 0, person(REQUESTER), no.clone(), r#"{"amount":100}"#);
+    assert_eq!(store.answer_call(old).await.unwrap(), Answered::Stored);
+    assert_eq!(store.approval(&run_id).await.status, kern_db::ApprovalStatus::Cancelled);
+    let never_shown = answer_to(&run_id, 0, person(REQUESTER), no, r#"{"amount":1}"#);
+    assert_eq!(store.answer_call(never_shown).await.unwrap(), Answered::Mismatch);
 }
 
 async fn a3_an_edit_comes_too_late_when_the_approval_has_expired(store: &Store) {
@@ -258,6 +269,7 @@ async fn i14_an_input_that_is_no_canonical_object_is_refused(store: &Store) {
 
 on_each_store! {
     a3_an_edit_comes_too_late_when_the_approval_has_expired,
+    u2_a_no_counts_whatever_version_it_was_given_to,
     a3_the_requesters_input_is_an_edit_while_it_is_pending,
     i11_a_proven_requester_is_not_replaced_by_a_name_or_by_nobody,
     i14_an_input_that_is_no_canonical_object_is_refused,

@@ -2,7 +2,7 @@
 
 use kern_db::{
     ApprovalFilter, ApprovalStatus, Blocker, Caller, Ended, Error, ExecutionStatus, NewAnswer, Recovered, RunClaimed,
-    RunFilter, RunStatus, Settlement, Standing,
+    RunFilter, RunId, RunStatus, Settlement, Standing,
 };
 use kern_tests::steps::{APPROVER, LONG, REQUESTER, Store, begin, end, person, required, turn, two_stage, user};
 
@@ -372,7 +372,24 @@ async fn i22_times_at_the_ends_of_the_range_are_no_panic(store: &Store) {
     let _started = store.start(&claim, 0).await;
 }
 
+async fn i18_runs_are_listed_page_by_page_and_none_is_passed_over(store: &Store) {
+    let mut started = Vec::new();
+    for _ in 0..7 {
+        started.push(store.paused(&[required()]).await);
+    }
+    let filter = || RunFilter::new().status(RunStatus::Paused).limit(3);
+    let mut seen: Vec<RunId> = Vec::new();
+    let mut page = store.list_runs(filter()).await.unwrap();
+    while let Some(last) = page.last().map(|run| run.run_id.clone()) {
+        assert!(page.len() <= 3);
+        seen.extend(page.into_iter().map(|run| run.run_id));
+        page = store.list_runs(filter().after(last)).await.unwrap();
+    }
+    assert_eq!(seen, started);
+}
+
 on_each_store! {
+    i18_runs_are_listed_page_by_page_and_none_is_passed_over,
     i17_another_handle_resumes_any_run,
     i19_what_was_answered_is_there_for_everybody,
     i22_times_at_the_ends_of_the_range_are_no_panic,
