@@ -537,7 +537,7 @@ mod users {
         // Whoever approves what they saw before it was filled approves nothing.
         let stale =
             case.store.db.update_approval(&approval.id, ApprovalStatus::Pending, yes().digest(&approval.digest));
-        assert_eq!(stale.await.unwrap_err().code(), "invalid");
+        assert_eq!(stale.await.unwrap_err().code(), "stale_view");
         case.approve().await;
         let mut changed = case.agent.get_run(&case.run.run_id).await.unwrap().requirements;
         let fields = changed[0].tool_execution.user_input_schema.as_mut().unwrap();
