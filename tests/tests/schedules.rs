@@ -1,10 +1,12 @@
 //! The schedules of the approval specification that an agent can be driven through: something happens in the middle.
 
+use std::future::IntoFuture as _;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use kern::agent::AgentBuilder;
-use kern::db::{Db as _, Settlement, Transitions as _};
+use kern::db::{Db as _, Settlement, SqliteDb, Transitions as _};
 use kern::models::{ScriptedModel, Turn, turn};
 use kern::prelude::*;
 use kern::run::RunId;
@@ -414,6 +416,43 @@ mod other_builds {
         }
     }
 
+    #[tokio::test(flavor = "multi_thread")]
+    async fn an_approval_that_comes_after_the_look_at_the_tools_lets_no_other_tool_in() {
+        // The store is held while the approval, and then the continuation, wait for it: the continuation has looked at
+        // the run while it was pending, and claims it when it is approved.
+        for changed in [tools![newer], tools![retyped], tools![]] {
+            let store = Store::new().await;
+            let patient = SqliteDb::builder(store.path()).busy_timeout(Duration::from_secs(5)).open().await.unwrap();
+            let session = unique("session");
+            let old = build(&store, tools![protected]);
+            let run = old.run("go").user_id("alice").session_id(&session).await.unwrap();
+            let row = store.approvals(&run.run_id).await.remove(0);
+            let raw = store.raw();
+            raw.execute_batch("BEGIN IMMEDIATE").unwrap();
+            let approving = tokio::spawn({
+                let (db, id) = (patient.clone(), row.id.clone());
+                let yes = Resolution::approved().by("admin");
+                async move { db.update_approval(&id, ApprovalStatus::Pending, yes).await }
+            });
+            let new = store.agent(changed, []).db(patient.clone()).lease(Duration::from_secs(15)).build().unwrap();
+            // Nothing shows that a writer waits. Whoever comes too late makes this test easier, not wrong.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            let continuing = tokio::spawn(new.continue_run(&run.run_id).user_id("alice").into_future());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            raw.execute_batch("ROLLBACK").unwrap();
+            assert_eq!(approving.await.unwrap().unwrap().status, ApprovalStatus::Approved);
+            match continuing.await.unwrap() {
+                Ok(run) => assert_eq!((run.status, run.attention), (RunStatus::Paused, true)),
+                Err(error) => assert!(["tool_changed", "approval_pending"].contains(&error.code()), "{error}"),
+            }
+            assert_eq!(ledger::of(&session), [] as [&str; 0]);
+            assert_eq!(store.states(&run.run_id).await, ["ready"]);
+            assert_eq!(code(new.continue_run(&run.run_id).user_id("alice").await), "tool_changed");
+            assert_eq!(old.continue_run(&run.run_id).await.unwrap().status, RunStatus::Completed);
+            assert_eq!(ledger::of(&session), ["protected k"]);
+        }
+    }
+
     #[tokio::test]
     async fn a_plain_call_of_an_older_build_does_not_run_in_one_that_protects_it() {
         let store = Store::new().await;
@@ -482,8 +521,7 @@ mod other_builds {
         runtime.spawn(async { continued.await });
         gate(&session).arrival().await;
         runtime.shutdown_background();
-        gate(&session).open();
-        // The end of the body may still have been recorded as lost by its own process; otherwise the lease runs out.
+        // Its own process may still have recorded the body as lost; otherwise the lease runs out.
         while store.states(&run.run_id).await == ["executing"] {
             store.db.recover_run(run.run_id.clone()).await.unwrap();
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;

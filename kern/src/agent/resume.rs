@@ -168,8 +168,8 @@ async fn store_answers(agent: &Inner, run: &Run, requirements: &[RunRequirement]
     wrong.map_or(Ok(()), Err)
 }
 
-/// No call runs on another tool than it was shown with. Checked before the run is claimed: an older build may still
-/// run it.
+/// No call runs on another tool than it was shown with. Checked before the run is claimed, so that an older build may
+/// still run it; and once more where the call starts, since an approval may come in between.
 fn check_tools(agent: &Inner, run: &Run) -> Result<()> {
     let open = run.calls.iter().filter(|call| call.turn == run.turn && will_start(call));
     for call in open {
@@ -179,13 +179,7 @@ fn check_tools(agent: &Inner, run: &Run) -> Result<()> {
             tool_name: call.tool_name.clone(),
             what,
         };
-        let tool = agent.tools.get(&call.tool_name).ok_or_else(|| changed("this agent does not have it"))?;
-        if tool.descriptor().version != call.tool_version {
-            return Err(changed("its version is another"));
-        }
-        if tool.descriptor().schema_hash != call.schema_hash {
-            return Err(changed("its arguments are others"));
-        }
+        agent.tools.shown_with(call).map_err(changed)?;
     }
     Ok(())
 }
@@ -232,11 +226,17 @@ fn blocked(run: &Run, blockers: &[Blocker]) -> Error {
 /// One pass over the runs of an agent, as the worker.
 pub(super) async fn resume_decided(agent: &Agent) -> Result<Vec<Result<RunOutput>>> {
     let inner = &agent.0;
-    for run_id in inner.db.lapsed_runs(inner.id.clone(), 1000).await? {
-        inner.db.recover_run(run_id).await?;
-    }
-    let paused = RunFilter::new().agent_id(&inner.id).status(RunStatus::Paused);
     let mut resumed = Vec::new();
+    for run_id in inner.db.lapsed_runs(inner.id.clone(), u32::MAX).await? {
+        match inner.db.recover_run(run_id).await {
+            // Somebody else was faster.
+            Ok(_) | Err(kern_db::Error::NotMine { .. }) => {}
+            // A run that cannot be recovered keeps no other from going on.
+            Err(error) => resumed.push(Err(error.into())),
+        }
+    }
+    // All of them: those that have waited longest may wait for ever, and one behind them may be decided.
+    let paused = RunFilter::new().agent_id(&inner.id).status(RunStatus::Paused).limit(u32::MAX);
     for run in inner.db.list_runs(paused).await? {
         let resume = ContinueRun { caller: Caller::Worker, ..agent.continue_run(&run.run_id) };
         match resume.await {

@@ -2,10 +2,12 @@
 
 use std::collections::HashMap;
 
+use kern_db::Call;
+use serde_json::Value;
+
 use super::ToolHandle;
 use crate::error::{Error, Result};
 use crate::models::ToolDefinition;
-use serde_json::Value;
 
 /// The tools of one agent.
 #[derive(Debug, Default)]
@@ -41,6 +43,22 @@ impl Registry {
 
     pub(crate) fn get(&self, name: &str) -> Option<&ToolHandle> {
         self.by_name.get(name).map(|place| &self.tools[*place])
+    }
+
+    /// The tool that a call was shown with.
+    ///
+    /// # Errors
+    ///
+    /// What changed since, in words.
+    pub(crate) fn shown_with(&self, call: &Call) -> Result<&ToolHandle, &'static str> {
+        let tool = self.get(&call.tool_name).ok_or("this agent does not have it")?;
+        if tool.descriptor().version != call.tool_version {
+            return Err("its version is another");
+        }
+        if tool.descriptor().schema_hash != call.schema_hash {
+            return Err("its arguments are others");
+        }
+        Ok(tool)
     }
 
     pub(crate) fn all(&self) -> &[ToolHandle] {
