@@ -561,3 +561,116 @@ mod other_builds {
         assert_eq!(ledger::of(&session), ["delete u1"]);
     }
 }
+
+#[tokio::test]
+async fn a_body_longer_than_the_lease_stays_its_owners() {
+    let store = Store::new().await;
+    let builder = store.agent(tools![wait], one_call("wait", json!({ "key": "k" }))).lease(SHORT_LEASE);
+    let (agent, session, run) = approved(&store, builder).await;
+    let continued = tokio::spawn(agent.continue_run(&run.run_id).into_future());
+    gate(&session).arrival().await;
+    let start = std::time::Instant::now();
+    while start.elapsed() < SHORT_LEASE * 2 {
+        assert_eq!(code(agent.continue_run(&run.run_id).await), "already_running");
+        assert!(agent.resume_decided_runs().await.unwrap().is_empty());
+        assert_eq!(store.states(&run.run_id).await, ["executing"]);
+        tokio::time::sleep(SHORT_LEASE / 10).await;
+    }
+    gate(&session).open();
+    assert_eq!(continued.await.unwrap().unwrap().status, RunStatus::Completed);
+    assert_eq!(ledger::of(&session), ["wait k"]);
+    assert_eq!(store.count_actions(&run.run_id, "run_recovered").await, 0);
+}
+
+/// A store that fails for a while, at each step of an approved call.
+mod failing_stores {
+    use super::*;
+
+    /// Makes updates of a table fail where a condition holds, until the trigger is dropped.
+    fn refuse(store: &Store, table: &str, condition: &str) {
+        let trigger = format!(
+            "CREATE TRIGGER refuse BEFORE UPDATE ON kern_{table} WHEN {condition} BEGIN SELECT RAISE(ABORT, 'no'); END;"
+        );
+        store.raw().execute_batch(&trigger).expect("a trigger can be made");
+    }
+
+    fn allow(store: &Store) {
+        store.raw().execute_batch("DROP TRIGGER refuse").expect("the trigger is there");
+    }
+
+    async fn deletion(store: &Store) -> (Agent, String, RunOutput) {
+        let builder = store.agent(tools![delete_user], one_call("delete_user", user("u1")));
+        approved(store, builder.lease(SHORT_LEASE)).await
+    }
+
+    #[tokio::test]
+    async fn a_run_that_cannot_be_claimed_stays_paused() {
+        let store = Store::new().await;
+        let (agent, session, run) = deletion(&store).await;
+        refuse(&store, "runs", "NEW.status = 'RUNNING'");
+        assert_eq!(code(agent.continue_run(&run.run_id).await), "store_unavailable");
+        assert_eq!(agent.get_run(&run.run_id).await.unwrap().status, RunStatus::Paused);
+        assert_eq!(ledger::of(&session), [] as [&str; 0]);
+        allow(&store);
+        assert_eq!(told(&agent.continue_run(&run.run_id).await.unwrap()), ["deleted u1"]);
+    }
+
+    #[tokio::test]
+    async fn a_call_that_cannot_be_claimed_does_not_start_and_the_run_goes_on_later() {
+        let store = Store::new().await;
+        let (agent, session, run) = deletion(&store).await;
+        refuse(&store, "executions", "NEW.status = 'executing'");
+        assert_eq!(code(agent.continue_run(&run.run_id).await), "store_unavailable");
+        assert_eq!(ledger::of(&session), [] as [&str; 0]);
+        allow(&store);
+        store.lapsed(&run.run_id).await;
+        let resumed = agent.resume_decided_runs().await.unwrap();
+        assert_eq!(told(resumed[0].as_ref().unwrap()), ["deleted u1"]);
+        assert_eq!(ledger::of(&session), ["delete u1"]);
+    }
+
+    #[tokio::test]
+    async fn a_result_that_cannot_be_recorded_is_unknown_and_not_run_again() {
+        let store = Store::new().await;
+        let (agent, session, run) = deletion(&store).await;
+        refuse(&store, "executions", "NEW.status = 'succeeded'");
+        assert_eq!(code(agent.continue_run(&run.run_id).await), "store_unavailable");
+        allow(&store);
+        store.lapsed(&run.run_id).await;
+        assert_eq!(code(agent.continue_run(&run.run_id).await), "execution_unknown");
+        assert!(agent.resume_decided_runs().await.unwrap().is_empty());
+        assert_eq!(store.states(&run.run_id).await, ["unknown"]);
+        assert_eq!(ledger::of(&session), ["delete u1"]);
+    }
+
+    #[tokio::test]
+    async fn a_run_whose_end_cannot_be_stored_asks_the_model_again_and_no_tool() {
+        let store = Store::new().await;
+        let (agent, session, run) = deletion(&store).await;
+        refuse(&store, "runs", "NEW.status = 'COMPLETED'");
+        assert_eq!(code(agent.continue_run(&run.run_id).await), "store_unavailable");
+        allow(&store);
+        store.lapsed(&run.run_id).await;
+        assert_eq!(told(&agent.continue_run(&run.run_id).await.unwrap()), ["deleted u1"]);
+        assert_eq!(ledger::of(&session), ["delete u1"]);
+        assert_eq!(store.count_actions(&run.run_id, "executing").await, 1);
+    }
+
+    #[tokio::test]
+    async fn a_result_waits_for_a_store_that_is_locked_for_a_while() {
+        let store = Store::new().await;
+        let builder = store.agent(tools![wait], one_call("wait", json!({ "key": "k" })));
+        let (agent, session, run) = approved(&store, builder).await;
+        let continued = tokio::spawn(agent.continue_run(&run.run_id).into_future());
+        gate(&session).arrival().await;
+        let raw = store.raw();
+        raw.execute_batch("BEGIN IMMEDIATE").unwrap();
+        gate(&session).open();
+        // Longer than the store waits for a lock, so that the first try has failed.
+        tokio::time::sleep(kern_tests::store::BUSY * 3 / 2).await;
+        raw.execute_batch("ROLLBACK").unwrap();
+        let run = continued.await.unwrap().unwrap();
+        assert_eq!((run.status, told(&run)), (RunStatus::Completed, vec!["waited k".to_owned()]));
+        assert_eq!(ledger::of(&session), ["wait k"]);
+    }
+}

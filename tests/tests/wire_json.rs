@@ -183,11 +183,14 @@ fn without_beyond(row: &impl serde::Serialize) -> Value {
 
 async fn same_run(recorded: &str, agent: Recorded) {
     let played = agent.play().await;
-    let found = serde_json::to_value(&played.run).unwrap();
+    let found = serde_json::to_value(&played.run).expect("a run is JSON");
     assert_eq!(differences("run", &recording(recorded), &found), [] as [&str; 0], "{recorded}");
     // What a client keeps and sends back is read as it was written, the recording's own bytes too.
-    let read: RunOutput = serde_json::from_value(recording(recorded)).unwrap();
-    assert_eq!(differences("run", &recording(recorded), &serde_json::to_value(&read).unwrap()), [] as [&str; 0]);
+    let read: RunOutput = serde_json::from_value(recording(recorded)).expect("a recorded run is read");
+    assert_eq!(
+        differences("run", &recording(recorded), &serde_json::to_value(&read).expect("a run is JSON")),
+        [] as [&str; 0]
+    );
     assert_eq!(read.active_requirements().count(), 1);
 }
 
