@@ -24,9 +24,18 @@ fn user(id: &str) -> Value {
     json!({ "user_id": id })
 }
 
-/// Starts a worker process on a store. Its leases are short.
+/// Starts a worker process on a store.
 fn process(store: &Store, command: &str, script: &str, words: &[&str]) -> Worker {
-    let (path, busy): (PathBuf, &str) = (store.path(), "200");
+    start(store, "5000", command, script, words)
+}
+
+/// Starts the process that is to be killed. Its lease is short.
+fn victim(store: &Store, command: &str, script: &str, run_id: &RunId) -> Worker {
+    start(store, "200", command, script, &[run_id.as_str()])
+}
+
+fn start(store: &Store, busy: &str, command: &str, script: &str, words: &[&str]) -> Worker {
+    let path: PathBuf = store.path();
     let mut arguments: Vec<&dyn AsRef<std::ffi::OsStr>> = vec![&command, &script, &busy, &path];
     arguments.extend(words.iter().map(|word| word as &dyn AsRef<std::ffi::OsStr>));
     Worker::start(env!("CARGO_BIN_EXE_kern-path-worker"), &store.folder.file("ledger"), &arguments)
@@ -60,7 +69,7 @@ async fn schedule_1_killed_after_the_runs_claim_another_process_or_the_worker_st
         let store = Store::new().await;
         let run_id = RunId::from(process(&store, "pause", "delete", &[]).rest().remove(0));
         store.approve_all(&run_id).await;
-        let mut owner = process(&store, "claim", "delete", &[run_id.as_str()]);
+        let mut owner = victim(&store, "claim", "delete", &run_id);
         assert_eq!(owner.line(), "claimed");
         owner.kill();
         store.lapsed(&run_id).await;
@@ -253,7 +262,7 @@ async fn schedule_8_a_requester_killed_after_the_runs_claim_has_confirmed() {
     // Nobody else can resume it: alice has not confirmed.
     assert_eq!(process(&store, "resume", "erase", &[run_id.as_str()]).rest(), ["requirements_unresolved"]);
     assert_eq!(process(&store, "work", "erase", &[]).rest(), [] as [&str; 0]);
-    let mut alice = process(&store, "claim", "erase", &[run_id.as_str()]);
+    let mut alice = victim(&store, "claim", "erase", &run_id);
     assert_eq!(alice.line(), "claimed");
     alice.kill();
     store.lapsed(&run_id).await;
@@ -269,7 +278,7 @@ async fn schedule_13_a_recorded_call_killed_in_the_second_turn_is_unknown_and_no
     let store = Store::new().await;
     let run_id = RunId::from(process(&store, "pause", "hang-second", &[]).rest().remove(0));
     store.approve_all(&run_id).await;
-    let mut owner = process(&store, "resume", "hang-second", &[run_id.as_str()]);
+    let mut owner = victim(&store, "resume", "hang-second", &run_id);
     assert_eq!(owner.line(), "in the body");
     assert_eq!(effects(&store), ["delete u1", "hang_recorded c1"]);
     owner.kill();
@@ -372,7 +381,7 @@ mod other_builds {
     }
 
     fn build(store: &Store, tools: Vec<ToolHandle>) -> Agent {
-        store.agent(tools, one_call("change", key("k"))).build().unwrap()
+        store.agent(tools, one_call("change", key("k"))).build().expect("the agent is right")
     }
 
     #[tokio::test]
@@ -414,6 +423,25 @@ mod other_builds {
             assert_eq!(old.continue_run(&run.run_id).await.unwrap().status, RunStatus::Completed);
             assert_eq!(ledger::of(&session), ["protected k"]);
         }
+    }
+
+    #[tokio::test]
+    async fn a_users_confirmation_does_not_run_a_call_that_this_build_wants_approved() {
+        let store = Store::new().await;
+        let session = unique("session");
+        let old = build(&store, tools![confirmed]);
+        let run = old.run("go").user_id("alice").session_id(&session).await.unwrap();
+        let new = build(&store, tools![protected]);
+        let mut requirements = run.requirements.clone();
+        requirements[0].confirm().unwrap();
+        let outcome = new.continue_run(&run.run_id).requirements(requirements).user_id("alice").await;
+        assert_eq!(code(outcome), "tool_changed");
+        let worker = new.resume_decided_runs().await.unwrap();
+        assert_eq!(worker.into_iter().map(code).collect::<Vec<_>>(), ["tool_changed"]);
+        assert_eq!(ledger::of(&session), [] as [&str; 0]);
+        // The build that asked the user runs it still; the other one may turn it down.
+        assert_eq!(old.continue_run(&run.run_id).user_id("alice").await.unwrap().status, RunStatus::Completed);
+        assert_eq!(ledger::of(&session), ["confirmed k"]);
     }
 
     #[tokio::test(flavor = "multi_thread")]
