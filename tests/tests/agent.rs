@@ -978,3 +978,58 @@ mod round_trip {
         assert_eq!(case.agent.get_run(&case.run.run_id).await.unwrap(), case.run);
     }
 }
+
+mod workers {
+    use super::*;
+    use kern::db::Transitions as _;
+    use kern_tests::store::SHORT_LEASE;
+    use std::future::IntoFuture as _;
+
+    #[tokio::test]
+    async fn a_run_that_cannot_be_recovered_keeps_no_other_from_going_on() {
+        let store = Store::new().await;
+        let turns = || one_call("delete_user", json!({ "user_id": "u1" }));
+        let agent = store.agent(tools![delete_user], turns()).lease(SHORT_LEASE).build().unwrap();
+        let poisoned = agent.run("go").user_id("alice").await.unwrap();
+        let session = unique("session");
+        let sound = agent.run("go").user_id("alice").session_id(&session).await.unwrap();
+        store.approve_all(&poisoned.run_id).await;
+        store.approve_all(&sound.run_id).await;
+        // The first one's owner is gone, and one of its rows is spoilt.
+        let (run_id, caller) = (poisoned.run_id.clone(), kern_db::Caller::Anonymous);
+        let claim = kern_db::ClaimRun { run_id, fence: 1, turn: 1, caller, lease_ms: 1 };
+        assert!(matches!(store.db.claim_run(claim).await.unwrap(), kern_db::RunClaimed::Claimed(_)));
+        store.lapsed(&poisoned.run_id).await;
+        let spoil = format!(
+            "DROP TRIGGER kern_calls_identity; UPDATE kern_calls SET policy = 'x' WHERE run_id = '{}'",
+            poisoned.run_id
+        );
+        store.raw().execute_batch(&spoil).unwrap();
+        let worked = agent.resume_decided_runs().await.unwrap();
+        let word = |outcome: &kern::Result<RunOutput>| match outcome {
+            Ok(run) => run.status.as_str(),
+            Err(error) => error.code(),
+        };
+        assert_eq!(worked.iter().map(word).collect::<Vec<_>>(), ["store_corrupt", "COMPLETED"]);
+        assert_eq!(ledger::of(&session), ["delete u1"]);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_decided_run_is_found_behind_a_thousand_that_wait() {
+        let store = Store::new().await;
+        let db = SqliteDb::builder(store.path()).busy_timeout(Duration::from_secs(5)).open().await.unwrap();
+        let turns = one_call("delete_user", json!({ "user_id": "u1" }));
+        let agent = store.agent(tools![delete_user], turns).db(db).build().unwrap();
+        let waiting: Vec<_> = (0..1000).map(|_| tokio::spawn(agent.run("go").user_id("alice").into_future())).collect();
+        for run in waiting {
+            assert!(run.await.unwrap().unwrap().is_paused());
+        }
+        let session = unique("session");
+        let run = agent.run("go").user_id("alice").session_id(&session).await.unwrap();
+        store.approve_all(&run.run_id).await;
+        let worked = agent.resume_decided_runs().await.unwrap();
+        assert_eq!(worked.len(), 1);
+        assert_eq!(worked[0].as_ref().unwrap().run_id, run.run_id);
+        assert_eq!(ledger::of(&session), ["delete u1"]);
+    }
+}

@@ -19,8 +19,9 @@ const NOTHING: [&str; 0] = [];
 async fn asked(name: &str, arguments: &str) -> (Store, RunOutput) {
     let store = Store::new().await;
     let turns = [turn().raw_tool_call(Some("c"), name, arguments), turn().text("sorry")];
-    let agent = store.agent(tools![erase_user, delete_user, restart, mail, refund], turns).build().unwrap();
-    let run = agent.run("go").user_id("alice").await.unwrap();
+    let agent =
+        store.agent(tools![erase_user, delete_user, restart, mail, refund], turns).build().expect("the agent is right");
+    let run = agent.run("go").user_id("alice").await.expect("it starts");
     (store, run)
 }
 
@@ -217,11 +218,14 @@ async fn a_users_values_are_bounded_as_the_models_are() {
     }
 }
 
+/// What a model answers.
+type Answer = fn() -> Result<ModelReply, ModelError>;
+
 /// A model that does one of the things a client can do wrong.
 struct Misbehaving {
     script: ScriptedModel,
     at: usize,
-    how: fn() -> Result<ModelReply, ModelError>,
+    how: Answer,
 }
 
 impl Model for Misbehaving {
@@ -242,7 +246,7 @@ impl Model for Misbehaving {
     }
 }
 
-const MISTAKES: [(&str, fn() -> Result<ModelReply, ModelError>); 3] = [
+const MISTAKES: [(&str, Answer); 3] = [
     ("model_rate_limited", || {
         let (provider, message) = ("Nobody".to_owned(), "slow down".to_owned());
         Err(ModelError::Status { provider, status: 429, message, provider_code: None, retry_after: None })

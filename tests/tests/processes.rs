@@ -11,20 +11,19 @@ use kern_tests::children::Worker;
 use kern_tests::ledger;
 use kern_tests::store::{Store, code, told};
 
-/// Long enough for nobody to wait for a lock in vain.
+/// Milliseconds a process waits for a lock: long enough for nobody to wait in vain.
 const PATIENT: &str = "5000";
-/// Short enough for a test to wait until a lease (three times as long) is over.
+/// The same for a process that is killed: short enough to wait until its lease, three times as long, is over.
 const SHORT: &str = "200";
 
 struct Processes {
     store: Store,
     script: &'static str,
-    busy: &'static str,
 }
 
 impl Processes {
-    async fn new(script: &'static str, busy: &'static str) -> Self {
-        Self { store: Store::new().await, script, busy }
+    async fn new(script: &'static str) -> Self {
+        Self { store: Store::new().await, script }
     }
 
     fn ledger_file(&self) -> PathBuf {
@@ -36,8 +35,17 @@ impl Processes {
     }
 
     fn start(&self, command: &str, words: &[&str]) -> Worker {
+        self.start_with(PATIENT, command, words)
+    }
+
+    /// Starts the process that is to be killed.
+    fn victim(&self, command: &str, run_id: &RunId) -> Worker {
+        self.start_with(SHORT, command, &[run_id.as_str()])
+    }
+
+    fn start_with(&self, busy: &str, command: &str, words: &[&str]) -> Worker {
         let path = self.store.path();
-        let mut arguments: Vec<&dyn AsRef<std::ffi::OsStr>> = vec![&command, &self.script, &self.busy, &path];
+        let mut arguments: Vec<&dyn AsRef<std::ffi::OsStr>> = vec![&command, &self.script, &busy, &path];
         arguments.extend(words.iter().map(|word| word as &dyn AsRef<std::ffi::OsStr>));
         Worker::start(env!("CARGO_BIN_EXE_kern-path-worker"), &self.ledger_file(), &arguments)
     }
@@ -56,7 +64,7 @@ impl Processes {
 
 #[tokio::test]
 async fn a_run_paused_in_one_process_and_approved_in_a_second_is_resumed_in_a_third() {
-    let processes = Processes::new("delete", PATIENT).await;
+    let processes = Processes::new("delete").await;
     let run_id = processes.run("pause", &[]).remove(0);
     assert_eq!(processes.run("resume", &[&run_id]), ["approval_pending"]);
     assert_eq!(processes.ledger(), [] as [&str; 0]);
@@ -77,7 +85,7 @@ async fn a_run_paused_in_one_process_and_approved_in_a_second_is_resumed_in_a_th
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_eight_processes_with_eight_tasks_each_one_runs_the_tool_once() {
-    let processes = Processes::new("delete", PATIENT).await;
+    let processes = Processes::new("delete").await;
     let run_id = processes.approved();
     let mut racers: Vec<Worker> = (0..8).map(|_| processes.start("race", &[run_id.as_str(), "8"])).collect();
     for racer in &mut racers {
@@ -101,7 +109,7 @@ async fn of_eight_processes_with_eight_tasks_each_one_runs_the_tool_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_sixty_four_tasks_in_one_process_one_runs_the_tool_once() {
-    let processes = Processes::new("delete", PATIENT).await;
+    let processes = Processes::new("delete").await;
     let run_id = processes.approved();
     let mut racer = processes.start("race", &[run_id.as_str(), "64"]);
     assert_eq!(racer.line(), "ready");
@@ -118,10 +126,10 @@ async fn of_sixty_four_tasks_in_one_process_one_runs_the_tool_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_killed_in_the_body_leaves_an_unknown_call_that_nothing_runs_again() {
-    let processes = Processes::new("hang", SHORT).await;
+    let processes = Processes::new("hang").await;
     let store = &processes.store;
     let run_id = processes.approved();
-    let mut owner = processes.start("resume", &[run_id.as_str()]);
+    let mut owner = processes.victim("resume", &run_id);
     assert_eq!(owner.line(), "in the body");
     assert_eq!(processes.run("resume", &[run_id.as_str()]), ["already_running"]);
     owner.kill();
@@ -164,9 +172,9 @@ async fn a_process_killed_in_the_body_leaves_an_unknown_call_that_nothing_runs_a
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_killed_between_the_runs_claim_and_the_first_calls_claim_costs_nothing() {
     for recovered_by in ["resume", "work"] {
-        let processes = Processes::new("delete", SHORT).await;
+        let processes = Processes::new("delete").await;
         let run_id = processes.approved();
-        let mut owner = processes.start("claim", &[run_id.as_str()]);
+        let mut owner = processes.victim("claim", &run_id);
         assert_eq!(owner.line(), "claimed");
         assert_eq!(processes.run("resume", &[run_id.as_str()]), ["already_running"]);
         owner.kill();
@@ -182,9 +190,9 @@ async fn a_process_killed_between_the_runs_claim_and_the_first_calls_claim_costs
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_processes_that_recover_the_same_run_start_its_call_once() {
-    let processes = Processes::new("delete", "1000").await;
+    let processes = Processes::new("delete").await;
     let run_id = processes.approved();
-    let mut owner = processes.start("claim", &[run_id.as_str()]);
+    let mut owner = processes.victim("claim", &run_id);
     assert_eq!(owner.line(), "claimed");
     owner.kill();
     let mut racers: Vec<Worker> = (0..4).map(|_| processes.start("race", &[run_id.as_str(), "4"])).collect();
@@ -205,7 +213,7 @@ async fn two_processes_that_recover_the_same_run_start_its_call_once() {
 
 #[tokio::test]
 async fn an_agent_of_another_id_neither_sees_nor_resumes_the_run() {
-    let processes = Processes::new("delete", PATIENT).await;
+    let processes = Processes::new("delete").await;
     let run_id = processes.approved();
     let db: SqliteDb = processes.store.again().await;
     let other = Agent::builder().id("other").model(ScriptedModel::new([])).db(db).build().unwrap();

@@ -1,10 +1,12 @@
 //! The schedules of the approval specification that an agent can be driven through: something happens in the middle.
 
+use std::future::IntoFuture as _;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use kern::agent::AgentBuilder;
-use kern::db::{Db as _, Settlement, Transitions as _};
+use kern::db::{Db as _, Settlement, SqliteDb, Transitions as _};
 use kern::models::{ScriptedModel, Turn, turn};
 use kern::prelude::*;
 use kern::run::RunId;
@@ -22,9 +24,18 @@ fn user(id: &str) -> Value {
     json!({ "user_id": id })
 }
 
-/// Starts a worker process on a store. Its leases are short.
+/// Starts a worker process on a store.
 fn process(store: &Store, command: &str, script: &str, words: &[&str]) -> Worker {
-    let (path, busy): (PathBuf, &str) = (store.path(), "200");
+    start(store, "5000", command, script, words)
+}
+
+/// Starts the process that is to be killed. Its lease is short.
+fn victim(store: &Store, command: &str, script: &str, run_id: &RunId) -> Worker {
+    start(store, "200", command, script, &[run_id.as_str()])
+}
+
+fn start(store: &Store, busy: &str, command: &str, script: &str, words: &[&str]) -> Worker {
+    let path: PathBuf = store.path();
     let mut arguments: Vec<&dyn AsRef<std::ffi::OsStr>> = vec![&command, &script, &busy, &path];
     arguments.extend(words.iter().map(|word| word as &dyn AsRef<std::ffi::OsStr>));
     Worker::start(env!("CARGO_BIN_EXE_kern-path-worker"), &store.folder.file("ledger"), &arguments)
@@ -58,7 +69,7 @@ async fn schedule_1_killed_after_the_runs_claim_another_process_or_the_worker_st
         let store = Store::new().await;
         let run_id = RunId::from(process(&store, "pause", "delete", &[]).rest().remove(0));
         store.approve_all(&run_id).await;
-        let mut owner = process(&store, "claim", "delete", &[run_id.as_str()]);
+        let mut owner = victim(&store, "claim", "delete", &run_id);
         assert_eq!(owner.line(), "claimed");
         owner.kill();
         store.lapsed(&run_id).await;
@@ -251,7 +262,7 @@ async fn schedule_8_a_requester_killed_after_the_runs_claim_has_confirmed() {
     // Nobody else can resume it: alice has not confirmed.
     assert_eq!(process(&store, "resume", "erase", &[run_id.as_str()]).rest(), ["requirements_unresolved"]);
     assert_eq!(process(&store, "work", "erase", &[]).rest(), [] as [&str; 0]);
-    let mut alice = process(&store, "claim", "erase", &[run_id.as_str()]);
+    let mut alice = victim(&store, "claim", "erase", &run_id);
     assert_eq!(alice.line(), "claimed");
     alice.kill();
     store.lapsed(&run_id).await;
@@ -267,7 +278,7 @@ async fn schedule_13_a_recorded_call_killed_in_the_second_turn_is_unknown_and_no
     let store = Store::new().await;
     let run_id = RunId::from(process(&store, "pause", "hang-second", &[]).rest().remove(0));
     store.approve_all(&run_id).await;
-    let mut owner = process(&store, "resume", "hang-second", &[run_id.as_str()]);
+    let mut owner = victim(&store, "resume", "hang-second", &run_id);
     assert_eq!(owner.line(), "in the body");
     assert_eq!(effects(&store), ["delete u1", "hang_recorded c1"]);
     owner.kill();
@@ -370,7 +381,7 @@ mod other_builds {
     }
 
     fn build(store: &Store, tools: Vec<ToolHandle>) -> Agent {
-        store.agent(tools, one_call("change", key("k"))).build().unwrap()
+        store.agent(tools, one_call("change", key("k"))).build().expect("the agent is right")
     }
 
     #[tokio::test]
@@ -409,6 +420,62 @@ mod other_builds {
             assert_eq!(worker.into_iter().map(code).collect::<Vec<_>>(), ["tool_changed"]);
             assert_eq!(store.count_actions(&run.run_id, "run_claimed").await, 0);
             assert_eq!(ledger::of(&session), [] as [&str; 0]);
+            assert_eq!(old.continue_run(&run.run_id).await.unwrap().status, RunStatus::Completed);
+            assert_eq!(ledger::of(&session), ["protected k"]);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_users_confirmation_does_not_run_a_call_that_this_build_wants_approved() {
+        let store = Store::new().await;
+        let session = unique("session");
+        let old = build(&store, tools![confirmed]);
+        let run = old.run("go").user_id("alice").session_id(&session).await.unwrap();
+        let new = build(&store, tools![protected]);
+        let mut requirements = run.requirements.clone();
+        requirements[0].confirm().unwrap();
+        let outcome = new.continue_run(&run.run_id).requirements(requirements).user_id("alice").await;
+        assert_eq!(code(outcome), "tool_changed");
+        let worker = new.resume_decided_runs().await.unwrap();
+        assert_eq!(worker.into_iter().map(code).collect::<Vec<_>>(), ["tool_changed"]);
+        assert_eq!(ledger::of(&session), [] as [&str; 0]);
+        // The build that asked the user runs it still; the other one may turn it down.
+        assert_eq!(old.continue_run(&run.run_id).user_id("alice").await.unwrap().status, RunStatus::Completed);
+        assert_eq!(ledger::of(&session), ["confirmed k"]);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn an_approval_that_comes_after_the_look_at_the_tools_lets_no_other_tool_in() {
+        // The store is held while the approval, and then the continuation, wait for it: the continuation has looked at
+        // the run while it was pending, and claims it when it is approved.
+        for changed in [tools![newer], tools![retyped], tools![]] {
+            let store = Store::new().await;
+            let patient = SqliteDb::builder(store.path()).busy_timeout(Duration::from_secs(5)).open().await.unwrap();
+            let session = unique("session");
+            let old = build(&store, tools![protected]);
+            let run = old.run("go").user_id("alice").session_id(&session).await.unwrap();
+            let row = store.approvals(&run.run_id).await.remove(0);
+            let raw = store.raw();
+            raw.execute_batch("BEGIN IMMEDIATE").unwrap();
+            let approving = tokio::spawn({
+                let (db, id) = (patient.clone(), row.id.clone());
+                let yes = Resolution::approved().by("admin");
+                async move { db.update_approval(&id, ApprovalStatus::Pending, yes).await }
+            });
+            let new = store.agent(changed, []).db(patient.clone()).lease(Duration::from_secs(15)).build().unwrap();
+            // Nothing shows that a writer waits. Whoever comes too late makes this test easier, not wrong.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            let continuing = tokio::spawn(new.continue_run(&run.run_id).user_id("alice").into_future());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            raw.execute_batch("ROLLBACK").unwrap();
+            assert_eq!(approving.await.unwrap().unwrap().status, ApprovalStatus::Approved);
+            match continuing.await.unwrap() {
+                Ok(run) => assert_eq!((run.status, run.attention), (RunStatus::Paused, true)),
+                Err(error) => assert!(["tool_changed", "approval_pending"].contains(&error.code()), "{error}"),
+            }
+            assert_eq!(ledger::of(&session), [] as [&str; 0]);
+            assert_eq!(store.states(&run.run_id).await, ["ready"]);
+            assert_eq!(code(new.continue_run(&run.run_id).user_id("alice").await), "tool_changed");
             assert_eq!(old.continue_run(&run.run_id).await.unwrap().status, RunStatus::Completed);
             assert_eq!(ledger::of(&session), ["protected k"]);
         }
@@ -482,8 +549,7 @@ mod other_builds {
         runtime.spawn(async { continued.await });
         gate(&session).arrival().await;
         runtime.shutdown_background();
-        gate(&session).open();
-        // The end of the body may still have been recorded as lost by its own process; otherwise the lease runs out.
+        // Its own process may still have recorded the body as lost; otherwise the lease runs out.
         while store.states(&run.run_id).await == ["executing"] {
             store.db.recover_run(run.run_id.clone()).await.unwrap();
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
@@ -521,5 +587,118 @@ mod other_builds {
         assert_eq!(worker.len(), 1);
         assert_eq!(worker[0].as_ref().unwrap().run_id, second.run_id);
         assert_eq!(ledger::of(&session), ["delete u1"]);
+    }
+}
+
+#[tokio::test]
+async fn a_body_longer_than_the_lease_stays_its_owners() {
+    let store = Store::new().await;
+    let builder = store.agent(tools![wait], one_call("wait", json!({ "key": "k" }))).lease(SHORT_LEASE);
+    let (agent, session, run) = approved(&store, builder).await;
+    let continued = tokio::spawn(agent.continue_run(&run.run_id).into_future());
+    gate(&session).arrival().await;
+    let start = std::time::Instant::now();
+    while start.elapsed() < SHORT_LEASE * 2 {
+        assert_eq!(code(agent.continue_run(&run.run_id).await), "already_running");
+        assert!(agent.resume_decided_runs().await.unwrap().is_empty());
+        assert_eq!(store.states(&run.run_id).await, ["executing"]);
+        tokio::time::sleep(SHORT_LEASE / 10).await;
+    }
+    gate(&session).open();
+    assert_eq!(continued.await.unwrap().unwrap().status, RunStatus::Completed);
+    assert_eq!(ledger::of(&session), ["wait k"]);
+    assert_eq!(store.count_actions(&run.run_id, "run_recovered").await, 0);
+}
+
+/// A store that fails for a while, at each step of an approved call.
+mod failing_stores {
+    use super::*;
+
+    /// Makes updates of a table fail where a condition holds, until the trigger is dropped.
+    fn refuse(store: &Store, table: &str, condition: &str) {
+        let trigger = format!(
+            "CREATE TRIGGER refuse BEFORE UPDATE ON kern_{table} WHEN {condition} BEGIN SELECT RAISE(ABORT, 'no'); END;"
+        );
+        store.raw().execute_batch(&trigger).expect("a trigger can be made");
+    }
+
+    fn allow(store: &Store) {
+        store.raw().execute_batch("DROP TRIGGER refuse").expect("the trigger is there");
+    }
+
+    async fn deletion(store: &Store) -> (Agent, String, RunOutput) {
+        let builder = store.agent(tools![delete_user], one_call("delete_user", user("u1")));
+        approved(store, builder.lease(SHORT_LEASE)).await
+    }
+
+    #[tokio::test]
+    async fn a_run_that_cannot_be_claimed_stays_paused() {
+        let store = Store::new().await;
+        let (agent, session, run) = deletion(&store).await;
+        refuse(&store, "runs", "NEW.status = 'RUNNING'");
+        assert_eq!(code(agent.continue_run(&run.run_id).await), "store_unavailable");
+        assert_eq!(agent.get_run(&run.run_id).await.unwrap().status, RunStatus::Paused);
+        assert_eq!(ledger::of(&session), [] as [&str; 0]);
+        allow(&store);
+        assert_eq!(told(&agent.continue_run(&run.run_id).await.unwrap()), ["deleted u1"]);
+    }
+
+    #[tokio::test]
+    async fn a_call_that_cannot_be_claimed_does_not_start_and_the_run_goes_on_later() {
+        let store = Store::new().await;
+        let (agent, session, run) = deletion(&store).await;
+        refuse(&store, "executions", "NEW.status = 'executing'");
+        assert_eq!(code(agent.continue_run(&run.run_id).await), "store_unavailable");
+        assert_eq!(ledger::of(&session), [] as [&str; 0]);
+        allow(&store);
+        store.lapsed(&run.run_id).await;
+        let resumed = agent.resume_decided_runs().await.unwrap();
+        assert_eq!(told(resumed[0].as_ref().unwrap()), ["deleted u1"]);
+        assert_eq!(ledger::of(&session), ["delete u1"]);
+    }
+
+    #[tokio::test]
+    async fn a_result_that_cannot_be_recorded_is_unknown_and_not_run_again() {
+        let store = Store::new().await;
+        let (agent, session, run) = deletion(&store).await;
+        refuse(&store, "executions", "NEW.status = 'succeeded'");
+        assert_eq!(code(agent.continue_run(&run.run_id).await), "store_unavailable");
+        allow(&store);
+        store.lapsed(&run.run_id).await;
+        assert_eq!(code(agent.continue_run(&run.run_id).await), "execution_unknown");
+        assert!(agent.resume_decided_runs().await.unwrap().is_empty());
+        assert_eq!(store.states(&run.run_id).await, ["unknown"]);
+        assert_eq!(ledger::of(&session), ["delete u1"]);
+    }
+
+    #[tokio::test]
+    async fn a_run_whose_end_cannot_be_stored_asks_the_model_again_and_no_tool() {
+        let store = Store::new().await;
+        let (agent, session, run) = deletion(&store).await;
+        refuse(&store, "runs", "NEW.status = 'COMPLETED'");
+        assert_eq!(code(agent.continue_run(&run.run_id).await), "store_unavailable");
+        allow(&store);
+        store.lapsed(&run.run_id).await;
+        assert_eq!(told(&agent.continue_run(&run.run_id).await.unwrap()), ["deleted u1"]);
+        assert_eq!(ledger::of(&session), ["delete u1"]);
+        assert_eq!(store.count_actions(&run.run_id, "executing").await, 1);
+    }
+
+    #[tokio::test]
+    async fn a_result_waits_for_a_store_that_is_locked_for_a_while() {
+        let store = Store::new().await;
+        let builder = store.agent(tools![wait], one_call("wait", json!({ "key": "k" })));
+        let (agent, session, run) = approved(&store, builder).await;
+        let continued = tokio::spawn(agent.continue_run(&run.run_id).into_future());
+        gate(&session).arrival().await;
+        let raw = store.raw();
+        raw.execute_batch("BEGIN IMMEDIATE").unwrap();
+        gate(&session).open();
+        // Longer than the store waits for a lock, so that the first try has failed.
+        tokio::time::sleep(kern_tests::store::BUSY * 3 / 2).await;
+        raw.execute_batch("ROLLBACK").unwrap();
+        let run = continued.await.unwrap().unwrap();
+        assert_eq!((run.status, told(&run)), (RunStatus::Completed, vec!["waited k".to_owned()]));
+        assert_eq!(ledger::of(&session), ["wait k"]);
     }
 }

@@ -1,1 +1,297 @@
-//! To come.
+//! The JSON of runs and approvals against what the reference really answered: same keys, same nulls, same types, same
+//! values but for ids and times.
+
+use std::path::{Path, PathBuf};
+
+use kern::db::Db as _;
+use kern::models::{ScriptedModel, turn};
+use kern::prelude::*;
+use kern::tools::ToolHandle;
+use kern_tests::store::Store;
+use serde_json::Value;
+
+/// Delete the data of a user.
+#[approval]
+#[tool(requires_confirmation)]
+async fn delete_user_data(user_id: String) -> String {
+    format!("deleted {user_id}")
+}
+
+/// Export data.
+#[approval(type = "audit")]
+#[tool(requires_confirmation)]
+async fn export_data(customer_id: String) -> String {
+    format!("exported {customer_id}")
+}
+
+/// Restart a service.
+#[tool(requires_confirmation)]
+async fn restart_service(service_name: String) -> String {
+    format!("restarted {service_name}")
+}
+
+/// Look up a key.
+#[tool]
+async fn lookup(key: String) -> String {
+    format!("value of {key}")
+}
+
+/// Send mail.
+#[approval]
+#[tool(user_input_fields("to_address"))]
+async fn send_email(
+    /// the subject
+    subject: String,
+    /// the recipient
+    to_address: String,
+) -> String {
+    format!("sent {subject} to {to_address}")
+}
+
+/// Run a command elsewhere.
+#[approval]
+#[tool(external_execution)]
+async fn run_external(cmd: String) -> String {
+    cmd
+}
+
+/// Keys whose values are ids, times or measured: only their types are compared.
+const FRESH: &[&str] = &[
+    "id",
+    "run_id",
+    "approval_id",
+    "created_at",
+    "updated_at",
+    "resolved_at",
+    "time_to_first_token",
+    "duration",
+    "search_time_ms",
+];
+
+/// What an approval row of kern has beyond the reference's.
+const BEYOND: &[&str] =
+    &["digest", "execution", "pool", "quorum", "resolved_by_verified", "tool_call_id", "version", "votes"];
+
+fn recording(name: &str) -> Value {
+    let shared = match std::env::var_os("KERN_SHARED") {
+        Some(folder) => PathBuf::from(folder),
+        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared"),
+    };
+    let path = shared.join("contract").join(name).with_extension("json");
+    let text = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    serde_json::from_slice::<Value>(&text).expect("a recording is JSON")["body"].clone()
+}
+
+fn type_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(number) if number.is_f64() => "float",
+        Value::Number(_) => "integer",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
+}
+
+/// Gives all that differs, by place.
+fn differences(place: &str, recorded: &Value, found: &Value) -> Vec<String> {
+    let key = place.rsplit('.').next().unwrap_or_default();
+    match (recorded, found) {
+        (Value::Object(recorded), Value::Object(found)) => {
+            let mut names: Vec<&String> = recorded.keys().chain(found.keys()).collect();
+            names.sort_unstable();
+            names.dedup();
+            let compare = |name: &String| match (recorded.get(name), found.get(name)) {
+                (Some(recorded), Some(found)) => differences(&format!("{place}.{name}"), recorded, found),
+                (Some(_), None) => vec![format!("{place}.{name}: missing")],
+                _ => vec![format!("{place}.{name}: not in the recording")],
+            };
+            names.into_iter().flat_map(compare).collect()
+        }
+        (Value::Array(recorded), Value::Array(found)) if recorded.len() == found.len() => {
+            let pairs = recorded.iter().zip(found).enumerate();
+            pairs.flat_map(|(at, (recorded, found))| differences(&format!("{place}[{at}]"), recorded, found)).collect()
+        }
+        _ if type_of(recorded) != type_of(found) => vec![format!("{place}: {recorded} became {found}")],
+        _ if recorded == found || FRESH.contains(&key) => Vec::new(),
+        _ => vec![format!("{place}: {recorded} became {found}")],
+    }
+}
+
+/// A recorded agent: its tool, the arguments' text as the recorded model wrote it, and the session of the recording.
+struct Recorded {
+    id: &'static str,
+    tools: Vec<ToolHandle>,
+    calls: Vec<(&'static str, &'static str)>,
+    session: &'static str,
+}
+
+struct Played {
+    store: Store,
+    agent: Agent,
+    run: RunOutput,
+}
+
+impl Recorded {
+    fn new(id: &'static str, session: &'static str) -> Self {
+        let (tools, calls) = match id {
+            "dm" => (tools![delete_user_data], vec![("delete_user_data", r#"{"user_id": "u1"}"#)]),
+            "aud" => (tools![export_data], vec![("export_data", r#"{"customer_id": "c1"}"#)]),
+            "confirm" => (tools![restart_service], vec![("restart_service", r#"{"service_name": "web"}"#)]),
+            "mail" => (tools![send_email], vec![("send_email", r#"{"subject": "hi"}"#)]),
+            "ext" => (tools![run_external], vec![("run_external", r#"{"cmd": "ls"}"#)]),
+            "multi" => (
+                tools![delete_user_data, restart_service, export_data, lookup],
+                vec![
+                    ("lookup", r#"{"key": "k"}"#),
+                    ("delete_user_data", r#"{"user_id": "u1"}"#),
+                    ("restart_service", r#"{"service_name": "web"}"#),
+                    ("delete_user_data", r#"{"user_id": "u2"}"#),
+                    ("export_data", r#"{"customer_id": "c1"}"#),
+                ],
+            ),
+            other => panic!("no agent {other}"),
+        };
+        Self { id, tools, calls, session }
+    }
+
+    async fn play(self) -> Played {
+        let store = Store::new().await;
+        let mut first = turn();
+        for (place, (name, arguments)) in self.calls.iter().enumerate() {
+            first = first.raw_tool_call(Some(&format!("call_0_{place}")), *name, *arguments);
+        }
+        let model = ScriptedModel::new([first, turn().text("ok")]).id("fake-model").provider("Fake");
+        let agent = Agent::builder().id(self.id).name(self.id.to_uppercase()).model(model).tools(self.tools);
+        let agent = agent.db(store.db.clone()).build().expect("the agent is right");
+        let run = agent.run("go").user_id("alice").session_id(self.session).await.expect("it pauses");
+        assert!(run.is_paused());
+        Played { store, agent, run }
+    }
+}
+
+/// Takes kern's own fields away; each of them has to be there.
+fn without_beyond(row: &impl serde::Serialize) -> Value {
+    let mut row = serde_json::to_value(row).expect("a row is JSON");
+    let fields = row.as_object_mut().expect("a row is an object");
+    for name in BEYOND {
+        assert!(fields.remove(*name).is_some(), "the row has no {name}");
+    }
+    row
+}
+
+async fn same_run(recorded: &str, agent: Recorded) {
+    let played = agent.play().await;
+    let found = serde_json::to_value(&played.run).expect("a run is JSON");
+    assert_eq!(differences("run", &recording(recorded), &found), [] as [&str; 0], "{recorded}");
+    // What a client keeps and sends back is read as it was written, the recording's own bytes too.
+    let read: RunOutput = serde_json::from_value(recording(recorded)).expect("a recorded run is read");
+    assert_eq!(
+        differences("run", &recording(recorded), &serde_json::to_value(&read).expect("a run is JSON")),
+        [] as [&str; 0]
+    );
+    assert_eq!(read.active_requirements().count(), 1);
+}
+
+#[tokio::test]
+async fn a_run_paused_for_a_confirmation_looks_as_recorded() {
+    same_run("run_paused_confirm", Recorded::new("confirm", "s3")).await;
+}
+
+#[tokio::test]
+async fn a_run_paused_for_an_approval_looks_as_recorded() {
+    same_run("run_paused_required", Recorded::new("dm", "s1")).await;
+}
+
+#[tokio::test]
+async fn a_run_paused_for_a_recorded_confirmation_looks_as_recorded() {
+    same_run("run_paused_audit", Recorded::new("aud", "s5")).await;
+}
+
+#[tokio::test]
+async fn a_run_paused_for_user_input_looks_as_recorded() {
+    same_run("run_paused_user_input_required", Recorded::new("mail", "s6")).await;
+}
+
+#[tokio::test]
+async fn a_run_paused_for_an_external_call_looks_as_recorded() {
+    same_run("run_paused_external_required", Recorded::new("ext", "s7")).await;
+}
+
+#[tokio::test]
+async fn an_approval_looks_as_recorded_before_and_after_its_decision() {
+    let Played { store, run, .. } = Recorded::new("dm", "s1").play().await;
+    let row = store.approvals(&run.run_id).await.remove(0);
+    let none: [&str; 0] = [];
+    assert_eq!(differences("row", &recording("approval_get"), &without_beyond(&row)), none);
+    let listed = recording("approvals_list_pending");
+    assert_eq!(differences("row", &listed["data"][0], &without_beyond(&row)), none);
+    let yes = Resolution::approved().by("admin");
+    let resolved = store.db.update_approval(&row.id, ApprovalStatus::Pending, yes).await.unwrap();
+    assert_eq!(differences("row", &recording("resolve_approved"), &without_beyond(&resolved)), none);
+}
+
+#[tokio::test]
+async fn approvals_of_forms_and_external_calls_look_as_the_resolved_ones_recorded() {
+    // The recordings hold what an approver sent along, which kern takes from the requester so far.
+    let intended = [
+        ("mail", "s6", "resolve_user_input", vec!["row.resolution_data", "row.tool_args"]),
+        ("ext", "s7", "resolve_external", vec!["row.resolution_data"]),
+    ];
+    for (agent, session, recorded, intended) in intended {
+        let Played { store, agent, run } = Recorded::new(agent, session).play().await;
+        let mut run = run;
+        for requirement in run.active_requirements_mut().filter(|requirement| requirement.needs_user_input()) {
+            requirement.provide_user_input([("to_address", json!("a@b.example"))]).unwrap();
+        }
+        let early = agent.continue_run(&run.run_id).requirements(run.requirements).user_id("alice").await;
+        assert_eq!(early.unwrap_err().code(), "approval_pending");
+        let row = store.approvals(&run.run_id).await.remove(0);
+        let yes = Resolution::approved().by("admin");
+        let resolved = store.db.update_approval(&row.id, ApprovalStatus::Pending, yes).await.unwrap();
+        let found = differences("row", &recording(recorded), &without_beyond(&resolved));
+        let unexpected: Vec<&String> =
+            found.iter().filter(|line| !intended.iter().any(|place| line.starts_with(place))).collect();
+        assert!(unexpected.is_empty(), "{recorded}: {unexpected:#?}");
+    }
+}
+
+#[tokio::test]
+async fn the_list_of_records_looks_as_recorded_but_names_who_asked_and_who_answered() {
+    let Played { store, agent, run } = Recorded::new("aud", "s5").play().await;
+    let mut run = run;
+    run.active_requirements_mut().for_each(|requirement| requirement.confirm().unwrap());
+    let run = agent.continue_run(&run.run_id).requirements(run.requirements).user_id("alice").await.unwrap();
+    assert_eq!(run.status, RunStatus::Completed);
+    let page = store.db.list_approvals(ApprovalFilter::new().approval_type(kern::approval::ApprovalType::Audit));
+    let page = page.await.unwrap();
+    let recorded = recording("approvals_list_audit");
+    let meta = serde_json::to_value(page.meta).unwrap();
+    assert_eq!(differences("meta", &recorded["meta"], &meta), [] as [&str; 0]);
+    // Intended: the reference's records do not say who asked and who answered.
+    let intended = [r#"row.resolved_by: null became "alice""#, r#"row.user_id: null became "alice""#];
+    assert_eq!(differences("row", &recorded["data"][0], &without_beyond(&page.data[0])), intended);
+}
+
+#[tokio::test]
+async fn a_run_with_several_calls_looks_as_recorded_but_has_a_row_for_each_call() {
+    let Played { store, run, .. } = Recorded::new("multi", "s10").play().await;
+    let mut recorded = recording("run_paused_multi");
+    // Intended: kern keeps the calls in the order the model asked for them, the reference puts plain ones last.
+    let tools = recorded["tools"].as_array_mut().expect("the recording has calls");
+    tools.sort_by_key(|tool| tool["tool_call_id"].to_string());
+    // Intended: results become messages when every call of the turn has one, in call order. The reference says the plain
+    // ones first. And kern does not measure tools here, its traces do.
+    let message = recorded["messages"].as_array_mut().and_then(Vec::pop).expect("the recording has messages");
+    assert_eq!((&message["role"], &message["content"]), (&json!("tool"), &json!("value of k")));
+    let metrics = recorded["tools"][0]["metrics"].take();
+    assert!(metrics["duration"].is_f64());
+    let found = serde_json::to_value(&run).unwrap();
+    assert_eq!(differences("run", &recorded, &found), [] as [&str; 0]);
+    let rows = store.approvals(&run.run_id).await;
+    let shown: Vec<_> = rows.iter().map(|row| row.tool_args.clone().unwrap()["user_id"].clone()).collect();
+    assert_eq!(shown, ["u1", "u2"]);
+    let ids: Vec<_> = run.tools.iter().map(|tool| tool.approval_id.clone()).collect();
+    assert_eq!(ids, [None, Some(rows[0].id.clone()), None, Some(rows[1].id.clone()), None]);
+}

@@ -17,6 +17,9 @@ use crate::run::state::RunState;
 use crate::run::turn::Drive;
 use crate::run::{RunOutput, RunRequirement, view};
 
+/// The fence of no run: they count from 1.
+const NO_FENCE: i64 = 0;
+
 /// A paused run about to go on. Await it.
 #[derive(Debug)]
 #[must_use = "a run goes on when this is awaited"]
@@ -60,8 +63,6 @@ impl ContinueRun {
                 return Err(Error::NotPaused { run_id: run.run_id, status });
             }
         }
-        check_tools(&agent, &run)?;
-        let state = RunState::read(&run.snapshot)?;
         let claim = ClaimRun {
             run_id: run.run_id.clone(),
             fence: run.fence,
@@ -69,6 +70,13 @@ impl ContinueRun {
             caller: self.caller,
             lease_ms: agent.lease_ms(),
         };
+        if let Err(changed) = check_tools(&agent, &run) {
+            // Rows that do not agree with their digests say more than that, and have to be on record. The store compares
+            // them before it looks at the fence, and no run has this one.
+            agent.db.claim_run(ClaimRun { fence: NO_FENCE, ..claim }).await?;
+            return Err(changed);
+        }
+        let state = RunState::read(&run.snapshot)?;
         let claim = match agent.db.claim_run(claim).await? {
             RunClaimed::Claimed(claim) => claim,
             RunClaimed::Blocked(blockers) => return Err(blocked(&run, &blockers)),
@@ -176,18 +184,18 @@ async fn store_answers(agent: &Inner, run: &Run, requirements: &[RunRequirement]
     wrong.map_or(Ok(()), Err)
 }
 
-/// No call runs on another tool than it was shown with. Checked before the run is claimed: an older build may still
-/// run it. A call that is decided only after this look is checked again before it is claimed.
+/// No call runs on another tool than it was shown with. Checked before the run is claimed, so that an older build may
+/// still run it; and once more where the call starts, since an approval may come in between.
 fn check_tools(agent: &Inner, run: &Run) -> Result<()> {
-    for call in run.calls.iter().filter(|call| call.turn == run.turn && will_start(call)) {
-        if let Err(what) = agent.tools.fitting(call) {
-            return Err(Error::ToolChanged {
-                run_id: run.run_id.clone(),
-                tool_call_id: call.tool_call_id.clone(),
-                tool_name: call.tool_name.clone(),
-                what,
-            });
-        }
+    let open = run.calls.iter().filter(|call| call.turn == run.turn && will_start(call));
+    for call in open {
+        let changed = |what| Error::ToolChanged {
+            run_id: run.run_id.clone(),
+            tool_call_id: call.tool_call_id.clone(),
+            tool_name: call.tool_name.clone(),
+            what,
+        };
+        agent.tools.shown_with(call).map_err(changed)?;
     }
     Ok(())
 }
@@ -234,11 +242,15 @@ fn blocked(run: &Run, blockers: &[Blocker]) -> Error {
 /// One pass over the runs of an agent, as the worker.
 pub(super) async fn resume_decided(agent: &Agent) -> Result<Vec<Result<RunOutput>>> {
     let inner = &agent.0;
-    for run_id in inner.db.lapsed_runs(inner.id.clone(), 1000).await? {
-        recover(inner, &run_id).await?;
-    }
-    let paused = RunFilter::new().agent_id(&inner.id).status(RunStatus::Paused);
     let mut resumed = Vec::new();
+    for run_id in inner.db.lapsed_runs(inner.id.clone(), u32::MAX).await? {
+        // A run that cannot be recovered keeps no other from going on.
+        if let Err(error) = recover(inner, &run_id).await {
+            resumed.push(Err(error));
+        }
+    }
+    // Page by page, all of them: those that have waited longest may wait for ever, and one behind them may be decided.
+    let paused = RunFilter::new().agent_id(&inner.id).status(RunStatus::Paused);
     let mut page = inner.db.list_runs(paused.clone()).await?;
     while let Some(last) = page.last().map(|run| run.run_id.clone()) {
         for run in page {

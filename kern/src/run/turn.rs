@@ -294,7 +294,10 @@ impl Drive {
 
     /// Claims a call and enters its body: the promise, in order. `None`: its rows changed, look at them again.
     async fn start(&self, call: &Call) -> Result<Option<Handled>> {
-        let Ok(tool) = self.agent.tools.fitting(call) else { return Ok(Some(Handled::Attention)) };
+        // Decided after this build looked at the run's tools, and shown with another one: a build that has it may go on.
+        let Ok(tool) = self.agent.tools.shown_with(call) else {
+            return Ok(Some(Handled::Attention));
+        };
         let claim = ClaimCall {
             claim: self.claim.clone(),
             turn: call.turn,

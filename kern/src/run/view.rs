@@ -19,6 +19,13 @@ pub(crate) fn view(agent: &Inner, run: &Run, mut state: RunState) -> RunOutput {
             overlay(tool, call);
         }
     }
+    for (place, call) in (0..).zip(state.open.iter().flat_map(|open| open.calls.clone()).collect::<Vec<_>>()) {
+        // Calls without a row have their outcome in the snapshot alone.
+        if let (Some(result), Some(tool)) = (call.result, state.tool_mut(state.turn(), place)) {
+            tool.tool_call_error = Some(result.error);
+            tool.result = Some(result.content);
+        }
+    }
     let RunState { tools, requirements, .. } = state;
     let content = match run.status {
         RunStatus::Paused => {

@@ -2,10 +2,12 @@
 
 use std::collections::HashMap;
 
-use kern_db::Call;
+use kern_db::{Call, Tier};
 use serde_json::Value;
 
-use super::ToolHandle;
+use super::wire_json::read_arguments;
+use super::{ApprovalPolicy, ToolHandle};
+use crate::approval::policy::approval_needed;
 use crate::error::{Error, Result};
 use crate::models::ToolDefinition;
 
@@ -45,18 +47,28 @@ impl Registry {
         self.by_name.get(name).map(|place| &self.tools[*place])
     }
 
-    /// The tool that a stored call was shown with.
+    /// The tool that a call was shown with.
     ///
     /// # Errors
     ///
-    /// What is not as it was shown.
-    pub(crate) fn fitting(&self, call: &Call) -> Result<&ToolHandle, &'static str> {
+    /// What changed since, in words.
+    pub(crate) fn shown_with(&self, call: &Call) -> Result<&ToolHandle, &'static str> {
         let tool = self.get(&call.tool_name).ok_or("this agent does not have it")?;
         if tool.descriptor().version != call.tool_version {
             return Err("its version is another");
         }
         if tool.descriptor().schema_hash != call.schema_hash {
             return Err("its arguments are others");
+        }
+        // What was asked decides who is asked; but a build that would ask an administrator does not run what was asked
+        // of nobody but the user.
+        let by_row = matches!(call.policy.tier, Tier::Required | Tier::TwoStage);
+        if !by_row && tool.descriptor().policy.approval == Some(ApprovalPolicy::Required) {
+            let arguments = read_arguments(&call.arguments, usize::MAX);
+            if arguments.is_ok_and(|arguments| !approval_needed(tool.tool(), &arguments)) {
+                return Ok(tool);
+            }
+            return Err("it needs an approval by now");
         }
         Ok(tool)
     }

@@ -60,6 +60,36 @@ async fn hang_recorded(customer: String, ctx: &RunContext) -> String {
     customer
 }
 
+/// Delete a file.
+#[approval]
+#[tool]
+async fn delete_file(path: String, ctx: &RunContext) -> bool {
+    enter(ctx, format!("delete {path}"));
+    true
+}
+
+/// Create a file.
+#[approval]
+#[tool]
+async fn create_file(path: String, ctx: &RunContext) -> String {
+    enter(ctx, format!("create {path}"));
+    "Success".to_owned()
+}
+
+/// The agent of the recorded conversation.
+#[cfg(feature = "shared")]
+fn recorded(db: SqliteDb, base_url: &str) -> Agent {
+    let model = kern::models::OpenAIChat::new("gpt-4o").base_url(base_url).api_key("sk-not-a-real-key");
+    let agent = Agent::builder().id(AGENT).model(model).tools(tools![delete_file, create_file]).db(db);
+    let agent = agent.instructions("Just call tools without asking for confirmation.");
+    agent.build().expect("the agent is right")
+}
+
+#[cfg(not(feature = "shared"))]
+fn recorded(_: SqliteDb, _: &str) -> Agent {
+    panic!("recorded conversations need the feature `shared`")
+}
+
 /// The scripts, by name.
 fn script(name: &str) -> ScriptedModel {
     let user = json!({ "user_id": "u1" });
@@ -76,7 +106,7 @@ fn script(name: &str) -> ScriptedModel {
 }
 
 fn agent(db: SqliteDb, lease: Duration, name: &str) -> Agent {
-    let tools = tools![delete_user, erase_user, hang, hang_recorded];
+    let tools = tools![delete_user, erase_user, hang, hang_recorded, delete_file, create_file];
     let agent = Agent::builder().id(AGENT).model(script(name)).tools(tools).lease(lease).db(db);
     agent.build().expect("the agent is right")
 }
@@ -96,10 +126,13 @@ async fn main() {
     let busy = Duration::from_millis(word().parse().expect("milliseconds"));
     let path = PathBuf::from(word());
     let db = SqliteDb::builder(path).busy_timeout(busy).open().await.expect("the store opens");
-    let agent = agent(db.clone(), busy * 3, &name);
+    let (agent, request) = match name.strip_prefix("recorded:") {
+        Some(base_url) => (recorded(db.clone(), base_url), "Delete the file `.env` and create `test.txt`"),
+        None => (agent(db.clone(), busy * 3, &name), "Delete u1"),
+    };
     match command.as_str() {
         "pause" => {
-            let run = agent.run("Delete u1").user_id("alice").session_id(SESSION).await.expect("it pauses");
+            let run = agent.run(request).user_id("alice").session_id(SESSION).await.expect("it pauses");
             say(run.run_id.as_str());
         }
         "approve" => {
@@ -109,6 +142,11 @@ async fn main() {
                 let approved = db.update_approval(&approval.id, ApprovalStatus::Pending, yes).await;
                 say(approved.expect("it is approved").status.as_str());
             }
+        }
+        "approve-one" => {
+            let yes = Resolution::approved().by("admin");
+            let approved = db.update_approval(&word().into(), ApprovalStatus::Pending, yes).await;
+            say(approved.expect("it is approved").status.as_str());
         }
         "resume" => say(&outcome(&agent.continue_run(word()).user_id("bob").await)),
         "resume-as-requester" => say(&outcome(&agent.continue_run(word()).user_id("alice").await)),
