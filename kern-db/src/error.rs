@@ -32,8 +32,9 @@ pub enum Error {
         /// When, epoch seconds, where it is decided.
         at: Option<i64>,
     },
-    /// The approval was edited since the decider looked at it. Nothing was written.
-    #[error("approval `{id}` is at version {version} by now: look again before you decide")]
+    /// The approval was edited, and the decider did not say, with the digest of what they saw, that they know. Nothing was
+    /// decided.
+    #[error("approval `{id}` is at version {version} by now: look at it, and decide with the digest of what you saw")]
     StaleView {
         /// The approval.
         id: ApprovalId,

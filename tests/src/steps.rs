@@ -175,10 +175,14 @@ impl Store {
         self.call_at(run_id, index).await.approval.expect("the call has an approval").id
     }
 
-    /// An approver says yes.
+    /// An approver says yes to what is there.
     pub async fn approve(&self, run_id: &RunId, index: u32) -> Result<Approval> {
         let id = self.approval_id(run_id, index).await;
-        self.update_approval(&id, ApprovalStatus::Pending, Resolution::approved().by(APPROVER)).await
+        let resolution = match self.get_approval(&id).await? {
+            Some(seen) => Resolution::approved().digest(seen.digest),
+            None => Resolution::approved(),
+        };
+        self.update_approval(&id, ApprovalStatus::Pending, resolution.by(APPROVER)).await
     }
 
     /// An approver says no.

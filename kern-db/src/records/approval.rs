@@ -353,7 +353,8 @@ impl Resolution {
         self
     }
 
-    /// The digest of the version the decider saw. Any other current version is a conflict.
+    /// The digest of the version the decider saw. Any other current version is refused. Needed to approve what was edited
+    /// since it was asked for.
     pub fn digest(mut self, digest: impl Into<String>) -> Self {
         self.digest = Some(digest.into());
         self

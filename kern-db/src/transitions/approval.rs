@@ -65,17 +65,17 @@ pub(crate) async fn resolve<T: Tx>(
     {
         return Err(Refused::Keep(Error::Expired { id }));
     }
-    if let Err(error) = may_decide(&rows, &approval, &resolution) {
-        let entry = Entry::new("vote_refused", actor, &run.run_id).evidence().call(&rows.call).approval(&id);
-        tx.journal().record(entry.payload(json!({ "why": error.to_string() })));
-        return Err(Refused::Keep(error));
-    }
     let bound = match check_binding(&run, &rows) {
         Ok(()) => check_asked(&rows, &entries(tx, &rows.call).await?),
         mismatch => mismatch,
     };
     if let Err(error) = bound {
         return Err(evidence(tx, &run.run_id, actor, error));
+    }
+    if let Err(error) = may_decide(&rows, &approval, &resolution) {
+        let entry = Entry::new("vote_refused", actor, &run.run_id).evidence().call(&rows.call).approval(&id);
+        tx.journal().record(entry.payload(json!({ "why": error.to_string() })));
+        return Err(Refused::Keep(error));
     }
     if resolution.approve == Decision::Approve && !rows.call.unfilled.0.is_empty() {
         let fields = rows.call.unfilled.0.join("`, `");
@@ -134,7 +134,13 @@ fn may_decide(rows: &CallRows, approval: &ApprovalRow, resolution: &Resolution) 
         let reason = format!("`{}` asked for this call and cannot decide about it: somebody else has to", by.subject);
         return Err(Error::NotPermitted { reason });
     }
-    if resolution.digest.as_ref().is_some_and(|seen| seen != &approval.digest) {
+    // Whoever says yes to something that was edited says to what: it may have been edited again since they looked.
+    let seen = match &resolution.digest {
+        Some(seen) => seen == &approval.digest,
+        None => approval.version == 0 || resolution.approve == Decision::Reject,
+    };
+    // A row that is decided says so itself.
+    if !seen && approval.status == ApprovalStatus::Pending {
         return Err(Error::StaleView { id: approval.id.clone(), version: approval.version });
     }
     Ok(())

@@ -230,6 +230,22 @@ async fn a3_the_requesters_input_is_an_edit_while_it_is_pending(store: &Store) {
     assert_eq!(store.words(&run_id).await[3..5], ["edited", "voted"]);
 }
 
+async fn i5_what_was_edited_is_only_approved_by_who_says_what_they_saw(store: &Store) {
+    let run_id = asked_for_input(store, input(Tier::Required)).await;
+    let shown = store.approval(&run_id).await;
+    assert_eq!(store.answer(&run_id, 0, NewAnswer::Input(EDITED.to_owned())).await.unwrap(), Answered::Stored);
+    let yes = || kern_db::Resolution::approved().by(kern_tests::steps::APPROVER);
+    for blind in [yes(), yes().digest(&shown.digest)] {
+        let refused = store.update_approval(&shown.id, kern_db::ApprovalStatus::Pending, blind).await;
+        assert!(matches!(refused, Err(kern_db::Error::StaleView { version: 1, .. })), "{refused:?}");
+    }
+    assert_eq!(store.count(&run_id, "[vote_refused]").await, 2);
+    let now = store.approval(&run_id).await;
+    assert_eq!(now.status, kern_db::ApprovalStatus::Pending);
+    let seeing = yes().digest(&now.digest);
+    store.update_approval(&shown.id, kern_db::ApprovalStatus::Pending, seeing).await.unwrap();
+}
+
 async fn u2_a_no_counts_whatever_version_it_was_given_to(store: &Store) {
     let run_id = asked_for_input(store, input(Tier::Required)).await;
     assert_eq!(store.answer(&run_id, 0, NewAnswer::Input(EDITED.to_owned())).await.unwrap(), Answered::Stored);
@@ -270,6 +286,7 @@ async fn i14_an_input_that_is_no_canonical_object_is_refused(store: &Store) {
 on_each_store! {
     a3_an_edit_comes_too_late_when_the_approval_has_expired,
     u2_a_no_counts_whatever_version_it_was_given_to,
+    i5_what_was_edited_is_only_approved_by_who_says_what_they_saw,
     a3_the_requesters_input_is_an_edit_while_it_is_pending,
     i11_a_proven_requester_is_not_replaced_by_a_name_or_by_nobody,
     i14_an_input_that_is_no_canonical_object_is_refused,
