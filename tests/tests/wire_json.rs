@@ -248,7 +248,7 @@ async fn approvals_of_forms_and_external_calls_look_as_the_resolved_ones_recorde
         let early = agent.continue_run(&run.run_id).requirements(run.requirements).user_id("alice").await;
         assert_eq!(early.unwrap_err().code(), "approval_pending");
         let row = store.approvals(&run.run_id).await.remove(0);
-        let yes = Resolution::approved().by("admin");
+        let yes = Resolution::approved().by("admin").digest(&row.digest);
         let resolved = store.db.update_approval(&row.id, ApprovalStatus::Pending, yes).await.unwrap();
         let found = differences("row", &recording(recorded), &without_beyond(&resolved));
         let unexpected: Vec<&String> =
