@@ -140,6 +140,7 @@ pub trait Transitions: Send + Sync {
     fn begin_run(&self, request: BeginRun) -> DbFuture<'_, RunClaim>;
     fn commit_turn(&self, request: CommitTurn) -> DbFuture<'_, ()>;
     fn pause_run(&self, claim: RunClaim, snapshot: String, attention: bool) -> DbFuture<'_, ()>;
+    fn check_run(&self, run_id: RunId, caller: Caller) -> DbFuture<'_, ()>;
     fn claim_run(&self, request: ClaimRun) -> DbFuture<'_, RunClaimed>;
     fn answer_call(&self, request: AnswerCall) -> DbFuture<'_, Answered>;
     fn claim_call(&self, request: ClaimCall) -> DbFuture<'_, CallClaimed>;
@@ -250,6 +251,10 @@ macro_rules! store {
                 self.write(Lane::Normal, "pause a run", move |tx| {
                     finish_now(run::pause(tx, claim, snapshot, attention))
                 })
+            }
+
+            fn check_run(&self, run_id: RunId, caller: Caller) -> DbFuture<'_, ()> {
+                self.write(Lane::Normal, "compare a run's rows", move |tx| finish_now(run::check(tx, run_id, caller)))
             }
 
             fn claim_run(&self, request: ClaimRun) -> DbFuture<'_, RunClaimed> {

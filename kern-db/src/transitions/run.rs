@@ -232,23 +232,7 @@ async fn store<T: Tx>(
 /// R4: claims a paused run whose calls are all decided, with U3 where the requester's confirmation is implied.
 pub(crate) async fn claim<T: Tx>(tx: &mut T, request: ClaimRun) -> Step<RunClaimed> {
     let actor = Actor::from(&request.caller);
-    let read = match run(tx, &request.run_id).await {
-        Ok(run) => calls(tx, &run.run_id, run.turn).await.map(|open| (run, open)),
-        Err(error) => Err(error),
-    };
-    let (run, open) = match read {
-        Ok(read) => read,
-        Err(error) => return Err(evidence(tx, &request.run_id, actor, error)),
-    };
-    if run.snapshot_digest != sha256(&run.snapshot) {
-        let error = Error::DigestMismatch {
-            run_id: run.run_id.clone(),
-            turn: run.turn,
-            index: 0,
-            what: "the run's snapshot and its digest",
-        };
-        return Err(evidence(tx, &run.run_id, actor, error));
-    }
+    let (run, open) = open_turn(tx, &request.run_id, &actor).await?;
     let now = tx.now().await?;
     expire_due(tx, &open, now).await?;
     let mut blockers = Vec::new();
@@ -309,6 +293,38 @@ pub(crate) async fn claim<T: Tx>(tx: &mut T, request: ClaimRun) -> Step<RunClaim
     let entry = Entry::new("run_claimed", actor, &run.run_id).turn(run.turn);
     tx.journal().record(entry.payload(json!({ "fence": claim.fence })));
     Ok(RunClaimed::Claimed(claim))
+}
+
+/// Compares what is stored of a run's open turn, and changes nothing. What does not agree is an error, and on record.
+pub(crate) async fn check<T: Tx>(tx: &mut T, run_id: RunId, caller: Caller) -> Step<()> {
+    let actor = Actor::from(&caller);
+    let (run, open) = open_turn(tx, &run_id, &actor).await?;
+    match open.iter().try_for_each(|rows| check_undecided(&run, rows)) {
+        Ok(()) => Ok(()),
+        Err(error) => Err(evidence(tx, &run.run_id, actor, error)),
+    }
+}
+
+/// A run and the calls of its open turn, where they can be read, and where the snapshot is the one that was stored.
+async fn open_turn<T: Tx>(tx: &mut T, run_id: &RunId, actor: &Actor) -> Step<(RunRow, Vec<CallRows>)> {
+    let read = match run(tx, run_id).await {
+        Ok(run) => calls(tx, &run.run_id, run.turn).await.map(|open| (run, open)),
+        Err(error) => Err(error),
+    };
+    let (run, open) = match read {
+        Ok(read) => read,
+        Err(error) => return Err(evidence(tx, run_id, actor.clone(), error)),
+    };
+    if run.snapshot_digest != sha256(&run.snapshot) {
+        let error = Error::DigestMismatch {
+            run_id: run.run_id.clone(),
+            turn: run.turn,
+            index: 0,
+            what: "the run's snapshot and its digest",
+        };
+        return Err(evidence(tx, &run.run_id, actor.clone(), error));
+    }
+    Ok((run, open))
 }
 
 /// A call that may still start agrees with its digests, before anybody is told that it waits, or confirms it by going

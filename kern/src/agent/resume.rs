@@ -17,9 +17,6 @@ use crate::run::state::RunState;
 use crate::run::turn::Drive;
 use crate::run::{RunOutput, RunRequirement, view};
 
-/// The fence of no run: they count from 1.
-const NO_FENCE: i64 = 0;
-
 /// A paused run about to go on. Await it.
 #[derive(Debug)]
 #[must_use = "a run goes on when this is awaited"]
@@ -63,6 +60,11 @@ impl ContinueRun {
                 return Err(Error::NotPaused { run_id: run.run_id, status });
             }
         }
+        if let Err(changed) = check_tools(&agent, &run) {
+            // Rows that do not agree with their digests say more than that, and have to be on record.
+            agent.db.check_run(run.run_id, self.caller).await?;
+            return Err(changed);
+        }
         let claim = ClaimRun {
             run_id: run.run_id.clone(),
             fence: run.fence,
@@ -70,12 +72,6 @@ impl ContinueRun {
             caller: self.caller,
             lease_ms: agent.lease_ms(),
         };
-        if let Err(changed) = check_tools(&agent, &run) {
-            // Rows that do not agree with their digests say more than that, and have to be on record. The store compares
-            // them before it looks at the fence, and no run has this one.
-            agent.db.claim_run(ClaimRun { fence: NO_FENCE, ..claim }).await?;
-            return Err(changed);
-        }
         let state = RunState::read(&run.snapshot)?;
         let claim = match agent.db.claim_run(claim).await? {
             RunClaimed::Claimed(claim) => claim,
