@@ -107,7 +107,7 @@ pub enum Error {
         detail: String,
     },
     /// Something stored is not what kern wrote.
-    #[error("the store holds something unreadable in {place}: {detail}")]
+    #[error("the store is unreadable ({place}): {detail}")]
     Corrupt {
         /// Table and column, or the file.
         place: String,

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::cell::Table;
@@ -181,8 +182,16 @@ fn connect(path: &Path, busy_timeout: Duration) -> Result<Connection> {
              PRAGMA trusted_schema = OFF;",
         )
         .map_err(sql)?;
-    connection.set_prepared_statement_cache_capacity(256);
+    keep_statements(&connection, 256).map_err(sql)?;
     Ok(connection)
+}
+
+/// Has a connection keep its prepared statements as they are. Without the planner's stability guarantee SQLite plans by
+/// what is bound to a statement, and prepares it anew for each value.
+fn keep_statements(connection: &Connection, statements: usize) -> rusqlite::Result<()> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    connection.set_prepared_statement_cache_capacity(statements);
+    Ok(())
 }
 
 fn unavailable(action: &'static str, source: impl std::error::Error + Send + Sync + 'static) -> Error {

@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 
 use super::names::Names;
 use super::tx::SqliteTx;
-use super::{failed, unavailable};
+use super::{failed, keep_statements, unavailable};
 use crate::Result;
 
 /// Reads that run at the same time.
@@ -70,6 +70,6 @@ fn connect(path: &std::path::Path, busy_timeout: Duration) -> rusqlite::Result<C
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(busy_timeout)?;
     connection.execute_batch("PRAGMA query_only = ON; PRAGMA trusted_schema = OFF;")?;
-    connection.set_prepared_statement_cache_capacity(64);
+    keep_statements(&connection, 64)?;
     Ok(connection)
 }
