@@ -154,6 +154,9 @@ pub struct Shown {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NewAnswer {
+    /// Nothing: what it is about is only compared with what was shown. Going on may imply a yes, and must not imply one to
+    /// something else.
+    Unanswered,
     /// Yes.
     Confirm,
     /// No, and why.

@@ -210,3 +210,22 @@ pub fn code<T: std::fmt::Debug>(outcome: kern::Result<T>) -> &'static str {
         Err(error) => error.code(),
     }
 }
+
+/// Waits for all who continued one run, and counts those who drove it to its end. Everybody else was told why not.
+///
+/// # Panics
+///
+/// When a run ended in another way, or somebody was told something else.
+pub async fn winners(runners: Vec<tokio::task::JoinHandle<kern::Result<RunOutput>>>) -> usize {
+    let mut won = 0;
+    for runner in runners {
+        match runner.await.expect("a runner does not panic") {
+            Ok(run) => {
+                assert_eq!(run.status, RunStatus::Completed);
+                won += 1;
+            }
+            Err(error) => assert!(["already_running", "not_paused"].contains(&error.code()), "{error}"),
+        }
+    }
+    won
+}

@@ -16,7 +16,7 @@ use kern_tests::children::Worker;
 use kern_tests::folder::unique;
 use kern_tests::gates::{SlowModel, gate};
 use kern_tests::ledger;
-use kern_tests::store::{SHORT_LEASE, Store, code, one_call, told};
+use kern_tests::store::{SHORT_LEASE, Store, code, one_call, told, winners};
 use kern_tests::tools::{delete_user, erase_user, explode, lookup, wait};
 use serde_json::Value;
 
@@ -129,16 +129,7 @@ async fn schedule_2_of_many_that_continue_at_once_one_asks_the_model() {
     assert_eq!(code(agent.continue_run(&run.run_id).await), "already_running");
     // A second visit to the model would wait at the gate for ever.
     thinking.open();
-    let mut won = 0;
-    for runner in runners {
-        match runner.await.unwrap() {
-            Ok(run) => {
-                assert_eq!(run.status, RunStatus::Completed);
-                won += 1;
-            }
-            Err(error) => assert!(["already_running", "not_paused"].contains(&error.code()), "{error}"),
-        }
-    }
+    let won = winners(runners).await;
     assert_eq!((won, ledger::of(&session)), (1, vec!["delete u1".to_owned()]));
 }
 

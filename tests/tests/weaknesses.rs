@@ -10,7 +10,7 @@ use kern::prelude::*;
 use kern::tools::{ApprovalPolicy, ToolHandle};
 use kern_tests::folder::unique;
 use kern_tests::ledger;
-use kern_tests::store::{Store, code, one_call, told};
+use kern_tests::store::{Store, code, one_call, told, winners};
 use kern_tests::tools::{delete_user, erase_user, export, export_asked, mail_all, restart, run_outside_approved};
 use serde_json::Value;
 
@@ -191,16 +191,7 @@ async fn w6_of_many_that_continue_one_executes() {
             tokio::spawn(continued.into_future())
         })
         .collect();
-    let mut won = 0;
-    for runner in runners {
-        match runner.await.unwrap() {
-            Ok(run) => {
-                assert_eq!(run.status, RunStatus::Completed);
-                won += 1;
-            }
-            Err(error) => assert!(["already_running", "not_paused"].contains(&error.code()), "{error:?}"),
-        }
-    }
+    let won = winners(runners).await;
     assert_eq!((won, ledger::of(&session)), (1, vec!["erase u1".to_owned()]));
 }
 

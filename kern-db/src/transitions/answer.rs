@@ -51,6 +51,7 @@ pub(crate) async fn answer<T: Tx>(tx: &mut T, request: AnswerCall) -> Step<Answe
     }
     let now = tx.now().await?;
     match request.answer.clone() {
+        NewAnswer::Unanswered => Ok(Answered::NotAsked),
         NewAnswer::Confirm => confirm(tx, &run, &rows, &request, now).await,
         NewAnswer::Reject(note) => reject(tx, &run, &rows, &request, note, now).await,
         NewAnswer::Input(arguments) => input(tx, &run, &rows, &request, arguments, now).await,

@@ -63,7 +63,7 @@ pub(crate) fn answer_of<'a>(
         (Some(Consent::Confirmed), _) => Some(NewAnswer::Confirm),
         (None, _) => None,
     };
-    let answer = answer.or_else(|| names_another_call(call, requirement, &shown).then(|| suspicion(call)));
+    let answer = answer.or_else(|| names_another_call(call, requirement, &shown).then_some(NewAnswer::Unanswered));
     Ok(answer.map(|answer| Answer { call, answer, shown }))
 }
 
@@ -73,15 +73,6 @@ fn names_another_call(call: &Call, requirement: &RunRequirement, shown: &Shown) 
     let ToolExecution { tool_name, tool_args, .. } = &requirement.tool_execution;
     (tool_name.is_some() && shown.tool_name != call.tool_name)
         || (tool_args.is_some() && shown.arguments != call.arguments)
-}
-
-/// An answer that this call is not asked for. The store compares what it was given to with every version that was shown
-/// before it looks at the answer, and stores nothing.
-fn suspicion(call: &Call) -> NewAnswer {
-    match call.policy.pause {
-        Some(PauseType::Confirmation) => NewAnswer::Input(call.arguments.clone()),
-        _ => NewAnswer::Confirm,
-    }
 }
 
 /// The arguments with the values given for them: canonical JSON, checked against the tool's types.

@@ -139,14 +139,7 @@ impl ToolExecution {
     pub fn name(&self) -> &str {
         self.tool_name.as_deref().unwrap_or("unknown")
     }
-
-    pub(crate) fn consent(&self) -> Option<Consent> {
-        self.confirmed
-    }
 }
-
-/// The arguments of a call that has none.
-static NO_ARGUMENTS: std::sync::LazyLock<Value> = std::sync::LazyLock::new(|| Value::Object(Map::new()));
 
 impl RunRequirement {
     /// The tool's name.
@@ -156,15 +149,12 @@ impl RunRequirement {
 
     /// The arguments, as they were shown.
     pub fn tool_args(&self) -> Value {
-        match &self.tool_execution.tool_args {
-            Some(arguments) => Value::Object(arguments.clone()),
-            None => NO_ARGUMENTS.clone(),
-        }
+        Value::Object(self.tool_execution.tool_args.clone().unwrap_or_default())
     }
 
     /// The answer so far: what stands on the call itself counts before what stands beside it.
     pub(crate) fn consent(&self) -> Option<Consent> {
-        self.tool_execution.consent().or(self.confirmation)
+        self.tool_execution.confirmed.or(self.confirmation)
     }
 
     pub(crate) fn note(&self) -> Option<&str> {

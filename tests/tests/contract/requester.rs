@@ -246,6 +246,22 @@ async fn i5_what_was_edited_is_only_approved_by_who_says_what_they_saw(store: &S
     store.update_approval(&shown.id, kern_db::ApprovalStatus::Pending, seeing).await.unwrap();
 }
 
+async fn u1_what_holds_no_answer_is_compared_and_answers_nothing(store: &Store) {
+    let run_id = asked_for_input(store, input(Tier::TwoStage)).await;
+    assert_eq!(store.answer(&run_id, 0, NewAnswer::Input(EDITED.to_owned())).await.unwrap(), Answered::Stored);
+    let before = store.call(&run_id).await.answer;
+    let shown = |arguments: &str| answer_to(&run_id, 0, person(REQUESTER), NewAnswer::Unanswered, arguments);
+    for (arguments, answered) in [
+        (EDITED, Answered::NotAsked),
+        (r#"{"amount":100}"#, Answered::Outdated),
+        (r#"{"amount":1}"#, Answered::Mismatch),
+    ] {
+        assert_eq!(store.answer_call(shown(arguments)).await.unwrap(), answered, "{arguments}");
+    }
+    assert_eq!(store.count(&run_id, "[requirement_mismatch]").await, 1);
+    assert_eq!(store.call(&run_id).await.answer, before);
+}
+
 async fn u2_a_no_counts_whatever_version_it_was_given_to(store: &Store) {
     let run_id = asked_for_input(store, input(Tier::Required)).await;
     assert_eq!(store.answer(&run_id, 0, NewAnswer::Input(EDITED.to_owned())).await.unwrap(), Answered::Stored);
@@ -286,6 +302,7 @@ async fn i14_an_input_that_is_no_canonical_object_is_refused(store: &Store) {
 on_each_store! {
     a3_an_edit_comes_too_late_when_the_approval_has_expired,
     u2_a_no_counts_whatever_version_it_was_given_to,
+    u1_what_holds_no_answer_is_compared_and_answers_nothing,
     i5_what_was_edited_is_only_approved_by_who_says_what_they_saw,
     a3_the_requesters_input_is_an_edit_while_it_is_pending,
     i11_a_proven_requester_is_not_replaced_by_a_name_or_by_nobody,
