@@ -99,6 +99,14 @@ pub enum Error {
         /// How many there were.
         turns: u32,
     },
+    /// A tool asks for something that this version does not enforce. Nothing is accepted and then ignored.
+    #[error("tool `{tool_name}` asks for {}, which this version of kern does not enforce: remove it", quoted(.arguments))]
+    PolicyUnsupported {
+        /// The tool.
+        tool_name: String,
+        /// The arguments of `#[approval]` or `#[tool]`, as they are written.
+        arguments: Vec<&'static str>,
+    },
     /// The agent cannot be built as it is described.
     #[error("{0}")]
     Setup(String),
@@ -131,6 +139,7 @@ impl Error {
             Self::ToolChanged { .. } => "tool_changed",
             Self::ExecutionUnknown { .. } => "execution_unknown",
             Self::TurnLimit { .. } => "turn_limit",
+            Self::PolicyUnsupported { .. } => "policy_unsupported",
             Self::Setup(_) => "setup",
             Self::Model(error) => error.code(),
             Self::Store(error) => error.code(),
@@ -147,6 +156,10 @@ impl From<ModelError> for Error {
 
 fn more(count: usize) -> String {
     if count > 1 { format!(" and {} more", count - 1) } else { String::new() }
+}
+
+fn quoted(names: &[&str]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
 fn list(ids: &[String]) -> String {

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::models::{IntoModel, Model, ModelError};
 use crate::run::Message;
 use crate::tools::registry::Registry;
-use crate::tools::{Tool, ToolHandle};
+use crate::tools::{StateType, States, Tool, ToolHandle, Toolkit};
 
 const LEASE: Duration = Duration::from_secs(30);
 const MAX_TURNS: u32 = 50;
@@ -23,7 +23,10 @@ pub struct AgentBuilder {
     name: Option<String>,
     model: Option<Result<Arc<dyn Model>, ModelError>>,
     tools: Vec<ToolHandle>,
+    states: States,
+    given_twice: Option<StateType>,
     instructions: Option<String>,
+    toolkit_instructions: Vec<String>,
     db: Option<Arc<dyn Db>>,
     lease: Duration,
     max_turns: u32,
@@ -37,7 +40,10 @@ impl Default for AgentBuilder {
             name: None,
             model: None,
             tools: Vec::new(),
+            states: States::default(),
+            given_twice: None,
             instructions: None,
+            toolkit_instructions: Vec::new(),
             db: None,
             lease: LEASE,
             max_turns: MAX_TURNS,
@@ -77,6 +83,22 @@ impl AgentBuilder {
         self
     }
 
+    /// Adds the tools of a toolkit.
+    pub fn toolkit(mut self, toolkit: impl Toolkit) -> Self {
+        let toolkit = Arc::new(toolkit);
+        self.toolkit_instructions.extend(toolkit.instructions().map(str::to_owned));
+        self.tools.extend(toolkit.tools());
+        self
+    }
+
+    /// Brings a value for the tools that ask for its type with `#[state]`.
+    pub fn state<T: Send + Sync + 'static>(mut self, state: T) -> Self {
+        if !self.states.insert(state) {
+            self.given_twice = self.given_twice.or(Some(StateType::of::<T>()));
+        }
+        self
+    }
+
     /// Sets what the model is told before the conversation.
     pub fn instructions(mut self, instructions: impl Into<String>) -> Self {
         self.instructions = Some(instructions.into());
@@ -113,7 +135,9 @@ impl AgentBuilder {
     /// # Errors
     ///
     /// - [`Error::Setup`]: there is no model; two tools have one name; a tool needs an approval and there is no store to
-    ///   keep it in; the lease is too short for the store.
+    ///   keep it in; a tool asks for a state that is missing, or two were given of one type; the lease is too short for
+    ///   the store.
+    /// - [`Error::PolicyUnsupported`]: an `#[approval]` or an `effect` asks for what this version does not enforce.
     /// - [`Error::Model`]: the model's name is unknown.
     pub fn build(self) -> Result<Agent> {
         let Some(model) = self.model else {
@@ -121,7 +145,12 @@ impl AgentBuilder {
             return Err(Error::Setup(what.to_owned()));
         };
         let model = model?;
+        if let Some(state) = self.given_twice {
+            let what = "a tool could not tell them apart: wrap one of them in a type of its own";
+            return Err(Error::Setup(format!("`.state(…)` was given two values of type `{}`: {what}", state.name())));
+        }
         let tools = Registry::new(self.tools)?;
+        check_tools(&tools, &self.states)?;
         let recorded = tools.all().iter().find(|tool| tool.descriptor().policy.approval.is_some());
         let db = match (self.db, recorded) {
             (Some(db), Some(tool)) if !db.is_durable() => {
@@ -157,11 +186,37 @@ impl AgentBuilder {
             name: self.name,
             model,
             tools,
-            instructions: self.instructions.map(Message::system),
+            states: Arc::new(self.states),
+            instructions: instructions(self.instructions, self.toolkit_instructions),
             db,
             lease: self.lease,
             max_turns: self.max_turns,
             argument_limit: self.argument_limit,
         })))
     }
+}
+
+/// What a tool asks for has to be there, and enforced.
+fn check_tools(tools: &Registry, states: &States) -> Result<()> {
+    for tool in tools.all() {
+        let descriptor = tool.descriptor();
+        if let Some(missing) = descriptor.states.iter().find(|state| !states.has(state)) {
+            return Err(Error::Setup(format!(
+                "tool `{}` asks for a state of type `{}`, and the agent has none: give it one with `.state(…)`",
+                descriptor.name,
+                missing.name()
+            )));
+        }
+        let unsupported = descriptor.policy.unsupported();
+        if !unsupported.is_empty() {
+            return Err(Error::PolicyUnsupported { tool_name: descriptor.name.clone(), arguments: unsupported });
+        }
+    }
+    Ok(())
+}
+
+/// The agent's own instructions, and after them those of its toolkits.
+fn instructions(own: Option<String>, toolkits: Vec<String>) -> Option<Message> {
+    let parts: Vec<String> = own.into_iter().chain(toolkits).collect();
+    (!parts.is_empty()).then(|| Message::system(parts.join("\n\n")))
 }

@@ -17,6 +17,7 @@ pub use start::StartRun;
 use crate::error::{Error, Result};
 use crate::models::Model;
 use crate::run::{Message, RunInput, RunOutput, RunRequirement};
+use crate::tools::States;
 use crate::tools::registry::Registry;
 
 /// A model with tools. Cheap to clone; clones are the same agent.
@@ -29,6 +30,7 @@ pub(crate) struct Inner {
     pub(crate) name: Option<String>,
     pub(crate) model: Arc<dyn Model>,
     pub(crate) tools: Registry,
+    pub(crate) states: Arc<States>,
     pub(crate) instructions: Option<Message>,
     pub(crate) db: Arc<dyn Db>,
     pub(crate) lease: Duration,

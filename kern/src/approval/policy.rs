@@ -8,7 +8,7 @@ use crate::tools::{ApprovalPolicy, Arguments, Tool, ToolPolicy};
 
 /// Who is asked before a call with these arguments runs. `None`: nobody, and no record is kept.
 pub(crate) fn policy_of(tool: &dyn Tool, arguments: &Arguments) -> Option<CallPolicy> {
-    let ToolPolicy { pause, approval } = &tool.descriptor().policy;
+    let ToolPolicy { pause, approval, .. } = &tool.descriptor().policy;
     let approval = approval.as_ref().filter(|approval| match approval {
         ApprovalPolicy::Required => approval_needed(tool, arguments),
         ApprovalPolicy::Audit => true,

@@ -23,6 +23,19 @@ use crate::run::Message;
 /// What a model answers with, boxed so that [`Model`] stays object-safe.
 pub type ModelFuture<'a> = Pin<Box<dyn Future<Output = Result<ModelReply, ModelError>> + Send + 'a>>;
 
+/// Where the parts of a streamed answer go. It never waits.
+pub type DeltaSink<'a> = &'a (dyn Fn(ModelDelta) + Send + Sync);
+
+/// A part of a streamed answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ModelDelta {
+    /// More of the text.
+    pub content: Option<String>,
+    /// More of the reasoning.
+    pub reasoning: Option<String>,
+}
+
 /// A language model.
 ///
 /// One call of [`respond`](Model::respond) is one turn. A model keeps no state of a conversation: everything it may
@@ -40,6 +53,27 @@ pub trait Model: Send + Sync + 'static {
     ///
     /// A [`ModelError`] when there is no complete answer. A partial answer is never given as a complete one.
     fn respond<'a>(&'a self, request: ModelRequest<'a>) -> ModelFuture<'a>;
+
+    /// Asks the model as [`respond`](Model::respond), and hands on what it says while it says it.
+    ///
+    /// The answer that is returned at the end counts; the parts are for those who watch. Without an implementation of its
+    /// own the whole text comes as one part.
+    ///
+    /// # Errors
+    ///
+    /// As [`respond`](Model::respond). A connection that is lost before the answer is complete is an error, whatever was
+    /// handed on by then.
+    fn respond_streamed<'a>(&'a self, request: ModelRequest<'a>, deltas: DeltaSink<'a>) -> ModelFuture<'a> {
+        Box::pin(async move {
+            let reply = self.respond(request).await?;
+            let content = reply.content.clone().filter(|text| !text.is_empty());
+            let reasoning = reply.reasoning.clone().filter(|text| !text.is_empty());
+            if content.is_some() || reasoning.is_some() {
+                deltas(ModelDelta { content, reasoning });
+            }
+            Ok(reply)
+        })
+    }
 }
 
 /// What a model is asked with.

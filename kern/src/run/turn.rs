@@ -357,6 +357,7 @@ impl Drive {
             tool_call_id: tool_call_id.to_owned(),
             tool_name: tool_name.to_owned(),
             idempotency_key,
+            states: Arc::clone(&self.agent.states),
         }
     }
 

@@ -6,6 +6,8 @@ mod context;
 mod descriptor;
 pub(crate) mod output;
 pub(crate) mod registry;
+mod state;
+mod toolkit;
 pub(crate) mod wire_json;
 
 use std::fmt;
@@ -19,8 +21,11 @@ use serde_json::{Map, Value};
 pub use argument::ToolArg;
 pub use call::ToolCall;
 pub use context::RunContext;
-pub use descriptor::{ApprovalPolicy, PauseType, ToolDescriptor, ToolPolicy};
+pub use descriptor::{ApprovalPolicy, ApprovalRules, Effect, PauseType, ToolDescriptor, ToolOptions, ToolPolicy};
 pub use output::{ToolFailure, ToolReturn};
+pub use state::StateType;
+pub(crate) use state::States;
+pub use toolkit::Toolkit;
 
 /// Makes a tool of a function.
 ///

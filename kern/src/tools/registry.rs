@@ -94,5 +94,5 @@ fn definition(tool: &ToolHandle) -> ToolDefinition {
             required.retain(|name| name != field);
         }
     }
-    ToolDefinition::new(&descriptor.name, &descriptor.description, parameters)
+    ToolDefinition::new(&descriptor.name, &descriptor.description, parameters).strict(descriptor.options.strict)
 }
