@@ -4,6 +4,8 @@
 mod http;
 mod name;
 mod scripted;
+#[cfg(feature = "openai")]
+mod sse;
 
 #[cfg(feature = "openai")]
 pub mod openai;
@@ -191,7 +193,7 @@ pub enum ModelError {
     #[error("the model is not set up: {0}")]
     Setup(String),
     /// The provider did not answer at all, or the connection broke.
-    #[error("no answer from {provider}")]
+    #[error("no whole answer from {provider}")]
     Connection {
         /// The provider's name.
         provider: String,
@@ -200,7 +202,7 @@ pub enum ModelError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The provider answered with an error status.
-    #[error("{provider} answered {status}: {message}")]
+    #[error("{provider} answered {status}: {message}{}", again(*.retry_after))]
     Status {
         /// The provider's name.
         provider: String,
@@ -229,6 +231,10 @@ pub enum ModelError {
         /// How many there are.
         turns: usize,
     },
+}
+
+fn again(retry_after: Option<u64>) -> String {
+    retry_after.map(|seconds| format!("; try again in {seconds} s")).unwrap_or_default()
 }
 
 impl ModelError {

@@ -5,8 +5,11 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
+use super::failure::PAGE_LIMIT;
+use super::request::wire_message;
 use super::*;
-use crate::run::ToolCallRequest;
+use crate::models::{ModelToolCall, ToolDefinition, Usage};
+use crate::run::{Message, ToolCallRequest};
 
 const KEY: &str = "sk-test-0123456789";
 
@@ -205,7 +208,6 @@ async fn an_error_status_keeps_the_providers_message_and_code() {
         ("500 Oh", r#"{"error":"plain"}"#, "plain", None),
         ("503 Oh", "<html>down</html>", "<html>down</html>", None),
         ("502 Oh", "", "no reason given", None),
-        ("302 Found", "", "no reason given", None),
     ];
     for (status, body, wanted, code) in cases {
         match ask(&Server::json(status, body).model()).await {
@@ -369,7 +371,9 @@ async fn a_request_holds_what_the_run_holds() {
     ];
     let tools = [
         ToolDefinition::new("look", "Looks.", json!({ "type": "object" })),
-        ToolDefinition::new("act", "Acts.", json!({ "type": "object" })).strict(true),
+        ToolDefinition::new("act", "Acts.", json!({ "type": "object", "properties": { "n": { "type": "integer" } } }))
+            .strict(true),
+        ToolDefinition::new("any", "Any.", json!({ "type": "object", "additionalProperties": true })).strict(true),
     ];
     let model =
         server.model().temperature(0.2).parameter("seed", 7).parameter("model", "another").parameter("stream", true);
@@ -394,7 +398,11 @@ async fn a_request_holds_what_the_run_holds() {
                 { "type": "function",
                   "function": { "name": "look", "description": "Looks.", "parameters": { "type": "object" } } },
                 { "type": "function",
-                  "function": { "name": "act", "description": "Acts.", "parameters": { "type": "object" }, "strict": true } },
+                  "function": { "name": "act", "description": "Acts.", "strict": true, "parameters": {
+                      "type": "object", "properties": { "n": { "type": "integer" } }, "required": ["n"],
+                      "additionalProperties": false } } },
+                { "type": "function", "function": { "name": "any", "description": "Any.",
+                  "parameters": { "type": "object", "additionalProperties": true } } },
             ],
         })
     );
@@ -403,7 +411,7 @@ async fn a_request_holds_what_the_run_holds() {
 /// What `wire_message` makes of a turn that came as `message`, as the run loop would keep it.
 fn returned(message: Value, host: &str) -> Value {
     let body = serde_json::from_str(&whole(message, "length")).unwrap();
-    let reply = read_reply(&body, "a.example").unwrap();
+    let reply = read_reply(&body, Ending::Reason, "a.example").unwrap();
     let calls = reply
         .tool_calls
         .iter()
