@@ -106,19 +106,6 @@ pub(super) struct Post<'a> {
     pub(super) body: Vec<u8>,
 }
 
-/// Why there is no whole answer. The address is in it without what may be a secret.
-#[derive(Debug, thiserror::Error)]
-enum Broken {
-    #[error("{address} cannot be reached: check the address, the network and that the server runs")]
-    Unreachable { address: String, source: reqwest::Error },
-    #[error("no whole answer within {0:?}: set a longer `timeout` if the model needs it")]
-    Late(Duration),
-    #[error("no part of the answer came for {0:?}: set a longer `idle_timeout` if the model thinks that long")]
-    Silent(Duration),
-    #[error("the connection broke before the answer was whole")]
-    Cut(#[source] reqwest::Error),
-}
-
 /// An answer whose head has come.
 pub(super) struct Incoming<'a> {
     provider: &'a str,
@@ -158,17 +145,14 @@ impl HttpClient {
             request = request.header(AUTHORIZATION, key.header()?);
         }
         let response = request.send().await.map_err(|error| {
-            // The address is cut out of the client's errors, since a query may hold a key.
-            let error = error.without_url();
-            let connected = !error.is_connect();
-            unanswered(
-                post.provider,
-                match error.is_timeout() {
-                    true if connected => Broken::Late(post.timeout),
-                    _ if connected && !error.is_request() => Broken::Cut(error),
-                    _ => Broken::Unreachable { address, source: error },
-                },
-            )
+            if error.is_timeout() && !error.is_connect() {
+                late(post.provider, post.timeout, error)
+            } else {
+                let message =
+                    format!("{address} cannot be reached: check `base_url`, the network, and that the server runs");
+                // The address is cut out of the client's errors, since a query may hold a key.
+                unanswered(post.provider, message, error.without_url())
+            }
         })?;
         Ok(Incoming { provider: post.provider, timeout: post.timeout, response, received: 0 })
     }
@@ -196,8 +180,13 @@ impl HttpClient {
     }
 }
 
-fn unanswered(provider: &str, broken: Broken) -> ModelError {
-    ModelError::Connection { provider: provider.to_owned(), source: Box::new(broken) }
+fn unanswered(provider: &str, message: String, source: impl std::error::Error + Send + Sync + 'static) -> ModelError {
+    ModelError::Connection { provider: provider.to_owned(), message, source: Box::new(source) }
+}
+
+fn late(provider: &str, timeout: Duration, error: reqwest::Error) -> ModelError {
+    let message = format!("it took longer than {timeout:?}: set a longer `timeout` if the model needs it");
+    unanswered(provider, message, error.without_url())
 }
 
 impl Incoming<'_> {
@@ -255,7 +244,12 @@ impl Incoming<'_> {
         idle_timeout: Duration,
     ) -> Result<Option<impl AsRef<[u8]> + use<>>, ModelError> {
         match tokio::time::timeout(idle_timeout, self.response.chunk()).await {
-            Err(_) => Err(unanswered(self.provider, Broken::Silent(idle_timeout))),
+            Err(elapsed) => {
+                let message = format!(
+                    "nothing came for {idle_timeout:?}: set a longer `idle_timeout` if the model thinks that long"
+                );
+                Err(unanswered(self.provider, message, elapsed))
+            }
             Ok(Err(error)) => Err(self.cut(error)),
             Ok(Ok(None)) => Ok(None),
             Ok(Ok(Some(bytes))) => {
@@ -266,9 +260,10 @@ impl Incoming<'_> {
     }
 
     fn cut(&self, error: reqwest::Error) -> ModelError {
-        let error = error.without_url();
-        let broken = if error.is_timeout() { Broken::Late(self.timeout) } else { Broken::Cut(error) };
-        unanswered(self.provider, broken)
+        if error.is_timeout() {
+            return late(self.provider, self.timeout, error);
+        }
+        unanswered(self.provider, "the connection broke before its end".to_owned(), error.without_url())
     }
 
     fn too_large(&self, limit: usize) -> ModelError {

@@ -193,10 +193,12 @@ pub enum ModelError {
     #[error("the model is not set up: {0}")]
     Setup(String),
     /// The provider did not answer at all, or the connection broke.
-    #[error("no whole answer from {provider}")]
+    #[error("no whole answer from {provider}: {message}")]
     Connection {
         /// The provider's name.
         provider: String,
+        /// What happened, and what to look at.
+        message: String,
         /// What the HTTP client said.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
