@@ -64,9 +64,10 @@ impl fmt::Debug for ApiKey {
 /// The address is not repeated in the error: people put keys into addresses.
 pub(super) fn endpoint(base: &str, path: &[&str]) -> Result<Url, ModelError> {
     let wrong = |what: &str| ModelError::Setup(format!("the base address {what}"));
-    let mut url = Url::parse(base.trim()).map_err(|error| wrong(&format!("is no URL: {error}")))?;
+    let mut url = Url::parse(base.trim())
+        .map_err(|error| wrong(&format!("is no URL ({error}): write it like `https://api.example.com/v1`")))?;
     if !matches!(url.scheme(), "http" | "https") {
-        return Err(wrong("starts with neither `http://` nor `https://`"));
+        return Err(wrong("starts with neither `http://` nor `https://`: write it like `http://localhost:8080/v1`"));
     }
     if !url.username().is_empty() || url.password().is_some() {
         return Err(wrong("holds a user name or a password: give the key with `api_key`"));

@@ -218,10 +218,10 @@ impl Reading<'_> {
             return Err(failures.status(answer));
         }
         if answer.body.is_empty() {
-            return Err(failures.invalid("the body is empty"));
+            return Err(failures.no_answer("the body is empty"));
         }
         let body: Value = serde_json::from_slice(&answer.body)
-            .map_err(|error| failures.invalid(format!("the body is not JSON: {error}")))?;
+            .map_err(|error| failures.no_answer(&format!("the body is not JSON: {error}")))?;
         match failures.inside(&body) {
             Some(error) => Err(error),
             None => self.reply(&body, Ending::Reason),
@@ -248,6 +248,9 @@ impl Reading<'_> {
             && self.ends(&event, &mut assembly, deltas)?
         {
             return self.reply(&assembly.into_body(), Ending::Mark);
+        }
+        if !assembly.has_begun() {
+            return Err(self.failures.no_answer("the stream ended before the answer began"));
         }
         // A reason to stop is the provider's word. That nothing was lost after it is HTTP's, where HTTP says so.
         if !assembly.is_finished() || !incoming.has_an_end() {

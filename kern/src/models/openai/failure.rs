@@ -26,6 +26,11 @@ impl Failures<'_> {
         ModelError::InvalidReply { provider: self.provider.to_owned(), message: self.shown(message.into()) }
     }
 
+    /// What came is not even the start of an answer: perhaps it is not the API that was asked.
+    pub(super) fn no_answer(&self, message: &str) -> ModelError {
+        self.invalid(format!("{message}; {}", self.asked_at()))
+    }
+
     /// An error status.
     pub(super) fn status(&self, answer: &Answer) -> ModelError {
         let error = ProviderError::of_body(answer, &|text| self.cut(text));
@@ -34,7 +39,7 @@ impl Failures<'_> {
                 "; no key was sent: with `base_url`, only one given with `api_key` is".to_owned()
             }
             300..=399 => format!("; {} leads elsewhere, which is not followed: correct `base_url`", self.address),
-            404 if error.code.is_none() => format!("; asked at {}: is `base_url` right?", self.address),
+            404 if error.code.is_none() => format!("; {}", self.asked_at()),
             _ => String::new(),
         };
         self.named(answer.status, error, &hint)
@@ -52,6 +57,10 @@ impl Failures<'_> {
         let body: Value = serde_json::from_str(data).unwrap_or_default();
         let error = ProviderError::inside(&body).or_else(|| ProviderError::of(&body));
         self.told(error.unwrap_or_else(|| ProviderError { message: self.cut(data.to_owned()), code: None }))
+    }
+
+    fn asked_at(&self) -> String {
+        format!("asked at {}: is `base_url` right?", self.address)
     }
 
     fn told(&self, error: ProviderError) -> ModelError {

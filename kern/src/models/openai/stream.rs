@@ -8,8 +8,8 @@ use super::reply::{number, object, read_parts, string};
 use crate::models::ModelDelta;
 use crate::models::http::ANSWER_LIMIT;
 
-/// What a call costs beside its texts.
-const CALL_SIZE: usize = 256;
+/// What a call costs beside its texts: every later part is compared with it. So there are at most 4,096.
+const CALL_SIZE: usize = 4096;
 
 /// An answer that is being put together.
 #[derive(Default)]
@@ -230,6 +230,11 @@ impl Assembly {
             return Err(format!("it is larger than {} MiB", ANSWER_LIMIT / (1024 * 1024)));
         }
         Ok(())
+    }
+
+    /// Whether a part of the answer has come.
+    pub(super) fn has_begun(&self) -> bool {
+        self.begun
     }
 
     /// Whether the provider has said why it stopped.

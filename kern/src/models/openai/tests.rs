@@ -456,3 +456,6 @@ fn another_host_gets_the_turn_without_what_its_first_provider_added() {
     let turn = json!({ "role": "assistant", "content": "hi", "reasoning_content": "so" });
     assert_eq!(returned(turn, "b.example"), json!({ "role": "assistant", "content": "hi" }));
 }
+
+mod messages;
+mod streamed;
