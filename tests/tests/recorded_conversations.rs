@@ -146,7 +146,11 @@ impl Conversation {
     async fn ask(&self) -> RunId {
         let agent = self.agent(self.store.again().await);
         let run = agent.run(self.said_by("user").expect("the user spoke")).user_id("alice").session_id(&*self.session);
-        let run_id = if self.is_streamed() { self.watch(run.stream()).await.run_id } else { run.await.unwrap().run_id };
+        let run_id = if self.is_streamed() {
+            self.watch(run.stream()).await.run_id
+        } else {
+            run.await.expect("it pauses").run_id
+        };
         assert_eq!(self.status(&run_id).await, RunStatus::Paused);
         run_id
     }
@@ -158,12 +162,12 @@ impl Conversation {
         if self.is_streamed() {
             return self.watch(run.stream()).await;
         }
-        let run = run.await.unwrap();
+        let run = run.await.expect("it goes on");
         Left { said: run.content().to_owned(), run_id: run.run_id }
     }
 
     async fn status(&self, run_id: &RunId) -> RunStatus {
-        self.store.db.get_run(run_id).await.unwrap().status
+        self.store.db.get_run(run_id).await.expect("the run is there").status
     }
 
     /// Gives the calls that wait, as an approver sees them.
@@ -178,10 +182,10 @@ impl Conversation {
         let run_id = row.run_id.clone();
         let agent = self.agent(self.store.again().await);
         let early = agent.continue_run(&run_id).user_id("alice").await;
-        assert_eq!(early.unwrap_err().code(), "approval_pending");
+        assert_eq!(early.expect_err("it waits").code(), "approval_pending");
         let db = self.store.again().await;
         let decision = decision.by("admin").digest(row.digest.clone());
-        db.update_approval(&row.id, ApprovalStatus::Pending, decision).await.unwrap();
+        db.update_approval(&row.id, ApprovalStatus::Pending, decision).await.expect("it is decided");
         assert_eq!(self.effects(), before);
     }
 
