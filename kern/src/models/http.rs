@@ -19,6 +19,9 @@ pub(super) const ANSWER_LIMIT: usize = 16 * 1024 * 1024;
 /// came.
 const STREAM_LIMIT: usize = 256 * 1024 * 1024;
 
+/// How long an answer that is whole is waited for to end.
+const LINGER: Duration = Duration::from_secs(1);
+
 /// A host that does not answer at all is told apart from a model that thinks for minutes.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -258,6 +261,14 @@ impl Incoming<'_> {
                 if self.received > STREAM_LIMIT { Err(self.too_large(STREAM_LIMIT)) } else { Ok(Some(bytes)) }
             }
         }
+    }
+
+    /// Lets go of an answer that has said that it is whole, before HTTP has. Its connection can be used again only when
+    /// that has come as well, and nobody has to wait for it.
+    pub(super) fn let_go(self) {
+        let Self { mut response, .. } = self;
+        // Whatever comes of it, the answer is there. More of a body than its end is not waited for.
+        tokio::spawn(async move { drop(tokio::time::timeout(LINGER, response.chunk()).await) });
     }
 
     fn cut(&self, error: reqwest::Error) -> ModelError {

@@ -240,6 +240,7 @@ impl Reading<'_> {
         while let Some(bytes) = incoming.next(idle_timeout).await? {
             for event in decoder.push(bytes.as_ref()).map_err(|what| self.failures.invalid(what))? {
                 if self.ends(&event, &mut assembly, deltas)? {
+                    incoming.let_go();
                     return self.reply(&assembly.into_body(), Ending::Mark);
                 }
             }

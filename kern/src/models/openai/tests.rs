@@ -27,15 +27,8 @@ impl Server {
         let (send, requests) = channel();
         thread::spawn(move || {
             let (mut socket, _) = listener.accept().unwrap();
-            let mut request = Vec::new();
-            let mut buffer = [0; 4096];
-            while !is_whole(&request) {
-                match socket.read(&mut buffer) {
-                    Ok(0) | Err(_) => break,
-                    Ok(read) => request.extend_from_slice(&buffer[..read]),
-                }
-            }
-            let _ = send.send(String::from_utf8_lossy(&request).into_owned());
+            let request = read_request(&mut socket).unwrap_or_default();
+            let _ = send.send(request);
             // A client that has read enough hangs up first.
             let _ = socket.write_all(&answer);
         });
@@ -53,6 +46,19 @@ impl Server {
     fn request(&self) -> String {
         self.requests.recv_timeout(Duration::from_secs(5)).unwrap()
     }
+}
+
+/// Reads one request. `None`: the client has hung up.
+fn read_request(socket: &mut impl Read) -> Option<String> {
+    let mut request = Vec::new();
+    let mut buffer = [0; 4096];
+    while !is_whole(&request) {
+        match socket.read(&mut buffer) {
+            Ok(0) | Err(_) => return None,
+            Ok(read) => request.extend_from_slice(&buffer[..read]),
+        }
+    }
+    Some(String::from_utf8_lossy(&request).into_owned())
 }
 
 fn is_whole(request: &[u8]) -> bool {

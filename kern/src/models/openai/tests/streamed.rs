@@ -378,3 +378,104 @@ async fn a_refusal_is_put_together_and_is_no_text() {
     let reply = stream_of(&parts).await.unwrap();
     assert_eq!((reply.content, reply.refusal.as_deref()), (None, Some("I cannot.")));
 }
+
+#[tokio::test]
+async fn a_connection_is_used_again_after_a_stream() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (accepted, connections) = channel::<()>();
+    thread::spawn(move || {
+        while let Ok((mut socket, _)) = listener.accept() {
+            accepted.send(()).unwrap();
+            thread::spawn(move || {
+                while let Some(_request) = read_request(&mut socket) {
+                    let body = events(&[part(json!({ "content": "hi" })), finish("stop")]);
+                    let head =
+                        "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+                    // The end of the body comes a moment after the end of the stream.
+                    let _ = socket.write_all(format!("{head}{:x}\r\n{body}\r\n", body.len()).as_bytes());
+                    thread::sleep(Duration::from_millis(20));
+                    let _ = socket.write_all(b"0\r\n\r\n");
+                }
+            });
+        }
+    });
+    let model = OpenAIChat::new("gpt-x").base_url(format!("http://{address}"));
+    for _ in 0..3 {
+        assert_eq!(watch(&model).await.0.unwrap().content.as_deref(), Some("hi"));
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    assert_eq!(connections.try_iter().count(), 1);
+}
+
+/// Gives a value with one of its places replaced, for each place.
+fn replaced(value: &Value, by: &Value) -> Vec<Value> {
+    let mut all = vec![by.clone()];
+    match value {
+        Value::Object(fields) => {
+            for (name, field) in fields {
+                all.extend(replaced(field, by).into_iter().map(|field| {
+                    let mut fields = fields.clone();
+                    fields.insert(name.clone(), field);
+                    fields.into()
+                }));
+            }
+        }
+        Value::Array(items) => {
+            for (at, item) in items.iter().enumerate() {
+                all.extend(replaced(item, by).into_iter().map(|item| {
+                    let mut items = items.clone();
+                    items[at] = item;
+                    items.into()
+                }));
+            }
+        }
+        _ => {}
+    }
+    all
+}
+
+#[test]
+fn no_part_makes_the_client_panic_or_gives_a_call_that_is_none() {
+    let thinking = json!([{ "type": "thinking", "thinking": [{ "type": "text", "text": "I think" }] }]);
+    let detail = json!([{ "type": "reasoning.text", "index": 0, "text": "so" }]);
+    let parts = [
+        part(json!({ "role": "assistant", "content": "h", "refusal": "n", "reasoning": "so", "function_call": null })),
+        part(json!({ "content": thinking, "reasoning_details": detail })),
+        call(
+            json!({ "index": 0, "id": "a", "type": "function", "function": { "name": "f", "arguments": "{" }, "x": {} }),
+        ),
+        call(json!({ "index": 0, "id": "a", "function": { "name": "f", "arguments": "}" } })),
+        json!({ "choices": [{ "message": { "content": "x" } }], "usage": { "prompt_tokens": 1 } }),
+        finish("tool_calls"),
+    ];
+    let others = [
+        Value::Null,
+        json!(true),
+        json!(-1),
+        json!(""),
+        json!("x"),
+        json!([]),
+        json!([[{}]]),
+        json!({}),
+        json!([{ "type": "text" }, { "type": "thinking", "thinking": [7] }]),
+        json!([{ "type": "text", "text": "x" }, { "type": "text", "index": 0, "text": null }]),
+    ];
+    let (mut tried, mut read) = (0, 0);
+    for at in 0..parts.len() {
+        for other in &others {
+            for wrong in replaced(&parts[at], other) {
+                let mut assembly = Assembly::default();
+                let all = parts[..at].iter().chain([&wrong, &wrong]).chain(&parts[at..]);
+                let added = all.map(|part| assembly.add(part)).collect::<Result<Vec<_>, _>>();
+                let reply = added.and_then(|_| read_reply(&assembly.into_body(), Ending::Mark, "a.example"));
+                tried += 1;
+                if let Ok(reply) = reply {
+                    read += 1;
+                    assert!(reply.tool_calls.iter().all(|call| !call.name.is_empty()), "{wrong}");
+                }
+            }
+        }
+    }
+    assert!(tried > 500 && read > 50, "{tried} tried, {read} read");
+}
