@@ -61,7 +61,7 @@ pub(crate) fn view(agent: &Inner, run: &Run, mut state: RunState) -> RunOutput {
 }
 
 /// What the store knows of a call by now.
-fn overlay(tool: &mut ToolExecution, call: &Call) {
+pub(crate) fn overlay(tool: &mut ToolExecution, call: &Call) {
     tool.tool_args = serde_json::from_str(&call.arguments).ok();
     if let Some(approval) = &call.approval {
         tool.approval_id = Some(approval.id.clone());
