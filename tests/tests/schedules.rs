@@ -655,7 +655,7 @@ mod failing_stores {
     async fn a_second_call_that_cannot_be_claimed_does_not_start_and_the_run_goes_on_later() {
         let store = Store::new().await;
         let both = turn().tool_call("delete_user", user("u1")).tool_call("delete_user", user("u2"));
-        let builder = store.agent(tools![delete_user], [both, turn().text("ok")]);
+        let builder = store.agent(tools![delete_user], [both, turn().text("ok")]).lease(SHORT_LEASE);
         let (agent, session, run) = approved(&store, builder).await;
         refuse(&store, "executions", "NEW.status = 'executing' AND NEW.idx = 1");
         assert_eq!(code(agent.continue_run(&run.run_id).await), "store_unavailable");
