@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::execution::{self, Readiness, ReadyCall, readiness};
 use super::{
-    NewApproval, all_calls, approval_row, calls, close_pending, close_rows, entries, evidence, next, run, token,
+    NewApproval, all_calls, approval_row, calls, close_pending, close_rows, entries, evidence, next, read, run, token,
 };
 use crate::audit::Entry;
 use crate::cell::Json;
@@ -15,7 +15,7 @@ use crate::records::approval::ApprovalRow;
 use crate::records::call::{CallRow, Standing, Tier};
 use crate::records::execution::ExecutionRow;
 use crate::records::principal::{Actor, Caller};
-use crate::records::run::RunRow;
+use crate::records::run::{Run, RunRow};
 use crate::requests::{
     BeginRun, Blocker, CallClaim, CallClaimed, ClaimRun, CommitTurn, EndRun, NewCall, RunClaim, RunClaimed,
 };
@@ -98,7 +98,7 @@ async fn store_started<T: Tx>(tx: &mut T, run: RunRow, status: RunStatus, turn: 
 }
 
 /// R2, with A1 for each call that an approval row decides, and with R1 where the run starts with it.
-pub(crate) async fn commit_turn<T: Tx>(tx: &mut T, begin: Option<BeginRun>, turn: CommitTurn) -> Step<()> {
+pub(crate) async fn commit_turn<T: Tx>(tx: &mut T, begin: Option<BeginRun>, turn: CommitTurn) -> Step<Run> {
     let starts = begin.is_some();
     let run = match begin {
         Some(new) => started(tx, new, &turn.claim).await?,
@@ -123,7 +123,7 @@ pub(crate) async fn commit_turn<T: Tx>(tx: &mut T, begin: Option<BeginRun>, turn
     if turn.pause {
         tx.journal().tell("run.paused", &run.run_id, None, None);
     }
-    Ok(())
+    Ok(read::run(tx, run.run_id).await?)
 }
 
 /// What makes no row: a turn that is over, two calls in one place, arguments that nobody could be shown, times that do not
@@ -226,7 +226,7 @@ async fn add_call<T: Tx>(tx: &mut T, run: &RunRow, turn: u32, new: NewCall, now:
 
 /// R3 and R5: the owner pauses its run, because everything that could run at once has run, or because a call needs
 /// somebody to look.
-pub(crate) async fn pause<T: Tx>(tx: &mut T, claim: RunClaim, snapshot: String, attention: bool) -> Step<()> {
+pub(crate) async fn pause<T: Tx>(tx: &mut T, claim: RunClaim, snapshot: String, attention: bool) -> Step<Run> {
     let run = own(tx, &claim).await?;
     let now = tx.now().await?;
     let digest = sha256(&snapshot);
@@ -235,7 +235,7 @@ pub(crate) async fn pause<T: Tx>(tx: &mut T, claim: RunClaim, snapshot: String, 
     let payload = json!({ "attention": attention, "snapshot_digest": digest });
     tx.journal().record(Entry::new("run_paused", Actor::Runtime, &run.run_id).turn(run.turn).payload(payload));
     tx.journal().tell("run.paused", &run.run_id, None, None);
-    Ok(())
+    Ok(read::run(tx, run.run_id).await?)
 }
 
 /// Changes the caller's own run. A run that is not RUNNING afterwards has no owner and no lease.
@@ -271,10 +271,12 @@ pub(crate) async fn claim<T: Tx>(
     let actor = Actor::from(&request.caller);
     let (run, open) = open_turn(tx, &request.run_id, &actor).await?;
     let now = tx.now().await?;
-    expire_due(tx, &open, now).await?;
+    let open = match expire_due(tx, &open, now).await? {
+        true => calls(tx, &run.run_id, request.turn).await?,
+        false => open,
+    };
     let mut blockers = Vec::new();
     let mut implied = Vec::new();
-    let open = calls(tx, &run.run_id, request.turn).await?;
     for rows in &open {
         if let Err(error) = check_undecided(&run, rows) {
             return Err(evidence(tx, &run.run_id, actor, error));
@@ -459,25 +461,26 @@ async fn confirm_implied<T: Tx>(tx: &mut T, run: &RunRow, call: &CallRow, caller
     Ok(())
 }
 
-/// A6 and X8 for the calls of the open turn that are past their time.
-async fn expire_due<T: Tx>(tx: &mut T, open: &[CallRows], now: i64) -> Step<()> {
+/// A6 and X8 for the calls of the open turn that are past their time. Says whether there were any.
+async fn expire_due<T: Tx>(tx: &mut T, open: &[CallRows], now: i64) -> Step<bool> {
+    let mut any = false;
     for rows in open {
         if let Some(approval) = &rows.approval
             && is_due(approval, now)
         {
-            close_pending(tx, approval, ApprovalStatus::Expired, Actor::Recovery, None, now).await?;
+            any |= close_pending(tx, approval, ApprovalStatus::Expired, Actor::Recovery, None, now).await?;
         }
         if let Some(execution) = &rows.execution
             && execution.valid_until_ms.is_some_and(|valid_until| now >= valid_until)
         {
-            super::abandon(tx, execution, "the approval was not used in time", Actor::Recovery, now).await?;
+            any |= super::abandon(tx, execution, "the approval was not used in time", Actor::Recovery, now).await?;
         }
     }
-    Ok(())
+    Ok(any)
 }
 
 /// R8, with T, and with R1 where the run starts with it: then it has no calls.
-pub(crate) async fn end<T: Tx>(tx: &mut T, begin: Option<BeginRun>, end: EndRun) -> Step<()> {
+pub(crate) async fn end<T: Tx>(tx: &mut T, begin: Option<BeginRun>, end: EndRun) -> Step<Run> {
     if !matches!(end.status, RunStatus::Completed | RunStatus::Error) {
         let reason = format!("an owner ends its run as completed or as an error, not as {}", end.status);
         return Err(Error::Invalid(reason).into());
@@ -508,7 +511,10 @@ pub(crate) async fn end<T: Tx>(tx: &mut T, begin: Option<BeginRun>, end: EndRun)
     let payload = json!({ "snapshot_digest": digest, "error": end.error });
     tx.journal().record(Entry::new(action, Actor::Runtime, &run.run_id).turn(run.turn).payload(payload));
     tx.journal().tell("run.ended", &run.run_id, None, None);
-    if starts { Ok(()) } else { close_rows(tx, &run.run_id, &Actor::Runtime, now).await }
+    if !starts {
+        close_rows(tx, &run.run_id, &Actor::Runtime, now).await?;
+    }
+    Ok(read::run(tx, run.run_id).await?)
 }
 
 /// R9, with T. A body under way ends by itself, and its result is recorded.

@@ -9,7 +9,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use kern_db::{
-    BeginRun, Call, CallClaim, CallClaimed, ClaimCall, CommitTurn, EndRun, Ended, Finished, NewCall, RunClaim,
+    BeginRun, Call, CallClaim, CallClaimed, ClaimCall, CommitTurn, EndRun, Ended, Finished, NewCall, Run, RunClaim,
     RunStatus, SessionId, Standing, Ticket, Tier,
 };
 
@@ -64,11 +64,10 @@ pub(crate) struct StartedCall {
     pub(crate) claim: CallClaim,
 }
 
-/// How a run left its owner's hands.
-#[derive(Clone, Copy)]
+/// How a run left its owner's hands, and how the store has it since.
 enum Stopped {
-    Paused,
-    Completed,
+    Paused(Run),
+    Completed(Run),
 }
 
 /// How working off a turn's calls ended.
@@ -100,9 +99,14 @@ impl Drive {
         let outcome = self.turns().await;
         self.lease = None;
         match outcome {
-            Ok(stopped) => {
-                let seen = self.look().await?;
-                self.tell_stop(stopped, &seen);
+            Ok(Stopped::Paused(run)) => {
+                let seen = view(&self.agent, &run, self.state.clone());
+                self.tell_stop(&seen, RunEvent::paused);
+                Ok(seen)
+            }
+            Ok(Stopped::Completed(run)) => {
+                let seen = view(&self.agent, &run, self.state.clone());
+                self.tell_stop(&seen, RunEvent::completed);
                 Ok(seen)
             }
             // Somebody raised the fence: cancelled, or recovered and driven elsewhere. Stop, touch nothing.
@@ -162,12 +166,9 @@ impl Drive {
     }
 
     /// Tells how the run stopped: the rows are durable by now.
-    fn tell_stop(&self, stopped: Stopped, seen: &RunOutput) {
+    fn tell_stop(&self, seen: &RunOutput, stop: fn(EventBase, &RunOutput) -> RunEvent) {
         self.tell(|base| RunEvent::RunContentCompleted { base });
-        self.tell(|base| match stopped {
-            Stopped::Paused => RunEvent::paused(base, seen),
-            Stopped::Completed => RunEvent::completed(base, seen),
-        });
+        self.tell(|base| stop(base, seen));
     }
 
     async fn look(&self) -> Result<RunOutput> {
@@ -212,8 +213,7 @@ impl Drive {
             if reply.tool_calls.is_empty() {
                 self.state.turns.push(self.state.tools.len());
                 self.state.messages.push(message(reply, Vec::new()));
-                self.end(RunStatus::Completed, None).await?;
-                return Ok(Stopped::Completed);
+                return Ok(Stopped::Completed(self.end(RunStatus::Completed, None).await?));
             }
             let calls = self.open_turn(reply);
             if calls.is_empty() {
@@ -222,9 +222,9 @@ impl Drive {
                 continue;
             }
             let waits_for_all = calls.iter().all(|call| call.policy.tier != Tier::Audit) && self.nothing_to_run();
-            self.commit_turn(calls, waits_for_all).await?;
+            let run = self.commit_turn(calls, waits_for_all).await?;
             if waits_for_all {
-                return Ok(Stopped::Paused);
+                return Ok(Stopped::Paused(run));
             }
         }
     }
@@ -320,7 +320,7 @@ impl Drive {
     }
 
     /// R2: from here on the calls are durable, and so is that they wait.
-    async fn commit_turn(&mut self, calls: Vec<NewCall>, pause: bool) -> Result<()> {
+    async fn commit_turn(&mut self, calls: Vec<NewCall>, pause: bool) -> Result<Run> {
         self.clock();
         let turn = CommitTurn {
             claim: self.claim.clone(),
@@ -329,33 +329,32 @@ impl Drive {
             calls,
             pause,
         };
-        match self.unbegun.take() {
+        let run = match self.unbegun.take() {
             Some(begin) => self.agent.db.begin_with_turn(begin, turn).await?,
             None => self.agent.db.commit_turn(turn).await?,
-        }
+        };
         if !pause {
             self.keep_lease();
         }
-        Ok(())
+        Ok(run)
     }
 
     /// R3, R5.
     async fn pause(&mut self, attention: bool) -> Result<Stopped> {
         self.clock();
-        self.agent.db.pause_run(self.claim.clone(), self.state.snapshot(), attention).await?;
-        Ok(Stopped::Paused)
+        let run = self.agent.db.pause_run(self.claim.clone(), self.state.snapshot(), attention).await?;
+        Ok(Stopped::Paused(run))
     }
 
     /// R8.
-    async fn end(&mut self, status: RunStatus, error: Option<String>) -> Result<()> {
+    async fn end(&mut self, status: RunStatus, error: Option<String>) -> Result<Run> {
         self.clock();
         self.state.error.clone_from(&error);
         let end = EndRun { claim: self.claim.clone(), snapshot: self.state.snapshot(), status, error };
-        match self.unbegun.take() {
+        Ok(match self.unbegun.take() {
             Some(begin) => self.agent.db.begin_and_end(begin, end).await?,
             None => self.agent.db.end_run(end).await?,
-        }
-        Ok(())
+        })
     }
 
     /// Ends the run with an error, and gives that error. If even that cannot be stored, the lease runs out and somebody
@@ -367,7 +366,7 @@ impl Drive {
                 tracing::error!(run_id = %self.claim.run_id, %store, "a failed run could not be ended");
                 Err(error)
             }
-            Ok(()) => {
+            Ok(_) => {
                 self.tell(|base| RunEvent::error(base, &error));
                 Err(error)
             }
