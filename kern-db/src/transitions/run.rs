@@ -271,7 +271,9 @@ pub(crate) async fn claim<T: Tx>(
     let actor = Actor::from(&request.caller);
     let (run, open) = open_turn(tx, &request.run_id, &actor).await?;
     let now = tx.now().await?;
-    let open = match expire_due(tx, &open, now).await? {
+    let expired = expire_due(tx, &open, now).await?;
+    // A caller that loaded an older turn is answered for that one: the claim below finds that it is over.
+    let open = match expired || run.turn != request.turn {
         true => calls(tx, &run.run_id, request.turn).await?,
         false => open,
     };
