@@ -1,6 +1,6 @@
 //! Which answers a caller's requirements hold, and to which calls. No I/O.
 
-use kern_db::{Call, NewAnswer, PauseType, Run, Shown, Standing, canonical_json};
+use kern_db::{Call, NewAnswer, PauseType, Run, Shown, Standing, Tier, canonical_json};
 use serde_json::Value;
 
 use super::policy::approval_needed;
@@ -79,32 +79,29 @@ fn names_another_call(call: &Call, requirement: &RunRequirement, shown: &Shown) 
 fn filled(
     call: &Call,
     requirement: &RunRequirement,
-    mut arguments: Arguments,
+    arguments: Arguments,
     tool: Option<&dyn Tool>,
     argument_limit: usize,
 ) -> Result<Option<String>> {
-    let fields = requirement.fields();
-    let given = |name: &String| fields.iter().any(|field| &field.name == name && field.value.is_some());
-    // A requirement that was only loaded and sent back is no answer, however much of it the model has filled.
-    let closes_the_last = !call.unfilled.is_empty() && call.unfilled.iter().all(given);
-    if requirement.tool_execution.answered != Some(true) && !closes_the_last {
-        return Ok(None);
-    }
-    for field in fields {
-        if let Some(value) = field.value {
-            arguments.insert(field.name, read_value(value).map_err(Error::InvalidAnswer)?);
-        }
-    }
     let name = &call.tool_name;
+    let invalid = |what: String| Error::InvalidAnswer(format!("the values for tool `{name}` do not fit: {what}"));
+    let form = tool.and_then(|tool| tool.descriptor().form);
+    let with_values = match form {
+        Some(form) => form.answered(arguments, requirement),
+        None => with_fields(call, arguments, requirement),
+    };
+    let Some(arguments) = with_values.map_err(invalid)? else {
+        return Ok(None);
+    };
     let Some(tool) = tool else {
         return Err(Error::InvalidAnswer(format!("this agent has no tool `{name}` to check the values against")));
     };
     if let Err(errors) = tools::check(tool, &arguments, &[]) {
         let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
-        return Err(Error::InvalidAnswer(format!("the values for tool `{name}` do not fit: {}", errors.join("; "))));
+        return Err(invalid(errors.join("; ")));
     }
     // `when` was asked about other values. It may only tighten: what would now need an approval is not run without.
-    let asked = matches!(call.policy.tier, kern_db::Tier::Required | kern_db::Tier::TwoStage);
+    let asked = matches!(call.policy.tier, Tier::Required | Tier::TwoStage);
     let protected = tool.descriptor().policy.approval == Some(ApprovalPolicy::Required);
     if protected && !asked && approval_needed(tool, &arguments) {
         return Err(Error::InvalidAnswer(format!(
@@ -118,6 +115,35 @@ fn filled(
         let what = format!("the values for tool `{name}` have {length} bytes, {argument_limit} are allowed");
         return Err(Error::InvalidAnswer(what));
     }
-    let known = call.version > 0 && arguments == call.arguments;
-    Ok(Some(arguments).filter(|_| !known))
+    if call.version > 0 && arguments == call.arguments {
+        return Ok(None);
+    }
+    // Stored answers are final. Whoever gives others has to hear that they do not count.
+    if call.policy.tier == Tier::User && call.answer.is_some() {
+        let what = "with other values: continue the run without this requirement";
+        return Err(Error::InvalidAnswer(format!("the call of tool `{name}` is answered already, {what}")));
+    }
+    Ok(Some(arguments))
+}
+
+/// The arguments with the fields that came back. `None`: not all that were open are filled, and nothing says that they
+/// are.
+fn with_fields(
+    call: &Call,
+    mut arguments: Arguments,
+    requirement: &RunRequirement,
+) -> Result<Option<Arguments>, String> {
+    let fields = requirement.fields();
+    let given = |name: &String| fields.iter().any(|field| &field.name == name && field.value.is_some());
+    // A requirement that was only loaded and sent back is no answer, however much of it the model has filled.
+    let closes_the_last = !call.unfilled.is_empty() && call.unfilled.iter().all(given);
+    if requirement.tool_execution.answered != Some(true) && !closes_the_last {
+        return Ok(None);
+    }
+    for field in fields {
+        if let Some(value) = field.value {
+            arguments.insert(field.name, read_value(value)?);
+        }
+    }
+    Ok(Some(arguments))
 }

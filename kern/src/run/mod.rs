@@ -11,5 +11,7 @@ mod view;
 pub use kern_db::{RunId, RunStatus, SessionId};
 pub use message::{FunctionCall, Message, Role, ToolCallRequest};
 pub use output::{RunInput, RunMetrics, RunOutput};
-pub use requirement::{Consent, RunRequirement, ToolExecution, UserInputField};
+pub use requirement::{
+    Consent, RequirementType, RunRequirement, ToolExecution, UserFeedbackOption, UserFeedbackQuestion, UserInputField,
+};
 pub(crate) use view::view;

@@ -3,10 +3,12 @@
 //! Both travel: a client may keep them and send them back. Nothing in them is believed but the requester's own answer,
 //! and that only for the version that was shown.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use kern_db::{ApprovalId, ApprovalType, PauseType};
+use kern_db::{ApprovalId, ApprovalType, CallPolicy, PauseType, Tier};
 
 use crate::error::{Error, Result};
 
@@ -66,8 +68,8 @@ pub struct ToolExecution {
     /// The values it waits for.
     pub user_input_schema: Option<Vec<UserInputField>>,
     /// The questions it waits for.
-    pub user_feedback_schema: Option<Value>,
-    /// Whether all values are there.
+    pub user_feedback_schema: Option<Vec<UserFeedbackQuestion>>,
+    /// Whether all values are there, or all questions answered.
     pub answered: Option<bool>,
     /// Whether the call waits for another system's result.
     pub external_execution_required: Option<bool>,
@@ -95,49 +97,189 @@ pub struct UserInputField {
     pub value: Option<Value>,
 }
 
+/// One question that a call asks the user, with the options to choose from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct UserFeedbackQuestion {
+    /// The question in full. It names the question: no other of the call has the same.
+    pub question: String,
+    /// One or two words, at most 12 characters.
+    #[serde(default)]
+    pub header: Option<String>,
+    /// Whether several options may be chosen.
+    #[serde(default)]
+    pub multi_select: bool,
+    /// The labels that were chosen, where the question is answered.
+    #[serde(default)]
+    pub selected_options: Option<Vec<String>>,
+    /// What there is to choose from.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub options: Vec<UserFeedbackOption>,
+}
+
+/// One option of a [`UserFeedbackQuestion`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct UserFeedbackOption {
+    /// Its label. No other option of the question has the same.
+    pub label: String,
+    /// What choosing it means.
+    #[serde(default)]
+    pub description: Option<String>,
+    /// Whether it was chosen. Only shown: what counts is `selected_options` of the question.
+    #[serde(default)]
+    pub selected: bool,
+}
+
+/// What a requirement asks its user for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RequirementType {
+    /// To choose between options.
+    UserFeedback,
+    /// To bring another system's result.
+    ExternalExecution,
+    /// To fill in values.
+    UserInput,
+    /// A yes or a no.
+    Confirmation,
+}
+
+impl RequirementType {
+    /// The word: `user_feedback`, `external_execution`, `user_input` or `confirmation`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::UserFeedback => "user_feedback",
+            Self::ExternalExecution => "external_execution",
+            Self::UserInput => "user_input",
+            Self::Confirmation => "confirmation",
+        }
+    }
+}
+
+impl fmt::Display for RequirementType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 /// What a paused run asks for about one call. In JSON, absent values are left out.
+///
+/// Each answer stands beside the call and on it. Where a client sends only one of the two, reading the JSON completes
+/// the other: what stands on the call counts, and what stands beside it fills what is open there.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(from = "Sent")]
 #[non_exhaustive]
 pub struct RunRequirement {
     /// A UUID.
-    #[serde(default)]
     pub id: String,
     /// ISO 8601, UTC.
-    #[serde(default)]
     pub created_at: String,
     /// The requester's answer.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub confirmation: Option<Consent>,
     /// Why.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub confirmation_note: Option<String>,
     /// What another system gave.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub external_execution_result: Option<String>,
     /// In a team: the member that asks.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub member_agent_id: Option<String>,
     /// In a team: its name.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub member_agent_name: Option<String>,
     /// In a team: its run.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub member_run_id: Option<String>,
     /// The call.
-    #[serde(default)]
     pub tool_execution: ToolExecution,
     /// The values it asks for.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub user_input_schema: Option<Vec<UserInputField>>,
     /// The questions it asks.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub user_feedback_schema: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user_feedback_schema: Option<Vec<UserFeedbackQuestion>>,
+}
+
+/// A requirement as it comes back, before its two places agree.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Sent {
+    id: String,
+    created_at: String,
+    confirmation: Option<Consent>,
+    confirmation_note: Option<String>,
+    external_execution_result: Option<String>,
+    member_agent_id: Option<String>,
+    member_agent_name: Option<String>,
+    member_run_id: Option<String>,
+    tool_execution: ToolExecution,
+    user_input_schema: Option<Vec<UserInputField>>,
+    user_feedback_schema: Option<Vec<UserFeedbackQuestion>>,
+}
+
+impl From<Sent> for RunRequirement {
+    fn from(sent: Sent) -> Self {
+        let mut requirement = Self {
+            id: sent.id,
+            created_at: sent.created_at,
+            confirmation: sent.confirmation,
+            confirmation_note: sent.confirmation_note,
+            external_execution_result: sent.external_execution_result,
+            member_agent_id: sent.member_agent_id,
+            member_agent_name: sent.member_agent_name,
+            member_run_id: sent.member_run_id,
+            tool_execution: sent.tool_execution,
+            user_input_schema: sent.user_input_schema,
+            user_feedback_schema: sent.user_feedback_schema,
+        };
+        requirement.complete();
+        requirement
+    }
 }
 
 impl ToolExecution {
     /// The tool's name.
     pub fn name(&self) -> &str {
         self.tool_name.as_deref().unwrap_or("unknown")
+    }
+
+    /// Shows what the stored policy of the call asks for, and whether it still waits for that.
+    pub(crate) fn asks(&mut self, policy: &CallPolicy, waits: bool) {
+        let asks = |pause| (policy.pause == Some(pause)).then_some(waits);
+        self.requires_confirmation = asks(PauseType::Confirmation);
+        self.requires_user_input = asks(PauseType::UserInput);
+        self.external_execution_required = asks(PauseType::ExternalExecution);
+        self.approval_type = match policy.tier {
+            Tier::Required | Tier::TwoStage => Some(ApprovalType::Required),
+            _ if policy.record || policy.tier == Tier::Audit => Some(ApprovalType::Audit),
+            _ => None,
+        };
+    }
+}
+
+impl UserFeedbackQuestion {
+    /// What is wrong with choosing these labels.
+    pub(crate) fn wrong_selection(&self, labels: &[String]) -> Option<String> {
+        let asked = &self.question;
+        if let Some(unknown) = labels.iter().find(|label| !self.options.iter().any(|option| option.label == **label)) {
+            return Some(format!("`{unknown}` is no option of `{asked}`"));
+        }
+        if let Some((_, twice)) = labels.iter().enumerate().find(|(place, label)| labels[..*place].contains(label)) {
+            return Some(format!("`{twice}` is chosen twice for `{asked}`"));
+        }
+        (!self.multi_select && labels.len() != 1)
+            .then(|| format!("`{asked}` takes one option, {} are chosen", labels.len()))
+    }
+
+    /// Marks the labels as chosen.
+    pub(crate) fn select(&mut self, labels: Vec<String>) {
+        for option in &mut self.options {
+            option.selected = labels.contains(&option.label);
+        }
+        self.selected_options = Some(labels);
     }
 }
 
@@ -162,25 +304,52 @@ impl RunRequirement {
     }
 
     pub(crate) fn external_result(&self) -> Option<&str> {
-        self.external_execution_result.as_deref().or(self.tool_execution.result.as_deref())
+        self.tool_execution.result.as_deref().or(self.external_execution_result.as_deref())
     }
 
     /// The fields with the values given for them: those on the call, else those beside it.
     pub(crate) fn fields(&self) -> Vec<UserInputField> {
         let beside = self.user_input_schema.as_deref().unwrap_or_default();
         let on_call = self.tool_execution.user_input_schema.as_deref().unwrap_or_default();
-        let fields = if on_call.is_empty() { beside } else { on_call };
+        let mut fields = if on_call.is_empty() { beside } else { on_call }.to_vec();
+        fill_fields(&mut fields, beside);
         fields
-            .iter()
-            .map(|field| {
-                let mut field = field.clone();
-                if field.value.is_none() {
-                    field.value =
-                        beside.iter().find(|other| other.name == field.name).and_then(|other| other.value.clone());
-                }
-                field
-            })
-            .collect()
+    }
+
+    /// The questions with the answers given to them: those on the call, else those beside it.
+    pub(crate) fn questions(&self) -> Vec<UserFeedbackQuestion> {
+        let beside = self.user_feedback_schema.as_deref().unwrap_or_default();
+        let on_call = self.tool_execution.user_feedback_schema.as_deref().unwrap_or_default();
+        let mut questions = if on_call.is_empty() { beside } else { on_call }.to_vec();
+        fill_questions(&mut questions, beside);
+        questions
+    }
+
+    /// Completes the call with what stands beside it, as the reference does when it reads a requirement. A form that was
+    /// complete before is not answered by it: it may only have been loaded and sent back.
+    fn complete(&mut self) {
+        let call = &mut self.tool_execution;
+        if call.confirmed.is_none() {
+            call.confirmed = self.confirmation;
+        }
+        if call.confirmed == Some(Consent::Rejected) && call.confirmation_note.is_none() {
+            call.confirmation_note.clone_from(&self.confirmation_note);
+        }
+        if call.result.is_none() {
+            call.result.clone_from(&self.external_execution_result);
+        }
+        let (mut closed, mut open) = (false, false);
+        if let (Some(fields), Some(beside)) = (&mut call.user_input_schema, &self.user_input_schema) {
+            closed |= fill_fields(fields, beside);
+            open |= fields.iter().any(|field| field.value.is_none());
+        }
+        if let (Some(questions), Some(beside)) = (&mut call.user_feedback_schema, &self.user_feedback_schema) {
+            closed |= fill_questions(questions, beside);
+            open |= questions.iter().any(|question| question.selected_options.is_none());
+        }
+        if closed && !open {
+            call.answered = Some(true);
+        }
     }
 
     /// Whether a yes or a no is asked for and not given.
@@ -188,17 +357,20 @@ impl RunRequirement {
         self.tool_execution.requires_confirmation == Some(true) && self.consent().is_none()
     }
 
-    /// Whether values are asked for and not given.
+    /// Whether values are asked for and not given. A call that asks questions does not ask for values:
+    /// [`needs_user_feedback`](Self::needs_user_feedback) says whether it waits.
     pub fn needs_user_input(&self) -> bool {
-        self.tool_execution.answered != Some(true)
-            && self.consent() != Some(Consent::Rejected)
-            && (self.tool_execution.requires_user_input == Some(true)
-                || self.fields().iter().any(|field| field.value.is_none()))
+        let form = self.tool_execution.requires_user_input == Some(true) && self.questions().is_empty();
+        self.takes_answers() && (form || self.fields().iter().any(|field| field.value.is_none()))
     }
 
     /// Whether questions are asked and not answered.
     pub fn needs_user_feedback(&self) -> bool {
-        self.user_feedback_schema.is_some() && self.tool_execution.answered != Some(true)
+        self.takes_answers() && self.questions().iter().any(|question| question.selected_options.is_none())
+    }
+
+    fn takes_answers(&self) -> bool {
+        self.tool_execution.answered != Some(true) && self.consent() != Some(Consent::Rejected)
     }
 
     /// Whether another system's result is asked for and not given.
@@ -216,15 +388,18 @@ impl RunRequirement {
             || self.needs_external_execution())
     }
 
-    /// What the call waits for.
-    pub fn pause_type(&self) -> PauseType {
+    /// What the call waits for. Where it waits for several things, the first of: feedback, external execution, input,
+    /// confirmation.
+    pub fn pause_type(&self) -> RequirementType {
         let call = &self.tool_execution;
-        if call.external_execution_required == Some(true) {
-            PauseType::ExternalExecution
+        if !self.questions().is_empty() {
+            RequirementType::UserFeedback
+        } else if call.external_execution_required == Some(true) {
+            RequirementType::ExternalExecution
         } else if call.requires_user_input == Some(true) {
-            PauseType::UserInput
+            RequirementType::UserInput
         } else {
-            PauseType::Confirmation
+            RequirementType::Confirmation
         }
     }
 
@@ -283,6 +458,52 @@ impl RunRequirement {
         Ok(())
     }
 
+    /// Answers questions that the call asks: for each the labels that were chosen. Not all of them have to be answered at
+    /// once.
+    ///
+    /// ```no_run
+    /// # fn answer(requirement: &mut kern::run::RunRequirement) -> kern::Result<()> {
+    /// requirement.provide_user_feedback([("Which region?", ["eu"])])?;
+    /// // Answers of different lengths:
+    /// requirement.provide_user_feedback([("Which extras?", vec!["backup", "monitoring"]), ("Which size?", vec!["small"])])?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidAnswer`], and nothing is answered: no questions are asked, or all are answered already; a question
+    /// is not one of them; a label is not one of its options, or given twice; not exactly one is chosen where only one
+    /// can be.
+    pub fn provide_user_feedback<K, L>(&mut self, answers: impl IntoIterator<Item = (K, L)>) -> Result<()>
+    where
+        K: AsRef<str>,
+        L: IntoIterator,
+        L::Item: Into<String>,
+    {
+        if !self.needs_user_feedback() {
+            return Err(self.not_asked("provide_user_feedback"));
+        }
+        let mut questions = self.questions();
+        for (asked, labels) in answers {
+            let asked = asked.as_ref();
+            let Some(question) = questions.iter_mut().find(|question| question.question == asked) else {
+                return Err(Error::InvalidAnswer(format!("tool `{}` does not ask `{asked}`", self.tool_name())));
+            };
+            let labels: Vec<String> = labels.into_iter().map(Into::into).collect();
+            if let Some(wrong) = question.wrong_selection(&labels) {
+                return Err(Error::InvalidAnswer(wrong));
+            }
+            question.select(labels);
+        }
+        if questions.iter().all(|question| question.selected_options.is_some()) {
+            self.tool_execution.answered = Some(true);
+        }
+        self.user_feedback_schema = Some(questions.clone());
+        self.tool_execution.user_feedback_schema = Some(questions);
+        Ok(())
+    }
+
     /// Gives what another system made of the call.
     ///
     /// # Errors
@@ -307,6 +528,8 @@ impl RunRequirement {
             "it waits for `confirm` or `reject`"
         } else if self.needs_external_execution() {
             "it waits for `set_external_execution_result` or `reject`"
+        } else if self.needs_user_feedback() {
+            "it waits for `provide_user_feedback` or `reject`"
         } else if self.needs_user_input() {
             "it waits for `provide_user_input` or `reject`"
         } else {
@@ -314,4 +537,27 @@ impl RunRequirement {
         };
         Error::InvalidAnswer(format!("`{method}` does not fit the requirement of tool `{}`: {asks}", self.tool_name()))
     }
+}
+
+/// Fills open fields with the values that stand beside them. Says whether it filled any.
+fn fill_fields(fields: &mut [UserInputField], beside: &[UserInputField]) -> bool {
+    let mut filled = false;
+    for field in fields.iter_mut().filter(|field| field.value.is_none()) {
+        field.value = beside.iter().find(|other| other.name == field.name).and_then(|other| other.value.clone());
+        filled |= field.value.is_some();
+    }
+    filled
+}
+
+/// Fills open questions with the answers that stand beside them. Says whether it filled any.
+fn fill_questions(questions: &mut [UserFeedbackQuestion], beside: &[UserFeedbackQuestion]) -> bool {
+    let mut filled = false;
+    for question in questions.iter_mut().filter(|question| question.selected_options.is_none()) {
+        let other = beside.iter().find(|other| other.question == question.question);
+        if let Some(labels) = other.and_then(|other| other.selected_options.clone()) {
+            question.select(labels);
+            filled = true;
+        }
+    }
+    filled
 }
