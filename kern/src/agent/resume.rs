@@ -145,8 +145,13 @@ pub(super) async fn look(agent: &Inner, run_id: &RunId) -> Result<RunOutput> {
 async fn store_answers(agent: &Inner, run: &Run, requirements: &[RunRequirement], caller: &Caller) -> Result<()> {
     let mut wrong = None;
     for requirement in requirements {
-        let Some(call) = call_of(run, requirement) else {
-            continue;
+        let call = match call_of(run, requirement) {
+            Ok(Some(call)) => call,
+            Ok(None) => continue,
+            Err(error) => {
+                wrong = wrong.or(Some(error));
+                continue;
+            }
         };
         let tool = agent.tools.get(&call.tool_name).map(|handle| handle.tool());
         let answer = match answer_of(call, requirement, tool, agent.argument_limit) {

@@ -17,17 +17,31 @@ pub(crate) struct Answer<'a> {
     pub(crate) shown: Shown,
 }
 
-/// Finds the call of the open turn that a requirement is about.
+/// Finds the call of the open turn that a requirement is about. `None`: it is about an earlier turn, or about a call that
+/// asks nobody and holds no answer.
 ///
 /// Requirements of earlier turns come back with the rest; the model's `tool_call_id` may be the same in each turn, so a
 /// requirement that names a known one is only ever about that one.
-pub(crate) fn call_of<'a>(run: &'a Run, requirement: &RunRequirement) -> Option<&'a Call> {
-    let open = || run.calls.iter().filter(|call| call.turn == run.turn);
+///
+/// # Errors
+///
+/// [`Error::InvalidAnswer`]: it answers what this run has not asked.
+pub(crate) fn call_of<'a>(run: &'a Run, requirement: &RunRequirement) -> Result<Option<&'a Call>> {
+    let is_open = |call: &&Call| call.turn == run.turn;
     if let Some(known) = run.calls.iter().find(|call| call.requirement_id == requirement.id) {
-        return (known.turn == run.turn).then_some(known);
+        return Ok(Some(known).filter(is_open));
     }
-    let tool_call_id = requirement.tool_execution.tool_call_id.as_deref()?;
-    open().find(|call| call.tool_call_id == tool_call_id)
+    let tool_call_id = requirement.tool_execution.tool_call_id.as_deref();
+    let mut named = run.calls.iter().filter(|call| Some(call.tool_call_id.as_str()) == tool_call_id).peekable();
+    if named.peek().is_none() && requirement.holds_an_answer() {
+        let (tool, call) = (requirement.tool_name(), tool_call_id.unwrap_or("without an id"));
+        return Err(Error::InvalidAnswer(format!(
+            "the answer for tool `{tool}`, call `{call}`, belongs to nothing that run `{}` asks: answer the requirements \
+             that the run gave",
+            run.run_id
+        )));
+    }
+    Ok(named.find(is_open))
 }
 
 /// Reads the requester's answer out of a requirement. `None`: it holds none, or only what the store already knows.
@@ -86,6 +100,10 @@ fn filled(
     let name = &call.tool_name;
     let invalid = |what: String| Error::InvalidAnswer(format!("the values for tool `{name}` do not fit: {what}"));
     let form = tool.and_then(|tool| tool.descriptor().form);
+    // Stored, an answer is final: another tool's types say nothing about it.
+    let shown_with = |tool: &dyn Tool| {
+        tool.descriptor().version == call.tool_version && tool.descriptor().schema_hash == call.schema_hash
+    };
     let with_values = match form {
         Some(form) => form.answered(arguments, requirement),
         None => with_fields(call, arguments, requirement),
@@ -96,6 +114,10 @@ fn filled(
     let Some(tool) = tool else {
         return Err(Error::InvalidAnswer(format!("this agent has no tool `{name}` to check the values against")));
     };
+    if !shown_with(tool) {
+        let what = "here it is another: answer where the run was paused";
+        return Err(Error::InvalidAnswer(format!("the values were asked for with tool `{name}`, and {what}")));
+    }
     if let Err(errors) = tools::check(tool, &arguments, &[]) {
         let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
         return Err(invalid(errors.join("; ")));

@@ -325,6 +325,13 @@ impl RunRequirement {
         questions
     }
 
+    /// Whether somebody says something with it.
+    pub(crate) fn holds_an_answer(&self) -> bool {
+        let call = &self.tool_execution;
+        let brought = call.external_execution_required == Some(true) && self.external_result().is_some();
+        self.consent().is_some() || call.answered == Some(true) || brought
+    }
+
     /// Completes the call with what stands beside it, as the reference does when it reads a requirement. A form that was
     /// complete before is not answered by it: it may only have been loaded and sent back.
     fn complete(&mut self) {
