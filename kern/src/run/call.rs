@@ -3,8 +3,9 @@
 use kern_db::{ApprovalId, CallPolicy, NewCall, PauseType, Tier, canonical_json};
 use serde_json::{Value, json};
 
-use super::requirement::{RunRequirement, ToolExecution, UserInputField};
+use super::requirement::RunRequirement;
 use super::state::{CallKind, CallResult, OpenCall};
+use super::tool_execution::{ToolExecution, UserInputField};
 use crate::approval::policy::policy_of;
 use crate::tools::registry::Registry;
 use crate::tools::wire_json::read_arguments;

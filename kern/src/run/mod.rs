@@ -1,17 +1,18 @@
 //! A run: what goes in, what happened, what comes out.
 
 pub(crate) mod call;
+mod feedback;
 mod message;
 mod output;
 mod requirement;
 pub(crate) mod state;
+mod tool_execution;
 pub(crate) mod turn;
 mod view;
 
+pub use feedback::{UserFeedbackOption, UserFeedbackQuestion};
 pub use kern_db::{RunId, RunStatus, SessionId};
 pub use message::{FunctionCall, Message, Role, ToolCallRequest};
 pub use output::{RunInput, RunMetrics, RunOutput};
-pub use requirement::{
-    Consent, RequirementType, RunRequirement, ToolExecution, UserFeedbackOption, UserFeedbackQuestion, UserInputField,
-};
+pub use requirement::{Consent, RequirementType, RunRequirement, ToolExecution, UserInputField};
 pub(crate) use view::view;

@@ -1,135 +1,18 @@
-//! What a paused run asks for, and the answers: `RunRequirement` and `ToolExecution`, with the JSON of the reference.
+//! What a paused run asks for, and the answers: `RunRequirement`, with the JSON of the reference.
 //!
-//! Both travel: a client may keep them and send them back. Nothing in them is believed but the requester's own answer,
-//! and that only for the version that was shown.
+//! It travels: a client may keep it and send it back. Nothing in it is believed but the requester's own answer, and that
+//! only for the version that was shown.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use kern_db::{ApprovalId, ApprovalType, CallPolicy, PauseType, Tier};
-
+use super::feedback::{UserFeedbackQuestion, fill_questions};
+use super::tool_execution::fill_fields;
 use crate::error::{Error, Result};
 
-/// A yes or a no to a confirmation. In JSON `true` or `false`; unanswered is null.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "bool", into = "bool")]
-pub enum Consent {
-    /// Yes.
-    Confirmed,
-    /// No.
-    Rejected,
-}
-
-impl From<bool> for Consent {
-    fn from(confirmed: bool) -> Self {
-        if confirmed { Self::Confirmed } else { Self::Rejected }
-    }
-}
-
-impl From<Consent> for bool {
-    fn from(consent: Consent) -> Self {
-        consent == Consent::Confirmed
-    }
-}
-
-/// One tool call of a run, as the reference shows it: 21 keys, nulls kept.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-#[non_exhaustive]
-pub struct ToolExecution {
-    /// The model's id of the call.
-    pub tool_call_id: Option<String>,
-    /// The tool.
-    pub tool_name: Option<String>,
-    /// The arguments.
-    pub tool_args: Option<Map<String, Value>>,
-    /// Whether the call did not give its normal result.
-    pub tool_call_error: Option<bool>,
-    /// What it gave.
-    pub result: Option<String>,
-    /// Not used.
-    pub metrics: Option<Value>,
-    /// Not used.
-    pub child_run_id: Option<String>,
-    /// Whether the run ends after this call.
-    pub stop_after_tool_call: bool,
-    /// Epoch seconds.
-    pub created_at: Option<i64>,
-    /// Whether the call waits for a yes.
-    pub requires_confirmation: Option<bool>,
-    /// The answer to that.
-    pub confirmed: Option<Consent>,
-    /// Why.
-    pub confirmation_note: Option<String>,
-    /// Whether the call waits for values.
-    pub requires_user_input: Option<bool>,
-    /// The values it waits for.
-    pub user_input_schema: Option<Vec<UserInputField>>,
-    /// The questions it waits for.
-    pub user_feedback_schema: Option<Vec<UserFeedbackQuestion>>,
-    /// Whether all values are there, or all questions answered.
-    pub answered: Option<bool>,
-    /// Whether the call waits for another system's result.
-    pub external_execution_required: Option<bool>,
-    /// Not used.
-    pub external_execution_silent: Option<bool>,
-    /// `required` or `audit`.
-    pub approval_type: Option<ApprovalType>,
-    /// The approval row.
-    pub approval_id: Option<ApprovalId>,
-    /// Not used.
-    pub parent_tool_call_id: Option<String>,
-}
-
-/// One value that a call asks the user for, or that the model has filled and the user may change.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct UserInputField {
-    /// The argument.
-    pub name: String,
-    /// `str`, `int`, `float`, `bool`, `list` or `dict`, in the reference's words.
-    pub field_type: String,
-    /// The argument's documentation.
-    pub description: Option<String>,
-    /// The value, where there is one.
-    pub value: Option<Value>,
-}
-
-/// One question that a call asks the user, with the options to choose from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct UserFeedbackQuestion {
-    /// The question in full. It names the question: no other of the call has the same.
-    pub question: String,
-    /// One or two words, at most 12 characters.
-    #[serde(default)]
-    pub header: Option<String>,
-    /// Whether several options may be chosen.
-    #[serde(default)]
-    pub multi_select: bool,
-    /// The labels that were chosen, where the question is answered.
-    #[serde(default)]
-    pub selected_options: Option<Vec<String>>,
-    /// What there is to choose from.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub options: Vec<UserFeedbackOption>,
-}
-
-/// One option of a [`UserFeedbackQuestion`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct UserFeedbackOption {
-    /// Its label. No other option of the question has the same.
-    pub label: String,
-    /// What choosing it means.
-    #[serde(default)]
-    pub description: Option<String>,
-    /// Whether it was chosen. Only shown: what counts is `selected_options` of the question.
-    #[serde(default)]
-    pub selected: bool,
-}
+pub use super::tool_execution::{Consent, ToolExecution, UserInputField};
 
 /// What a requirement asks its user for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -237,49 +120,6 @@ impl From<Sent> for RunRequirement {
         };
         requirement.complete();
         requirement
-    }
-}
-
-impl ToolExecution {
-    /// The tool's name.
-    pub fn name(&self) -> &str {
-        self.tool_name.as_deref().unwrap_or("unknown")
-    }
-
-    /// Shows what the stored policy of the call asks for, and whether it still waits for that.
-    pub(crate) fn asks(&mut self, policy: &CallPolicy, waits: bool) {
-        let asks = |pause| (policy.pause == Some(pause)).then_some(waits);
-        self.requires_confirmation = asks(PauseType::Confirmation);
-        self.requires_user_input = asks(PauseType::UserInput);
-        self.external_execution_required = asks(PauseType::ExternalExecution);
-        self.approval_type = match policy.tier {
-            Tier::Required | Tier::TwoStage => Some(ApprovalType::Required),
-            _ if policy.record || policy.tier == Tier::Audit => Some(ApprovalType::Audit),
-            _ => None,
-        };
-    }
-}
-
-impl UserFeedbackQuestion {
-    /// What is wrong with choosing these labels.
-    pub(crate) fn wrong_selection(&self, labels: &[String]) -> Option<String> {
-        let asked = &self.question;
-        if let Some(unknown) = labels.iter().find(|label| !self.options.iter().any(|option| option.label == **label)) {
-            return Some(format!("`{unknown}` is no option of `{asked}`"));
-        }
-        if let Some((_, twice)) = labels.iter().enumerate().find(|(place, label)| labels[..*place].contains(label)) {
-            return Some(format!("`{twice}` is chosen twice for `{asked}`"));
-        }
-        (!self.multi_select && labels.len() != 1)
-            .then(|| format!("`{asked}` takes one option, {} are chosen", labels.len()))
-    }
-
-    /// Marks the labels as chosen.
-    pub(crate) fn select(&mut self, labels: Vec<String>) {
-        for option in &mut self.options {
-            option.selected = labels.contains(&option.label);
-        }
-        self.selected_options = Some(labels);
     }
 }
 
@@ -546,25 +386,111 @@ impl RunRequirement {
     }
 }
 
-/// Fills open fields with the values that stand beside them. Says whether it filled any.
-fn fill_fields(fields: &mut [UserInputField], beside: &[UserInputField]) -> bool {
-    let mut filled = false;
-    for field in fields.iter_mut().filter(|field| field.value.is_none()) {
-        field.value = beside.iter().find(|other| other.name == field.name).and_then(|other| other.value.clone());
-        filled |= field.value.is_some();
-    }
-    filled
-}
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
 
-/// Fills open questions with the answers that stand beside them. Says whether it filled any.
-fn fill_questions(questions: &mut [UserFeedbackQuestion], beside: &[UserFeedbackQuestion]) -> bool {
-    let mut filled = false;
-    for question in questions.iter_mut().filter(|question| question.selected_options.is_none()) {
-        let other = beside.iter().find(|other| other.question == question.question);
-        if let Some(labels) = other.and_then(|other| other.selected_options.clone()) {
-            question.select(labels);
-            filled = true;
-        }
+    use super::*;
+
+    fn read(requirement: Value) -> RunRequirement {
+        serde_json::from_value(requirement).expect("a requirement is read")
     }
-    filled
+
+    fn field(value: Value) -> Value {
+        json!({ "name": "city", "field_type": "str", "description": "Where to", "value": value })
+    }
+
+    fn question(selected: Value) -> Value {
+        let options = json!([{ "label": "eu", "description": null, "selected": false }, { "label": "us" }]);
+        json!({ "question": "Where?", "header": "Where", "multi_select": false, "selected_options": selected,
+                "options": options })
+    }
+
+    #[test]
+    fn a_confirmation_beside_the_call_counts_where_the_call_has_none() {
+        let consent = |beside: Value, on_call: Value| {
+            let call = json!({ "requires_confirmation": true, "confirmed": on_call });
+            read(json!({ "confirmation": beside, "tool_execution": call })).tool_execution.confirmed
+        };
+        let (yes, no) = (Some(Consent::Confirmed), Some(Consent::Rejected));
+        assert_eq!(consent(json!(true), Value::Null), yes);
+        assert_eq!(consent(json!(false), Value::Null), no);
+        assert_eq!(consent(Value::Null, json!(true)), yes);
+        assert_eq!(consent(json!(true), json!(false)), no);
+        assert_eq!(consent(json!(false), json!(true)), yes);
+        assert_eq!(consent(Value::Null, Value::Null), None);
+    }
+
+    #[test]
+    fn a_reason_beside_the_call_counts_where_the_call_has_none() {
+        let note = |beside: &str, on_call: Value| {
+            let call = json!({ "requires_confirmation": true, "confirmed": false, "confirmation_note": on_call });
+            let read = read(json!({ "confirmation": false, "confirmation_note": beside, "tool_execution": call }));
+            read.note().map(str::to_owned)
+        };
+        assert_eq!(note("beside", Value::Null).as_deref(), Some("beside"));
+        assert_eq!(note("beside", json!("on the call")).as_deref(), Some("on the call"));
+    }
+
+    #[test]
+    fn a_result_beside_the_call_counts_where_the_call_has_none() {
+        let result = |on_call: Value| {
+            let call = json!({ "external_execution_required": true, "result": on_call });
+            let read = read(json!({ "external_execution_result": "beside", "tool_execution": call }));
+            assert!(!read.needs_external_execution());
+            read.external_result().map(str::to_owned)
+        };
+        assert_eq!(result(Value::Null).as_deref(), Some("beside"));
+        assert_eq!(result(json!("on the call")).as_deref(), Some("on the call"));
+    }
+
+    #[test]
+    fn values_beside_the_call_fill_only_what_is_open_and_answer_only_what_they_close() {
+        let both = |beside: Value, on_call: Value| {
+            let call = json!({ "requires_user_input": true, "user_input_schema": on_call });
+            let read = read(json!({ "user_input_schema": beside, "tool_execution": call }));
+            (read.fields().remove(0).value, read.tool_execution.answered, read.needs_user_input())
+        };
+        let (open, paris) = (json!([field(Value::Null)]), json!([field(json!("Paris"))]));
+        assert_eq!(both(paris.clone(), open.clone()), (Some(json!("Paris")), Some(true), false));
+        assert_eq!(both(open.clone(), open.clone()), (None, None, true));
+        assert_eq!(both(json!([field(json!("Rome"))]), paris.clone()).0, Some(json!("Paris")));
+        // What the model has filled, loaded and sent back, is no answer.
+        assert_eq!(both(paris.clone(), paris.clone()), (Some(json!("Paris")), None, true));
+        // A part is no answer either.
+        let two =
+            json!([field(Value::Null), { "name": "day", "field_type": "str", "description": null, "value": null }]);
+        assert_eq!(both(paris, two), (Some(json!("Paris")), None, true));
+    }
+
+    #[test]
+    fn choices_beside_the_call_answer_only_what_they_close() {
+        let both = |beside: Value, on_call: Value| {
+            let call = json!({ "requires_user_input": true, "user_feedback_schema": [on_call] });
+            let read = read(json!({ "user_feedback_schema": [beside], "tool_execution": call }));
+            assert!(!read.needs_user_input());
+            let open = read.needs_user_feedback();
+            (read.questions().remove(0).selected_options, read.tool_execution.answered, open)
+        };
+        let eu = Some(vec!["eu".to_owned()]);
+        assert_eq!(both(question(json!(["eu"])), question(Value::Null)), (eu.clone(), Some(true), false));
+        assert_eq!(both(question(Value::Null), question(Value::Null)), (None, None, true));
+        assert_eq!(both(question(json!(["us"])), question(json!(["eu"]))), (eu, None, false));
+    }
+
+    #[test]
+    fn what_is_left_out_or_unknown_is_read_as_nothing() {
+        let nothing = read(json!({ "more": 1 }));
+        assert_eq!((nothing.tool_name(), nothing.is_resolved()), ("unknown", true));
+        let waits = |call: Value| read(json!({ "tool_execution": call })).pause_type().as_str();
+        let all = json!({ "external_execution_required": true, "requires_user_input": true,
+                          "requires_confirmation": true, "user_feedback_schema": [question(Value::Null)] });
+        let mut call = all.as_object().unwrap().clone();
+        let mut waited = Vec::new();
+        for taken in ["user_feedback_schema", "external_execution_required", "requires_user_input", "more"] {
+            waited.push(waits(Value::Object(call.clone())));
+            call.remove(taken);
+        }
+        assert_eq!(waited, ["user_feedback", "external_execution", "user_input", "confirmation"]);
+    }
 }

@@ -5,8 +5,9 @@ use kern_db::{Answer, Call, Outcome, PauseType, Run, RunStatus, Standing};
 use super::call::show;
 use super::message::Role;
 use super::output::RunOutput;
-use super::requirement::{Consent, RequirementType, RunRequirement, ToolExecution};
+use super::requirement::{RequirementType, RunRequirement};
 use super::state::RunState;
+use super::tool_execution::{Consent, ToolExecution};
 use crate::agent::Inner;
 use crate::tools::ToolDescriptor;
 
