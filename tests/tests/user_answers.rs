@@ -499,6 +499,24 @@ mod refused {
     }
 
     #[tokio::test]
+    async fn the_first_result_of_another_system_counts_and_another_one_is_refused() {
+        let case =
+            Case::of(vec![("run_outside", json!({ "command": "ls" })), ("restart", json!({ "service": "web" }))]).await;
+        let result = |text: &str| {
+            let mut requirement = case.requirement();
+            requirement.set_external_execution_result(text).unwrap();
+            requirement
+        };
+        for again in [result("a"), result("a"), case.requirement()] {
+            assert_eq!(code(case.go_on([again]).await), "requirements_unresolved");
+        }
+        assert_eq!(code(case.go_on([result("b")]).await), "invalid_answer");
+        let mut stored = case.agent.get_run(&case.run.run_id).await.unwrap();
+        stored.active_requirements_mut().for_each(|requirement| requirement.confirm().unwrap());
+        assert_eq!(told(&case.go_on(stored.requirements).await.unwrap()), ["a", "restarted web"]);
+    }
+
+    #[tokio::test]
     async fn an_answer_counts_for_its_own_turn() {
         let store = Store::new().await;
         // The model gives both calls the same id.
@@ -521,13 +539,20 @@ mod refused {
         assert_eq!(told(&run), [EU.to_owned(), EU.replace("eu", "us")]);
     }
 
-    #[tokio::test]
-    async fn two_who_answer_at_once_start_it_once() {
-        for _ in 0..10 {
+    #[tokio::test(flavor = "multi_thread")]
+    async fn of_two_who_answer_at_once_one_counts_and_the_other_is_told() {
+        for _ in 0..40 {
             let case = Case::region().await;
             let mut us = case.requirement();
             us.provide_user_feedback([("Which region?", ["us"])]).unwrap();
             let (one, other) = tokio::join!(case.go_on([case.eu()]), case.go_on([us]));
+            // Whoever drove it is the one whose answer counted.
+            if let Ok(run) = &one {
+                assert_eq!(told(run), [EU]);
+            }
+            if let Ok(run) = &other {
+                assert_eq!(told(run), [EU.replace("eu", "us")]);
+            }
             for error in [&one, &other].into_iter().filter_map(|outcome| outcome.as_ref().err()) {
                 let known = ["already_running", "not_paused", "invalid_answer", "not_mine"];
                 assert!(known.contains(&error.code()), "{error}");

@@ -162,6 +162,7 @@ async fn store_answers(agent: &Inner, run: &Run, requirements: &[RunRequirement]
                 continue;
             }
         };
+        let unheard = answer.unheard();
         let request = AnswerCall {
             run_id: run.run_id.clone(),
             turn: answer.call.turn,
@@ -175,6 +176,7 @@ async fn store_answers(agent: &Inner, run: &Run, requirements: &[RunRequirement]
                 let (run_id, tool_call_id) = (run.run_id.clone(), call.tool_call_id.clone());
                 wrong = wrong.or(Some(Error::RequirementMismatch { run_id, tool_call_id }));
             }
+            Ok(Answered::NotAsked | Answered::Outdated) => wrong = wrong.or(unheard),
             Ok(_) => {}
             Err(kern_db::Error::RunConflict { .. }) => {
                 return Err(Error::AlreadyRunning { run_id: run.run_id.clone() });

@@ -1,6 +1,6 @@
 //! Which answers a caller's requirements hold, and to which calls. No I/O.
 
-use kern_db::{Call, NewAnswer, PauseType, Run, Shown, Standing, Tier, canonical_json};
+use kern_db::{Call, NewAnswer, Outcome, PauseType, Run, Shown, Standing, Tier, canonical_json};
 use serde_json::Value;
 
 use super::policy::approval_needed;
@@ -15,6 +15,22 @@ pub(crate) struct Answer<'a> {
     pub(crate) call: &'a Call,
     pub(crate) answer: NewAnswer,
     pub(crate) shown: Shown,
+}
+
+impl Answer<'_> {
+    /// What to say where the store did not take it: somebody was faster, and theirs counts. Only for what is lost by
+    /// that; a yes or a no that came too late is seen in how the run goes on.
+    pub(crate) fn unheard(&self) -> Option<Error> {
+        let lost = matches!(self.answer, NewAnswer::Input(_) | NewAnswer::ExternalResult(_));
+        (lost && self.call.policy.tier == Tier::User).then(|| answered_already(self.call))
+    }
+}
+
+fn answered_already(call: &Call) -> Error {
+    let name = &call.tool_name;
+    Error::InvalidAnswer(format!(
+        "the call of tool `{name}` is answered already, in another way: continue the run without this requirement"
+    ))
 }
 
 /// Finds the call of the open turn that a requirement is about. `None`: it is about an earlier turn, or about a call that
@@ -49,13 +65,20 @@ pub(crate) fn call_of<'a>(run: &'a Run, requirement: &RunRequirement) -> Result<
 /// # Errors
 ///
 /// [`Error::InvalidAnswer`]: values that do not fit the tool's types, or that would need an approval the call was not
-/// asked for.
+/// asked for; other values, or another result, than the call has already.
 pub(crate) fn answer_of<'a>(
     call: &'a Call,
     requirement: &RunRequirement,
     tool: Option<&dyn Tool>,
     argument_limit: usize,
 ) -> Result<Option<Answer<'a>>> {
+    // One result, and whoever brings another has to hear that it does not count.
+    if let (Some(PauseType::ExternalExecution), Standing::Outcome(Outcome::Succeeded(stored))) =
+        (call.policy.pause, &call.standing)
+        && requirement.external_result().is_some_and(|result| result != stored)
+    {
+        return Err(answered_already(call));
+    }
     // What came from the store and is sent back is no answer of the one who sends it.
     if matches!(call.standing, Standing::Outcome(_) | Standing::Executing | Standing::Unknown) {
         return Ok(None);
@@ -142,8 +165,7 @@ fn filled(
     }
     // Stored answers are final. Whoever gives others has to hear that they do not count.
     if call.policy.tier == Tier::User && call.answer.is_some() {
-        let what = "with other values: continue the run without this requirement";
-        return Err(Error::InvalidAnswer(format!("the call of tool `{name}` is answered already, {what}")));
+        return Err(answered_already(call));
     }
     Ok(Some(arguments))
 }
