@@ -356,7 +356,7 @@ mod refused {
             "the question twice",
             |r| {
                 for at in ["/user_feedback_schema", "/tool_execution/user_feedback_schema"] {
-                    let list = r.pointer_mut(at).unwrap().as_array_mut().unwrap();
+                    let list = r.pointer_mut(at).and_then(Value::as_array_mut).expect("a list");
                     list.push(list[0].clone());
                 }
             },
@@ -380,6 +380,22 @@ mod refused {
             "answers in the arguments",
             |r| {
                 r["tool_execution"]["tool_args"]["questions"][0]["selected_options"] = json!(["us"]);
+            },
+            "requirement_mismatch",
+        ),
+        (
+            "another question in every place",
+            |r| {
+                r["tool_execution"]["tool_args"]["questions"][0]["question"] = json!("Shall I?");
+                both(r, |q| q["question"] = json!("Shall I?"));
+            },
+            "requirement_mismatch",
+        ),
+        (
+            "another option in every place",
+            |r| {
+                r["tool_execution"]["tool_args"]["questions"][0]["options"] = json!([{ "label": "mars" }]);
+                both(r, |q| q["selected_options"] = json!(["mars"]));
             },
             "requirement_mismatch",
         ),
@@ -663,7 +679,11 @@ mod asked {
             ("ask_user", question(|asked| asked["question"] = json!(" ")), "`question` is empty"),
             ("ask_user", question(|asked| asked["header"] = json!("")), "`header` is empty"),
             ("ask_user", question(|asked| asked["header"] = json!("thirteen char")), "more than 12 characters"),
-            ("ask_user", question(|asked| drop(asked.as_object_mut().unwrap().remove("header"))), "missing field"),
+            (
+                "ask_user",
+                question(|asked| drop(asked.as_object_mut().expect("an object").remove("header"))),
+                "missing field",
+            ),
             ("ask_user", question(|asked| asked["options"] = json!([])), "nothing to choose from"),
             ("ask_user", question(|asked| asked["options"] = json!([{ "label": "" }])), "`label` is empty"),
             (
@@ -724,7 +744,10 @@ mod asked {
 
         fn respond<'a>(&'a self, request: ModelRequest<'a>) -> ModelFuture<'a> {
             let system = request.messages.iter().filter(|message| message.role == Role::System);
-            self.heard.lock().unwrap().extend(system.filter_map(|message| message.content.clone()));
+            self.heard
+                .lock()
+                .expect("no one panics with it")
+                .extend(system.filter_map(|message| message.content.clone()));
             self.script.respond(request)
         }
     }
@@ -732,8 +755,9 @@ mod asked {
     async fn heard(change: impl FnOnce(kern::agent::AgentBuilder) -> kern::agent::AgentBuilder) -> Vec<String> {
         let heard = Arc::new(Mutex::new(Vec::new()));
         let model = Listening { script: ScriptedModel::new([turn().text("ok")]), heard: Arc::clone(&heard) };
-        change(Agent::builder().model(model)).build().unwrap().run("go").await.unwrap();
-        let heard = heard.lock().unwrap();
+        let agent = change(Agent::builder().model(model)).build().expect("the agent is right");
+        agent.run("go").await.expect("it ends");
+        let heard = heard.lock().expect("no one panics with it");
         heard.clone()
     }
 
