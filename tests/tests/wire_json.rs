@@ -65,6 +65,8 @@ const FRESH: &[&str] = &[
     "resolved_at",
     "time_to_first_token",
     "duration",
+    "start_time",
+    "end_time",
     "search_time_ms",
 ];
 
@@ -344,11 +346,9 @@ async fn a_run_with_several_calls_looks_as_recorded_but_has_a_row_for_each_call(
     let tools = recorded["tools"].as_array_mut().expect("the recording has calls");
     tools.sort_by_key(|tool| tool["tool_call_id"].to_string());
     // Intended: results become messages when every call of the turn has one, in call order. The reference says the plain
-    // ones first. And kern does not measure tools here, its traces do.
+    // ones first.
     let message = recorded["messages"].as_array_mut().and_then(Vec::pop).expect("the recording has messages");
     assert_eq!((&message["role"], &message["content"]), (&json!("tool"), &json!("value of k")));
-    let metrics = recorded["tools"][0]["metrics"].take();
-    assert!(metrics["duration"].is_f64());
     let found = serde_json::to_value(&run).unwrap();
     assert_eq!(differences("run", &recorded, &found), [] as [&str; 0]);
     let rows = store.approvals(&run.run_id).await;

@@ -14,10 +14,11 @@ use super::{Agent, Inner, Requirements, caller, driven};
 use crate::approval::answers::{answer_of, call_of};
 use crate::error::{Error, Result};
 use crate::run::state::RunState;
+use crate::run::stream::{Events, RunStream};
 use crate::run::turn::Drive;
 use crate::run::{RunOutput, RunRequirement, view};
 
-/// A paused run about to go on. Await it.
+/// A paused run about to go on. Await it, or [watch](ContinueRun::stream) it.
 #[derive(Debug)]
 #[must_use = "a run goes on when this is awaited"]
 pub struct ContinueRun {
@@ -45,7 +46,14 @@ impl ContinueRun {
         self
     }
 
-    async fn go_on(self) -> Result<RunOutput> {
+    /// Watches the run while it goes on: the stream of its events, instead of its output.
+    ///
+    /// Where the run cannot go on, the only item is the error that awaiting it would give.
+    pub fn stream(self) -> RunStream {
+        RunStream::new(true, |events| self.go_on(events))
+    }
+
+    async fn go_on(self, events: Events) -> Result<RunOutput> {
         let agent = Arc::clone(&self.agent.0);
         let run = recovered(&agent, &self.run_id).await?;
         if run.status == RunStatus::Paused {
@@ -89,6 +97,7 @@ impl ContinueRun {
             user_id: run.requester.map(|requester| requester.subject),
             resumed: true,
             started: Instant::now(),
+            events,
         };
         drive.run().await
     }
@@ -99,7 +108,7 @@ impl IntoFuture for ContinueRun {
     type IntoFuture = Pin<Box<dyn Future<Output = Result<RunOutput>> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(async { driven(tokio::spawn(self.go_on())).await })
+        Box::pin(async { driven(tokio::spawn(self.go_on(Events::unwatched()))).await })
     }
 }
 

@@ -114,6 +114,12 @@ impl RunState {
     }
 
     /// The call at a place of a turn.
+    pub(crate) fn tool(&self, turn: u32, index: u32) -> Option<&ToolExecution> {
+        let first = self.turns.get(usize::try_from(turn).ok()?.checked_sub(1)?)?;
+        self.tools.get(first + usize::try_from(index).ok()?)
+    }
+
+    /// The call at a place of a turn, to be changed.
     pub(crate) fn tool_mut(&mut self, turn: u32, index: u32) -> Option<&mut ToolExecution> {
         let first = self.turns.get(usize::try_from(turn).ok()?.checked_sub(1)?)?;
         self.tools.get_mut(first + usize::try_from(index).ok()?)

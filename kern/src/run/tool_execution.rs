@@ -43,7 +43,8 @@ pub struct ToolExecution {
     pub tool_call_error: Option<bool>,
     /// What it gave.
     pub result: Option<String>,
-    /// Not used.
+    /// When the body of a call that nobody was asked about ran: `start_time` and `end_time` (epoch seconds) and `duration`
+    /// (seconds).
     pub metrics: Option<Value>,
     /// Not used.
     pub child_run_id: Option<String>,

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -13,15 +13,21 @@ use kern_db::{
     Standing, Ticket, Tier,
 };
 
+use serde_json::{Value, json};
+
 use super::call::Preparing;
+use super::event::{EventBase, RequestTokens, RunEvent, ended_line};
 use super::message::{Message, ToolCallRequest};
 use super::output::RunOutput;
+use super::requirement::{Consent, ToolExecution};
 use super::state::{CallKind, CallResult, OpenTurn, RunState};
+use super::stream::Events;
 use super::view;
+use super::view::overlay;
 use crate::agent::Inner;
 use crate::approval::outcome::result_of;
 use crate::error::{Error, Result};
-use crate::models::{ModelError, ModelReply, ModelRequest};
+use crate::models::{ModelDelta, ModelError, ModelReply, ModelRequest};
 use crate::tools::{Arguments, RunContext, ToolCall, ToolError, ToolHandle, ToolOutput};
 
 /// How often an outcome that the store would not take is tried again, and how long after each time. A body has run:
@@ -44,6 +50,14 @@ pub(crate) struct Drive {
     /// Whether the run was paused and claimed since: only then are protected calls decided.
     pub(crate) resumed: bool,
     pub(crate) started: Instant,
+    pub(crate) events: Events,
+}
+
+/// How a run left its owner's hands.
+#[derive(Clone, Copy)]
+enum Stopped {
+    Paused,
+    Completed,
 }
 
 /// How working off a turn's calls ended.
@@ -66,18 +80,62 @@ enum Handled {
 impl Drive {
     /// Drives the run until it pauses or ends.
     pub(crate) async fn run(mut self) -> Result<RunOutput> {
+        self.tell_start();
         let lease = Lease::keep(&self.agent, &self.claim);
         let outcome = self.turns().await;
         drop(lease);
         match outcome {
-            Ok(()) => self.look().await,
+            Ok(stopped) => {
+                let seen = self.look().await?;
+                self.tell_stop(stopped, &seen);
+                Ok(seen)
+            }
             // Somebody raised the fence: cancelled, or recovered and driven elsewhere. Stop, touch nothing.
             Err(Error::Store(kern_db::Error::NotMine { run_id })) => {
                 let seen = self.look().await?;
-                if seen.status == RunStatus::Cancelled { Ok(seen) } else { Err(Error::AlreadyRunning { run_id }) }
+                if seen.status != RunStatus::Cancelled {
+                    return Err(Error::AlreadyRunning { run_id });
+                }
+                self.tell(|base| RunEvent::RunCancelled { base });
+                Ok(seen)
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Tells whoever watches. Never waits, and costs nothing where nobody does.
+    fn tell(&self, event: impl FnOnce(EventBase) -> RunEvent) {
+        let base = || EventBase {
+            created_at: jiff::Timestamp::now().as_second(),
+            agent_id: self.agent.id.clone(),
+            agent_name: self.agent.name.clone(),
+            run_id: self.claim.run_id.clone(),
+            parent_run_id: None,
+            session_id: self.session_id.clone(),
+            nested_depth: 0,
+            event_index: None,
+        };
+        self.events.tell(base, event);
+    }
+
+    fn tell_start(&self) {
+        let model = &self.agent.model;
+        self.tell(|base| match self.resumed {
+            true => RunEvent::RunContinued { base },
+            false => {
+                let (model, model_provider) = (model.id().to_owned(), model.provider().to_owned());
+                RunEvent::RunStarted { base, model, model_provider }
+            }
+        });
+    }
+
+    /// Tells how the run stopped: the rows are durable by now.
+    fn tell_stop(&self, stopped: Stopped, seen: &RunOutput) {
+        self.tell(|base| RunEvent::RunContentCompleted { base });
+        self.tell(|base| match stopped {
+            Stopped::Paused => RunEvent::paused(base, seen),
+            Stopped::Completed => RunEvent::completed(base, seen),
+        });
     }
 
     async fn look(&self) -> Result<RunOutput> {
@@ -97,7 +155,7 @@ impl Drive {
         Err(kern_db::Error::NotMine { run_id: run_id.clone() }.into())
     }
 
-    async fn turns(&mut self) -> Result<()> {
+    async fn turns(&mut self) -> Result<Stopped> {
         loop {
             if self.state.open.is_some() {
                 match self.work_off().await? {
@@ -119,7 +177,8 @@ impl Drive {
             if reply.tool_calls.is_empty() {
                 self.state.turns.push(self.state.tools.len());
                 self.state.messages.push(message(reply, Vec::new()));
-                return self.end(RunStatus::Completed, None).await;
+                self.end(RunStatus::Completed, None).await?;
+                return Ok(Stopped::Completed);
             }
             let calls = self.open_turn(reply);
             if calls.is_empty() {
@@ -130,7 +189,7 @@ impl Drive {
             let waits_for_all = calls.iter().all(|call| call.policy.tier != Tier::Audit) && self.nothing_to_run();
             self.commit_turn(calls, waits_for_all).await?;
             if waits_for_all {
-                return Ok(());
+                return Ok(Stopped::Paused);
             }
         }
     }
@@ -141,20 +200,46 @@ impl Drive {
         messages.extend(self.agent.instructions.clone());
         messages.extend(self.state.messages.iter().cloned());
         let request = ModelRequest::new(&messages, self.agent.tools.definitions());
-        let model = &self.agent.model;
-        let Some(reply) = without_panic(async { model.respond(request).await }).await else {
-            let (provider, message) = (model.provider().to_owned(), "its client panicked".to_owned());
+        let (id, provider) = (self.agent.model.id(), self.agent.model.provider());
+        self.tell(|base| {
+            let (model, model_provider) = (id.to_owned(), provider.to_owned());
+            RunEvent::ModelRequestStarted { base, model, model_provider }
+        });
+        let asked = Instant::now();
+        let first = OnceLock::new();
+        let Some(reply) = without_panic(self.answer(request, &first)).await else {
+            let (provider, message) = (provider.to_owned(), "its client panicked".to_owned());
             return Err(ModelError::InvalidReply { provider, message }.into());
         };
         let reply = reply?;
+        let first = first.into_inner();
+        self.tell(|base| {
+            let waited = first.map(|first| first.duration_since(asked).as_secs_f64());
+            let tokens = RequestTokens::new(reply.usage.as_ref(), waited);
+            let (model, model_provider) = (id.to_owned(), provider.to_owned());
+            RunEvent::ModelRequestCompleted { base, model, model_provider, tokens }
+        });
+        let first = first.unwrap_or_else(Instant::now).duration_since(self.started).as_secs_f64();
         let metrics = &mut self.state.metrics;
-        metrics.time_to_first_token.get_or_insert(self.started.elapsed().as_secs_f64());
+        metrics.time_to_first_token.get_or_insert(first);
         if let Some(usage) = &reply.usage {
             metrics.input_tokens += usage.input_tokens;
             metrics.output_tokens += usage.output_tokens;
             metrics.total_tokens += usage.total_tokens;
         }
         Ok(reply)
+    }
+
+    /// The model's answer: in parts as well, where somebody watches. `first`: when the first part came.
+    async fn answer(&self, request: ModelRequest<'_>, first: &OnceLock<Instant>) -> Result<ModelReply, ModelError> {
+        if !self.events.are_watched() {
+            return self.agent.model.respond(request).await;
+        }
+        let part = |delta: ModelDelta| {
+            first.get_or_init(Instant::now);
+            self.tell(|base| RunEvent::content(base, delta));
+        };
+        self.agent.model.respond_streamed(request, &part).await
     }
 
     /// Turns the model's answer into an open turn, and gives its protected calls.
@@ -178,6 +263,10 @@ impl Drive {
             let kept = asked.arguments.len() <= self.agent.argument_limit;
             requests.push(ToolCallRequest::new(&id, name, if kept { &asked.arguments } else { "{}" }));
             ids.push(id);
+            if let Some(refused) = &prepared.open.result {
+                let (content, tool) = (refused.content.clone(), prepared.tool.clone());
+                self.tell(|base| RunEvent::ToolCallError { base, content, tool });
+            }
             open.push(prepared.open);
             self.state.tools.push(prepared.tool);
             if let Some((call, requirement)) = prepared.protected {
@@ -209,9 +298,10 @@ impl Drive {
     }
 
     /// R3, R5.
-    async fn pause(&mut self, attention: bool) -> Result<()> {
+    async fn pause(&mut self, attention: bool) -> Result<Stopped> {
         self.clock();
-        Ok(self.agent.db.pause_run(self.claim.clone(), self.state.snapshot(), attention).await?)
+        self.agent.db.pause_run(self.claim.clone(), self.state.snapshot(), attention).await?;
+        Ok(Stopped::Paused)
     }
 
     /// R8.
@@ -224,14 +314,17 @@ impl Drive {
 
     /// Ends the run with an error, and gives that error. If even that cannot be stored, the lease runs out and somebody
     /// else recovers the run.
-    async fn fail(&mut self, error: Error) -> Result<()> {
+    async fn fail(&mut self, error: Error) -> Result<Stopped> {
         match self.end(RunStatus::Error, Some(error.to_string())).await {
             Err(Error::Store(lost @ kern_db::Error::NotMine { .. })) => Err(lost.into()),
             Err(store) => {
                 tracing::error!(run_id = %self.claim.run_id, %store, "a failed run could not be ended");
                 Err(error)
             }
-            Ok(()) => Err(error),
+            Ok(()) => {
+                self.tell(|base| RunEvent::error(base, &error));
+                Err(error)
+            }
         }
     }
 
@@ -248,7 +341,7 @@ impl Drive {
         for (index, call) in (0_u32..).zip(calls).filter(|(_, call)| call.result.is_none()) {
             let handled = match call.kind {
                 CallKind::Plain { arguments } => {
-                    Handled::Result(self.run_plain(&call.tool_call_id, &call.tool_name, arguments).await)
+                    Handled::Result(self.run_plain(index, &call.tool_call_id, &call.tool_name, arguments).await)
                 }
                 CallKind::Protected => self.handle(index).await?,
                 CallKind::Refused => Handled::Attention,
@@ -319,16 +412,25 @@ impl Drive {
         let context = |claim: &kern_db::CallClaim| {
             self.context(&call.tool_call_id, &call.tool_name, claim.idempotency_key().to_owned())
         };
-        let (ticket, ended) = match ToolCall::claimed(claimed, tool.descriptor(), context) {
-            Ok((entry, ticket)) => (ticket, enter(tool, entry).await),
-            Err((ticket, why)) => (ticket, Ended::Failed(why)),
+        let shown = self.about_to_start(call);
+        let (ticket, ended, took) = match ToolCall::claimed(claimed, tool.descriptor(), context) {
+            Ok((entry, ticket)) => {
+                self.tell_entered(shown.as_ref());
+                let entered = Instant::now();
+                let ended = enter(tool, entry).await;
+                (ticket, ended, Some(entered.elapsed()))
+            }
+            Err((ticket, why)) => (ticket, Ended::Failed(why), None),
         };
         match self.record(ticket, ended.clone()).await? {
-            Finished::Recorded => Ok(Some(match ended {
-                Ended::Succeeded(content) => Handled::Result(CallResult { content, error: false }),
-                Ended::Failed(content) => Handled::Result(CallResult { content, error: true }),
-                _ => Handled::Attention,
-            })),
+            Finished::Recorded => {
+                self.tell_ended(shown, tool, &ended, took);
+                Ok(Some(match ended {
+                    Ended::Succeeded(content) => Handled::Result(CallResult { content, error: false }),
+                    Ended::Failed(content) => Handled::Result(CallResult { content, error: true }),
+                    _ => Handled::Attention,
+                }))
+            }
             // Somebody gave this start up for lost. What they made of it counts.
             _ => Ok(None),
         }
@@ -362,7 +464,7 @@ impl Drive {
     }
 
     /// A call that nobody is asked about. A panic in it is an error for the model: there is no row to be unknown.
-    async fn run_plain(&self, tool_call_id: &str, tool_name: &str, arguments: Arguments) -> CallResult {
+    async fn run_plain(&mut self, index: u32, tool_call_id: &str, tool_name: &str, arguments: Arguments) -> CallResult {
         let failed = |content: String| CallResult { content, error: true };
         let Some(tool) = self.agent.tools.get(tool_name) else {
             return failed(format!("There is no tool `{tool_name}` in this build"));
@@ -374,12 +476,81 @@ impl Drive {
         // Nothing was decided about it, so its own place is all that its key can name.
         let key = format!("kern:{}:{}:{tool_call_id}", self.claim.run_id, self.state.turn());
         let context = self.context(tool_call_id, tool_name, key);
-        match enter(tool, ToolCall::plain(arguments, context)).await {
+        let turn = self.state.turn();
+        let (tool, mut shown) = (tool.clone(), self.watched_tool(turn, index));
+        self.tell_entered(shown.as_ref());
+        let (since, entered) = (jiff::Timestamp::now(), Instant::now());
+        let ended = match enter(&tool, ToolCall::plain(arguments, context)).await {
+            // There is no row that could be unknown.
+            Ended::Lost(why) => Ended::Failed(why),
+            ended => ended,
+        };
+        let took = entered.elapsed();
+        let metrics = metrics_of(since, took);
+        if let Some(shown) = &mut shown {
+            shown.metrics = Some(metrics.clone());
+        }
+        if let Some(kept) = self.state.tool_mut(turn, index) {
+            kept.metrics = Some(metrics);
+        }
+        self.tell_ended(shown, &tool, &ended, Some(took));
+        match ended {
             Ended::Succeeded(content) => CallResult { content, error: false },
-            Ended::Failed(content) | Ended::Lost(content) => failed(content),
+            Ended::Failed(content) => failed(content),
             _ => failed("The call ended in an unknown way".to_owned()),
         }
     }
+
+    /// A call of the run, where somebody watches.
+    fn watched_tool(&self, turn: u32, index: u32) -> Option<ToolExecution> {
+        if !self.events.are_watched() {
+            return None;
+        }
+        self.state.tool(turn, index).cloned()
+    }
+
+    /// A protected call that is claimed, where somebody watches.
+    fn about_to_start(&self, call: &Call) -> Option<ToolExecution> {
+        let mut tool = self.watched_tool(call.turn, call.index)?;
+        overlay(&self.agent, &mut tool, call);
+        if tool.requires_confirmation == Some(true) {
+            tool.confirmed = Some(Consent::Confirmed);
+        }
+        Some(tool)
+    }
+
+    fn tell_entered(&self, tool: Option<&ToolExecution>) {
+        let Some(tool) = tool.cloned() else { return };
+        self.tell(|base| RunEvent::ToolCallStarted { base, tool });
+    }
+
+    /// `took`: how long the body ran. `None`: it was not entered.
+    fn tell_ended(&self, shown: Option<ToolExecution>, tool: &ToolHandle, ended: &Ended, took: Option<Duration>) {
+        let Some(mut shown) = shown else { return };
+        let (result, error) = match ended {
+            Ended::Succeeded(result) => (result, false),
+            Ended::Failed(why) | Ended::Lost(why) => (why, true),
+            _ => return,
+        };
+        shown.tool_call_error = Some(error);
+        shown.result = Some(result.clone());
+        if let Some(took) = took.filter(|_| !matches!(ended, Ended::Lost(_))) {
+            let content = ended_line(&shown, &tool.descriptor().sensitive, took.as_secs_f64());
+            let tool = shown.clone();
+            self.tell(|base| RunEvent::ToolCallCompleted { base, content, tool });
+        }
+        if error {
+            let content = result.clone();
+            self.tell(|base| RunEvent::ToolCallError { base, content, tool: shown });
+        }
+    }
+}
+
+/// When a body ran, in epoch seconds, and for how long.
+fn metrics_of(since: jiff::Timestamp, took: Duration) -> Value {
+    let start = since.as_duration().as_secs_f64();
+    let duration = took.as_secs_f64();
+    json!({ "start_time": start, "end_time": start + duration, "duration": duration })
 }
 
 /// The name of a call. Longer than a tool's can be, it is cut, and ends with a character that no tool's has.

@@ -15,13 +15,12 @@ use crate::tools::ToolDescriptor;
 pub(crate) fn view(agent: &Inner, run: &Run, mut state: RunState) -> RunOutput {
     for call in &run.calls {
         let requirement = state.requirements.iter_mut().find(|requirement| requirement.id == call.requirement_id);
-        let descriptor = shown_with(agent, call);
         if let Some(requirement) = requirement {
-            overlay(&mut requirement.tool_execution, call, descriptor);
+            overlay(agent, &mut requirement.tool_execution, call);
             answer(requirement, call);
         }
         if let Some(tool) = state.tool_mut(call.turn, call.index) {
-            overlay(tool, call, descriptor);
+            overlay(agent, tool, call);
         }
     }
     // What ran is what the conversation says: values of the user came after the model's own.
@@ -78,11 +77,11 @@ fn shown_with<'a>(agent: &'a Inner, call: &Call) -> Option<&'a ToolDescriptor> {
 }
 
 /// What the store knows of a call by now: what it asks for, too, since it may have been asked again.
-fn overlay(tool: &mut ToolExecution, call: &Call, descriptor: Option<&ToolDescriptor>) {
+pub(crate) fn overlay(agent: &Inner, tool: &mut ToolExecution, call: &Call) {
     tool.asks(&call.policy, !matches!(call.standing, Standing::Outcome(_)));
     tool.approval_id = call.approval.as_ref().map(|approval| approval.id.clone());
     match serde_json::from_str(&call.arguments) {
-        Ok(arguments) => show(tool, descriptor, &call.policy, &arguments),
+        Ok(arguments) => show(tool, shown_with(agent, call), &call.policy, &arguments),
         // Not what was stored: nothing runs with it, and nothing is shown for it.
         Err(_) => tool.tool_args = None,
     }
