@@ -165,8 +165,13 @@ pub(super) async fn look(agent: &Inner, run_id: &RunId) -> Result<RunOutput> {
 async fn store_answers(agent: &Inner, run: &Run, requirements: &[RunRequirement], caller: &Caller) -> Result<()> {
     let mut wrong = None;
     for requirement in requirements {
-        let Some(call) = call_of(run, requirement) else {
-            continue;
+        let call = match call_of(run, requirement) {
+            Ok(Some(call)) => call,
+            Ok(None) => continue,
+            Err(error) => {
+                wrong = wrong.or(Some(error));
+                continue;
+            }
         };
         let tool = agent.tools.get(&call.tool_name).map(|handle| handle.tool());
         let answer = match answer_of(call, requirement, tool, agent.argument_limit) {
@@ -177,6 +182,7 @@ async fn store_answers(agent: &Inner, run: &Run, requirements: &[RunRequirement]
                 continue;
             }
         };
+        let unheard = answer.unheard();
         let request = AnswerCall {
             run_id: run.run_id.clone(),
             turn: answer.call.turn,
@@ -190,6 +196,7 @@ async fn store_answers(agent: &Inner, run: &Run, requirements: &[RunRequirement]
                 let (run_id, tool_call_id) = (run.run_id.clone(), call.tool_call_id.clone());
                 wrong = wrong.or(Some(Error::RequirementMismatch { run_id, tool_call_id }));
             }
+            Ok(Answered::NotAsked | Answered::Outdated) => wrong = wrong.or(unheard),
             Ok(_) => {}
             Err(kern_db::Error::RunConflict { .. }) => {
                 return Err(Error::AlreadyRunning { run_id: run.run_id.clone() });

@@ -575,7 +575,7 @@ impl Drive {
     /// A protected call that is claimed, where somebody watches.
     fn about_to_start(&self, call: &Call) -> Option<ToolExecution> {
         let mut tool = self.watched_tool(call.turn, call.index)?;
-        overlay(&mut tool, call);
+        overlay(&self.agent, &mut tool, call);
         if tool.requires_confirmation == Some(true) {
             tool.confirmed = Some(Consent::Confirmed);
         }
