@@ -1,5 +1,6 @@
 //! A run: what goes in, what happened, what comes out.
 
+mod body;
 pub(crate) mod call;
 mod event;
 mod message;

@@ -13,22 +13,19 @@ use kern_db::{
     Standing, Ticket, Tier,
 };
 
-use serde_json::{Value, json};
-
+use super::body::enter;
 use super::call::Preparing;
-use super::event::{EventBase, RequestTokens, RunEvent, ended_line};
+use super::event::{EventBase, RequestTokens, RunEvent};
 use super::message::{Message, ToolCallRequest};
 use super::output::RunOutput;
-use super::requirement::{Consent, ToolExecution};
-use super::state::{CallKind, CallResult, OpenTurn, RunState};
+use super::state::{CallKind, CallResult, OpenCall, OpenTurn, RunState};
 use super::stream::Events;
 use super::view;
-use super::view::overlay;
 use crate::agent::Inner;
 use crate::approval::outcome::result_of;
 use crate::error::{Error, Result};
 use crate::models::{ModelDelta, ModelError, ModelReply, ModelRequest};
-use crate::tools::{Arguments, RunContext, ToolCall, ToolError, ToolHandle, ToolOutput};
+use crate::tools::{RunContext, ToolCall};
 
 /// How often an outcome that the store would not take is tried again, and how long after each time. A body has run:
 /// losing its result would leave it `unknown`.
@@ -104,7 +101,7 @@ impl Drive {
     }
 
     /// Tells whoever watches. Never waits, and costs nothing where nobody does.
-    fn tell(&self, event: impl FnOnce(EventBase) -> RunEvent) {
+    pub(super) fn tell(&self, event: impl FnOnce(EventBase) -> RunEvent) {
         let base = || EventBase {
             created_at: jiff::Timestamp::now().as_second(),
             agent_id: self.agent.id.clone(),
@@ -334,17 +331,16 @@ impl Drive {
         self.started = Instant::now();
     }
 
-    /// Works off the open turn's calls in order. The first call that somebody has to look at stops it.
+    /// Works off the open turn's calls: those that nobody is asked about at once, then the others in order. The first call
+    /// that somebody has to look at stops it.
     async fn work_off(&mut self) -> Result<Worked> {
-        let calls = self.state.open.as_ref().map(|open| open.calls.clone()).unwrap_or_default();
+        self.run_plain_calls().await;
         let mut waiting = false;
-        for (index, call) in (0_u32..).zip(calls).filter(|(_, call)| call.result.is_none()) {
+        for (index, call) in self.open_calls() {
             let handled = match call.kind {
-                CallKind::Plain { arguments } => {
-                    Handled::Result(self.run_plain(index, &call.tool_call_id, &call.tool_name, arguments).await)
-                }
                 CallKind::Protected => self.handle(index).await?,
-                CallKind::Refused => Handled::Attention,
+                // Both have had their results before.
+                CallKind::Plain { .. } | CallKind::Refused => Handled::Attention,
             };
             match handled {
                 Handled::Result(result) => self.set_result(index, result),
@@ -355,7 +351,13 @@ impl Drive {
         Ok(if waiting { Worked::Waiting } else { Worked::Done })
     }
 
-    fn set_result(&mut self, index: u32, result: CallResult) {
+    /// The calls of the open turn that have no outcome yet, with their places.
+    pub(super) fn open_calls(&self) -> Vec<(u32, OpenCall)> {
+        let calls = self.state.open.iter().flat_map(|open| open.calls.iter());
+        (0_u32..).zip(calls.cloned()).filter(|(_, call)| call.result.is_none()).collect()
+    }
+
+    pub(super) fn set_result(&mut self, index: u32, result: CallResult) {
         let place = usize::try_from(index).expect("a turn's calls were counted in memory");
         let open = self.state.open.as_mut().expect("the turn whose calls are worked off is open");
         open.calls[place].result = Some(result);
@@ -450,7 +452,7 @@ impl Drive {
         Ok(self.agent.db.finish_call(ticket, ended).await?)
     }
 
-    fn context(&self, tool_call_id: &str, tool_name: &str, idempotency_key: String) -> RunContext {
+    pub(super) fn context(&self, tool_call_id: &str, tool_name: &str, idempotency_key: String) -> RunContext {
         RunContext {
             run_id: self.claim.run_id.clone(),
             session_id: self.session_id.clone(),
@@ -462,95 +464,6 @@ impl Drive {
             states: Arc::clone(&self.agent.states),
         }
     }
-
-    /// A call that nobody is asked about. A panic in it is an error for the model: there is no row to be unknown.
-    async fn run_plain(&mut self, index: u32, tool_call_id: &str, tool_name: &str, arguments: Arguments) -> CallResult {
-        let failed = |content: String| CallResult { content, error: true };
-        let Some(tool) = self.agent.tools.get(tool_name) else {
-            return failed(format!("There is no tool `{tool_name}` in this build"));
-        };
-        // Asked again: another build may have resumed the run, and may protect what this snapshot holds for free.
-        if crate::approval::policy::policy_of(tool.tool(), &arguments).is_some() {
-            return failed(format!("The tool `{tool_name}` needs a decision by now: ask for it again"));
-        }
-        // Nothing was decided about it, so its own place is all that its key can name.
-        let key = format!("kern:{}:{}:{tool_call_id}", self.claim.run_id, self.state.turn());
-        let context = self.context(tool_call_id, tool_name, key);
-        let turn = self.state.turn();
-        let (tool, mut shown) = (tool.clone(), self.watched_tool(turn, index));
-        self.tell_entered(shown.as_ref());
-        let (since, entered) = (jiff::Timestamp::now(), Instant::now());
-        let ended = match enter(&tool, ToolCall::plain(arguments, context)).await {
-            // There is no row that could be unknown.
-            Ended::Lost(why) => Ended::Failed(why),
-            ended => ended,
-        };
-        let took = entered.elapsed();
-        let metrics = metrics_of(since, took);
-        if let Some(shown) = &mut shown {
-            shown.metrics = Some(metrics.clone());
-        }
-        if let Some(kept) = self.state.tool_mut(turn, index) {
-            kept.metrics = Some(metrics);
-        }
-        self.tell_ended(shown, &tool, &ended, Some(took));
-        match ended {
-            Ended::Succeeded(content) => CallResult { content, error: false },
-            Ended::Failed(content) => failed(content),
-            _ => failed("The call ended in an unknown way".to_owned()),
-        }
-    }
-
-    /// A call of the run, where somebody watches.
-    fn watched_tool(&self, turn: u32, index: u32) -> Option<ToolExecution> {
-        if !self.events.are_watched() {
-            return None;
-        }
-        self.state.tool(turn, index).cloned()
-    }
-
-    /// A protected call that is claimed, where somebody watches.
-    fn about_to_start(&self, call: &Call) -> Option<ToolExecution> {
-        let mut tool = self.watched_tool(call.turn, call.index)?;
-        overlay(&mut tool, call);
-        if tool.requires_confirmation == Some(true) {
-            tool.confirmed = Some(Consent::Confirmed);
-        }
-        Some(tool)
-    }
-
-    fn tell_entered(&self, tool: Option<&ToolExecution>) {
-        let Some(tool) = tool.cloned() else { return };
-        self.tell(|base| RunEvent::ToolCallStarted { base, tool });
-    }
-
-    /// `took`: how long the body ran. `None`: it was not entered.
-    fn tell_ended(&self, shown: Option<ToolExecution>, tool: &ToolHandle, ended: &Ended, took: Option<Duration>) {
-        let Some(mut shown) = shown else { return };
-        let (result, error) = match ended {
-            Ended::Succeeded(result) => (result, false),
-            Ended::Failed(why) | Ended::Lost(why) => (why, true),
-            _ => return,
-        };
-        shown.tool_call_error = Some(error);
-        shown.result = Some(result.clone());
-        if let Some(took) = took.filter(|_| !matches!(ended, Ended::Lost(_))) {
-            let content = ended_line(&shown, &tool.descriptor().sensitive, took.as_secs_f64());
-            let tool = shown.clone();
-            self.tell(|base| RunEvent::ToolCallCompleted { base, content, tool });
-        }
-        if error {
-            let content = result.clone();
-            self.tell(|base| RunEvent::ToolCallError { base, content, tool: shown });
-        }
-    }
-}
-
-/// When a body ran, in epoch seconds, and for how long.
-fn metrics_of(since: jiff::Timestamp, took: Duration) -> Value {
-    let start = since.as_duration().as_secs_f64();
-    let duration = took.as_secs_f64();
-    json!({ "start_time": start, "end_time": start + duration, "duration": duration })
 }
 
 /// The name of a call. Longer than a tool's can be, it is cut, and ends with a character that no tool's has.
@@ -566,18 +479,6 @@ fn message(reply: ModelReply, calls: Vec<ToolCallRequest>) -> Message {
     let mut message = Message::assistant(reply.content.or(reply.refusal), calls);
     message.model_provider_data = reply.provider_data;
     message
-}
-
-/// Enters a body in a task of its own, so that its panic stays its own.
-async fn enter(tool: &ToolHandle, call: ToolCall) -> Ended {
-    let tool = tool.clone();
-    let body = tokio::spawn(async move { tool.tool().call(call).await });
-    match body.await {
-        Ok(Ok(ToolOutput { content, .. })) => Ended::Succeeded(content),
-        Ok(Err(ToolError { message, .. })) => Ended::Failed(message),
-        Err(error) if error.is_panic() => Ended::Lost("the tool panicked".to_owned()),
-        Err(_) => Ended::Lost("the runtime was shut down while the tool ran".to_owned()),
-    }
 }
 
 /// Renews a run's lease while it is driven. Dropping it stops the renewals.
