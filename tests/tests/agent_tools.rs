@@ -174,3 +174,102 @@ mod timeout {
         assert_eq!(told(&agent.run("go").await.unwrap()), ["quick is done"]);
     }
 }
+
+mod results {
+    use super::*;
+
+    fn stops() -> ToolOptions {
+        ToolOptions::new().stop_after_tool_call(true)
+    }
+
+    fn shows() -> ToolOptions {
+        ToolOptions::new().show_result(true)
+    }
+
+    /// What the messages of the tools say about the end of the run.
+    fn stopping(run: &RunOutput) -> Vec<bool> {
+        let tools = run.messages.iter().filter(|message| message.tool_call_id.is_some());
+        tools.map(|message| message.stop_after_tool_call).collect()
+    }
+
+    #[tokio::test]
+    async fn after_a_tool_that_stops_the_run_its_result_is_the_last_word() {
+        let store = Store::new().await;
+        let script = [turn().text("I look. ").tool_call("last", json!({})).tool_call("other", json!({}))];
+        let agent = store.agent(vec![], script).tool(plain("last").options(stops())).tool(plain("other"));
+        let agent = agent.build().unwrap();
+        let run = agent.run("go").await.unwrap();
+        assert_eq!((run.status, run.content()), (RunStatus::Completed, "last is done"));
+        assert_eq!(told(&run), ["last is done", "other is done"]);
+        assert_eq!(stopping(&run), [true, false]);
+        let marked: Vec<_> = run.tools.iter().map(|tool| tool.stop_after_tool_call).collect();
+        assert_eq!(marked, [true, false]);
+        assert_eq!(agent.get_run(&run.run_id).await.unwrap(), run);
+    }
+
+    #[tokio::test]
+    async fn a_tool_may_stop_the_run_and_keep_its_result_to_itself() {
+        let store = Store::new().await;
+        let script = [turn().text("It is done.").tool_call("last", json!({}))];
+        let agent = store.agent(vec![], script).tool(plain("last").options(stops().show_result(false)));
+        let run = agent.build().unwrap().run("go").await.unwrap();
+        assert_eq!((run.status, run.content()), (RunStatus::Completed, "It is done."));
+    }
+
+    #[tokio::test]
+    async fn a_tool_that_fails_does_not_stop_the_run() {
+        let store = Store::new().await;
+        let bad = Custom::new("last", || async { Err("not this time".to_owned()) }).options(stops());
+        let run = store.agent(vec![], calls(&["last"])).tool(bad).build().unwrap().run("go").await.unwrap();
+        assert_eq!(run.content(), "the model's last word");
+        assert_eq!((told(&run), stopping(&run)), (vec!["not this time".to_owned()], vec![false]));
+    }
+
+    #[tokio::test]
+    async fn a_result_that_is_shown_stands_before_the_models_last_word() {
+        let store = Store::new().await;
+        let agent = store.agent(vec![], calls(&["seen", "unseen"])).tool(plain("seen").options(shows()));
+        let agent = agent.tool(plain("unseen")).build().unwrap();
+        let mut events = agent.run("go").stream();
+        let (mut said, mut whole) = (Vec::new(), None);
+        while let Some(event) = events.next().await {
+            match event.unwrap() {
+                RunEvent::RunContent { content, .. } => said.push(content),
+                RunEvent::RunCompleted { content, .. } => whole = content,
+                _ => {}
+            }
+        }
+        assert_eq!(said, ["seen is done", "the model's last word"]);
+        assert_eq!(whole, Some(said.concat()));
+    }
+
+    #[tokio::test]
+    async fn what_a_paused_call_was_shown_with_decides_in_another_process_too() {
+        let store = Store::new().await;
+        let build = |options: ToolOptions, db| {
+            let builder = Agent::builder().id("agent").db(db).tool(plain("last").options(options).approved());
+            builder.model(kern::models::ScriptedModel::new(calls(&["last"]))).build().unwrap()
+        };
+        let (with, without) = (stops(), ToolOptions::new());
+        for (first, then, said) in [(with, without, "last is done"), (without, with, "the model's last word")] {
+            let run = build(first, store.db.clone()).run("go").user_id("alice").await.unwrap();
+            assert_eq!(run.requirements[0].tool_execution.stop_after_tool_call, first.stop_after_tool_call);
+            store.approve_all(&run.run_id).await;
+            let run = build(then, store.again().await).continue_run(&run.run_id).user_id("alice").await.unwrap();
+            assert_eq!((run.status, run.content()), (RunStatus::Completed, said));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_rejected_call_does_not_stop_the_run() {
+        let store = Store::new().await;
+        let agent = store.agent(vec![], calls(&["last"])).tool(plain("last").options(stops()).approved());
+        let agent = agent.build().unwrap();
+        let run = agent.run("go").user_id("alice").await.unwrap();
+        let row = &store.approvals(&run.run_id).await[0];
+        let no = Resolution::rejected().by("bob");
+        store.db.update_approval(&row.id, ApprovalStatus::Pending, no).await.unwrap();
+        let run = agent.continue_run(&run.run_id).user_id("alice").await.unwrap();
+        assert_eq!((run.status, run.content()), (RunStatus::Completed, "the model's last word"));
+    }
+}

@@ -39,7 +39,7 @@ impl Preparing<'_> {
     ) -> Prepared {
         match self.check(tool_call_id, name, arguments, seen) {
             Ok((tool, arguments, unfilled)) => match policy_of(tool, &arguments) {
-                None => plain(tool_call_id, name, arguments, self.now),
+                None => plain(tool_call_id, tool.descriptor(), arguments, self.now),
                 Some(policy) => self.protect(index, tool_call_id, tool.descriptor(), arguments, unfilled, policy),
             },
             Err(told) => Prepared {
@@ -108,6 +108,7 @@ impl Preparing<'_> {
                 _ if policy.record || policy.tier == Tier::Audit => Some(ApprovalType::Audit),
                 _ => None,
             },
+            stop_after_tool_call: descriptor.options.stop_after_tool_call,
             ..shown(tool_call_id, &descriptor.name, self.now)
         };
         // The row keeps the requirement as it was before it had an id, as the reference does.
@@ -153,12 +154,17 @@ impl Preparing<'_> {
     }
 }
 
-fn plain(tool_call_id: &str, name: &str, arguments: Arguments, now: i64) -> Prepared {
+fn plain(tool_call_id: &str, descriptor: &ToolDescriptor, arguments: Arguments, now: i64) -> Prepared {
+    let (name, stop_after_tool_call) = (&descriptor.name, descriptor.options.stop_after_tool_call);
     Prepared {
-        tool: ToolExecution { tool_args: Some(arguments.clone()), ..shown(tool_call_id, name, now) },
+        tool: ToolExecution {
+            tool_args: Some(arguments.clone()),
+            stop_after_tool_call,
+            ..shown(tool_call_id, name, now)
+        },
         open: OpenCall {
             tool_call_id: tool_call_id.to_owned(),
-            tool_name: name.to_owned(),
+            tool_name: name.clone(),
             kind: CallKind::Plain { arguments },
             result: None,
         },

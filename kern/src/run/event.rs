@@ -90,7 +90,8 @@ pub enum RunEvent {
         #[serde(flatten)]
         tokens: RequestTokens,
     },
-    /// More of what the run says. All of them together are the text; a run that fails may have said a part of it.
+    /// More of what the run says: the model's text, turn by turn, and results of tools that are shown. A run that fails may
+    /// have said a part of an answer that nobody keeps.
     #[non_exhaustive]
     RunContent {
         /// Where it belongs.

@@ -18,14 +18,14 @@ use super::call::Preparing;
 use super::event::{EventBase, RequestTokens, RunEvent};
 use super::message::{Message, ToolCallRequest};
 use super::output::RunOutput;
-use super::state::{CallKind, CallResult, OpenCall, OpenTurn, RunState};
+use super::state::{CallKind, CallResult, Closed, OpenCall, OpenTurn, RunState};
 use super::stream::Events;
 use super::view;
 use crate::agent::Inner;
 use crate::approval::outcome::result_of;
 use crate::error::{Error, Result};
 use crate::models::{ModelDelta, ModelError, ModelReply, ModelRequest};
-use crate::tools::{RunContext, ToolCall};
+use crate::tools::{RunContext, ToolCall, ToolHandle};
 
 /// How often an outcome that the store would not take is tried again, and how long after each time. A body has run:
 /// losing its result would leave it `unknown`.
@@ -156,7 +156,17 @@ impl Drive {
         loop {
             if self.state.open.is_some() {
                 match self.work_off().await? {
-                    Worked::Done => self.state.close_turn(),
+                    Worked::Done => {
+                        let Closed { stops, shown } = self.state.close_turn();
+                        for result in shown {
+                            self.tell(|base| {
+                                RunEvent::content(base, ModelDelta { content: Some(result), reasoning: None })
+                            });
+                        }
+                        if stops {
+                            return self.complete().await;
+                        }
+                    }
                     Worked::Waiting => return self.pause(false).await,
                     Worked::Attention => return self.pause(true).await,
                 }
@@ -174,8 +184,7 @@ impl Drive {
             if reply.tool_calls.is_empty() {
                 self.state.turns.push(self.state.tools.len());
                 self.state.messages.push(message(reply, Vec::new()));
-                self.end(RunStatus::Completed, None).await?;
-                return Ok(Stopped::Completed);
+                return self.complete().await;
             }
             let calls = self.open_turn(reply);
             if calls.is_empty() {
@@ -248,7 +257,7 @@ impl Drive {
             now: jiff::Timestamp::now().as_second(),
         };
         let turn = self.state.turn();
-        let (mut open, mut new, mut requests) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut open, mut new, mut requests, mut shows) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let mut ids: Vec<String> = Vec::new();
         self.state.turns.push(self.state.tools.len());
         for (index, asked) in (0_u32..).zip(&reply.tool_calls) {
@@ -264,6 +273,10 @@ impl Drive {
                 let (content, tool) = (refused.content.clone(), prepared.tool.clone());
                 self.tell(|base| RunEvent::ToolCallError { base, content, tool });
             }
+            let shown = |tool: &ToolHandle| tool.descriptor().options.show_result;
+            if self.agent.tools.get(&prepared.open.tool_name).is_some_and(shown) {
+                shows.push(open.len());
+            }
             open.push(prepared.open);
             self.state.tools.push(prepared.tool);
             if let Some((call, requirement)) = prepared.protected {
@@ -272,7 +285,7 @@ impl Drive {
             }
         }
         self.state.messages.push(message(reply, requests));
-        self.state.open = Some(OpenTurn { calls: open });
+        self.state.open = Some(OpenTurn { calls: open, shows });
         new
     }
 
@@ -299,6 +312,11 @@ impl Drive {
         self.clock();
         self.agent.db.pause_run(self.claim.clone(), self.state.snapshot(), attention).await?;
         Ok(Stopped::Paused)
+    }
+
+    async fn complete(&mut self) -> Result<Stopped> {
+        self.end(RunStatus::Completed, None).await?;
+        Ok(Stopped::Completed)
     }
 
     /// R8.
