@@ -15,7 +15,7 @@ use crate::requests::{
     AnswerCall, Answered, BeginRun, CallClaimed, ClaimCall, ClaimRun, CommitTurn, EndRun, Ended, Finished, Recovered,
     RunClaim, RunClaimed, Ticket,
 };
-use crate::{ApprovalId, ApprovalStatus, ExecutionId, Result, RunId};
+use crate::{ApprovalId, ApprovalStatus, ExecutionId, Result, RunId, SessionId};
 
 /// What a store's method gives, boxed so that [`Db`] stays object-safe.
 pub type DbFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
@@ -151,6 +151,14 @@ pub trait Transitions: Send + Sync {
     fn recover_run(&self, run_id: RunId) -> DbFuture<'_, Recovered>;
     fn lapsed_runs(&self, agent_id: String, limit: u32) -> DbFuture<'_, Vec<RunId>>;
     fn hide_approval(&self, id: ApprovalId, by: Option<Principal>) -> DbFuture<'_, ()>;
+    /// Snapshots of the newest runs of a session that have ended, of one agent and asked for by one person, oldest first.
+    fn history(
+        &self,
+        session_id: SessionId,
+        agent_id: String,
+        requester: Option<Principal>,
+        limit: u32,
+    ) -> DbFuture<'_, Vec<String>>;
     fn audit_entries(&self, after: i64, limit: u32) -> DbFuture<'_, Vec<AuditEntry>>;
     fn audit_verify(&self) -> DbFuture<'_, AuditReport>;
     /// How long the store waits for a lock. Leases have to be longer.
@@ -299,6 +307,18 @@ macro_rules! store {
                 self.write(Lane::Normal, "delete an approval", move |tx| finish_now(approval::delete(tx, id, by)))
             }
 
+            fn history(
+                &self,
+                session_id: SessionId,
+                agent_id: String,
+                requester: Option<Principal>,
+                limit: u32,
+            ) -> DbFuture<'_, Vec<String>> {
+                self.read("read a session's history", move |tx| {
+                    finish_now(read::history(tx, session_id, agent_id, requester, limit))
+                })
+            }
+
             fn audit_entries(&self, after: i64, limit: u32) -> DbFuture<'_, Vec<AuditEntry>> {
                 self.read("read the audit log", move |tx| {
                     finish_now($crate::audit::entries(tx, after, u64::from(limit)))
@@ -335,7 +355,7 @@ pub(crate) mod prelude {
     };
     pub(crate) use crate::transitions::{answer, approval, execution, read, recovery, run};
     pub(crate) use crate::tx::finish_now;
-    pub(crate) use crate::{ApprovalId, ApprovalStatus, ExecutionId, RunId};
+    pub(crate) use crate::{ApprovalId, ApprovalStatus, ExecutionId, RunId, SessionId};
 }
 
 /// How urgent a job is. Renewals of leases go first: a long queue must not make a living owner look dead.

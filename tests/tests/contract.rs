@@ -49,6 +49,8 @@ mod audit;
 mod binding;
 #[path = "contract/executions.rs"]
 mod executions;
+#[path = "contract/history.rs"]
+mod history;
 #[path = "contract/requester.rs"]
 mod requester;
 #[path = "contract/runs.rs"]
