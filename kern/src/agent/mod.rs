@@ -36,6 +36,7 @@ pub(crate) struct Inner {
     pub(crate) lease: Duration,
     pub(crate) max_turns: u32,
     pub(crate) argument_limit: usize,
+    pub(crate) num_history_runs: u32,
 }
 
 impl Inner {

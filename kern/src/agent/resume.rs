@@ -93,6 +93,7 @@ impl ContinueRun {
             agent,
             claim,
             state,
+            history: None,
             session_id: run.session_id,
             user_id: run.requester.map(|requester| requester.subject),
             resumed: true,

@@ -3,6 +3,7 @@
 mod body;
 pub(crate) mod call;
 mod event;
+pub(crate) mod history;
 mod message;
 mod output;
 mod requirement;

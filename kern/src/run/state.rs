@@ -2,8 +2,10 @@
 //!
 //! Decisions are rows of the store and are read from there each time.
 
+use kern_db::RunId;
 use serde::{Deserialize, Serialize};
 
+use super::history::History;
 use super::message::{Message, Role};
 use super::output::{RunInput, RunMetrics};
 use super::requirement::{RunRequirement, ToolExecution};
@@ -31,6 +33,12 @@ pub(crate) struct RunState {
     /// What the run says beside the model's last text, in order: the results that are shown.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) shown: Vec<String>,
+    /// The run's own id, so that a later run of the session can name it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) run_id: Option<RunId>,
+    /// The earlier runs of the session that the model sees before this one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) history: Vec<RunId>,
 }
 
 /// The calls of one turn.
@@ -99,7 +107,16 @@ impl RunState {
             metrics: RunMetrics::default(),
             error: None,
             shown: Vec::new(),
+            run_id: None,
+            history: Vec::new(),
         }
+    }
+
+    /// Says which run this is, and which ones the model sees before it.
+    pub(crate) fn of(mut self, run_id: &RunId, history: &History) -> Self {
+        self.run_id = Some(run_id.clone());
+        self.history.clone_from(&history.runs);
+        self
     }
 
     pub(crate) fn snapshot(&self) -> String {

@@ -16,6 +16,7 @@ use kern_db::{
 use super::body::enter;
 use super::call::Preparing;
 use super::event::{EventBase, RequestTokens, RunEvent};
+use super::history::History;
 use super::message::{Message, ToolCallRequest};
 use super::output::RunOutput;
 use super::state::{CallKind, CallResult, Closed, OpenCall, OpenTurn, RunState};
@@ -42,6 +43,8 @@ pub(crate) struct Drive {
     pub(crate) agent: Arc<Inner>,
     pub(crate) claim: RunClaim,
     pub(crate) state: RunState,
+    /// What the model sees before the run's own messages. `None`: not read yet, since most runs that are looked at wait.
+    pub(crate) history: Option<Vec<Message>>,
     pub(crate) session_id: SessionId,
     pub(crate) user_id: Option<String>,
     /// Whether the run was paused and claimed since: only then are protected calls decided.
@@ -177,6 +180,9 @@ impl Drive {
                 let error = Error::TurnLimit { run_id: self.claim.run_id.clone(), turns };
                 return self.fail(error).await;
             }
+            if self.history.is_none() {
+                self.history = Some(History::again(&self.agent, &self.state.history).await?.messages);
+            }
             let reply = match self.ask().await {
                 Ok(reply) => reply,
                 Err(error) => return self.fail(error).await,
@@ -202,8 +208,9 @@ impl Drive {
 
     /// Asks the model. A panic in a model's client ends the run, not the process.
     async fn ask(&mut self) -> Result<ModelReply> {
-        let mut messages = Vec::with_capacity(self.state.messages.len() + 1);
+        let mut messages = Vec::new();
         messages.extend(self.agent.instructions.clone());
+        messages.extend(self.history.iter().flatten().cloned());
         messages.extend(self.state.messages.iter().cloned());
         let request = ModelRequest::new(&messages, self.agent.tools.definitions());
         let (id, provider) = (self.agent.model.id(), self.agent.model.provider());
