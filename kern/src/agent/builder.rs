@@ -9,6 +9,7 @@ use super::{Agent, Inner};
 use crate::error::{Error, Result};
 use crate::models::{IntoModel, Model, ModelError};
 use crate::run::Message;
+use crate::run::lease::Hints;
 use crate::tools::registry::Registry;
 use crate::tools::{StateType, States, Tool, ToolHandle, Toolkit};
 
@@ -207,6 +208,7 @@ impl AgentBuilder {
             max_turns: self.max_turns,
             argument_limit: self.argument_limit,
             num_history_runs: self.num_history_runs,
+            hints: Hints::default(),
         })))
     }
 }

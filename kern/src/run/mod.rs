@@ -4,6 +4,7 @@ mod body;
 pub(crate) mod call;
 mod event;
 pub(crate) mod history;
+pub(crate) mod lease;
 mod message;
 mod output;
 mod requirement;

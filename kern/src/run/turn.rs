@@ -17,6 +17,7 @@ use super::body::enter;
 use super::call::Preparing;
 use super::event::{EventBase, RequestTokens, RunEvent};
 use super::history::History;
+use super::lease::Lease;
 use super::message::{Message, ToolCallRequest};
 use super::output::RunOutput;
 use super::state::{CallKind, CallResult, Closed, OpenCall, OpenTurn, RunState};
@@ -81,8 +82,8 @@ impl Drive {
     /// Drives the run until it pauses or ends.
     pub(crate) async fn run(mut self) -> Result<RunOutput> {
         self.tell_start();
-        let lease = Lease::keep(&self.agent, &self.claim);
-        let outcome = self.turns().await;
+        let mut lease = Lease::keep(&self.agent, &self.claim);
+        let outcome = self.turns(&mut lease).await;
         drop(lease);
         match outcome {
             Ok(stopped) => {
@@ -155,7 +156,7 @@ impl Drive {
         Err(kern_db::Error::NotMine { run_id: run_id.clone() }.into())
     }
 
-    async fn turns(&mut self) -> Result<Stopped> {
+    async fn turns(&mut self, lease: &mut Lease) -> Result<Stopped> {
         loop {
             if self.state.open.is_some() {
                 match self.work_off().await? {
@@ -183,8 +184,9 @@ impl Drive {
             if self.history.is_none() {
                 self.history = Some(History::again(&self.agent, &self.state.history).await?.messages);
             }
-            let reply = match self.ask().await {
+            let reply = match self.ask(lease).await {
                 Ok(reply) => reply,
+                Err(lost @ Error::Store(kern_db::Error::NotMine { .. })) => return Err(lost),
                 Err(error) => return self.fail(error).await,
             };
             if reply.tool_calls.is_empty() {
@@ -206,8 +208,9 @@ impl Drive {
         }
     }
 
-    /// Asks the model. A panic in a model's client ends the run, not the process.
-    async fn ask(&mut self) -> Result<ModelReply> {
+    /// Asks the model, and waits for its answer as long as the run is in this owner's hands. A panic in a model's client
+    /// ends the run, not the process.
+    async fn ask(&mut self, lease: &mut Lease) -> Result<ModelReply> {
         let mut messages = Vec::new();
         messages.extend(self.agent.instructions.clone());
         messages.extend(self.history.iter().flatten().cloned());
@@ -220,7 +223,10 @@ impl Drive {
         });
         let asked = Instant::now();
         let first = OnceLock::new();
-        let Some(reply) = without_panic(self.answer(request, &first)).await else {
+        let Some(answered) = lease.while_mine(without_panic(self.answer(request, &first))).await else {
+            return Err(kern_db::Error::NotMine { run_id: self.claim.run_id.clone() }.into());
+        };
+        let Some(reply) = answered else {
             let (provider, message) = (provider.to_owned(), "its client panicked".to_owned());
             return Err(ModelError::InvalidReply { provider, message }.into());
         };
@@ -504,32 +510,6 @@ fn message(reply: ModelReply, calls: Vec<ToolCallRequest>) -> Message {
     let mut message = Message::assistant(reply.content.or(reply.refusal), calls);
     message.model_provider_data = reply.provider_data;
     message
-}
-
-/// Renews a run's lease while it is driven. Dropping it stops the renewals.
-struct Lease(tokio::task::JoinHandle<()>);
-
-impl Lease {
-    fn keep(agent: &Arc<Inner>, claim: &RunClaim) -> Self {
-        let (agent, claim) = (Arc::clone(agent), claim.clone());
-        Self(tokio::spawn(async move {
-            loop {
-                tokio::time::sleep(agent.lease / 3).await;
-                match agent.db.renew_run(claim.clone(), agent.lease_ms()).await {
-                    Ok(()) => {}
-                    // The fence has moved: the next statement of the owner finds out, too.
-                    Err(kern_db::Error::NotMine { .. }) => return,
-                    Err(error) => tracing::warn!(run_id = %claim.run_id, %error, "a lease was not renewed"),
-                }
-            }
-        }))
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
 }
 
 /// Runs a future that is not kern's own. `None`: it panicked.
