@@ -379,15 +379,15 @@ async fn w8_a_cancelled_run_is_cancelled_with_its_approvals_and_nothing_of_it_ev
     assert!(json!(cancelled[0].actor).to_string().contains("carol"), "{:?}", cancelled[0].actor);
 }
 
-/// A run whose model never answers, and the gate that it waits at.
+/// A run whose model never answers for the second time.
 async fn thinking(
     store: &Store,
     lease: std::time::Duration,
 ) -> (Agent, tokio::task::JoinHandle<kern::Result<RunOutput>>) {
     let place = kern_tests::gates::gate(&unique("model"));
-    let script = kern::models::ScriptedModel::new([turn().text("never said")]);
-    let model = kern_tests::gates::SlowModel::new(script, 0, std::sync::Arc::clone(&place));
-    let agent = store.agent(vec![], []).model(model).lease(lease).build().unwrap();
+    let script = kern::models::ScriptedModel::new(one_call("lookup", json!({ "key": "k" })));
+    let model = kern_tests::gates::SlowModel::new(script, 1, std::sync::Arc::clone(&place));
+    let agent = store.agent(tools![kern_tests::tools::lookup], []).model(model).lease(lease).build().unwrap();
     let running = tokio::spawn(agent.run("go").into_future());
     place.arrival().await;
     (agent, running)

@@ -99,6 +99,7 @@ impl ContinueRun {
             resumed: true,
             started: Instant::now(),
             events,
+            lease: None,
         };
         drive.run().await
     }

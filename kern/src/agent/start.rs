@@ -99,6 +99,7 @@ impl StartRun {
             resumed: false,
             started: Instant::now(),
             events,
+            lease: None,
         };
         drive.run().await
     }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use kern_db::{RunClaim, RunId};
 use tokio::sync::Notify;
@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use crate::agent::Inner;
 
 /// Renews a run's lease while it is driven. Dropping it stops the renewals.
-pub(super) struct Lease {
+pub(crate) struct Lease {
     agent: Arc<Inner>,
     run_id: RunId,
     hint: Arc<Notify>,
@@ -57,18 +57,22 @@ impl Lease {
         Self { agent: Arc::clone(agent), run_id, hint, renewals, lost: false }
     }
 
-    /// Waits for something, as long as the run is ours. `None`: it is not, and nothing more may be done for it.
-    pub(super) async fn while_mine<F: Future>(&mut self, future: F) -> Option<F::Output> {
-        let mut future = pin!(future);
-        poll_fn(|context| {
-            if self.lost || Pin::new(&mut self.renewals).poll(context).is_ready() {
-                self.lost = true;
-                return Poll::Ready(None);
-            }
-            future.as_mut().poll(context).map(Some)
-        })
-        .await
+    fn poll_lost(&mut self, context: &mut Context<'_>) -> bool {
+        self.lost = self.lost || Pin::new(&mut self.renewals).poll(context).is_ready();
+        self.lost
     }
+}
+
+/// Waits for something, as long as the run is ours. `None`: it is not, and nothing more may be done for it.
+pub(super) async fn while_mine<F: Future>(mut lease: Option<&mut Lease>, future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    poll_fn(|context| {
+        if lease.as_mut().is_some_and(|lease| lease.poll_lost(context)) {
+            return Poll::Ready(None);
+        }
+        future.as_mut().poll(context).map(Some)
+    })
+    .await
 }
 
 async fn renew(agent: Arc<Inner>, claim: RunClaim, hint: Arc<Notify>) {

@@ -17,7 +17,7 @@ use super::body::enter;
 use super::call::Preparing;
 use super::event::{EventBase, RequestTokens, RunEvent};
 use super::history::History;
-use super::lease::Lease;
+use super::lease::{Lease, while_mine};
 use super::message::{Message, ToolCallRequest};
 use super::output::RunOutput;
 use super::state::{CallKind, CallResult, Closed, OpenCall, OpenTurn, RunState};
@@ -52,6 +52,8 @@ pub(crate) struct Drive {
     pub(crate) resumed: bool,
     pub(crate) started: Instant,
     pub(crate) events: Events,
+    /// Kept while the run is driven.
+    pub(crate) lease: Option<Lease>,
 }
 
 /// How a run left its owner's hands.
@@ -82,9 +84,9 @@ impl Drive {
     /// Drives the run until it pauses or ends.
     pub(crate) async fn run(mut self) -> Result<RunOutput> {
         self.tell_start();
-        let mut lease = Lease::keep(&self.agent, &self.claim);
-        let outcome = self.turns(&mut lease).await;
-        drop(lease);
+        self.lease = Some(Lease::keep(&self.agent, &self.claim));
+        let outcome = self.turns().await;
+        self.lease = None;
         match outcome {
             Ok(stopped) => {
                 let seen = self.look().await?;
@@ -156,7 +158,7 @@ impl Drive {
         Err(kern_db::Error::NotMine { run_id: run_id.clone() }.into())
     }
 
-    async fn turns(&mut self, lease: &mut Lease) -> Result<Stopped> {
+    async fn turns(&mut self) -> Result<Stopped> {
         loop {
             if self.state.open.is_some() {
                 match self.work_off().await? {
@@ -184,7 +186,7 @@ impl Drive {
             if self.history.is_none() {
                 self.history = Some(History::again(&self.agent, &self.state.history).await?.messages);
             }
-            let reply = match self.ask(lease).await {
+            let reply = match self.ask().await {
                 Ok(reply) => reply,
                 Err(lost @ Error::Store(kern_db::Error::NotMine { .. })) => return Err(lost),
                 Err(error) => return self.fail(error).await,
@@ -210,7 +212,7 @@ impl Drive {
 
     /// Asks the model, and waits for its answer as long as the run is in this owner's hands. A panic in a model's client
     /// ends the run, not the process.
-    async fn ask(&mut self, lease: &mut Lease) -> Result<ModelReply> {
+    async fn ask(&mut self) -> Result<ModelReply> {
         let mut messages = Vec::new();
         messages.extend(self.agent.instructions.clone());
         messages.extend(self.history.iter().flatten().cloned());
@@ -223,7 +225,10 @@ impl Drive {
         });
         let asked = Instant::now();
         let first = OnceLock::new();
-        let Some(answered) = lease.while_mine(without_panic(self.answer(request, &first))).await else {
+        let mut lease = self.lease.take();
+        let answered = while_mine(lease.as_mut(), without_panic(self.answer(request, &first))).await;
+        self.lease = lease;
+        let Some(answered) = answered else {
             return Err(kern_db::Error::NotMine { run_id: self.claim.run_id.clone() }.into());
         };
         let Some(reply) = answered else {
