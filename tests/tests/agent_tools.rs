@@ -130,27 +130,27 @@ mod timeout {
     async fn unknown_until_settled(tool: Custom, name: &str, release: impl FnOnce()) {
         let store = Store::new().await;
         let agent = store.agent(vec![], calls(&[name, "after"])).tool(tool.approved()).tool(plain("after").approved());
-        let agent = agent.build().unwrap();
-        let run = agent.run("go").user_id("alice").await.unwrap();
+        let agent = agent.build().expect("the agent is right");
+        let run = agent.run("go").user_id("alice").await.expect("it starts");
         store.approve_all(&run.run_id).await;
-        let run = agent.continue_run(&run.run_id).user_id("alice").await.unwrap();
+        let run = agent.continue_run(&run.run_id).user_id("alice").await.expect("it goes on");
         assert!(run.is_paused() && run.attention);
         assert_eq!(store.states(&run.run_id).await, ["unknown", "ready"], "the next call does not start");
         assert_eq!(code(agent.continue_run(&run.run_id).await), "execution_unknown");
-        assert!(agent.resume_decided_runs().await.unwrap().is_empty());
+        assert!(agent.resume_decided_runs().await.expect("runs are listed").is_empty());
         // What comes of the body now changes nothing: a cancelled future is not a stopped effect.
         release();
         tokio::time::sleep(SHORT).await;
         assert_eq!(store.states(&run.run_id).await, ["unknown", "ready"]);
         let execution = &store.executions(&run.run_id).await[0];
-        let entries = store.db.audit().entries(0, 1000).await.unwrap();
+        let entries = store.db.audit().entries(0, 1000).await.expect("the log is read");
         let unknown: Vec<_> = entries.iter().filter(|entry| entry.action == "unknown").collect();
         assert_eq!(unknown.len(), 1);
         assert!(unknown[0].payload.to_string().contains("did not end within 60ms"), "{:?}", unknown[0]);
         assert_eq!(execution.status, ExecutionStatus::Unknown);
         let settled = Settlement::failed("it never came").by("bob");
-        store.db.settle_execution(&execution.id, settled).await.unwrap();
-        let run = agent.continue_run(&run.run_id).user_id("alice").await.unwrap();
+        store.db.settle_execution(&execution.id, settled).await.expect("it is settled");
+        let run = agent.continue_run(&run.run_id).user_id("alice").await.expect("it goes on");
         assert_eq!(told(&run).last().map(String::as_str), Some("after is done"));
         assert_eq!(store.states(&run.run_id).await, ["failed", "succeeded"]);
     }

@@ -387,7 +387,12 @@ async fn thinking(
     let place = kern_tests::gates::gate(&unique("model"));
     let script = kern::models::ScriptedModel::new(one_call("lookup", json!({ "key": "k" })));
     let model = kern_tests::gates::SlowModel::new(script, 1, std::sync::Arc::clone(&place));
-    let agent = store.agent(tools![kern_tests::tools::lookup], []).model(model).lease(lease).build().unwrap();
+    let agent = store
+        .agent(tools![kern_tests::tools::lookup], [])
+        .model(model)
+        .lease(lease)
+        .build()
+        .expect("the agent is right");
     let running = tokio::spawn(agent.run("go").into_future());
     place.arrival().await;
     (agent, running)
