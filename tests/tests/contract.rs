@@ -57,3 +57,5 @@ mod requester;
 mod runs;
 #[path = "contract/schedules.rs"]
 mod schedules;
+#[path = "contract/together.rs"]
+mod together;

@@ -4,7 +4,7 @@ use std::future::{Future, IntoFuture};
 use std::pin::Pin;
 use std::time::Instant;
 
-use kern_db::{BeginRun, Principal, RunId, SessionId};
+use kern_db::{BeginRun, Principal, RunClaim, RunId, SessionId};
 
 use super::{Agent, driven};
 use crate::error::Result;
@@ -85,13 +85,16 @@ impl StartRun {
             agent_id: agent.id.clone(),
             agent_name: agent.name.clone(),
             requester,
-            snapshot: state.snapshot(),
+            // Taken when the run is stored.
+            snapshot: String::new(),
             lease_ms: agent.lease_ms(),
         };
-        let claim = agent.db.begin_run(begin).await?;
         let drive = Drive {
             agent,
-            claim,
+            claim: RunClaim::first(&begin.run_id),
+            unbegun: Some(begin),
+            first: None,
+            lease: None,
             state,
             history: Some(history.messages),
             session_id,
@@ -99,7 +102,6 @@ impl StartRun {
             resumed: false,
             started: Instant::now(),
             events,
-            lease: None,
         };
         drive.run().await
     }

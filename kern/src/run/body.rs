@@ -132,7 +132,7 @@ impl Drive {
     /// A protected call that is claimed, where somebody watches.
     pub(super) fn about_to_start(&self, call: &Call) -> Option<ToolExecution> {
         let mut tool = self.watched_tool(call.turn, call.index)?;
-        overlay(&mut tool, call);
+        overlay(&self.agent, &mut tool, call);
         if tool.requires_confirmation == Some(true) {
             tool.confirmed = Some(Consent::Confirmed);
         }

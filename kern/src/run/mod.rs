@@ -3,6 +3,7 @@
 mod body;
 pub(crate) mod call;
 mod event;
+mod feedback;
 pub(crate) mod history;
 pub(crate) mod lease;
 mod message;
@@ -10,13 +11,15 @@ mod output;
 mod requirement;
 pub(crate) mod state;
 pub(crate) mod stream;
+mod tool_execution;
 pub(crate) mod turn;
 mod view;
 
 pub(crate) use self::view::view;
 pub use event::{EventBase, EventMetrics, RequestTokens, RunEvent};
+pub use feedback::{UserFeedbackOption, UserFeedbackQuestion};
 pub use kern_db::{RunId, RunStatus, SessionId};
 pub use message::{FunctionCall, Message, Role, ToolCallRequest};
 pub use output::{RunInput, RunMetrics, RunOutput};
-pub use requirement::{Consent, RunRequirement, ToolExecution, UserInputField};
+pub use requirement::{Consent, RequirementType, RunRequirement, ToolExecution, UserInputField};
 pub use stream::RunStream;

@@ -9,8 +9,8 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use kern_db::{
-    Call, CallClaimed, ClaimCall, CommitTurn, EndRun, Ended, Finished, NewCall, RunClaim, RunStatus, SessionId,
-    Standing, Ticket, Tier,
+    BeginRun, Call, CallClaim, CallClaimed, ClaimCall, CommitTurn, EndRun, Ended, Finished, NewCall, Run, RunClaim,
+    RunStatus, SessionId, Standing, Ticket, Tier,
 };
 
 use super::body::enter;
@@ -43,6 +43,12 @@ const LONGEST_NAME: usize = 64;
 pub(crate) struct Drive {
     pub(crate) agent: Arc<Inner>,
     pub(crate) claim: RunClaim,
+    /// The run's own start, as long as nobody was told of the run: it is stored with the first step.
+    pub(crate) unbegun: Option<BeginRun>,
+    /// The call that was claimed together with the run.
+    pub(crate) first: Option<StartedCall>,
+    /// Kept while the run is stored and driven here.
+    pub(crate) lease: Option<Lease>,
     pub(crate) state: RunState,
     /// What the model sees before the run's own messages. `None`: not read yet, since most runs that are looked at wait.
     pub(crate) history: Option<Vec<Message>>,
@@ -52,15 +58,18 @@ pub(crate) struct Drive {
     pub(crate) resumed: bool,
     pub(crate) started: Instant,
     pub(crate) events: Events,
-    /// Kept while the run is driven.
-    pub(crate) lease: Option<Lease>,
 }
 
-/// How a run left its owner's hands.
-#[derive(Clone, Copy)]
+/// A call that is claimed, and not entered yet.
+pub(crate) struct StartedCall {
+    pub(crate) call: Call,
+    pub(crate) claim: CallClaim,
+}
+
+/// How a run left its owner's hands, and how the store has it since.
 enum Stopped {
-    Paused,
-    Completed,
+    Paused(Run),
+    Completed(Run),
 }
 
 /// How working off a turn's calls ended.
@@ -83,14 +92,23 @@ enum Handled {
 impl Drive {
     /// Drives the run until it pauses or ends.
     pub(crate) async fn run(mut self) -> Result<RunOutput> {
+        // Whoever watches is told of the run before its first step.
+        if self.events.are_watched() {
+            self.begin().await?;
+        }
+        self.keep_lease();
         self.tell_start();
-        self.lease = Some(Lease::keep(&self.agent, &self.claim));
         let outcome = self.turns().await;
         self.lease = None;
         match outcome {
-            Ok(stopped) => {
-                let seen = self.look().await?;
-                self.tell_stop(stopped, &seen);
+            Ok(Stopped::Paused(run)) => {
+                let seen = view(&self.agent, &run, self.state.clone());
+                self.tell_stop(&seen, RunEvent::paused);
+                Ok(seen)
+            }
+            Ok(Stopped::Completed(run)) => {
+                let seen = view(&self.agent, &run, self.state.clone());
+                self.tell_stop(&seen, RunEvent::completed);
                 Ok(seen)
             }
             // Somebody raised the fence: cancelled, or recovered and driven elsewhere. Stop, touch nothing.
@@ -103,6 +121,23 @@ impl Drive {
                 Ok(seen)
             }
             Err(error) => Err(error),
+        }
+    }
+
+    /// R1 by itself: from here on others may know of the run.
+    async fn begin(&mut self) -> Result<()> {
+        if let Some(begin) = self.unbegun.take() {
+            let begin = BeginRun { snapshot: self.state.snapshot(), ..begin };
+            self.claim = self.agent.db.begin_run(begin).await?;
+            self.keep_lease();
+        }
+        Ok(())
+    }
+
+    /// Keeps the lease of a run that is stored.
+    fn keep_lease(&mut self) {
+        if self.unbegun.is_none() && self.lease.is_none() {
+            self.lease = Some(Lease::keep(&self.agent, &self.claim));
         }
     }
 
@@ -133,12 +168,9 @@ impl Drive {
     }
 
     /// Tells how the run stopped: the rows are durable by now.
-    fn tell_stop(&self, stopped: Stopped, seen: &RunOutput) {
+    fn tell_stop(&self, seen: &RunOutput, stop: fn(EventBase, &RunOutput) -> RunEvent) {
         self.tell(|base| RunEvent::RunContentCompleted { base });
-        self.tell(|base| match stopped {
-            Stopped::Paused => RunEvent::paused(base, seen),
-            Stopped::Completed => RunEvent::completed(base, seen),
-        });
+        self.tell(|base| stop(base, seen));
     }
 
     async fn look(&self) -> Result<RunOutput> {
@@ -150,6 +182,9 @@ impl Drive {
     /// Whether the run is still in this owner's hands. Calls with a row ask in the statement that starts them; this is
     /// for those without.
     async fn still_mine(&self) -> Result<()> {
+        if self.unbegun.is_some() {
+            return Ok(());
+        }
         let RunClaim { run_id, fence, .. } = &self.claim;
         let run = self.agent.db.get_run(run_id).await?;
         if run.status == RunStatus::Running && run.fence == *fence {
@@ -203,9 +238,9 @@ impl Drive {
                 continue;
             }
             let waits_for_all = calls.iter().all(|call| call.policy.tier != Tier::Audit) && self.nothing_to_run();
-            self.commit_turn(calls, waits_for_all).await?;
+            let run = self.commit_turn(calls, waits_for_all).await?;
             if waits_for_all {
-                return Ok(Stopped::Paused);
+                return Ok(Stopped::Paused(run));
             }
         }
     }
@@ -313,7 +348,7 @@ impl Drive {
     }
 
     /// R2: from here on the calls are durable, and so is that they wait.
-    async fn commit_turn(&mut self, calls: Vec<NewCall>, pause: bool) -> Result<()> {
+    async fn commit_turn(&mut self, calls: Vec<NewCall>, pause: bool) -> Result<Run> {
         self.clock();
         let turn = CommitTurn {
             claim: self.claim.clone(),
@@ -322,27 +357,36 @@ impl Drive {
             calls,
             pause,
         };
-        Ok(self.agent.db.commit_turn(turn).await?)
+        let run = match self.unbegun.take() {
+            Some(begin) => self.agent.db.begin_with_turn(begin, turn).await?,
+            None => self.agent.db.commit_turn(turn).await?,
+        };
+        if !pause {
+            self.keep_lease();
+        }
+        Ok(run)
     }
 
     /// R3, R5.
     async fn pause(&mut self, attention: bool) -> Result<Stopped> {
         self.clock();
-        self.agent.db.pause_run(self.claim.clone(), self.state.snapshot(), attention).await?;
-        Ok(Stopped::Paused)
+        let run = self.agent.db.pause_run(self.claim.clone(), self.state.snapshot(), attention).await?;
+        Ok(Stopped::Paused(run))
     }
 
     async fn complete(&mut self) -> Result<Stopped> {
-        self.end(RunStatus::Completed, None).await?;
-        Ok(Stopped::Completed)
+        Ok(Stopped::Completed(self.end(RunStatus::Completed, None).await?))
     }
 
     /// R8.
-    async fn end(&mut self, status: RunStatus, error: Option<String>) -> Result<()> {
+    async fn end(&mut self, status: RunStatus, error: Option<String>) -> Result<Run> {
         self.clock();
         self.state.error.clone_from(&error);
         let end = EndRun { claim: self.claim.clone(), snapshot: self.state.snapshot(), status, error };
-        Ok(self.agent.db.end_run(end).await?)
+        Ok(match self.unbegun.take() {
+            Some(begin) => self.agent.db.begin_and_end(begin, end).await?,
+            None => self.agent.db.end_run(end).await?,
+        })
     }
 
     /// Ends the run with an error, and gives that error. If even that cannot be stored, the lease runs out and somebody
@@ -354,7 +398,7 @@ impl Drive {
                 tracing::error!(run_id = %self.claim.run_id, %store, "a failed run could not be ended");
                 Err(error)
             }
-            Ok(()) => {
+            Ok(_) => {
                 self.tell(|base| RunEvent::error(base, &error));
                 Err(error)
             }
@@ -370,11 +414,19 @@ impl Drive {
     /// Works off the open turn's calls: those that nobody is asked about at once, then the others in order. The first call
     /// that somebody has to look at stops it.
     async fn work_off(&mut self) -> Result<Worked> {
+        // A body is told of its run.
+        if !self.open_calls().is_empty() {
+            self.begin().await?;
+        }
         self.run_plain_calls().await;
+        let mut first = self.first.take();
         let mut waiting = false;
         for (index, call) in self.open_calls() {
             let handled = match call.kind {
-                CallKind::Protected => self.handle(index).await?,
+                CallKind::Protected => {
+                    let claimed = first.take_if(|first| first.call.index == index);
+                    self.handle(index, claimed).await?
+                }
                 // Both have had their results before.
                 CallKind::Plain { .. } | CallKind::Refused => Handled::Attention,
             };
@@ -400,7 +452,12 @@ impl Drive {
     }
 
     /// One protected call. Its rows are read afresh: what stands there counts, whoever put it there.
-    async fn handle(&self, index: u32) -> Result<Handled> {
+    async fn handle(&self, index: u32, claimed: Option<StartedCall>) -> Result<Handled> {
+        if let Some(StartedCall { call, claim }) = claimed
+            && let Some(handled) = self.execute(&call, claim).await?
+        {
+            return Ok(handled);
+        }
         loop {
             let run = self.agent.db.get_run(&self.claim.run_id).await?;
             let place = (self.state.turn(), index);
@@ -426,9 +483,9 @@ impl Drive {
     /// Claims a call and enters its body: the promise, in order. `None`: its rows changed, look at them again.
     async fn start(&self, call: &Call) -> Result<Option<Handled>> {
         // Decided after this build looked at the run's tools, and shown with another one: a build that has it may go on.
-        let Ok(tool) = self.agent.tools.shown_with(call) else {
+        if self.agent.tools.shown_with(call).is_err() {
             return Ok(Some(Handled::Attention));
-        };
+        }
         let claim = ClaimCall {
             claim: self.claim.clone(),
             turn: call.turn,
@@ -447,9 +504,15 @@ impl Drive {
             }
             Err(error) => return Err(error.into()),
         };
-        let context = |claim: &kern_db::CallClaim| {
-            self.context(&call.tool_call_id, &call.tool_name, claim.idempotency_key().to_owned())
-        };
+        self.execute(call, claimed).await
+    }
+
+    /// Enters the body of a call that is claimed, and records what came of it. `None`: somebody gave this start up for
+    /// lost; what they made of it counts.
+    async fn execute(&self, call: &Call, claimed: CallClaim) -> Result<Option<Handled>> {
+        let tool = self.agent.tools.get(&call.tool_name).expect("a call is claimed only for a tool that is there");
+        let context =
+            |claim: &CallClaim| self.context(&call.tool_call_id, &call.tool_name, claim.idempotency_key().to_owned());
         let shown = self.about_to_start(call);
         let (ticket, ended, took) = match ToolCall::claimed(claimed, tool.descriptor(), context) {
             Ok((entry, ticket)) => {
@@ -469,7 +532,6 @@ impl Drive {
                     _ => Handled::Attention,
                 }))
             }
-            // Somebody gave this start up for lost. What they made of it counts.
             _ => Ok(None),
         }
     }
