@@ -550,3 +550,14 @@ async fn two_runs_of_a_session_that_wait_at_once_are_decided_each_by_itself() {
     agent.cancel_run(&two.run_id).await.unwrap();
     assert_eq!(ledger::of(&session), ["delete u1"]);
 }
+
+#[tokio::test]
+async fn no_number_of_tokens_is_too_large() {
+    let store = Store::new().await;
+    let script = [
+        turn().tool_call("lookup", json!({ "key": "k" })).usage(u64::MAX, u64::MAX),
+        turn().text("ok").usage(1, u64::MAX),
+    ];
+    let run = store.agent(tools![lookup], script).build().unwrap().run("go").await.unwrap();
+    assert_eq!((run.status, run.metrics.input_tokens), (RunStatus::Completed, u64::MAX));
+}

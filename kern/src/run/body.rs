@@ -12,6 +12,7 @@ use super::state::{CallKind, CallResult, OpenCall};
 use super::turn::Drive;
 use super::view::overlay;
 use crate::approval::policy::policy_of;
+use crate::error::Result;
 use crate::tools::{Arguments, ToolCall, ToolError, ToolHandle, ToolOutput};
 
 /// Enters a body in a task of its own, so that its panic stays its own, and stops waiting for it when its time is up. A
@@ -49,7 +50,11 @@ struct Plain {
 
 impl Drive {
     /// Runs the calls of the open turn that nobody is asked about: all of them start before any is waited for.
-    pub(super) async fn run_plain_calls(&mut self) {
+    ///
+    /// # Errors
+    ///
+    /// The run is not this owner's any more. The bodies end by themselves, and nobody waits for what they give.
+    pub(super) async fn run_plain_calls(&mut self) -> Result<()> {
         let mut bodies = JoinSet::new();
         for (index, call) in self.open_calls() {
             let OpenCall { tool_call_id, tool_name, kind: CallKind::Plain { arguments }, .. } = call else { continue };
@@ -71,9 +76,14 @@ impl Drive {
                 Plain { index, tool, since, took: entered.elapsed(), ended }
             });
         }
-        while let Some(ended) = bodies.join_next().await {
-            if let Ok(plain) = ended {
-                self.end_plain(plain);
+        while !bodies.is_empty() {
+            match self.while_mine(bodies.join_next()).await {
+                Ok(Some(Ok(plain))) => self.end_plain(plain),
+                Ok(_) => {}
+                Err(lost) => {
+                    bodies.detach_all();
+                    return Err(lost);
+                }
             }
         }
         // The tasks above only wait for bodies. One that is gone was ended with the runtime.
@@ -83,6 +93,7 @@ impl Drive {
                 self.set_result(index, CallResult { content, error: true });
             }
         }
+        Ok(())
     }
 
     /// Gives the tool of a call that nobody is asked about.
@@ -90,7 +101,7 @@ impl Drive {
     /// # Errors
     ///
     /// Why it must not run, for the model.
-    fn free_to_run(&self, tool_name: &str, arguments: &Arguments) -> Result<ToolHandle, String> {
+    fn free_to_run(&self, tool_name: &str, arguments: &Arguments) -> std::result::Result<ToolHandle, String> {
         let Some(tool) = self.agent.tools.get(tool_name) else {
             return Err(format!("There is no tool `{tool_name}` in this build"));
         };

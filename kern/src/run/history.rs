@@ -65,13 +65,17 @@ impl History {
 }
 
 /// The messages of a run that has ended, as a later one sees them. Of a run that was stopped in the middle, an answer of the
-/// model whose calls have no results is left out: no provider takes a conversation with it.
+/// model whose calls have no results is left out, and so is a message that says nothing: no provider takes a conversation
+/// with either.
 fn remembered(messages: Vec<Message>) -> Vec<Message> {
     let mut kept: Vec<Message> = Vec::with_capacity(messages.len());
     let mut messages = messages.into_iter().peekable();
     while let Some(message) = messages.next() {
         if message.role == Role::Tool {
             // The answer that it belongs to was left out, or never there.
+            continue;
+        }
+        if message.tool_calls.is_empty() && message.content.as_deref().unwrap_or_default().is_empty() {
             continue;
         }
         let mut asked: HashSet<String> = message.tool_calls.iter().map(|call| call.id.clone()).collect();
@@ -121,6 +125,7 @@ mod tests {
             ("another's result", vec![user(), asks(&["a"]), result("b"), said("ok")], vec![0, 3]),
             ("a result of nothing", vec![user(), result("a"), said("ok")], vec![0, 2]),
             ("two turns", vec![asks(&["a"]), result("a"), asks(&["a"]), result("a")], vec![0, 1, 2, 3]),
+            ("says nothing", vec![user(), Message::assistant(None, Vec::new()), Message::user("")], vec![0]),
             ("the second without", vec![asks(&["a"]), result("a"), asks(&["a"])], vec![0, 1]),
         ];
         for (case, messages, kept) in cases {

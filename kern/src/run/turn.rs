@@ -190,7 +190,7 @@ impl Drive {
         if run.status == RunStatus::Running && run.fence == *fence {
             return Ok(());
         }
-        Err(kern_db::Error::NotMine { run_id: run_id.clone() }.into())
+        Err(self.not_mine())
     }
 
     async fn turns(&mut self) -> Result<Stopped> {
@@ -263,9 +263,7 @@ impl Drive {
         let mut lease = self.lease.take();
         let answered = while_mine(lease.as_mut(), without_panic(self.answer(request, &first))).await;
         self.lease = lease;
-        let Some(answered) = answered else {
-            return Err(kern_db::Error::NotMine { run_id: self.claim.run_id.clone() }.into());
-        };
+        let Some(answered) = answered else { return Err(self.not_mine()) };
         let Some(reply) = answered else {
             let (provider, message) = (provider.to_owned(), "its client panicked".to_owned());
             return Err(ModelError::InvalidReply { provider, message }.into());
@@ -282,11 +280,28 @@ impl Drive {
         let metrics = &mut self.state.metrics;
         metrics.time_to_first_token.get_or_insert(first);
         if let Some(usage) = &reply.usage {
-            metrics.input_tokens += usage.input_tokens;
-            metrics.output_tokens += usage.output_tokens;
-            metrics.total_tokens += usage.total_tokens;
+            // A provider may say anything.
+            metrics.input_tokens = metrics.input_tokens.saturating_add(usage.input_tokens);
+            metrics.output_tokens = metrics.output_tokens.saturating_add(usage.output_tokens);
+            metrics.total_tokens = metrics.total_tokens.saturating_add(usage.total_tokens);
         }
         Ok(reply)
+    }
+
+    /// Waits for something that needs nothing of the run, as long as the run is in this owner's hands.
+    ///
+    /// # Errors
+    ///
+    /// It is not any more.
+    pub(super) async fn while_mine<F: Future>(&mut self, future: F) -> Result<F::Output> {
+        match while_mine(self.lease.as_mut(), future).await {
+            Some(output) => Ok(output),
+            None => Err(self.not_mine()),
+        }
+    }
+
+    fn not_mine(&self) -> Error {
+        kern_db::Error::NotMine { run_id: self.claim.run_id.clone() }.into()
     }
 
     /// The model's answer: in parts as well, where somebody watches. `first`: when the first part came.
@@ -418,7 +433,7 @@ impl Drive {
         if !self.open_calls().is_empty() {
             self.begin().await?;
         }
-        self.run_plain_calls().await;
+        self.run_plain_calls().await?;
         let mut first = self.first.take();
         let mut waiting = false;
         for (index, call) in self.open_calls() {
