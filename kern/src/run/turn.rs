@@ -270,6 +270,13 @@ impl Drive {
         };
         let reply = reply?;
         let first = first.into_inner();
+        if first.is_none() {
+            // A refusal, and the text of a client that hands nothing on while it comes.
+            let text = reply.content.as_ref().or(reply.refusal.as_ref()).filter(|text| !text.is_empty());
+            if let Some(text) = text.cloned() {
+                self.tell(|base| RunEvent::content(base, ModelDelta { content: Some(text), reasoning: None }));
+            }
+        }
         self.tell(|base| {
             let waited = first.map(|first| first.duration_since(asked).as_secs_f64());
             let tokens = RequestTokens::new(reply.usage.as_ref(), waited);
@@ -304,13 +311,15 @@ impl Drive {
         kern_db::Error::NotMine { run_id: self.claim.run_id.clone() }.into()
     }
 
-    /// The model's answer: in parts as well, where somebody watches. `first`: when the first part came.
+    /// The model's answer: in parts as well, where somebody watches. `first`: when the first part of its text came.
     async fn answer(&self, request: ModelRequest<'_>, first: &OnceLock<Instant>) -> Result<ModelReply, ModelError> {
         if !self.events.are_watched() {
             return self.agent.model.respond(request).await;
         }
         let part = |delta: ModelDelta| {
-            first.get_or_init(Instant::now);
+            if delta.content.as_ref().is_some_and(|text| !text.is_empty()) {
+                first.get_or_init(Instant::now);
+            }
             self.tell(|base| RunEvent::content(base, delta));
         };
         self.agent.model.respond_streamed(request, &part).await
