@@ -2,6 +2,7 @@
 
 pub mod bare;
 pub mod children;
+pub mod custom;
 pub mod folder;
 pub mod gates;
 pub mod history;

@@ -278,3 +278,49 @@ async fn a_cancelled_run_tells_so() {
     assert_eq!(seen.last().map(RunEvent::name), Some("RunCancelled"));
     assert!(!names(&seen).contains(&"RunContentCompleted"));
 }
+
+/// A model that hands nothing on while it answers.
+struct Silent(kern::models::ModelReply);
+
+impl Model for Silent {
+    fn id(&self) -> &str {
+        "silent"
+    }
+
+    fn provider(&self) -> &str {
+        "Test"
+    }
+
+    fn respond<'a>(&'a self, _: ModelRequest<'a>) -> ModelFuture<'a> {
+        let reply = self.0.clone();
+        Box::pin(async move { Ok::<_, ModelError>(reply) })
+    }
+
+    fn respond_streamed<'a>(&'a self, request: ModelRequest<'a>, deltas: DeltaSink<'a>) -> ModelFuture<'a> {
+        let mut thought = ModelDelta::default();
+        thought.reasoning = Some("hm".to_owned());
+        deltas(thought);
+        self.respond(request)
+    }
+}
+
+#[tokio::test]
+async fn what_a_run_says_is_told_also_where_the_models_client_hands_nothing_on() {
+    let mut refusal = kern::models::ModelReply::default();
+    refusal.refusal = Some("I will not.".to_owned());
+    let mut text = kern::models::ModelReply::default();
+    text.content = Some("Here you are.".to_owned());
+    for (reply, expected) in [(refusal, "I will not."), (text, "Here you are.")] {
+        let agent = Agent::builder().model(Silent(reply)).build().unwrap();
+        let (seen, _) = watch(agent.run("go").stream()).await;
+        let mut said = Vec::new();
+        for event in &seen {
+            if let RunEvent::RunContent { content, reasoning_content, .. } = event {
+                said.push((content.as_str(), reasoning_content.as_str()));
+            }
+        }
+        assert_eq!(said, [("", "hm"), (expected, "")]);
+        let Some(RunEvent::RunCompleted { content, .. }) = seen.last() else { panic!("the run is completed") };
+        assert_eq!(content.as_deref(), Some(expected));
+    }
+}

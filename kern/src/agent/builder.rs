@@ -9,12 +9,14 @@ use super::{Agent, Inner};
 use crate::error::{Error, Result};
 use crate::models::{IntoModel, Model, ModelError};
 use crate::run::Message;
+use crate::run::lease::Hints;
 use crate::tools::registry::Registry;
 use crate::tools::{StateType, States, Tool, ToolHandle, Toolkit};
 
 const LEASE: Duration = Duration::from_secs(30);
 const MAX_TURNS: u32 = 50;
 const ARGUMENT_LIMIT: usize = 64 * 1024;
+const HISTORY_RUNS: u32 = 20;
 
 /// Settings of an [`Agent`].
 #[must_use = "an agent is made by `build`"]
@@ -31,6 +33,7 @@ pub struct AgentBuilder {
     lease: Duration,
     max_turns: u32,
     argument_limit: usize,
+    num_history_runs: u32,
 }
 
 impl Default for AgentBuilder {
@@ -48,6 +51,7 @@ impl Default for AgentBuilder {
             lease: LEASE,
             max_turns: MAX_TURNS,
             argument_limit: ARGUMENT_LIMIT,
+            num_history_runs: HISTORY_RUNS,
         }
     }
 }
@@ -130,6 +134,17 @@ impl AgentBuilder {
         self
     }
 
+    /// Sets how many earlier runs of its session the model sees before a run: the newest that have ended, of this agent and
+    /// asked for by the same person. 20 by default, 0 for none.
+    ///
+    /// Runs that are paused or running are not seen, and of a run that was stopped in the middle only what was finished. A
+    /// run that goes on later sees what it saw when it started. [`RunOutput::messages`](crate::run::RunOutput::messages)
+    /// holds the run's own messages only.
+    pub fn num_history_runs(mut self, runs: u32) -> Self {
+        self.num_history_runs = runs;
+        self
+    }
+
     /// Makes the agent.
     ///
     /// # Errors
@@ -192,6 +207,8 @@ impl AgentBuilder {
             lease: self.lease,
             max_turns: self.max_turns,
             argument_limit: self.argument_limit,
+            num_history_runs: self.num_history_runs,
+            hints: Hints::default(),
         })))
     }
 }

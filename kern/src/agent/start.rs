@@ -8,6 +8,7 @@ use kern_db::{BeginRun, Principal, RunClaim, RunId, SessionId};
 
 use super::{Agent, driven};
 use crate::error::Result;
+use crate::run::history::History;
 use crate::run::state::RunState;
 use crate::run::stream::{Events, RunStream};
 use crate::run::turn::Drive;
@@ -34,7 +35,8 @@ impl StartRun {
         self
     }
 
-    /// Names the session. A new one by default.
+    /// Names the session. A new one by default. The model sees the session's earlier runs of the same agent and person: see
+    /// [`num_history_runs`](crate::AgentBuilder::num_history_runs).
     pub fn session_id(mut self, session_id: impl Into<SessionId>) -> Self {
         self.session_id = Some(session_id.into());
         self
@@ -68,14 +70,21 @@ impl StartRun {
 
     async fn start(self, events: Events) -> Result<RunOutput> {
         let agent = self.agent.0;
-        let state = RunState::new(self.input);
+        let requester = self.user_id.clone().map(Principal::unverified);
+        let history = match &self.session_id {
+            Some(session_id) => History::of_session(&agent, session_id, requester.as_ref()).await?,
+            // A new one has none.
+            None => History::default(),
+        };
         let session_id = self.session_id.unwrap_or_else(SessionId::generate);
+        let run_id = RunId::generate();
+        let state = RunState::new(self.input).of(&run_id, &history);
         let begin = BeginRun {
-            run_id: RunId::generate(),
+            run_id,
             session_id: session_id.clone(),
             agent_id: agent.id.clone(),
             agent_name: agent.name.clone(),
-            requester: self.user_id.clone().map(Principal::unverified),
+            requester,
             // Taken when the run is stored.
             snapshot: String::new(),
             lease_ms: agent.lease_ms(),
@@ -87,6 +96,7 @@ impl StartRun {
             first: None,
             lease: None,
             state,
+            history: Some(history.messages),
             session_id,
             user_id: self.user_id,
             resumed: false,

@@ -40,7 +40,7 @@ impl Preparing<'_> {
     ) -> Prepared {
         match self.check(tool_call_id, name, arguments, seen) {
             Ok((tool, arguments, unfilled)) => match policy_of(tool, &arguments) {
-                None => plain(tool_call_id, name, arguments, self.now),
+                None => plain(tool_call_id, tool.descriptor(), arguments, self.now),
                 Some(policy) => self.protect(index, tool_call_id, tool.descriptor(), arguments, unfilled, policy),
             },
             Err(told) => Prepared {
@@ -98,6 +98,7 @@ impl Preparing<'_> {
         let by_row = matches!(policy.tier, Tier::Required | Tier::TwoStage);
         let approval_id = by_row.then(ApprovalId::generate);
         let mut tool = shown(tool_call_id, &descriptor.name, self.now);
+        tool.stop_after_tool_call = descriptor.options.stop_after_tool_call;
         show(&mut tool, Some(descriptor), &policy, &arguments);
         tool.asks(&policy, true);
         // The row keeps the requirement as it was before it had an id, as the reference does.
@@ -143,12 +144,17 @@ impl Preparing<'_> {
     }
 }
 
-fn plain(tool_call_id: &str, name: &str, arguments: Arguments, now: i64) -> Prepared {
+fn plain(tool_call_id: &str, descriptor: &ToolDescriptor, arguments: Arguments, now: i64) -> Prepared {
+    let (name, stop_after_tool_call) = (&descriptor.name, descriptor.options.stop_after_tool_call);
     Prepared {
-        tool: ToolExecution { tool_args: Some(arguments.clone()), ..shown(tool_call_id, name, now) },
+        tool: ToolExecution {
+            tool_args: Some(arguments.clone()),
+            stop_after_tool_call,
+            ..shown(tool_call_id, name, now)
+        },
         open: OpenCall {
             tool_call_id: tool_call_id.to_owned(),
-            tool_name: name.to_owned(),
+            tool_name: name.clone(),
             kind: CallKind::Plain { arguments },
             result: None,
         },

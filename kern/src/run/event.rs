@@ -90,7 +90,8 @@ pub enum RunEvent {
         #[serde(flatten)]
         tokens: RequestTokens,
     },
-    /// More of what the run says. All of them together are the text; a run that fails may have said a part of it.
+    /// More of what the run says: the model's text, turn by turn, and results of tools that are shown. A run that fails may
+    /// have said a part of an answer that nobody keeps.
     #[non_exhaustive]
     RunContent {
         /// Where it belongs.
@@ -124,7 +125,8 @@ pub enum RunEvent {
         /// The call.
         tool: ToolExecution,
     },
-    /// A tool's body has ended, well or not: `tool.tool_call_error` says which.
+    /// A tool's body has ended, well or not: `tool.tool_call_error` says which. Calls that nobody is asked about run side by
+    /// side, and end in any order.
     #[non_exhaustive]
     ToolCallCompleted {
         /// Where it belongs.
@@ -135,7 +137,7 @@ pub enum RunEvent {
         /// The call, with its result.
         tool: ToolExecution,
     },
-    /// A call did not give its normal result, or could not start. A body that was entered has its
+    /// A call did not give its normal result, or could not start. A body that is known to have ended has its
     /// [`ToolCallCompleted`](RunEvent::ToolCallCompleted) before it.
     #[non_exhaustive]
     ToolCallError {

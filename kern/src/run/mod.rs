@@ -1,8 +1,11 @@
 //! A run: what goes in, what happened, what comes out.
 
+mod body;
 pub(crate) mod call;
 mod event;
 mod feedback;
+pub(crate) mod history;
+pub(crate) mod lease;
 mod message;
 mod output;
 mod requirement;

@@ -13,22 +13,21 @@ use kern_db::{
     RunStatus, SessionId, Standing, Ticket, Tier,
 };
 
-use serde_json::{Value, json};
-
+use super::body::enter;
 use super::call::Preparing;
-use super::event::{EventBase, RequestTokens, RunEvent, ended_line};
+use super::event::{EventBase, RequestTokens, RunEvent};
+use super::history::History;
+use super::lease::{Lease, while_mine};
 use super::message::{Message, ToolCallRequest};
 use super::output::RunOutput;
-use super::requirement::{Consent, ToolExecution};
-use super::state::{CallKind, CallResult, OpenTurn, RunState};
+use super::state::{CallKind, CallResult, Closed, OpenCall, OpenTurn, RunState};
 use super::stream::Events;
 use super::view;
-use super::view::overlay;
 use crate::agent::Inner;
 use crate::approval::outcome::result_of;
 use crate::error::{Error, Result};
 use crate::models::{ModelDelta, ModelError, ModelReply, ModelRequest};
-use crate::tools::{Arguments, RunContext, ToolCall, ToolError, ToolHandle, ToolOutput};
+use crate::tools::{RunContext, ToolCall, ToolHandle};
 
 /// How often an outcome that the store would not take is tried again, and how long after each time. A body has run:
 /// losing its result would leave it `unknown`.
@@ -48,8 +47,11 @@ pub(crate) struct Drive {
     pub(crate) unbegun: Option<BeginRun>,
     /// The call that was claimed together with the run.
     pub(crate) first: Option<StartedCall>,
+    /// Kept while the run is stored and driven here.
     pub(crate) lease: Option<Lease>,
     pub(crate) state: RunState,
+    /// What the model sees before the run's own messages. `None`: not read yet, since most runs that are looked at wait.
+    pub(crate) history: Option<Vec<Message>>,
     pub(crate) session_id: SessionId,
     pub(crate) user_id: Option<String>,
     /// Whether the run was paused and claimed since: only then are protected calls decided.
@@ -140,7 +142,7 @@ impl Drive {
     }
 
     /// Tells whoever watches. Never waits, and costs nothing where nobody does.
-    fn tell(&self, event: impl FnOnce(EventBase) -> RunEvent) {
+    pub(super) fn tell(&self, event: impl FnOnce(EventBase) -> RunEvent) {
         let base = || EventBase {
             created_at: jiff::Timestamp::now().as_second(),
             agent_id: self.agent.id.clone(),
@@ -188,14 +190,24 @@ impl Drive {
         if run.status == RunStatus::Running && run.fence == *fence {
             return Ok(());
         }
-        Err(kern_db::Error::NotMine { run_id: run_id.clone() }.into())
+        Err(self.not_mine())
     }
 
     async fn turns(&mut self) -> Result<Stopped> {
         loop {
             if self.state.open.is_some() {
                 match self.work_off().await? {
-                    Worked::Done => self.state.close_turn(),
+                    Worked::Done => {
+                        let Closed { stops, shown } = self.state.close_turn();
+                        for result in shown {
+                            self.tell(|base| {
+                                RunEvent::content(base, ModelDelta { content: Some(result), reasoning: None })
+                            });
+                        }
+                        if stops {
+                            return self.complete().await;
+                        }
+                    }
                     Worked::Waiting => return self.pause(false).await,
                     Worked::Attention => return self.pause(true).await,
                 }
@@ -206,14 +218,18 @@ impl Drive {
                 let error = Error::TurnLimit { run_id: self.claim.run_id.clone(), turns };
                 return self.fail(error).await;
             }
+            if self.history.is_none() {
+                self.history = Some(History::again(&self.agent, &self.state.history).await?.messages);
+            }
             let reply = match self.ask().await {
                 Ok(reply) => reply,
+                Err(lost @ Error::Store(kern_db::Error::NotMine { .. })) => return Err(lost),
                 Err(error) => return self.fail(error).await,
             };
             if reply.tool_calls.is_empty() {
                 self.state.turns.push(self.state.tools.len());
                 self.state.messages.push(message(reply, Vec::new()));
-                return Ok(Stopped::Completed(self.end(RunStatus::Completed, None).await?));
+                return self.complete().await;
             }
             let calls = self.open_turn(reply);
             if calls.is_empty() {
@@ -229,10 +245,12 @@ impl Drive {
         }
     }
 
-    /// Asks the model. A panic in a model's client ends the run, not the process.
+    /// Asks the model, and waits for its answer as long as the run is in this owner's hands. A panic in a model's client
+    /// ends the run, not the process.
     async fn ask(&mut self) -> Result<ModelReply> {
-        let mut messages = Vec::with_capacity(self.state.messages.len() + 1);
+        let mut messages = Vec::new();
         messages.extend(self.agent.instructions.clone());
+        messages.extend(self.history.iter().flatten().cloned());
         messages.extend(self.state.messages.iter().cloned());
         let request = ModelRequest::new(&messages, self.agent.tools.definitions());
         let (id, provider) = (self.agent.model.id(), self.agent.model.provider());
@@ -242,12 +260,23 @@ impl Drive {
         });
         let asked = Instant::now();
         let first = OnceLock::new();
-        let Some(reply) = without_panic(self.answer(request, &first)).await else {
+        let mut lease = self.lease.take();
+        let answered = while_mine(lease.as_mut(), without_panic(self.answer(request, &first))).await;
+        self.lease = lease;
+        let Some(answered) = answered else { return Err(self.not_mine()) };
+        let Some(reply) = answered else {
             let (provider, message) = (provider.to_owned(), "its client panicked".to_owned());
             return Err(ModelError::InvalidReply { provider, message }.into());
         };
         let reply = reply?;
         let first = first.into_inner();
+        if first.is_none() {
+            // A refusal, and the text of a client that hands nothing on while it comes.
+            let text = reply.content.as_ref().or(reply.refusal.as_ref()).filter(|text| !text.is_empty());
+            if let Some(text) = text.cloned() {
+                self.tell(|base| RunEvent::content(base, ModelDelta { content: Some(text), reasoning: None }));
+            }
+        }
         self.tell(|base| {
             let waited = first.map(|first| first.duration_since(asked).as_secs_f64());
             let tokens = RequestTokens::new(reply.usage.as_ref(), waited);
@@ -258,20 +287,39 @@ impl Drive {
         let metrics = &mut self.state.metrics;
         metrics.time_to_first_token.get_or_insert(first);
         if let Some(usage) = &reply.usage {
-            metrics.input_tokens += usage.input_tokens;
-            metrics.output_tokens += usage.output_tokens;
-            metrics.total_tokens += usage.total_tokens;
+            // A provider may say anything.
+            metrics.input_tokens = metrics.input_tokens.saturating_add(usage.input_tokens);
+            metrics.output_tokens = metrics.output_tokens.saturating_add(usage.output_tokens);
+            metrics.total_tokens = metrics.total_tokens.saturating_add(usage.total_tokens);
         }
         Ok(reply)
     }
 
-    /// The model's answer: in parts as well, where somebody watches. `first`: when the first part came.
+    /// Waits for something that needs nothing of the run, as long as the run is in this owner's hands.
+    ///
+    /// # Errors
+    ///
+    /// It is not any more.
+    pub(super) async fn while_mine<F: Future>(&mut self, future: F) -> Result<F::Output> {
+        match while_mine(self.lease.as_mut(), future).await {
+            Some(output) => Ok(output),
+            None => Err(self.not_mine()),
+        }
+    }
+
+    fn not_mine(&self) -> Error {
+        kern_db::Error::NotMine { run_id: self.claim.run_id.clone() }.into()
+    }
+
+    /// The model's answer: in parts as well, where somebody watches. `first`: when the first part of its text came.
     async fn answer(&self, request: ModelRequest<'_>, first: &OnceLock<Instant>) -> Result<ModelReply, ModelError> {
         if !self.events.are_watched() {
             return self.agent.model.respond(request).await;
         }
         let part = |delta: ModelDelta| {
-            first.get_or_init(Instant::now);
+            if delta.content.as_ref().is_some_and(|text| !text.is_empty()) {
+                first.get_or_init(Instant::now);
+            }
             self.tell(|base| RunEvent::content(base, delta));
         };
         self.agent.model.respond_streamed(request, &part).await
@@ -286,7 +334,7 @@ impl Drive {
             now: jiff::Timestamp::now().as_second(),
         };
         let turn = self.state.turn();
-        let (mut open, mut new, mut requests) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut open, mut new, mut requests, mut shows) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let mut ids: Vec<String> = Vec::new();
         self.state.turns.push(self.state.tools.len());
         for (index, asked) in (0_u32..).zip(&reply.tool_calls) {
@@ -302,6 +350,10 @@ impl Drive {
                 let (content, tool) = (refused.content.clone(), prepared.tool.clone());
                 self.tell(|base| RunEvent::ToolCallError { base, content, tool });
             }
+            let shown = |tool: &ToolHandle| tool.descriptor().options.show_result;
+            if self.agent.tools.get(&prepared.open.tool_name).is_some_and(shown) {
+                shows.push(open.len());
+            }
             open.push(prepared.open);
             self.state.tools.push(prepared.tool);
             if let Some((call, requirement)) = prepared.protected {
@@ -310,7 +362,7 @@ impl Drive {
             }
         }
         self.state.messages.push(message(reply, requests));
-        self.state.open = Some(OpenTurn { calls: open });
+        self.state.open = Some(OpenTurn { calls: open, shows });
         new
     }
 
@@ -346,6 +398,10 @@ impl Drive {
         Ok(Stopped::Paused(run))
     }
 
+    async fn complete(&mut self) -> Result<Stopped> {
+        Ok(Stopped::Completed(self.end(RunStatus::Completed, None).await?))
+    }
+
     /// R8.
     async fn end(&mut self, status: RunStatus, error: Option<String>) -> Result<Run> {
         self.clock();
@@ -379,25 +435,24 @@ impl Drive {
         self.started = Instant::now();
     }
 
-    /// Works off the open turn's calls in order. The first call that somebody has to look at stops it.
+    /// Works off the open turn's calls: those that nobody is asked about at once, then the others in order. The first call
+    /// that somebody has to look at stops it.
     async fn work_off(&mut self) -> Result<Worked> {
-        let calls = self.state.open.as_ref().map(|open| open.calls.clone()).unwrap_or_default();
         // A body is told of its run.
-        if calls.iter().any(|call| call.result.is_none()) {
+        if !self.open_calls().is_empty() {
             self.begin().await?;
         }
+        self.run_plain_calls().await?;
         let mut first = self.first.take();
         let mut waiting = false;
-        for (index, call) in (0_u32..).zip(calls).filter(|(_, call)| call.result.is_none()) {
+        for (index, call) in self.open_calls() {
             let handled = match call.kind {
-                CallKind::Plain { arguments } => {
-                    Handled::Result(self.run_plain(index, &call.tool_call_id, &call.tool_name, arguments).await)
-                }
                 CallKind::Protected => {
                     let claimed = first.take_if(|first| first.call.index == index);
                     self.handle(index, claimed).await?
                 }
-                CallKind::Refused => Handled::Attention,
+                // Both have had their results before.
+                CallKind::Plain { .. } | CallKind::Refused => Handled::Attention,
             };
             match handled {
                 Handled::Result(result) => self.set_result(index, result),
@@ -408,7 +463,13 @@ impl Drive {
         Ok(if waiting { Worked::Waiting } else { Worked::Done })
     }
 
-    fn set_result(&mut self, index: u32, result: CallResult) {
+    /// The calls of the open turn that have no outcome yet, with their places.
+    pub(super) fn open_calls(&self) -> Vec<(u32, OpenCall)> {
+        let calls = self.state.open.iter().flat_map(|open| open.calls.iter());
+        (0_u32..).zip(calls.cloned()).filter(|(_, call)| call.result.is_none()).collect()
+    }
+
+    pub(super) fn set_result(&mut self, index: u32, result: CallResult) {
         let place = usize::try_from(index).expect("a turn's calls were counted in memory");
         let open = self.state.open.as_mut().expect("the turn whose calls are worked off is open");
         open.calls[place].result = Some(result);
@@ -513,7 +574,7 @@ impl Drive {
         Ok(self.agent.db.finish_call(ticket, ended).await?)
     }
 
-    fn context(&self, tool_call_id: &str, tool_name: &str, idempotency_key: String) -> RunContext {
+    pub(super) fn context(&self, tool_call_id: &str, tool_name: &str, idempotency_key: String) -> RunContext {
         RunContext {
             run_id: self.claim.run_id.clone(),
             session_id: self.session_id.clone(),
@@ -525,95 +586,6 @@ impl Drive {
             states: Arc::clone(&self.agent.states),
         }
     }
-
-    /// A call that nobody is asked about. A panic in it is an error for the model: there is no row to be unknown.
-    async fn run_plain(&mut self, index: u32, tool_call_id: &str, tool_name: &str, arguments: Arguments) -> CallResult {
-        let failed = |content: String| CallResult { content, error: true };
-        let Some(tool) = self.agent.tools.get(tool_name) else {
-            return failed(format!("There is no tool `{tool_name}` in this build"));
-        };
-        // Asked again: another build may have resumed the run, and may protect what this snapshot holds for free.
-        if crate::approval::policy::policy_of(tool.tool(), &arguments).is_some() {
-            return failed(format!("The tool `{tool_name}` needs a decision by now: ask for it again"));
-        }
-        // Nothing was decided about it, so its own place is all that its key can name.
-        let key = format!("kern:{}:{}:{tool_call_id}", self.claim.run_id, self.state.turn());
-        let context = self.context(tool_call_id, tool_name, key);
-        let turn = self.state.turn();
-        let (tool, mut shown) = (tool.clone(), self.watched_tool(turn, index));
-        self.tell_entered(shown.as_ref());
-        let (since, entered) = (jiff::Timestamp::now(), Instant::now());
-        let ended = match enter(&tool, ToolCall::plain(arguments, context)).await {
-            // There is no row that could be unknown.
-            Ended::Lost(why) => Ended::Failed(why),
-            ended => ended,
-        };
-        let took = entered.elapsed();
-        let metrics = metrics_of(since, took);
-        if let Some(shown) = &mut shown {
-            shown.metrics = Some(metrics.clone());
-        }
-        if let Some(kept) = self.state.tool_mut(turn, index) {
-            kept.metrics = Some(metrics);
-        }
-        self.tell_ended(shown, &tool, &ended, Some(took));
-        match ended {
-            Ended::Succeeded(content) => CallResult { content, error: false },
-            Ended::Failed(content) => failed(content),
-            _ => failed("The call ended in an unknown way".to_owned()),
-        }
-    }
-
-    /// A call of the run, where somebody watches.
-    fn watched_tool(&self, turn: u32, index: u32) -> Option<ToolExecution> {
-        if !self.events.are_watched() {
-            return None;
-        }
-        self.state.tool(turn, index).cloned()
-    }
-
-    /// A protected call that is claimed, where somebody watches.
-    fn about_to_start(&self, call: &Call) -> Option<ToolExecution> {
-        let mut tool = self.watched_tool(call.turn, call.index)?;
-        overlay(&self.agent, &mut tool, call);
-        if tool.requires_confirmation == Some(true) {
-            tool.confirmed = Some(Consent::Confirmed);
-        }
-        Some(tool)
-    }
-
-    fn tell_entered(&self, tool: Option<&ToolExecution>) {
-        let Some(tool) = tool.cloned() else { return };
-        self.tell(|base| RunEvent::ToolCallStarted { base, tool });
-    }
-
-    /// `took`: how long the body ran. `None`: it was not entered.
-    fn tell_ended(&self, shown: Option<ToolExecution>, tool: &ToolHandle, ended: &Ended, took: Option<Duration>) {
-        let Some(mut shown) = shown else { return };
-        let (result, error) = match ended {
-            Ended::Succeeded(result) => (result, false),
-            Ended::Failed(why) | Ended::Lost(why) => (why, true),
-            _ => return,
-        };
-        shown.tool_call_error = Some(error);
-        shown.result = Some(result.clone());
-        if let Some(took) = took.filter(|_| !matches!(ended, Ended::Lost(_))) {
-            let content = ended_line(&shown, &tool.descriptor().sensitive, took.as_secs_f64());
-            let tool = shown.clone();
-            self.tell(|base| RunEvent::ToolCallCompleted { base, content, tool });
-        }
-        if error {
-            let content = result.clone();
-            self.tell(|base| RunEvent::ToolCallError { base, content, tool: shown });
-        }
-    }
-}
-
-/// When a body ran, in epoch seconds, and for how long.
-fn metrics_of(since: jiff::Timestamp, took: Duration) -> Value {
-    let start = since.as_duration().as_secs_f64();
-    let duration = took.as_secs_f64();
-    json!({ "start_time": start, "end_time": start + duration, "duration": duration })
 }
 
 /// The name of a call. Longer than a tool's can be, it is cut, and ends with a character that no tool's has.
@@ -629,44 +601,6 @@ fn message(reply: ModelReply, calls: Vec<ToolCallRequest>) -> Message {
     let mut message = Message::assistant(reply.content.or(reply.refusal), calls);
     message.model_provider_data = reply.provider_data;
     message
-}
-
-/// Enters a body in a task of its own, so that its panic stays its own.
-async fn enter(tool: &ToolHandle, call: ToolCall) -> Ended {
-    let tool = tool.clone();
-    let body = tokio::spawn(async move { tool.tool().call(call).await });
-    match body.await {
-        Ok(Ok(ToolOutput { content, .. })) => Ended::Succeeded(content),
-        Ok(Err(ToolError { message, .. })) => Ended::Failed(message),
-        Err(error) if error.is_panic() => Ended::Lost("the tool panicked".to_owned()),
-        Err(_) => Ended::Lost("the runtime was shut down while the tool ran".to_owned()),
-    }
-}
-
-/// Renews a run's lease while it is driven. Dropping it stops the renewals.
-pub(crate) struct Lease(tokio::task::JoinHandle<()>);
-
-impl Lease {
-    fn keep(agent: &Arc<Inner>, claim: &RunClaim) -> Self {
-        let (agent, claim) = (Arc::clone(agent), claim.clone());
-        Self(tokio::spawn(async move {
-            loop {
-                tokio::time::sleep(agent.lease / 3).await;
-                match agent.db.renew_run(claim.clone(), agent.lease_ms()).await {
-                    Ok(()) => {}
-                    // The fence has moved: the next statement of the owner finds out, too.
-                    Err(kern_db::Error::NotMine { .. }) => return,
-                    Err(error) => tracing::warn!(run_id = %claim.run_id, %error, "a lease was not renewed"),
-                }
-            }
-        }))
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
 }
 
 /// Runs a future that is not kern's own. `None`: it panicked.

@@ -36,13 +36,14 @@ pub(crate) fn view(agent: &Inner, run: &Run, mut state: RunState) -> RunOutput {
             tool.result = Some(result.content);
         }
     }
+    let said = state.said();
     let RunState { tools, requirements, .. } = state;
     let content = match run.status {
         RunStatus::Paused => {
             let said = state.messages.last().and_then(|message| message.content.clone());
             said.filter(|text| !text.is_empty()).or_else(|| Some(waiting(&requirements)))
         }
-        RunStatus::Completed => state.messages.last().and_then(|message| message.content.clone()),
+        RunStatus::Completed => said,
         RunStatus::Error => {
             state.error.or_else(|| Some("interrupted: the process that drove the run is gone".to_owned()))
         }
