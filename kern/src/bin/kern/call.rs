@@ -1,0 +1,267 @@
+//! How a person is shown one call: what it is, every argument in full, who asked, who decided.
+
+use kern::db::{Approval, ApprovalStatus, Call, Execution, ExecutionStatus, Run, Standing, Tier};
+use kern::display::{self, Argument, Warning};
+use serde_json::{Map, Value};
+
+use crate::output::Ink;
+use crate::words::{moment, span};
+
+/// Warnings that are said one by one.
+const WARNINGS: usize = 20;
+/// Length from which on a text's is said.
+const LONG: usize = 24;
+/// Width of the names of facts.
+const NAMES: usize = 12;
+
+/// A call with everything that a person decides by.
+pub(crate) struct ShownCall<'a> {
+    pub(crate) approval: &'a Approval,
+    pub(crate) run: &'a Run,
+    pub(crate) now: i64,
+    pub(crate) ink: Ink,
+}
+
+impl ShownCall<'_> {
+    /// Everything, in lines.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        let mut facts = Facts { ink: self.ink, lines: vec![self.title()] };
+        let approval = self.approval;
+        facts.add("tool", self.tool());
+        self.arguments(&mut facts);
+        facts.add("asked by", self.requester());
+        facts.add("agent", self.agent());
+        facts.add("run", format!("{}, {}", safe(self.run.run_id.as_str()), self.run.status.as_str().to_lowercase()));
+        facts.add("digest", safe(&approval.digest));
+        if approval.version > 0 {
+            facts.add("edited", self.ink.warning(&format!("{}, since it was asked for", times(approval.version))));
+        }
+        facts.add("asked", moment(approval.created_at, self.now));
+        if let Some(expires_at) = approval.expires_at {
+            let word = if approval.status == ApprovalStatus::Pending { "expires" } else { "valid until" };
+            facts.add(word, moment(expires_at, self.now));
+        }
+        self.waiting(&mut facts);
+        self.decided(&mut facts);
+        if let Some(execution) = &approval.execution {
+            outcome(&mut facts, execution);
+        }
+        facts.lines
+    }
+
+    fn title(&self) -> String {
+        let approval = self.approval;
+        let status = match approval.status {
+            ApprovalStatus::Pending => {
+                format!("{} for {}", self.ink.warning("pending"), span(self.now - approval.created_at))
+            }
+            ApprovalStatus::Approved => self.ink.good("approved"),
+            status => self.ink.bad(status.as_str()),
+        };
+        format!("{} {}  {status}", self.ink.bold("Approval"), self.ink.bold(&safe(approval.id.as_str())))
+    }
+
+    fn tool(&self) -> String {
+        let name = self.ink.bold(&safe(self.approval.tool_name.as_deref().unwrap_or("(none)")));
+        match self.call() {
+            Some(call) => format!("{name} (version {})", safe(&call.tool_version)),
+            None => name,
+        }
+    }
+
+    /// The run's own row of the call.
+    fn call(&self) -> Option<&Call> {
+        let mine = |call: &&Call| call.approval.as_ref().is_some_and(|approval| approval.id == self.approval.id);
+        self.run.calls.iter().find(mine)
+    }
+
+    fn arguments(&self, facts: &mut Facts) {
+        match &self.approval.tool_args {
+            Some(arguments) if !arguments.is_empty() => {
+                facts.add("arguments", "");
+                facts.lines.extend(arguments_lines(arguments, &sensitive(self.approval), self.ink));
+            }
+            _ => facts.add("arguments", "none"),
+        }
+    }
+
+    fn requester(&self) -> String {
+        match &self.run.requester {
+            Some(requester) => name(&requester.subject, requester.verified),
+            None => "somebody without a name".to_owned(),
+        }
+    }
+
+    fn agent(&self) -> String {
+        let id = self.approval.agent_id.as_deref().unwrap_or("(none)");
+        match self.approval.source_name.as_deref() {
+            Some(name) if name != id => format!("{} ({})", safe(name), safe(id)),
+            _ => safe(id),
+        }
+    }
+
+    /// What is still missing before the call can run.
+    fn waiting(&self, facts: &mut Facts) {
+        let approval = self.approval;
+        if let Some(pool) = &approval.pool {
+            facts.add("who decides", format!("somebody of the pool `{}`", safe(pool)));
+        }
+        if approval.quorum > 1 || approval.votes.len() > 1 {
+            let current = approval.votes.iter().filter(|vote| vote.version == approval.version);
+            let names: Vec<_> = current
+                .map(|vote| match &vote.voter {
+                    Some(voter) => name(voter, vote.verified),
+                    None => "somebody without a name".to_owned(),
+                })
+                .collect();
+            let by = if names.is_empty() { String::new() } else { format!(": {}", names.join(", ")) };
+            facts.add("votes", format!("{} of {}{by}", names.len(), approval.quorum));
+        }
+        let Some(call) = self.call() else { return };
+        let pending = approval.status == ApprovalStatus::Pending;
+        if pending && !call.unfilled.is_empty() {
+            let fields: Vec<_> = call.unfilled.iter().map(|field| safe(field)).collect();
+            facts.add("to be filled", format!("{}, before it can be approved", fields.join(", ")));
+        }
+        if call.policy.tier == Tier::TwoStage && (pending || call.standing == Standing::AwaitsRequester) {
+            let said = if call.answer_is_current { "has confirmed it" } else { "has to confirm it, too" };
+            facts.add("besides", format!("the person who asked {said}"));
+        }
+    }
+
+    fn decided(&self, facts: &mut Facts) {
+        let approval = self.approval;
+        if approval.status == ApprovalStatus::Pending {
+            return;
+        }
+        let by = match &approval.resolved_by {
+            Some(by) => format!(" by {}", name(by, approval.resolved_by_verified)),
+            None => String::new(),
+        };
+        let at = approval.resolved_at.map(|at| format!(", {}", moment(at, self.now))).unwrap_or_default();
+        facts.add("decided", format!("{}{by}{at}", approval.status));
+        for (field, value) in approval.resolution_data.iter().filter_map(Value::as_object).flatten() {
+            let lines = display::value(value).lines;
+            // The three that hold arguments hold the sensitive ones, too.
+            let hides = !sensitive(approval).is_empty() && field != "note";
+            let text = if hides { "(holds sensitive values, not shown)".to_owned() } else { lines.join(" ") };
+            facts.add(&safe(field), text);
+        }
+    }
+}
+
+fn outcome(facts: &mut Facts, execution: &Execution) {
+    let ink = facts.ink;
+    let status = match execution.status {
+        ExecutionStatus::Succeeded => ink.good("succeeded"),
+        ExecutionStatus::Failed => ink.bad("failed"),
+        ExecutionStatus::Unknown => ink.warning("unknown: it was started, and nobody knows how it ended"),
+        ExecutionStatus::Ready => "ready, not started yet".to_owned(),
+        status => status.to_string(),
+    };
+    facts.add("execution", status);
+    for (what, text) in [("result", &execution.result), ("error", &execution.error), ("why", &execution.note)] {
+        if let Some(text) = text {
+            facts.add_text(what, text);
+        }
+    }
+    if let Some(by) = &execution.settled_by {
+        facts.add("settled by", safe(by));
+    }
+}
+
+/// Facts about one thing, each on its line.
+struct Facts {
+    ink: Ink,
+    lines: Vec<String>,
+}
+
+impl Facts {
+    fn add(&mut self, name: &str, text: impl AsRef<str>) {
+        let line = format!("  {} {}", self.ink.dim(&format!("{name:<NAMES$}")), text.as_ref());
+        self.lines.push(line.trim_end().to_owned());
+    }
+
+    /// Adds what somebody wrote, in as many lines as it has.
+    fn add_text(&mut self, name: &str, text: &str) {
+        let shown = display::value(&Value::from(text));
+        let mut lines = shown.lines.iter();
+        self.add(name, lines.next().map_or("", String::as_str));
+        let indent = " ".repeat(NAMES + 3);
+        self.lines.extend(lines.map(|line| format!("{indent}{} {line}", self.ink.dim("│"))));
+    }
+}
+
+/// Every argument in full, then what to look at closely.
+pub(crate) fn arguments_lines(arguments: &Map<String, Value>, sensitive: &[String], ink: Ink) -> Vec<String> {
+    let shown = display::arguments(arguments, sensitive);
+    let width = shown.iter().map(|argument| argument.name.one_line().chars().count()).max().unwrap_or(0).min(24);
+    let mut lines = Vec::new();
+    for argument in &shown {
+        argument_lines(argument, width, ink, &mut lines);
+    }
+    let warnings: Vec<String> = shown.iter().flat_map(warnings).collect();
+    lines.extend(warnings.iter().take(WARNINGS).map(|warning| format!("    {}", ink.warning(&format!("! {warning}")))));
+    if warnings.len() > WARNINGS {
+        let more = format!("! and {} more of this kind", warnings.len() - WARNINGS);
+        lines.push(format!("    {}", ink.warning(&more)));
+    }
+    if !warnings.is_empty() {
+        let what = "such characters are written as \\n, \\t or as their number, \\u…: look closely";
+        lines.push(format!("      {}", ink.dim(what)));
+    }
+    lines
+}
+
+fn argument_lines(argument: &Argument, width: usize, ink: Ink, lines: &mut Vec<String>) {
+    let mut values = argument.value.lines.iter();
+    let first = values.next().map_or("", String::as_str);
+    let long = match argument.value.size {
+        Some(display::Size::Characters(count)) => count >= LONG || !argument.value.warnings.is_empty(),
+        size => size.is_some(),
+    };
+    let size = match argument.value.size {
+        Some(size) if long => format!("  {}", ink.dim(&format!("({size})"))),
+        _ => String::new(),
+    };
+    lines.push(format!("    {}  {first}{size}", ink.bold(&format!("{:<width$}", argument.name.one_line()))));
+    // Marked, so that no line of a value passes for an argument.
+    let indent = " ".repeat(width + 6);
+    lines.extend(values.map(|value| format!("{indent}{} {value}", ink.dim("│"))));
+}
+
+fn warnings(argument: &Argument) -> Vec<String> {
+    let name = argument.name.one_line();
+    let of_name = argument.name.warnings.iter().map(|warning| format!("the name {name}: {warning}"));
+    let of_value = argument.value.warnings.iter().map(|warning: &Warning| {
+        let separator = if warning.place.is_empty() { ": " } else { "" };
+        format!("{name}{separator}{warning}")
+    });
+    of_name.chain(of_value).collect()
+}
+
+/// Names of the arguments that no display shows. A list that cannot be read hides them all.
+pub(crate) fn sensitive(approval: &Approval) -> Vec<String> {
+    // By its name in JSON: rows of builds that know no such list have none.
+    let list = serde_json::to_value(approval).ok().and_then(|approval| approval.get("sensitive").cloned());
+    match list {
+        None | Some(Value::Null) => Vec::new(),
+        Some(list) => serde_json::from_value(list)
+            .unwrap_or_else(|_| approval.tool_args.iter().flatten().map(|(name, _)| name.clone()).collect()),
+    }
+}
+
+/// A person's name, and what it is worth.
+pub(crate) fn name(name: &str, verified: bool) -> String {
+    let shown = safe(name);
+    if verified { shown } else { format!("{shown} (unverified)") }
+}
+
+/// A text of somebody else's, safe to show on one line.
+pub(crate) fn safe(text: &str) -> String {
+    display::text(text).to_string()
+}
+
+fn times(count: u32) -> String {
+    if count == 1 { "once".to_owned() } else { format!("{count} times") }
+}
