@@ -1,6 +1,7 @@
 //! What the tests of this package share.
 
 pub mod children;
+pub mod command;
 pub mod folder;
 pub mod gates;
 pub mod history;

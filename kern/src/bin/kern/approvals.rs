@@ -35,25 +35,34 @@ pub(crate) async fn list(output: &mut Output, db: &SqliteDb, list: ListApprovals
         output.line(nothing(&list, &page))?;
         return Ok(Answer::Done);
     }
-    let rows = page.data.iter().map(|approval| row(approval, now())).collect();
-    let head = ["ID", "STATUS", "TOOL", "ARGUMENTS", "ASKED BY", "AGENT", "AGE"];
-    output.line(table(output.ink(), head, rows))?;
+    // A state that was asked for is not said again in each row.
+    let any = list.status == "any";
+    let mut head = vec!["ID", "TOOL", "ARGUMENTS", "ASKED BY", "AGENT", "AGE"];
+    if any {
+        head.insert(1, "STATUS");
+    }
+    let now = now();
+    let rows = page.data.iter().map(|approval| row(approval, any, now)).collect();
+    output.line(table(output.ink(), &head, rows))?;
     output.line("")?;
     output.line(summary(&list, &page))?;
     Ok(Answer::Done)
 }
 
-fn row(approval: &Approval, now: i64) -> [String; 7] {
+fn row(approval: &Approval, with_status: bool, now: i64) -> Vec<String> {
     let text = |text: &Option<String>| cell(&safe(text.as_deref().unwrap_or("-")), 40);
-    [
+    let mut row = vec![
         safe(approval.id.as_str()),
-        approval.status.to_string(),
         text(&approval.tool_name),
         arguments(approval),
         text(&approval.user_id),
         text(&approval.agent_id),
         span(now - approval.created_at),
-    ]
+    ];
+    if with_status {
+        row.insert(1, approval.status.to_string());
+    }
+    row
 }
 
 /// The arguments on one line, as much as fits.

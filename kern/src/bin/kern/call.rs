@@ -31,6 +31,7 @@ impl ShownCall<'_> {
         self.arguments(&mut facts);
         facts.add("asked by", self.requester());
         facts.add("agent", self.agent());
+        self.around(&mut facts);
         facts.add("run", format!("{}, {}", safe(self.run.run_id.as_str()), self.run.status.as_str().to_lowercase()));
         facts.add("digest", safe(&approval.digest));
         if approval.version > 0 {
@@ -98,6 +99,24 @@ impl ShownCall<'_> {
             Some(name) if name != id => format!("{} ({})", safe(name), safe(id)),
             _ => safe(id),
         }
+    }
+
+    /// What to look at closely besides the arguments.
+    fn around(&self, facts: &mut Facts) {
+        let approval = self.approval;
+        let texts = [
+            ("tool", approval.tool_name.as_deref()),
+            ("asked by", self.run.requester.as_ref().map(|requester| requester.subject.as_str())),
+            ("agent", approval.source_name.as_deref()),
+            ("agent", approval.agent_id.as_deref()),
+        ];
+        let warnings = texts.into_iter().flat_map(|(name, text)| {
+            let warnings = display::text(text.unwrap_or_default()).warnings;
+            warnings.into_iter().map(move |warning| format!("{name}: {warning}"))
+        });
+        let mut warnings: Vec<String> = warnings.collect();
+        warnings.dedup();
+        look_closely(&warnings, self.ink, &mut facts.lines);
     }
 
     /// What is still missing before the call can run.
@@ -201,6 +220,11 @@ pub(crate) fn arguments_lines(arguments: &Map<String, Value>, sensitive: &[Strin
         argument_lines(argument, width, ink, &mut lines);
     }
     let warnings: Vec<String> = shown.iter().flat_map(warnings).collect();
+    look_closely(&warnings, ink, &mut lines);
+    lines
+}
+
+fn look_closely(warnings: &[String], ink: Ink, lines: &mut Vec<String>) {
     lines.extend(warnings.iter().take(WARNINGS).map(|warning| format!("    {}", ink.warning(&format!("! {warning}")))));
     if warnings.len() > WARNINGS {
         let more = format!("! and {} more of this kind", warnings.len() - WARNINGS);
@@ -210,7 +234,6 @@ pub(crate) fn arguments_lines(arguments: &Map<String, Value>, sensitive: &[Strin
         let what = "such characters are written as \\n, \\t or as their number, \\u…: look closely";
         lines.push(format!("      {}", ink.dim(what)));
     }
-    lines
 }
 
 fn argument_lines(argument: &Argument, width: usize, ink: Ink, lines: &mut Vec<String>) {

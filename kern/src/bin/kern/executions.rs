@@ -36,7 +36,7 @@ pub(crate) async fn list(output: &mut Output, db: &SqliteDb, list: ListExecution
     }
     let rows = found.iter().map(|execution| row(execution, now())).collect();
     let head = ["ID", "STATUS", "TOOL", "ATTEMPT", "RUN", "AGE", "OUTCOME"];
-    output.line(table(output.ink(), head, rows))?;
+    output.line(table(output.ink(), &head, rows))?;
     output.line("")?;
     let count = if found.len() == 1 { "1 execution".to_owned() } else { format!("{} executions", found.len()) };
     let rest = if more { ", and there are more: give a higher --limit, or --run" } else { "" };
@@ -49,9 +49,9 @@ pub(crate) async fn list(output: &mut Output, db: &SqliteDb, list: ListExecution
     Ok(Answer::Done)
 }
 
-fn row(execution: &Execution, now: i64) -> [String; 7] {
+fn row(execution: &Execution, now: i64) -> Vec<String> {
     let outcome = execution.result.as_deref().or(execution.error.as_deref());
-    [
+    vec![
         safe(execution.id.as_str()),
         execution.status.to_string(),
         cell(&safe(&execution.tool_name), 40),

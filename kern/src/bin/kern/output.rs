@@ -74,13 +74,13 @@ pub(crate) fn json_line(value: &impl Serialize) -> Outcome<String> {
     Ok(inert(&json))
 }
 
-/// The same JSON, with nothing in it that a terminal could take for an order.
+/// The same JSON, with nothing in it that a terminal could take for an order, that turns a text around or that hides.
 pub(crate) fn inert(json: &str) -> String {
     let mut line = String::with_capacity(json.len());
     for character in json.chars() {
         // Below U+0020 the writer of JSON has done it.
-        let steers = matches!(character, '\u{7f}'..='\u{9f}' | '\u{61c}' | '\u{200e}' | '\u{200f}'
-            | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{206f}');
+        let steers = matches!(character, '\u{7f}'..='\u{9f}' | '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
         if steers {
             line.push_str(&format!("\\u{:04x}", u32::from(character)));
         } else {
@@ -108,10 +108,12 @@ pub(crate) fn asks_yes(question: &str) -> Outcome<bool> {
     write!(error, "{question} [y/N] ").and_then(|()| error.flush()).map_err(cannot)?;
     let mut line = String::new();
     io::stdin().read_line(&mut line).map_err(cannot)?;
-    if !line.ends_with('\n') {
+    // A line that was not ended with Enter was not finished.
+    let Some(answer) = line.strip_suffix('\n') else {
         to_people("");
-    }
-    Ok(matches!(line.trim(), "y" | "Y" | "yes" | "Yes" | "YES"))
+        return Ok(false);
+    };
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes" | "Yes" | "YES"))
 }
 
 /// Colours, or none.

@@ -35,11 +35,11 @@ pub(crate) fn moment(epoch_seconds: i64, now: i64) -> String {
 }
 
 /// Rows below a head, in columns as wide as they have to be. Cells are safe to show, and on one line.
-pub(crate) fn table<const COLUMNS: usize>(ink: Ink, head: [&str; COLUMNS], rows: Vec<[String; COLUMNS]>) -> String {
+pub(crate) fn table(ink: Ink, head: &[&str], rows: Vec<Vec<String>>) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
-    table.set_header(head.map(str::to_owned).to_vec());
-    table.add_rows(rows.into_iter().map(|row| row.to_vec()));
+    table.set_header(head.iter().map(|title| (*title).to_owned()).collect::<Vec<_>>());
+    table.add_rows(rows);
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
     }
