@@ -72,19 +72,27 @@ impl Said {
 #[derive(Clone, Debug)]
 pub struct Kern {
     db: Option<OsString>,
+    env: Vec<(String, String)>,
 }
 
 impl Kern {
     /// On this store.
     #[must_use]
     pub fn on(db: impl AsRef<OsStr>) -> Self {
-        Self { db: Some(db.as_ref().to_owned()) }
+        Self { db: Some(db.as_ref().to_owned()), env: Vec::new() }
     }
 
     /// On no store.
     #[must_use]
     pub fn on_nothing() -> Self {
-        Self { db: None }
+        Self { db: None, env: Vec::new() }
+    }
+
+    /// With this variable set.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.to_owned(), value.to_owned()));
+        self
     }
 
     /// The command with these words, not started, with nobody to ask.
@@ -92,6 +100,7 @@ impl Kern {
     pub fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(program());
         command.args(words).env_remove("KERN_DB").env_remove("NO_COLOR").stdin(Stdio::null());
+        command.envs(self.env.iter().map(|(name, value)| (name, value)));
         if let Some(db) = &self.db {
             command.arg("--db").arg(db);
         }
@@ -142,7 +151,8 @@ impl Kern {
         python.arg(serde_json::to_string(first).expect("words are JSON"));
         let command = self.command(words);
         python.arg(command.get_program()).args(command.get_args());
-        python.env_remove("KERN_DB").env("TERM", "xterm");
+        python.env_remove("KERN_DB").env_remove("NO_COLOR").env("TERM", "xterm");
+        python.envs(self.env.iter().map(|(name, value)| (name, value)));
         let output = python.output().expect("python3 opens a pseudo terminal");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let said: Value = serde_json::from_slice(&output.stdout).expect("the helper speaks JSON");

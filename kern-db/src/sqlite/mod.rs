@@ -157,7 +157,7 @@ impl SqliteDbBuilder {
     /// - [`Error::Busy`], [`Error::Full`], [`Error::Unavailable`]: it cannot be written.
     pub async fn open(self) -> Result<SqliteDb> {
         let Self { path, names, busy_timeout, existing } = self;
-        if path.as_os_str() == ":memory:" || path.as_os_str().is_empty() {
+        if !existing && (path.as_os_str() == ":memory:" || path.as_os_str().is_empty()) {
             let reason = "a SQLite store is a file that several connections share: use `InMemoryDb` for one in memory";
             return Err(Error::Invalid(reason.to_owned()));
         }

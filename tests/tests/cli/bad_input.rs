@@ -55,7 +55,7 @@ async fn no_command_makes_a_store_or_takes_another_file_for_one() {
         (format!("sqlite:{missing}"), "there is no such file", "store_missing"),
         (format!("file:{missing}?mode=rwc"), "there is no such file", "store_missing"),
         (folder.path().display().to_string(), "it is a folder", "store_missing"),
-        (":memory:".to_owned(), "InMemoryDb", "invalid"),
+        (":memory:".to_owned(), "there is no such file", "store_missing"),
         (text.display().to_string(), "it is not a SQLite database", "store_corrupt"),
         (empty.display().to_string(), "without kern's tables", "store_missing"),
         (other.display().to_string(), "without kern's tables", "store_missing"),
@@ -160,7 +160,7 @@ async fn a_file_that_may_not_be_read_or_written_is_said() {
         allow(folder.path(), folder_mode);
         let said = as_nobody(&elsewhere, &path);
         allow(folder.path(), 0o777);
-        could_not(&said, "");
+        could_not(&said, "check who may read and write the file and its folder");
     }
     allow(&path, 0o666);
     assert_eq!(as_nobody(&folder, &path).code, 0);
@@ -308,5 +308,9 @@ async fn colours_are_for_terminals_only() {
     for words in [&["approvals", "list"][..], &["approvals", "show", &id], &["audit", "verify"]] {
         assert!(!kern.run(words).out.contains('\u{1b}'), "{words:?}");
     }
-    assert!(kern.on_a_terminal(&["approvals", "show", &id], "never", &[], "").out.contains("\u{1b}[1m"));
+    let show = |kern: Kern| kern.on_a_terminal(&["approvals", "show", &id], "never", &[], "").out;
+    assert!(show(kern.clone()).contains("\u{1b}[1m"));
+    assert!(show(kern.clone().env("NO_COLOR", "")).contains("\u{1b}[1m"), "empty is not set");
+    assert!(!show(kern.clone().env("NO_COLOR", "1")).contains('\u{1b}'));
+    assert!(!show(kern.env("TERM", "dumb")).contains('\u{1b}'));
 }

@@ -1,9 +1,9 @@
 //! Questions on a pseudo terminal: nothing is decided but by a yes to what was shown.
 
-use kern::db::ApprovalStatus;
+use kern::db::{ApprovalFilter, ApprovalStatus, Db as _, RunId, SqliteDb, Transitions as _};
 use kern_db::NewAnswer;
 use kern_tests::command::{Kern, Said, program};
-use kern_tests::steps::{Store, call, required, turn};
+use kern_tests::steps::{Folder, Store, begin, call, required, turn};
 use serde_json::json;
 
 const QUESTION: &str = "[y/N] ";
@@ -126,4 +126,22 @@ async fn with_json_the_question_is_asked_beside_it() {
     assert_eq!(said.code, 0, "{said:?}");
     let json: serde_json::Value = serde_json::from_str(said.out.lines().last().unwrap()).unwrap();
     assert_eq!(json["status"], "approved");
+}
+
+#[tokio::test]
+async fn ctrl_c_at_the_question_leaves_nothing_beside_the_store() {
+    let folder = Folder::new();
+    let path = folder.file("app.db");
+    let db = SqliteDb::open(&path).await.unwrap();
+    let claim = db.begin_run(begin(&RunId::generate())).await.unwrap();
+    db.commit_turn(turn(&claim, 1, &[required()], true)).await.unwrap();
+    let id = db.list_approvals(ApprovalFilter::new()).await.unwrap().data[0].id.to_string();
+    drop(db);
+    let listed = || std::fs::read_dir(folder.path()).unwrap().count();
+    assert_eq!(listed(), 1);
+    let kern = Kern::on(&path);
+    let said = kern.on_a_terminal(&["approvals", "approve", &id, "--by", "bob"], QUESTION, &[], "\u{3}");
+    assert_eq!((said.code, listed()), (-2, 1), "{said:?}");
+    let said = kern.on_a_terminal(&["approvals", "approve", &id, "--by", "bob"], QUESTION, &[], "y\n");
+    assert_eq!((said.code, listed()), (0, 1), "{said:?}");
 }

@@ -160,11 +160,13 @@ impl ShownCall<'_> {
         let at = approval.resolved_at.map(|at| format!(", {}", moment(at, self.now))).unwrap_or_default();
         facts.add("decided", format!("{}{by}{at}", approval.status));
         for (field, value) in approval.resolution_data.iter().filter_map(Value::as_object).flatten() {
-            let lines = display::value(value).lines;
-            // The three that hold arguments hold the sensitive ones, too.
+            // What holds arguments holds the sensitive ones, too.
             let hides = !sensitive(approval).is_empty() && field != "note";
-            let text = if hides { "(holds sensitive values, not shown)".to_owned() } else { lines.join(" ") };
-            facts.add(&safe(field), text);
+            match value {
+                _ if hides => facts.add(&safe(field), "(holds sensitive values, not shown)"),
+                Value::String(text) => facts.add_text(&safe(field), text),
+                value => facts.add(&safe(field), display::value(value).one_line()),
+            }
         }
     }
 }

@@ -11,16 +11,29 @@ use crate::failure::{Failure, Outcome, chain};
 /// The variable that names the store where no option does.
 const VARIABLE: &str = "KERN_DB";
 
-/// Opens the store that `--db` or `KERN_DB` names.
-pub(crate) async fn open(named: Option<OsString>) -> Outcome<SqliteDb> {
-    let named = named.or_else(|| std::env::var_os(VARIABLE)).filter(|address| !address.is_empty());
-    let Some(address) = named else {
-        let message = format!("which database? give --db sqlite:app.db, or set {VARIABLE}");
-        return Err(Failure::could_not("no_database", message));
-    };
-    let path = path_of(address)?;
-    let shown = display::text(&path.display().to_string()).to_string();
-    SqliteDb::builder(path).existing().open().await.map_err(|error| refused(&shown, &error))
+/// Where the store is.
+#[derive(Debug)]
+pub(crate) struct Database {
+    path: PathBuf,
+}
+
+impl Database {
+    /// The store that `--db` or `KERN_DB` names.
+    pub(crate) fn named(named: Option<OsString>) -> Outcome<Self> {
+        let named = named.or_else(|| std::env::var_os(VARIABLE)).filter(|address| !address.is_empty());
+        let Some(address) = named else {
+            let message = format!("which database? give --db sqlite:app.db, or set {VARIABLE}");
+            return Err(Failure::could_not("no_database", message));
+        };
+        Ok(Self { path: path_of(address)? })
+    }
+
+    /// Opens it. It is closed when what this gives is dropped, and then nothing of it is left beside the file.
+    pub(crate) async fn open(&self) -> Outcome<SqliteDb> {
+        let shown = display::text(&self.path.display().to_string()).to_string();
+        let opened = SqliteDb::builder(&self.path).existing().open().await;
+        opened.map_err(|error| refused(&shown, &error))
+    }
 }
 
 /// The file that an address names: `sqlite:app.db`, `sqlite:///srv/app.db`, or only its path.
@@ -49,13 +62,16 @@ fn refused(path: &str, error: &db::Error) -> Failure {
         db::Error::NoStore { detail, .. } => {
             format!("there is no store at `{path}`, {detail}: give the file that the application uses")
         }
-        db::Error::Corrupt { .. } => {
-            format!("`{path}` cannot be used, {}: give the file that the application uses", chain(error))
+        db::Error::Corrupt { place, detail } if place == "the file" => {
+            format!("`{path}` cannot be used, {detail}: give the file that the application uses")
+        }
+        db::Error::Corrupt { place, detail } => {
+            format!("`{path}` cannot be used, {place}: {detail}: look into it, or take a copy that is whole")
         }
         db::Error::Older { .. } | db::Error::Newer { .. } => format!("`{path}`: {error}"),
         db::Error::Busy { .. } => format!("`{path}` is locked by another process: try again"),
         db::Error::Unavailable { source, .. } => {
-            format!("`{path}` cannot be opened to read and write, {source}: check who may")
+            format!("`{path}` cannot be opened, {source}: check who may read and write the file and its folder")
         }
         _ => format!("`{path}` cannot be used: {}", chain(error)),
     };

@@ -1,12 +1,13 @@
 //! `kern approvals approve` and `reject`: show the call, ask, decide. The store decides whether that may be.
 
-use kern::db::{Approval, ApprovalStatus, Db as _, Error, Resolution, SqliteDb};
+use kern::db::{Approval, ApprovalStatus, Db as _, Error, Resolution};
 use kern::display::{self, WarningKind};
 use serde_json::{Map, Value};
 
 use crate::approvals::{find, lines};
 use crate::arguments::{Approve, Decide};
 use crate::call::{arguments_lines, name, safe, sensitive};
+use crate::database::Database;
 use crate::failure::{Answer, Failure, Outcome};
 use crate::output::{Ink, Output, asks_yes, somebody_is_there, to_people};
 
@@ -17,18 +18,18 @@ enum Way {
     Reject,
 }
 
-pub(crate) async fn approve(output: &mut Output, db: &SqliteDb, approve: Approve, json: bool) -> Outcome {
+pub(crate) async fn approve(output: &mut Output, database: &Database, approve: Approve, json: bool) -> Outcome {
     let data = data(&approve)?;
-    decide(output, db, approve.decide, Way::Approve, data, json).await
+    decide(output, database, approve.decide, Way::Approve, data, json).await
 }
 
-pub(crate) async fn reject(output: &mut Output, db: &SqliteDb, reject: Decide, json: bool) -> Outcome {
-    decide(output, db, reject, Way::Reject, None, json).await
+pub(crate) async fn reject(output: &mut Output, database: &Database, reject: Decide, json: bool) -> Outcome {
+    decide(output, database, reject, Way::Reject, None, json).await
 }
 
 async fn decide(
     output: &mut Output,
-    db: &SqliteDb,
+    database: &Database,
     decide: Decide,
     way: Way,
     data: Option<Map<String, Value>>,
@@ -43,7 +44,8 @@ async fn decide(
         None => system_user()?,
     };
     check_name(&by)?;
-    let (approval, run) = find(db, &decide.id).await?;
+    let db = database.open().await?;
+    let (approval, run) = find(&db, &decide.id).await?;
     if approval.status != ApprovalStatus::Pending {
         return Err(decided(&approval).into());
     }
@@ -51,15 +53,17 @@ async fn decide(
         Way::Approve => Resolution::approved(),
         Way::Reject => Resolution::rejected(),
     };
-    let digest = if decide.yes {
+    let (db, digest) = if decide.yes {
         // What was not shown here was not seen here: only the caller can say what they looked at.
-        decide.digest
+        (db, decide.digest)
     } else {
         if decide.digest.as_ref().is_some_and(|seen| *seen != approval.digest) {
             return Err(Error::StaleView { id: approval.id, version: approval.version }.into());
         }
+        // Nothing is held while somebody thinks, and Ctrl-C leaves nothing behind.
+        drop(db);
         ask(&approval, &lines(&approval, &run, Ink::of_questions()), data.as_ref(), &by, way)?;
-        Some(approval.digest.clone())
+        (database.open().await?, Some(approval.digest.clone()))
     };
     if let Some(digest) = digest {
         resolution = resolution.digest(digest);
