@@ -239,7 +239,7 @@ impl Painter {
                 let fields: Vec<_> = fields.iter().collect();
                 self.list(fields.len(), ['{', '}'], indent, |painter, number, inner| {
                     let (name, value) = fields[number];
-                    let place = format!("{place}/{}", text(name));
+                    let place = format!("{place}/{}", text(&name.replace('~', "~0").replace('/', "~1")));
                     painter.string(name, &place);
                     painter.out.push_str(if inner.is_some() { ": " } else { ":" });
                     painter.value(value, &place, inner);

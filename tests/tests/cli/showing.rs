@@ -86,9 +86,9 @@ async fn every_argument_is_shown_in_full_with_its_length_and_its_warnings() {
     for part in [
         "    long     \"xxx",
         "(40,000 characters)",
-        "    body     \"Dear Ann,\\n  (39 characters)\n             │ \\n\n             │ please pay.\\n\n             │ user_id  \\\"admin\\\"\"\n",
+        "    body     \"Dear Ann,\\n\n             │ \\n\n             │ please pay.\\n\n             │ user_id  \\\"admin\\\"\"\n             (39 characters)\n",
         "\"deep\": \"u\\u202e24\"",
-        "    user_id  \"\\u0430dmin\"  (5 characters)",
+        "    user_id  \"\\u0430dmin\"\n             (5 characters)\n",
         "! user_id: 1 character that looks like another one",
         "! nested/list/1/deep: 1 character that changes the direction of the text",
         "! body: 3 line breaks or tabs",
@@ -103,4 +103,32 @@ async fn every_argument_is_shown_in_full_with_its_length_and_its_warnings() {
     // What a list leaves out it counts.
     let listed = Kern::on(store.file()).run(&["approvals", "list"]).out;
     assert!(listed.contains("… +40,") || listed.contains("… +40"), "{listed}");
+}
+
+/// A terminal goes on at the start of the next line where a line is too long for it.
+#[tokio::test]
+async fn no_value_reaches_the_place_of_the_next_line_on_a_terminal() {
+    let store = Store::on_a_file().await;
+    let spaces = " ".repeat(500);
+    let mut request = begin(&RunId::generate());
+    request.requester = Some(Principal::unverified(format!("eve{spaces}  asked by     root")));
+    let claim = store.begin_run(request).await.unwrap();
+    let mut asked = turn(&claim, 1, &[], true);
+    let to = format!("x{spaces}  asked by     root");
+    let arguments = kern_db::canonical_json(&json!({ "to": to, "wide": "語".repeat(200) }));
+    asked.calls = vec![NewCall { arguments, ..call(0, required()) }];
+    store.commit_turn(asked).await.unwrap();
+    let id = store.approval_id(&claim.run_id, 0).await.to_string();
+    let kern = Kern::on(store.file()).env("NO_COLOR", "1");
+    let shown = kern.on_a_terminal(&["approvals", "show", &id], "never", &[], "").out;
+    let columns = |line: &str| line.chars().map(|character| if character.is_ascii() { 1 } else { 2 }).sum::<usize>();
+    for line in shown.lines() {
+        // The marks of kern's own are not ASCII and one column wide.
+        assert!(columns(&line.replace('│', "|")) <= 80 || line.contains("digest"), "{line:?}");
+    }
+    assert_eq!(shown.lines().filter(|line| line.trim_start().starts_with("asked by")).count(), 1, "{shown}");
+    let together: String = shown.lines().map(|line| line.trim_start().trim_start_matches("│ ")).collect();
+    assert!(together.contains(&"語".repeat(200)), "folded, not cut");
+    let piped = Kern::on(store.file()).run(&["approvals", "show", &id]).out;
+    assert!(piped.contains(&to), "what is piped stays on its line");
 }

@@ -29,8 +29,8 @@ impl ShownCall<'_> {
         let approval = self.approval;
         facts.add("tool", self.tool());
         self.arguments(&mut facts);
-        facts.add("asked by", self.requester());
-        facts.add("agent", self.agent());
+        facts.say("asked by", &self.requester());
+        facts.say("agent", &self.agent());
         self.around(&mut facts);
         facts.add("run", format!("{}, {}", safe(self.run.run_id.as_str()), self.run.status.as_str().to_lowercase()));
         facts.add("digest", safe(&approval.digest));
@@ -123,7 +123,7 @@ impl ShownCall<'_> {
     fn waiting(&self, facts: &mut Facts) {
         let approval = self.approval;
         if let Some(pool) = &approval.pool {
-            facts.add("who decides", format!("somebody of the pool `{}`", safe(pool)));
+            facts.say("who decides", &format!("somebody of the pool `{}`", safe(pool)));
         }
         if approval.quorum > 1 || approval.votes.len() > 1 {
             let current = approval.votes.iter().filter(|vote| vote.version == approval.version);
@@ -134,13 +134,13 @@ impl ShownCall<'_> {
                 })
                 .collect();
             let by = if names.is_empty() { String::new() } else { format!(": {}", names.join(", ")) };
-            facts.add("votes", format!("{} of {}{by}", names.len(), approval.quorum));
+            facts.say("votes", &format!("{} of {}{by}", names.len(), approval.quorum));
         }
         let Some(call) = self.call() else { return };
         let pending = approval.status == ApprovalStatus::Pending;
         if pending && !call.unfilled.is_empty() {
             let fields: Vec<_> = call.unfilled.iter().map(|field| safe(field)).collect();
-            facts.add("to be filled", format!("{}, before it can be approved", fields.join(", ")));
+            facts.say("to be filled", &format!("{}, before it can be approved", fields.join(", ")));
         }
         if call.policy.tier == Tier::TwoStage && (pending || call.standing == Standing::AwaitsRequester) {
             let said = if call.answer_is_current { "has confirmed it" } else { "has to confirm it, too" };
@@ -158,14 +158,14 @@ impl ShownCall<'_> {
             None => String::new(),
         };
         let at = approval.resolved_at.map(|at| format!(", {}", moment(at, self.now))).unwrap_or_default();
-        facts.add("decided", format!("{}{by}{at}", approval.status));
+        facts.say("decided", &format!("{}{by}{at}", approval.status));
         for (field, value) in approval.resolution_data.iter().filter_map(Value::as_object).flatten() {
             // What holds arguments holds the sensitive ones, too.
             let hides = !sensitive(approval).is_empty() && field != "note";
             match value {
                 _ if hides => facts.add(&safe(field), "(holds sensitive values, not shown)"),
                 Value::String(text) => facts.add_text(&safe(field), text),
-                value => facts.add(&safe(field), display::value(value).one_line()),
+                value => facts.say(&safe(field), display::value(value).one_line()),
             }
         }
     }
@@ -187,7 +187,7 @@ fn outcome(facts: &mut Facts, execution: &Execution) {
         }
     }
     if let Some(by) = &execution.settled_by {
-        facts.add("settled by", safe(by));
+        facts.say("settled by", &safe(by));
     }
 }
 
@@ -198,18 +198,28 @@ struct Facts {
 }
 
 impl Facts {
+    /// Adds what kern says: short, perhaps in colours.
     fn add(&mut self, name: &str, text: impl AsRef<str>) {
         let line = format!("  {} {}", self.ink.dim(&format!("{name:<NAMES$}")), text.as_ref());
         self.lines.push(line.trim_end().to_owned());
     }
 
-    /// Adds what somebody wrote, in as many lines as it has.
+    /// Adds what holds somebody else's words, safe to show.
+    fn say(&mut self, name: &str, text: &str) {
+        self.say_lines(name, &[text.to_owned()]);
+    }
+
+    /// Adds a text of somebody else's, in as many lines as it has.
     fn add_text(&mut self, name: &str, text: &str) {
-        let shown = display::value(&Value::from(text));
-        let mut lines = shown.lines.iter();
-        self.add(name, lines.next().map_or("", String::as_str));
+        self.say_lines(name, &display::value(&Value::from(text)).lines);
+    }
+
+    fn say_lines(&mut self, name: &str, lines: &[String]) {
+        let mut folded = lines.iter().flat_map(|line| self.ink.fold(line, NAMES + 5)).collect::<Vec<_>>().into_iter();
+        self.add(name, folded.next().unwrap_or_default());
         let indent = " ".repeat(NAMES + 3);
-        self.lines.extend(lines.map(|line| format!("{indent}{} {line}", self.ink.dim("│"))));
+        let mark = self.ink.dim("│");
+        self.lines.extend(folded.map(|line| format!("{indent}{mark} {line}")));
     }
 }
 
@@ -227,7 +237,12 @@ pub(crate) fn arguments_lines(arguments: &Map<String, Value>, sensitive: &[Strin
 }
 
 fn look_closely(warnings: &[String], ink: Ink, lines: &mut Vec<String>) {
-    lines.extend(warnings.iter().take(WARNINGS).map(|warning| format!("    {}", ink.warning(&format!("! {warning}")))));
+    for warning in warnings.iter().take(WARNINGS) {
+        // A place in a value is made of names that somebody else chose.
+        let mut folded = ink.fold(warning, 8).into_iter();
+        lines.push(format!("    {}", ink.warning(&format!("! {}", folded.next().unwrap_or_default()))));
+        lines.extend(folded.map(|part| format!("      {} {part}", ink.dim("│"))));
+    }
     if warnings.len() > WARNINGS {
         let more = format!("! and {} more of this kind", warnings.len() - WARNINGS);
         lines.push(format!("    {}", ink.warning(&more)));
@@ -239,20 +254,21 @@ fn look_closely(warnings: &[String], ink: Ink, lines: &mut Vec<String>) {
 }
 
 fn argument_lines(argument: &Argument, width: usize, ink: Ink, lines: &mut Vec<String>) {
-    let mut values = argument.value.lines.iter();
-    let first = values.next().map_or("", String::as_str);
+    let folded = argument.value.lines.iter().flat_map(|line| ink.fold(line, width + 8)).collect::<Vec<_>>();
+    let mut values = folded.into_iter();
+    let first = values.next().unwrap_or_default();
     let long = match argument.value.size {
         Some(display::Size::Characters(count)) => count >= LONG || !argument.value.warnings.is_empty(),
         size => size.is_some(),
     };
-    let size = match argument.value.size {
-        Some(size) if long => format!("  {}", ink.dim(&format!("({size})"))),
-        _ => String::new(),
-    };
-    lines.push(format!("    {}  {first}{size}", ink.bold(&format!("{:<width$}", argument.name.one_line()))));
+    let name = ink.bold(&format!("{:<width$}", argument.name.one_line()));
+    lines.push(format!("    {name}  {first}"));
     // Marked, so that no line of a value passes for an argument.
-    let indent = " ".repeat(width + 6);
-    lines.extend(values.map(|value| format!("{indent}{} {value}", ink.dim("│"))));
+    let (indent, mark) = (" ".repeat(width + 6), ink.dim("│"));
+    lines.extend(values.map(|value| format!("{indent}{mark} {value}")));
+    if let (Some(size), true) = (argument.value.size, long) {
+        lines.push(format!("{indent}{}", ink.dim(&format!("({size})"))));
+    }
 }
 
 fn warnings(argument: &Argument) -> Vec<String> {

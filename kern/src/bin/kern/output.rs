@@ -116,22 +116,46 @@ pub(crate) fn asks_yes(question: &str) -> Outcome<bool> {
     Ok(matches!(answer.trim(), "y" | "Y" | "yes" | "Yes" | "YES"))
 }
 
+/// Columns that every terminal has.
+const WIDTH: usize = 80;
+
 /// Colours, or none.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ink {
     colours: bool,
+    terminal: bool,
 }
 
 impl Ink {
     fn of(terminal: bool) -> Self {
         let asked_for_none = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
             || std::env::var_os("TERM").is_some_and(|value| value == "dumb");
-        Self { colours: terminal && !asked_for_none }
+        Self { colours: terminal && !asked_for_none, terminal }
     }
 
     /// The colours of standard error.
     pub(crate) fn of_questions() -> Self {
         Self::of(io::stderr().is_terminal())
+    }
+
+    /// Folds a text that is shown behind this many columns.
+    ///
+    /// A terminal would go on at the start of its next line, where a text with enough spaces passes for one of kern's
+    /// own. The width is the one that every terminal has. What is piped stays on its line.
+    pub(crate) fn fold(self, text: &str, behind: usize) -> Vec<String> {
+        let width = WIDTH.saturating_sub(behind).max(20);
+        let (mut lines, mut columns) = (vec![String::new()], 0);
+        for character in text.chars() {
+            // What is not ASCII may be wide.
+            let wide = if character.is_ascii() { 1 } else { 2 };
+            if self.terminal && columns + wide > width {
+                lines.push(String::new());
+                columns = 0;
+            }
+            lines.last_mut().expect("there is always a last line").push(character);
+            columns += wide;
+        }
+        lines
     }
 
     pub(crate) fn bold(self, text: &str) -> String {
