@@ -8,7 +8,7 @@ pub use serde_json::json;
 pub use crate::agent::Agent;
 #[cfg(feature = "macros")]
 pub use crate::approval::approval;
-pub use crate::run::{RunInput, RunOutput, RunRequirement, RunStatus};
+pub use crate::run::{RunEvent, RunInput, RunOutput, RunRequirement, RunStatus};
 #[cfg(feature = "macros")]
 pub use crate::tools::tool;
 pub use crate::tools::{RunContext, tools};
