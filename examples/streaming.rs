@@ -41,9 +41,11 @@ async fn watch(mut events: RunStream) -> kern::Result<Watched> {
         let run_id = event.base().run_id.clone();
         match event {
             RunEvent::RunContent { content, .. } => {
-                println!("model: {content}");
+                // Word by word, as the model says it.
+                print!("{content}");
                 watched.said.push_str(&content);
             }
+            RunEvent::ModelRequestCompleted { .. } => println!(),
             RunEvent::ToolCallStarted { tool, .. } => println!("tool:  {} …", tool.name()),
             RunEvent::ToolCallCompleted { tool, .. } => {
                 println!("tool:  {}", tool.result.as_deref().unwrap_or("-"));

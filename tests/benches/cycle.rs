@@ -5,6 +5,8 @@
 //! cargo bench -p kern-tests
 //! ```
 
+#![expect(clippy::print_stdout, reason = "a benchmark says what it measured")]
+
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, criterion_group};

@@ -149,9 +149,8 @@ fn is_id(column: &str) -> bool {
 fn rows(source: &Connection, table: &str, filter: &str, run_id: &str) -> Vec<Row> {
     let mut statement =
         source.prepare(&format!("SELECT * FROM {table} WHERE {filter}")).expect("the store has this table");
-    let columns: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+    let columns: Vec<String> = statement.column_names().map(str::to_owned).collect();
     let found = statement.query_map([run_id], |row| (0..columns.len()).map(|place| row.get(place)).collect());
-    let found: Vec<Vec<Value>> =
-        found.expect("the rows can be read").collect::<Result<_, _>>().expect("the rows can be read");
-    found.into_iter().map(|values| (table.to_owned(), columns.clone(), values)).collect()
+    let found: rusqlite::Result<Vec<Vec<Value>>> = found.expect("the rows can be read").collect();
+    found.expect("the rows can be read").into_iter().map(|values| (table.to_owned(), columns.clone(), values)).collect()
 }

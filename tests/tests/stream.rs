@@ -249,6 +249,19 @@ async fn a_reader_that_is_too_far_behind_gets_what_was_queued_and_a_typed_error(
 }
 
 #[tokio::test]
+async fn a_long_text_of_a_script_is_streamed_without_loss() {
+    let text = "a word of many. ".repeat(1000);
+    let (seen, error) = watch(agent(vec![], [turn().text(&text)]).run("go").stream()).await;
+    assert!(error.is_none(), "{error:?}");
+    let parts = seen.iter().filter_map(|event| match event {
+        RunEvent::RunContent { content, .. } => Some(content.as_str()),
+        _ => None,
+    });
+    let parts: Vec<&str> = parts.collect();
+    assert_eq!((parts.len(), parts.concat()), (4000, text));
+}
+
+#[tokio::test]
 async fn a_cancelled_run_tells_so() {
     let store = Store::new().await;
     let thinking = gate(&unique("model"));

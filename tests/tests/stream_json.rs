@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use kern::db::Db as _;
-use kern::models::{ScriptedModel, turn};
+use kern::models::{Model, ModelFuture, ModelRequest, ScriptedModel, turn};
 use kern::prelude::*;
 use kern::run::{RunId, RunStream};
 use kern_tests::store::Store;
@@ -101,8 +101,26 @@ fn compare(name: &str, recorded: &[Value], seen: &[RunEvent]) {
     }
 }
 
-fn model(name: &str, arguments: Value, said: &str) -> ScriptedModel {
-    ScriptedModel::new([turn().tool_call(name, arguments), turn().text(said)]).id("fake-model").provider("Fake")
+/// A script that says its text at once, as the model of the recordings did.
+struct AtOnce(ScriptedModel);
+
+impl Model for AtOnce {
+    fn id(&self) -> &str {
+        Model::id(&self.0)
+    }
+
+    fn provider(&self) -> &str {
+        Model::provider(&self.0)
+    }
+
+    fn respond<'a>(&'a self, request: ModelRequest<'a>) -> ModelFuture<'a> {
+        self.0.respond(request)
+    }
+}
+
+fn model(name: &str, arguments: Value, said: &str) -> AtOnce {
+    let script = ScriptedModel::new([turn().tool_call(name, arguments), turn().text(said)]);
+    AtOnce(script.id("fake-model").provider("Fake"))
 }
 
 #[tokio::test]
