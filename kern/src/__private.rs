@@ -45,3 +45,13 @@ pub fn describe<T: StaticTool>(docs: &[&str], args: &[&dyn AnyArg]) -> ToolDescr
 pub fn bad_argument(error: ArgumentError) -> ToolError {
     ToolError::new(error.to_string())
 }
+
+/// Reads arguments that a person typed by the rules that a model's are read by.
+#[cfg(feature = "cli")]
+pub fn read_arguments(json: &str) -> Result<Arguments, String> {
+    match json.trim() {
+        // A model may send these for a call without arguments; a person who means none writes `{}`.
+        "" | "null" => Err("it is not a JSON object".to_owned()),
+        json => crate::tools::wire_json::read_arguments(json, usize::MAX),
+    }
+}

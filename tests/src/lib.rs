@@ -3,6 +3,7 @@
 pub mod bare;
 pub mod children;
 pub mod custom;
+pub mod command;
 pub mod folder;
 pub mod gates;
 pub mod history;
