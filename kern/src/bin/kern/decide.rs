@@ -75,7 +75,8 @@ async fn decide(
         resolution = resolution.data(Value::Object(data));
     }
     let stored = db.update_approval(&approval.id, ApprovalStatus::Pending, resolution.by(&by)).await?;
-    let said = if json { output.json(&stored) } else { output.line(done(&stored, &by, way, output.ink())) };
+    let said =
+        if json { output.json(&stored) } else { output.line(done(&stored, approval.version, &by, way, output.ink())) };
     // The decision is on the disk, whatever becomes of the words about it.
     said.map_err(|failure| failure.after(&format!("approval `{}` is {}", stored.id, stored.status)))?;
     Ok(Answer::Done)
@@ -115,11 +116,16 @@ fn decided(approval: &Approval) -> Error {
     }
 }
 
-fn done(stored: &Approval, by: &str, way: Way, ink: Ink) -> String {
+/// What came of it, after version `seen` was looked at.
+fn done(stored: &Approval, seen: u32, by: &str, way: Way, ink: Ink) -> String {
     let tool = safe(stored.tool_name.as_deref().unwrap_or("(none)"));
     let by = name(by, false);
     let id = safe(stored.id.as_str());
     match (way, stored.status) {
+        (_, ApprovalStatus::Pending) if stored.version > seen => {
+            let version = stored.version;
+            format!("{} {tool} {id}, by {by}: version {version} is still pending, others decide it", ink.good("edited"))
+        }
         (_, ApprovalStatus::Pending) => {
             let votes = stored.votes.iter().filter(|vote| vote.version == stored.version).count();
             format!("{} {tool} {id}, by {by}: {votes} of {} votes, still pending", ink.good("voted"), stored.quorum)
