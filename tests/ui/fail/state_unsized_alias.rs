@@ -1,10 +1,11 @@
 use kern::prelude::*;
 
+type Pool = str;
+
 /// Delete a user.
-#[approval(quorum = 2)]
 #[tool]
-fn delete_user(id: String) {
-    drop(id);
+fn delete_user(id: String, #[state] pool: &Pool) {
+    let _ = (id, pool);
 }
 
 fn main() {

@@ -1,9 +1,11 @@
 use kern::prelude::*;
 
+struct Pool;
+
 /// Delete a user.
 #[tool]
-fn delete_user(#[arg(sensitive)] id: String) {
-    drop(id);
+fn delete_user(id: String, #[state] pool: Pool) {
+    let _ = (id, pool);
 }
 
 fn main() {

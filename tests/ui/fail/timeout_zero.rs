@@ -1,7 +1,7 @@
 use kern::prelude::*;
 
 /// Delete a user.
-#[tool(timeout = "30s")]
+#[tool(timeout = "0s")]
 fn delete_user(id: String) {
     drop(id);
 }

@@ -1,11 +1,10 @@
 use kern::prelude::*;
 
-struct Pool;
-
 /// Delete a user.
+#[approval(quorum = 0)]
 #[tool]
-fn delete_user(id: String, #[state] pool: &Pool) {
-    let _ = (id, pool);
+fn delete_user(id: String) {
+    drop(id);
 }
 
 fn main() {
