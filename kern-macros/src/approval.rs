@@ -71,8 +71,7 @@ impl Default for Rules {
 
 impl Approval {
     pub(crate) fn read(tokens: TokenStream, errors: &mut Errors) -> Self {
-        let mut approval =
-            Self { kind: Kind::Required, when: None, rules: Rules::default(), deciding: Vec::new() };
+        let mut approval = Self { kind: Kind::Required, when: None, rules: Rules::default(), deciding: Vec::new() };
         for argument in GRAMMAR.parse(tokens, errors) {
             approval.set(argument, errors);
         }

@@ -147,10 +147,8 @@ impl Argument {
         let text = self.string(example, errors)?;
         let Some(duration) = Milliseconds::read(&text.value()) else {
             let message = format!("`{}` is not a duration", text.value());
-            let help = format!(
-                "write `{} = \"{example}\"`: a whole number from 1, and `ms`, `s`, `m`, `h` or `d`",
-                self.key
-            );
+            let help =
+                format!("write `{} = \"{example}\"`: a whole number from 1, and `ms`, `s`, `m`, `h` or `d`", self.key);
             return errors.none(text, message, help);
         };
         Some(duration)

@@ -19,6 +19,9 @@ const GRAMMAR: Grammar = Grammar {
 };
 
 pub(crate) fn run(args: TokenStream, item: TokenStream) -> TokenStream {
+    if attributes::is_marker(&args, &item) {
+        return TokenStream::new();
+    }
     let mut errors = Errors::default();
     let mut krate = None;
     for argument in GRAMMAR.parse(args, &mut errors) {
@@ -79,7 +82,8 @@ impl Kit {
     fn read(&mut self, method: &mut ImplItemFn, errors: &mut Errors) -> TokenStream {
         for attr in method.attrs.extract_if(.., |attr| is_conditional(attr)) {
             self.has_attributes = true;
-            let help = "kern cannot see it, and consent must not depend on it: put `#[cfg(…)]` on two versions of the method";
+            let help =
+                "kern cannot see it, and consent must not depend on it: put `#[cfg(…)]` on two versions of the method";
             errors.at(attr, "`cfg_attr` around an attribute of kern in a toolkit", help);
         }
         let mut consumed = Consumed::default();

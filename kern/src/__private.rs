@@ -8,7 +8,7 @@ pub use serde;
 pub use serde_json;
 
 pub use crate::tools::argument::{
-    AnyArg, Arg, IsOpaque, IsShown, arg, check, doc_text, fallback, nothing_left, object_schema,
+    AnyArg, Arg, IsOpaque, IsShown, arg, check, doc_text, fallback, nothing_left, object_schema, text,
 };
 pub use crate::tools::output::{IsContent, IsResult, IsUnit, IsValue, blocking};
 pub use crate::tools::state::{State, state};

@@ -7,10 +7,10 @@ use quote::{ToTokens, quote, quote_spanned};
 use syn::spanned::Spanned as _;
 
 use super::model::{Argument, Param, Signature};
+use super::parse::Effect;
 use super::validate::{Options, Pause, ValidTool};
 use crate::approval::{Kind, Rules};
 use crate::arguments::Milliseconds;
-use super::parse::Effect;
 
 /// `when`, in the parts of a function of its own and of its caller.
 pub(super) struct WhenParts {
@@ -97,7 +97,10 @@ impl ValidTool {
     /// The types of all states, likewise.
     pub(super) fn states(&self, args: &TokenStream) -> Vec<TokenStream> {
         let states = self.signature.states();
-        states.map(|state| (&state.field, &state.cfgs)).map(|(field, cfgs)| quote!(#(#cfgs)* #args.#field.of())).collect()
+        states
+            .map(|state| (&state.field, &state.cfgs))
+            .map(|(field, cfgs)| quote!(#(#cfgs)* #args.#field.of()))
+            .collect()
     }
 
     pub(super) fn when(&self, args: &TokenStream) -> Option<WhenParts> {
@@ -212,7 +215,8 @@ impl Argument {
             let expression = if default.is_string {
                 // At the literal, because whether the type can be made of a string is said there.
                 let (first, _) = ends(expression);
-                quote_spanned!(first.resolved_at(Span::call_site())=> ::core::convert::Into::<#ty>::into(#expression))
+                let expression = quote_spanned!(first.resolved_at(Span::call_site())=> (#expression));
+                quote!(#private::text::<#ty> #expression)
             } else {
                 expression.clone()
             };

@@ -16,7 +16,7 @@ use crate::approval::{self, Approval};
 use crate::attributes::{self, Consumed};
 use crate::errors::Errors;
 
-pub(crate) use expand::{private, allowed_lints};
+pub(crate) use expand::{allowed_lints, private};
 pub(crate) use model::{Place, Signature, ToolModel};
 pub(crate) use parse::{Crate, HELP, KEYS, ToolArgs, default_crate};
 pub(crate) use validate::ValidTool;

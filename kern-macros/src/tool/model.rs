@@ -5,7 +5,7 @@ use quote::{ToTokens, format_ident, quote};
 use syn::ext::IdentExt as _;
 use syn::{
     Attribute, Expr, ExprLit, FnArg, GenericArgument, GenericParam, Ident, Lit, Pat, PatType, PathArguments, Receiver,
-    ReceiverKind,    Safety, Type, TypeReference,
+    ReceiverKind, Safety, Type, TypeReference,
 };
 
 use super::arg::ArgOptions;
@@ -223,8 +223,7 @@ impl Param {
     /// `None`: the parameter is refused.
     fn new(typed: &mut PatType, index: usize, has_context: bool, errors: &mut Errors) -> Option<Self> {
         let docs: Vec<Attribute> = typed.attrs.extract_if(.., |attr| attr.path().is_ident("doc")).collect();
-        let args: Vec<Attribute> =
-            typed.attrs.extract_if(.., |attr| attributes::names(attr.path(), "arg")).collect();
+        let args: Vec<Attribute> = typed.attrs.extract_if(.., |attr| attributes::names(attr.path(), "arg")).collect();
         let states: Vec<Attribute> =
             typed.attrs.extract_if(.., |attr| attributes::names(attr.path(), "state")).collect();
         let cfgs = attributes::cfgs(&typed.attrs);
@@ -428,7 +427,7 @@ fn owned_text(ty: &Type) -> String {
 pub(super) fn text(tokens: impl ToTokens) -> String {
     let mut text = tokens.to_token_stream().to_string();
     for (spaced, tight) in
-        [(" :: ", "::"), (" <", "<"), ("< ", "<"), (" >", ">"), (" ,", ","), ("& ", "&"), (" ;", ";")]
+        [(" :: ", "::"), (" :", ":"), (" <", "<"), ("< ", "<"), (" >", ">"), (" ,", ","), ("& ", "&"), (" ;", ";")]
     {
         text = text.replace(spaced, tight);
     }

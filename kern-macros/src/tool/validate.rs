@@ -229,7 +229,8 @@ impl ToolModel {
         let Some(approval) = &self.approval else { return };
         if approval.kind == Kind::Audit {
             for key in &approval.deciding {
-                let why = if key == "when" { "an audited call is always recorded" } else { "nobody decides an audited call" };
+                let why =
+                    if key == "when" { "an audited call is always recorded" } else { "nobody decides an audited call" };
                 let message = format!("`{key}` cannot be combined with `type = \"audit\"`");
                 errors.at(key, message, format!("{why}: remove `{key}`, or use `type = \"required\"`"));
             }

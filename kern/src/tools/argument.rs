@@ -79,6 +79,30 @@ pub const fn fallback<T>(make: fn() -> T, json: fn(&T) -> Option<Value>) -> Fall
     Fallback { make, json, kept: OnceLock::new() }
 }
 
+/// A type that a string literal after `default =` is converted to. It is implemented for everything that is
+/// `From<&'static str>`.
+#[diagnostic::on_unimplemented(
+    message = "a string cannot be the default of a `{Self}`",
+    label = "not a `{Self}`",
+    note = "write an expression of this type, or implement `From<&'static str>` for it"
+)]
+pub trait FromText: Sized {
+    #[doc(hidden)]
+    fn __from_text(text: &'static str) -> Self;
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: From<&'static str>> FromText for T {
+    fn __from_text(text: &'static str) -> Self {
+        Self::from(text)
+    }
+}
+
+/// Converts the string literal after `default =`.
+pub fn text<T: FromText>(text: &'static str) -> T {
+    T::__from_text(text)
+}
+
 /// Can the default be in the schema? Chosen first.
 pub trait IsShown {
     #[doc(hidden)]

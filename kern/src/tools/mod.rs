@@ -23,8 +23,8 @@ pub use call::ToolCall;
 pub use context::RunContext;
 pub use descriptor::{ApprovalPolicy, ApprovalRules, Effect, PauseType, ToolDescriptor, ToolOptions, ToolPolicy};
 pub use output::{ToolFailure, ToolReturn};
-pub use state::{StateType, ToolState};
 pub(crate) use state::States;
+pub use state::{StateType, ToolState};
 pub use toolkit::Toolkit;
 
 /// Makes a tool of a function.

@@ -35,7 +35,7 @@ pub struct Entry<K, A> {
 }
 
 /// Makes a tool of a method.
-pub fn method<K: Send + Sync + 'static, A: Send + Sync + 'static>(
+pub fn method<K: Toolkit, A: Send + Sync + 'static>(
     toolkit: &Arc<K>,
     args: A,
     describe: fn(&A) -> ToolDescriptor,
@@ -44,7 +44,7 @@ pub fn method<K: Send + Sync + 'static, A: Send + Sync + 'static>(
     ToolHandle::new(Method { toolkit: Arc::clone(toolkit), descriptor: describe(&args), args: Arc::new(args), entry })
 }
 
-impl<K: Send + Sync + 'static, A: Send + Sync + 'static> Tool for Method<K, A> {
+impl<K: Toolkit, A: Send + Sync + 'static> Tool for Method<K, A> {
     fn descriptor(&self) -> &ToolDescriptor {
         &self.descriptor
     }

@@ -91,13 +91,13 @@ where
 #[toolkit]
 impl<T, const N: usize> Shelf<T, N>
 where
-    T: Debug + Clone + PartialEq + DeserializeOwned + JsonSchema,
+    T: Debug + Clone + PartialEq + DeserializeOwned + JsonSchema + Send + Sync,
 {
     /// Find a value.
     #[approval(when = values.contains(value) && values.len() > N)]
     #[tool(requires_confirmation)]
     async fn find(&self, value: T, values: Vec<T>, #[state] all: &Vec<T>) -> Option<usize> {
-        let _ = (values, all);
+        drop((values, all));
         self.values.iter().position(|known| *known == value)
     }
 
