@@ -2,8 +2,8 @@
 
 pub mod bare;
 pub mod children;
-pub mod custom;
 pub mod command;
+pub mod custom;
 pub mod folder;
 pub mod gates;
 pub mod history;
