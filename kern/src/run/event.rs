@@ -8,7 +8,7 @@ use kern_db::{RunId, SessionId};
 use super::output::{RunMetrics, RunOutput};
 use super::requirement::{RunRequirement, ToolExecution};
 use crate::error::Error;
-use crate::models::{ModelDelta, Usage};
+use crate::models::Usage;
 
 /// Characters of one argument in the line that says that a call ended.
 const LONGEST_ARGUMENT: usize = 100;
@@ -288,13 +288,13 @@ impl RunEvent {
         }
     }
 
-    pub(crate) fn content(base: EventBase, delta: ModelDelta) -> Self {
+    pub(crate) fn content(base: EventBase, content: Option<String>, reasoning: Option<String>) -> Self {
         Self::RunContent {
             base,
-            content: delta.content.unwrap_or_default(),
+            content: content.unwrap_or_default(),
             workflow_agent: false,
             content_type: "str".to_owned(),
-            reasoning_content: delta.reasoning.unwrap_or_default(),
+            reasoning_content: reasoning.unwrap_or_default(),
         }
     }
 

@@ -30,7 +30,8 @@ pub(crate) struct RunState {
     pub(crate) open: Option<OpenTurn>,
     pub(crate) metrics: RunMetrics,
     pub(crate) error: Option<String>,
-    /// What the run says beside the model's last text, in order: the results that are shown.
+    /// What the run says beside the model's last text, in order: the results that are shown. It is a part of the output:
+    /// whoever takes that back takes this, too.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) shown: Vec<String>,
     /// The run's own id, so that a later run of the session can name it.

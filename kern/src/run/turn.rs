@@ -200,9 +200,7 @@ impl Drive {
                     Worked::Done => {
                         let Closed { stops, shown } = self.state.close_turn();
                         for result in shown {
-                            self.tell(|base| {
-                                RunEvent::content(base, ModelDelta { content: Some(result), reasoning: None })
-                            });
+                            self.say(Some(result), None);
                         }
                         if stops {
                             return self.complete().await;
@@ -274,7 +272,7 @@ impl Drive {
             // A refusal, and the text of a client that hands nothing on while it comes.
             let text = reply.content.as_ref().or(reply.refusal.as_ref()).filter(|text| !text.is_empty());
             if let Some(text) = text.cloned() {
-                self.tell(|base| RunEvent::content(base, ModelDelta { content: Some(text), reasoning: None }));
+                self.say(Some(text), None);
             }
         }
         self.tell(|base| {
@@ -320,9 +318,14 @@ impl Drive {
             if delta.content.as_ref().is_some_and(|text| !text.is_empty()) {
                 first.get_or_init(Instant::now);
             }
-            self.tell(|base| RunEvent::content(base, delta));
+            self.say(delta.content, delta.reasoning);
         };
         self.agent.model.respond_streamed(request, &part).await
+    }
+
+    /// Tells more of what the run says. Everything that is said goes through here, so that it can be held back here.
+    fn say(&self, content: Option<String>, reasoning: Option<String>) {
+        self.tell(|base| RunEvent::content(base, content, reasoning));
     }
 
     /// Turns the model's answer into an open turn, and gives its protected calls.
