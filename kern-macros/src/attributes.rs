@@ -104,7 +104,7 @@ pub(crate) fn not_a_function(item: TokenStream, attribute: &str, errors: &mut Er
     quote! { #markers #(#attrs)* #rest }
 }
 
-const KEYWORDS: &[(&str, &str)] = &[
+pub(crate) const KEYWORDS: &[(&str, &str)] = &[
     ("struct", "a struct"),
     ("enum", "an enum"),
     ("union", "a union"),

@@ -4,6 +4,7 @@ pub use schemars;
 pub use serde;
 pub use serde_json;
 
+pub use crate::hooks::mode::{HookReturn, background, inline};
 pub use crate::tools::argument::{AnyArg, Arg, arg, check, doc_text, nothing_left, object_schema};
 pub use crate::tools::output::{IsContent, IsResult, IsUnit, IsValue, blocking};
 pub use crate::tools::{

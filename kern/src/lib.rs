@@ -106,6 +106,8 @@ struct ReadmeDoctests;
 pub mod agent;
 pub mod approval;
 mod error;
+pub mod guardrails;
+pub mod hooks;
 pub mod models;
 pub mod prelude;
 pub mod run;

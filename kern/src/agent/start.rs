@@ -42,6 +42,14 @@ impl StartRun {
     async fn start(self) -> Result<RunOutput> {
         let agent = self.agent.0;
         let state = RunState::new(self.input);
+        // What the pre-hooks have not passed is not stored.
+        let snapshot = if agent.hooks.pre.is_empty() {
+            state.snapshot()
+        } else {
+            let mut stored = state.clone();
+            stored.withhold_input("");
+            stored.snapshot()
+        };
         let session_id = self.session_id.unwrap_or_else(SessionId::generate);
         let begin = BeginRun {
             run_id: RunId::generate(),
@@ -49,7 +57,7 @@ impl StartRun {
             agent_id: agent.id.clone(),
             agent_name: agent.name.clone(),
             requester: self.user_id.clone().map(Principal::unverified),
-            snapshot: state.snapshot(),
+            snapshot,
             lease_ms: agent.lease_ms(),
         };
         let claim = agent.db.begin_run(begin).await?;

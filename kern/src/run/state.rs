@@ -4,9 +4,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::message::Message;
+use super::message::{Message, Role};
 use super::output::{RunInput, RunMetrics};
 use super::requirement::{RunRequirement, ToolExecution};
+use crate::hooks::RunFailure;
 use crate::tools::Arguments;
 
 /// The snapshot.
@@ -28,6 +29,9 @@ pub(crate) struct RunState {
     pub(crate) open: Option<OpenTurn>,
     pub(crate) metrics: RunMetrics,
     pub(crate) error: Option<String>,
+    /// What its error event says beside that, where a hook stopped the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) failure: Option<RunFailure>,
 }
 
 /// The calls of one turn.
@@ -83,7 +87,30 @@ impl RunState {
             open: None,
             metrics: RunMetrics::default(),
             error: None,
+            failure: None,
         }
+    }
+
+    /// Puts an input in the place of the one before, also where the model reads it.
+    pub(crate) fn set_input(&mut self, input: RunInput) {
+        let asked = self.messages.iter_mut().rfind(|message| message.role == Role::User && !message.from_history);
+        let asked = asked.expect("a run starts with what it was asked");
+        asked.content = Some(input.input_content.clone());
+        self.input = input;
+    }
+
+    /// Takes the input out, and leaves a text in its place.
+    pub(crate) fn withhold_input(&mut self, instead: &str) -> RunInput {
+        let input = std::mem::take(&mut self.input);
+        self.set_input(RunInput::new(instead));
+        input
+    }
+
+    /// Takes out what the run is about to give, and leaves a text in its place.
+    pub(crate) fn withhold_output(&mut self, instead: &str) {
+        let given = self.messages.last_mut().expect("a run that is completed has an answer");
+        given.content = Some(instead.to_owned());
+        given.model_provider_data = None;
     }
 
     pub(crate) fn snapshot(&self) -> String {

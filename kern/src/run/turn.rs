@@ -98,6 +98,11 @@ impl Drive {
     }
 
     async fn turns(&mut self) -> Result<()> {
+        if !self.resumed
+            && let Some(why) = self.check_input().await
+        {
+            return self.end(RunStatus::Error, Some(why)).await;
+        }
         loop {
             if self.state.open.is_some() {
                 match self.work_off().await? {
@@ -214,12 +219,16 @@ impl Drive {
         Ok(self.agent.db.pause_run(self.claim.clone(), self.state.snapshot(), attention).await?)
     }
 
-    /// R8.
+    /// R8, after the post-hooks.
     async fn end(&mut self, status: RunStatus, error: Option<String>) -> Result<()> {
         self.clock();
+        let ending = self.ending(status, error).await?;
+        let (status, error) = (ending.status, ending.error.clone());
         self.state.error.clone_from(&error);
         let end = EndRun { claim: self.claim.clone(), snapshot: self.state.snapshot(), status, error };
-        Ok(self.agent.db.end_run(end).await?)
+        self.agent.db.end_run(end).await?;
+        ending.tell();
+        Ok(())
     }
 
     /// Ends the run with an error, and gives that error. If even that cannot be stored, the lease runs out and somebody
@@ -436,7 +445,7 @@ impl Drop for Lease {
 }
 
 /// Runs a future that is not kern's own. `None`: it panicked.
-async fn without_panic<F: Future>(future: F) -> Option<F::Output> {
+pub(crate) async fn without_panic<F: Future>(future: F) -> Option<F::Output> {
     let mut future = pin!(future);
     poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
         Ok(poll) => poll.map(Some),
