@@ -6,7 +6,7 @@ use syn::spanned::Spanned as _;
 use syn::{FnArg, ItemFn, Lifetime, Pat, Path, ReturnType, Safety, Type, TypeReference, Visibility};
 
 use crate::arguments::Grammar;
-use crate::attributes::{self, KEYWORDS};
+use crate::attributes::{self, Consumed, KEYWORDS};
 use crate::errors::Errors;
 use crate::tool;
 
@@ -41,30 +41,45 @@ struct ValidHook {
     krate: TokenStream,
     func: ItemFn,
     /// What it takes, each with the lifetime of what it gives.
-    params: [(Ident, TypeReference); 2],
-    result: Type,
+    params: [Param; 2],
+    result: TokenStream,
+}
+
+/// A parameter, a reference with the lifetime of what the hook gives.
+struct Param {
+    ident: Ident,
+    ty: TokenStream,
+    mutable: bool,
 }
 
 pub(crate) fn run(args: TokenStream, item: TokenStream) -> TokenStream {
+    if attributes::is_marker(&args, &item) {
+        return TokenStream::new();
+    }
     let mut errors = Errors::default();
     let args = HookArgs::new(args, &mut errors);
     let Ok(mut func) = syn::parse2::<ItemFn>(item.clone()) else {
         not_a_function(&item, &mut errors);
         return errors.beside(item);
     };
-    for second in func.attrs.extract_if(.., |attr| attributes::names(attr.path(), "hook")) {
+    let mut consumed = Consumed::default();
+    for second in consumed.take("hook", &mut func.attrs) {
         errors.at(second, "`#[hook]` is given twice", "keep one of the two");
     }
-    for tool in
-        func.attrs.iter().filter(|attr| ["tool", "approval"].iter().any(|name| attributes::names(attr.path(), name)))
-    {
-        let message = "a hook cannot be a tool as well";
-        errors.at(tool, message, "the model calls a tool, kern calls a hook: write two functions");
+    for name in ["tool", "approval"] {
+        for tool in consumed.take(name, &mut func.attrs) {
+            let help = "the model calls a tool, kern calls a hook: write two functions";
+            errors.at(tool, "a hook cannot be a tool as well", help);
+        }
     }
+    let markers = consumed.markers();
     let written = func.to_token_stream();
     match ValidHook::new(args, func, &mut errors) {
-        Some(hook) => errors.beside(hook.expand()),
-        None => errors.beside(written),
+        Some(hook) => {
+            let hook = hook.expand();
+            errors.beside(quote!(#hook #markers))
+        }
+        None => errors.beside(quote!(#written #markers)),
     }
 }
 
@@ -91,7 +106,7 @@ impl ValidHook {
     fn new(args: HookArgs, mut func: ItemFn, errors: &mut Errors) -> Option<Self> {
         let reported = errors.count();
         if func.sig.asyncness.is_none() {
-            errors.at(func.sig.fn_token, "a hook is an `async fn`", "write `async fn`");
+            errors.at(&func.sig.fn_token, "a hook is an `async fn`", "write `async fn`");
         }
         let keyword = "a hook is a plain `async fn`";
         if let Some(constness) = func.sig.constness.take() {
@@ -113,7 +128,7 @@ impl ValidHook {
         }
         let params = params(&func, errors);
         let result = match &func.sig.output {
-            ReturnType::Type(_, result) => Some((**result).clone()),
+            ReturnType::Type(_, result) => Some(result.to_token_stream()),
             ReturnType::Default => {
                 let help = "write `-> HookResult`, and end the body with `Ok(())`: `?` in it takes any error";
                 errors.at(&func.sig.ident, "a hook returns `HookResult`, and this one returns nothing", help);
@@ -123,7 +138,7 @@ impl ValidHook {
         let whole = errors.count() == reported || (func.sig.asyncness.is_none() && errors.count() == reported + 1);
         let params = params?;
         if let Some(key) = &args.run_in_background
-            && params[0].1.mutability.is_some()
+            && params[0].mutable
         {
             let message =
                 "a pre-hook cannot run in the background: the model would see the input before it was checked";
@@ -136,13 +151,13 @@ impl ValidHook {
     }
 
     fn expand(self) -> TokenStream {
-        let Self { in_background, krate, mut func, params: [(input, input_type), (context, context_type)], result } =
-            self;
+        let Self { in_background, krate, mut func, params: [input, context], result } = self;
         let vis = std::mem::replace(&mut func.vis, Visibility::Inherited);
         let outside: Vec<_> =
             func.attrs.extract_if(.., |attr| OUTSIDE.iter().any(|name| attr.path().is_ident(name))).collect();
         let span = func.sig.fn_token.span();
         func.sig.asyncness.get_or_insert(syn::token::Async { span });
+        let (input, input_type, context, context_type) = (&input.ident, &input.ty, &context.ident, &context.ty);
         let (name, private) = (&func.sig.ident, quote!(#krate::__private));
         let (mode, make) = if in_background { ("Background", "background") } else { ("Inline", "inline") };
         let (mode, make) = (Ident::new(mode, Span::call_site()), Ident::new(make, Span::call_site()));
@@ -160,7 +175,7 @@ impl ValidHook {
 }
 
 /// The two parameters, with the lifetime of what the hook gives. `None`: there are others, and that is reported.
-fn params(func: &ItemFn, errors: &mut Errors) -> Option<[(Ident, TypeReference); 2]> {
+fn params(func: &ItemFn, errors: &mut Errors) -> Option<[Param; 2]> {
     let mut found = Vec::new();
     for (place, input) in func.sig.inputs.iter().enumerate() {
         let typed = match input {
@@ -175,13 +190,17 @@ fn params(func: &ItemFn, errors: &mut Errors) -> Option<[(Ident, TypeReference);
             errors.at(typed, "a hook takes two parameters", SHAPES);
             return None;
         }
+        if place == 0 && named(&typed.ty).as_deref() == Some("HookContext") {
+            errors.at(&typed.ty, "`&HookContext` is a hook's second parameter", SHAPES);
+            return None;
+        }
         let reference = if place == 0 { first(&typed.ty, errors) } else { second(&typed.ty, errors) };
         let mut name = match &*typed.pat {
             Pat::Ident(pat) if pat.subpat.is_none() => pat.ident.clone(),
             _ => format_ident!("__kern_{place}"),
         };
         name.set_span(name.span().resolved_at(Span::mixed_site()));
-        found.push(reference.map(|reference| (name, reference)));
+        found.push(reference.and_then(|reference| Param::new(name, reference, errors)));
     }
     if found.len() < 2 {
         errors.at(&func.sig.ident, "a hook takes two parameters", SHAPES);
@@ -189,20 +208,30 @@ fn params(func: &ItemFn, errors: &mut Errors) -> Option<[(Ident, TypeReference);
     }
     let [first, second] = <[_; 2]>::try_from(found).ok()?;
     let (mut first, second) = (first?, second?);
-    if first.0 == second.0 {
-        first.0 = format_ident!("__kern_first");
+    if first.ident == second.ident {
+        first.ident = format_ident!("__kern_first");
     }
     Some([first, second])
 }
 
+impl Param {
+    fn new(ident: Ident, reference: &TypeReference, errors: &mut Errors) -> Option<Self> {
+        if let Some(named) = reference.lifetime.as_ref().filter(|lifetime| lifetime.ident == "static") {
+            errors.at(named, "a hook borrows only while it runs", "remove the lifetime");
+            return None;
+        }
+        let TypeReference { and_token, mutability, elem, .. } = reference;
+        let lifetime = Lifetime::new("'__kern", Span::mixed_site());
+        let ty = quote!(#and_token #lifetime #mutability #elem);
+        Some(Self { ident, ty, mutable: mutability.is_some() })
+    }
+}
+
 /// `&mut RunInput` or `&RunOutput`. A name that is neither may be an alias: that is for the compiler to say.
-fn first(ty: &Type, errors: &mut Errors) -> Option<TypeReference> {
+fn first<'a>(ty: &'a Type, errors: &mut Errors) -> Option<&'a TypeReference> {
     let reference = reference(ty);
-    let (name, mutable) = match &reference {
-        Some(reference) => (last_name(&reference.elem), reference.mutability.is_some()),
-        None => (last_name(ty), false),
-    };
-    match (name.as_deref(), &reference, mutable) {
+    let mutable = reference.as_ref().is_some_and(|reference| reference.mutability.is_some());
+    match (named(ty).as_deref(), &reference, mutable) {
         (Some("RunInput"), _, false) => errors.at(ty, "a pre-hook takes `&mut RunInput`", "write `&mut RunInput`"),
         (Some("RunOutput"), _, true) => {
             errors.at(
@@ -212,22 +241,21 @@ fn first(ty: &Type, errors: &mut Errors) -> Option<TypeReference> {
             );
         }
         (Some("RunOutput"), None, _) => errors.at(ty, "a post-hook takes `&RunOutput`", "write `&RunOutput`"),
-        (Some("HookContext"), ..) => errors.at(ty, "the context is a hook's second parameter", SHAPES),
         (_, None, _) => errors.at(ty, "a hook takes `&mut RunInput` or `&RunOutput`", SHAPES),
-        (_, Some(_), _) => return at_lifetime(reference, errors),
+        (_, Some(_), _) => return reference,
     }
     None
 }
 
 /// `&HookContext`.
-fn second(ty: &Type, errors: &mut Errors) -> Option<TypeReference> {
+fn second<'a>(ty: &'a Type, errors: &mut Errors) -> Option<&'a TypeReference> {
     match reference(ty) {
         Some(reference) if reference.mutability.is_none() => {
-            if let Some("RunInput" | "RunOutput" | "RunContext") = last_name(&reference.elem).as_deref() {
+            if let Some("RunInput" | "RunOutput" | "RunContext") = named(ty).as_deref() {
                 errors.at(ty, "a hook's second parameter is `&HookContext`", SHAPES);
                 return None;
             }
-            at_lifetime(Some(reference), errors)
+            Some(reference)
         }
         _ => {
             errors.at(ty, "a hook's second parameter is `&HookContext`", "write `&HookContext`");
@@ -236,30 +264,22 @@ fn second(ty: &Type, errors: &mut Errors) -> Option<TypeReference> {
     }
 }
 
-fn at_lifetime(reference: Option<TypeReference>, errors: &mut Errors) -> Option<TypeReference> {
-    let mut reference = reference?;
-    if let Some(named) = reference.lifetime.as_ref().filter(|lifetime| lifetime.ident == "static") {
-        errors.at(named, "a hook borrows only while it runs", "remove the lifetime");
-        return None;
-    }
-    reference.lifetime = Some(Lifetime::new("'__kern", Span::mixed_site()));
-    Some(reference)
-}
-
-fn reference(ty: &Type) -> Option<TypeReference> {
+fn reference(ty: &Type) -> Option<&TypeReference> {
     match ty {
-        Type::Reference(reference) => Some(reference.clone()),
+        Type::Reference(reference) => Some(reference),
         Type::Group(group) => reference(&group.elem),
         Type::Paren(paren) => reference(&paren.elem),
         _ => None,
     }
 }
 
-fn last_name(ty: &Type) -> Option<String> {
+/// The last name of a type, or of what it refers to.
+fn named(ty: &Type) -> Option<String> {
     match ty {
         Type::Path(path) => path.path.segments.last().map(|segment| segment.ident.to_string()),
-        Type::Group(group) => last_name(&group.elem),
-        Type::Paren(paren) => last_name(&paren.elem),
+        Type::Reference(reference) => named(&reference.elem),
+        Type::Group(group) => named(&group.elem),
+        Type::Paren(paren) => named(&paren.elem),
         _ => None,
     }
 }

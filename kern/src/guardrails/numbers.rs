@@ -15,6 +15,8 @@ struct Group {
     plus: bool,
     /// Whether it goes on the number of the group before it: only a few separators lie between.
     joined: bool,
+    /// Whether it does so, and that group is a single digit.
+    after_one: bool,
 }
 
 /// How many separators may lie between two groups of one number: enough for ` - ` and `) `.
@@ -40,6 +42,7 @@ impl Numbers {
                     }
                     last => {
                         let joined = last.is_some() && separators <= SEPARATORS;
+                        let after_one = joined && last.is_some_and(|group| group.digits == 1);
                         groups.push(Group {
                             range: at..end,
                             digits: 1,
@@ -47,6 +50,7 @@ impl Numbers {
                             glued: before.is_some_and(char::is_alphabetic),
                             plus: before == Some('+'),
                             joined,
+                            after_one,
                         });
                     }
                 }
@@ -131,8 +135,9 @@ fn divided(groups: &[Group], ends: &[usize]) -> Option<usize> {
 fn spelled(groups: &[Group], count: usize) -> Option<usize> {
     let one = |group: &Group| group.digits == 1;
     let number = groups.get(..count)?;
-    let alone = groups.get(count).is_none_or(|next| !next.joined || !one(next));
-    (alone && number.iter().all(one) && number[1..].iter().all(|group| group.joined)).then_some(count)
+    let begins = number.first().is_some_and(|first| !first.after_one);
+    let ends = groups.get(count).is_none_or(|next| !next.joined || !one(next));
+    (begins && ends && number.iter().all(one) && number[1..].iter().all(|group| group.joined)).then_some(count)
 }
 
 /// A decimal digit of ASCII, the wide forms, Arabic, Persian, Devanagari, or mathematics.
