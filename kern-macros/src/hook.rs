@@ -106,7 +106,7 @@ impl ValidHook {
     fn new(args: HookArgs, mut func: ItemFn, errors: &mut Errors) -> Option<Self> {
         let reported = errors.count();
         if func.sig.asyncness.is_none() {
-            errors.at(&func.sig.fn_token, "a hook is an `async fn`", "write `async fn`");
+            errors.at(func.sig.fn_token.to_token_stream(), "a hook is an `async fn`", "write `async fn`");
         }
         let keyword = "a hook is a plain `async fn`";
         if let Some(constness) = func.sig.constness.take() {

@@ -27,9 +27,8 @@ use kern_db::{RunId, SessionId};
 
 /// Makes a hook of an `async fn`.
 ///
-/// The function stays a function: its return type becomes [`Inline`](Inline), or
-/// [`Background`](Background) with `run_in_background`. Both can be awaited, so a test calls it with
-/// [`HookContext::for_test()`](HookContext::for_test).
+/// The function stays a function: its return type becomes [`Inline`], or [`Background`] with `run_in_background`. Both can
+/// be awaited, so a test calls it with [`HookContext::for_test()`].
 ///
 /// | Argument | Meaning |
 /// |---|---|
