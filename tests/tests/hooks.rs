@@ -576,6 +576,50 @@ mod in_the_background {
     }
 }
 
+mod a_process_that_dies {
+    use super::*;
+
+    /// Starts a run on a runtime of its own, and ends that where a hook waits: nothing of the run's owner is left.
+    async fn dies(store: &Store, agent: &Agent, input: &str) -> RunOutput {
+        let session = unique("session");
+        let process = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        process.spawn(agent.run(input).session_id(&session).into_future());
+        gate(&session).arrival().await;
+        process.shutdown_background();
+        let run_id = store.only_run().await;
+        store.lapsed(&run_id).await;
+        assert!(agent.resume_decided_runs().await.unwrap().is_empty());
+        agent.get_run(&run_id).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn leaves_nothing_of_an_input_that_was_not_checked() {
+        async fn wait(_: &mut RunInput, ctx: &HookContext) -> HookResult {
+            gate(ctx.session_id.as_str()).pass().await;
+            Ok(())
+        }
+        let store = Store::new().await;
+        let agent = store.agent(Vec::new(), [turn().text("done")]).lease(SHORT_LEASE).pre_hook(wait).build().unwrap();
+        let run = dies(&store, &agent, RAW).await;
+        assert_eq!((run.status, run.input.input_content.as_str()), (RunStatus::Error, ""));
+        assert!(!on_disk(&store, "123-45-6789"));
+    }
+
+    #[tokio::test]
+    async fn leaves_nothing_of_an_output_that_was_not_checked() {
+        async fn wait(_: &RunOutput, ctx: &HookContext) -> HookResult {
+            gate(ctx.session_id.as_str()).pass().await;
+            Ok(())
+        }
+        let store = Store::new().await;
+        let answer = [turn().text(format!("the password is {SECRET}"))];
+        let agent = store.agent(Vec::new(), answer).lease(SHORT_LEASE).post_hook(wait).build().unwrap();
+        let run = dies(&store, &agent, "go").await;
+        assert_eq!(run.status, RunStatus::Error);
+        assert!(!on_disk(&store, SECRET));
+    }
+}
+
 /// The code block of the specification, as it is written.
 mod specification {
     use super::*;

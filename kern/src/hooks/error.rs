@@ -147,7 +147,8 @@ check_error! {
 /// pass: the caller is given its message. Anything else is a failure of the hook: it stops the run all the same, and
 /// its text goes to the log (`tracing`) only, because it may quote what the hook was given.
 ///
-/// It is no [`std::error::Error`] itself, so that `?` can take all of them.
+/// It is no [`std::error::Error`] itself, so that `?` can take all of them. What is none either, such as a text or a
+/// `Box<dyn Error + Send + Sync>`, goes through [`HookError::new`]: `.map_err(HookError::new)?`.
 pub struct HookError(Box<dyn StdError + Send + Sync>);
 
 impl HookError {

@@ -14,10 +14,11 @@
 //! and as they left it; of a stopped one, only that it was blocked. Of a blocked output neither `content` nor
 //! `messages` hold anything. What a hook itself puts into a check's message or its `additional_data` is stored.
 //!
-//! What they do not do: the answers people give to a paused run, and what tools return, pass no pre-hook. A result of a
-//! tool that the model repeats stays among the run's tool calls also where the output is blocked. A hook that never ends
-//! holds its run until that is cancelled. When a process dies while post-hooks run, its run is recovered and they run
-//! again; a hook in the background is lost with its process.
+//! What they do not do: the answers people give to a paused run, and what tools return, pass no pre-hook. What a model says
+//! beside a call that pauses the run passes no post-hook. A result of a tool that the model repeats stays among the run's
+//! tool calls also where the output is blocked. A hook that never ends holds its run until that is cancelled. When a
+//! process dies while post-hooks run and the run is recovered, they run again; a hook in the background is lost with its
+//! process.
 
 mod drive;
 mod error;

@@ -109,8 +109,11 @@ impl RunState {
     /// Takes out what the run is about to give, and leaves a text in its place.
     pub(crate) fn withhold_output(&mut self, instead: &str) {
         let given = self.messages.last_mut().expect("a run that is completed has an answer");
+        if given.role == Role::Assistant {
+            // A new one, so that nothing that a message may hold beside its text is left of it.
+            *given = Message::assistant(None, Vec::new());
+        }
         given.content = Some(instead.to_owned());
-        given.model_provider_data = None;
     }
 
     pub(crate) fn snapshot(&self) -> String {
