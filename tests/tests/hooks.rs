@@ -582,14 +582,15 @@ mod a_process_that_dies {
     /// Starts a run on a runtime of its own, and ends that where a hook waits: nothing of the run's owner is left.
     async fn dies(store: &Store, agent: &Agent, input: &str) -> RunOutput {
         let session = unique("session");
-        let process = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let process =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
         process.spawn(agent.run(input).session_id(&session).into_future());
         gate(&session).arrival().await;
         process.shutdown_background();
         let run_id = store.only_run().await;
         store.lapsed(&run_id).await;
-        assert!(agent.resume_decided_runs().await.unwrap().is_empty());
-        agent.get_run(&run_id).await.unwrap()
+        assert!(agent.resume_decided_runs().await.expect("runs are listed").is_empty());
+        agent.get_run(&run_id).await.expect("the run is there")
     }
 
     #[tokio::test]
