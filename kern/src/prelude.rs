@@ -12,7 +12,7 @@ pub use crate::guardrails::{PIIDetectionGuardrail, PromptInjectionGuardrail};
 #[cfg(feature = "macros")]
 pub use crate::hooks::hook;
 pub use crate::hooks::{HookContext, HookResult, InputCheckError, OutputCheckError};
-pub use crate::run::{RunInput, RunOutput, RunRequirement, RunStatus};
+pub use crate::run::{RunEvent, RunInput, RunOutput, RunRequirement, RunStatus};
 #[cfg(feature = "macros")]
 pub use crate::tools::tool;
 pub use crate::tools::{RunContext, tools};

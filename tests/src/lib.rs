@@ -1,5 +1,6 @@
 //! What the tests of this package share.
 
+pub mod bare;
 pub mod children;
 pub mod folder;
 pub mod gates;

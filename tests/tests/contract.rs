@@ -49,9 +49,13 @@ mod audit;
 mod binding;
 #[path = "contract/executions.rs"]
 mod executions;
+#[path = "contract/history.rs"]
+mod history;
 #[path = "contract/requester.rs"]
 mod requester;
 #[path = "contract/runs.rs"]
 mod runs;
 #[path = "contract/schedules.rs"]
 mod schedules;
+#[path = "contract/together.rs"]
+mod together;

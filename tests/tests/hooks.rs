@@ -576,6 +576,80 @@ mod in_the_background {
     }
 }
 
+mod streamed {
+    use super::*;
+
+    async fn events(agent: &Agent, input: &str) -> Vec<Value> {
+        let mut stream = agent.run(input).user_id("alice").stream();
+        let mut events = Vec::new();
+        while let Some(event) = stream.next().await {
+            events.push(json!(event.expect("a stopped run is no error")));
+        }
+        events
+    }
+
+    fn names(events: &[Value]) -> Vec<&str> {
+        events.iter().filter_map(|event| event["event"].as_str()).collect()
+    }
+
+    #[tokio::test]
+    async fn a_blocked_input_ends_with_the_error_that_was_recorded() {
+        let store = Store::new().await;
+        let agent = store.agent(Vec::new(), []).pre_hook(PIIDetectionGuardrail::new()).build().unwrap();
+        let events = events(&agent, RAW).await;
+        assert_eq!(names(&events), ["RunStarted", "RunError"]);
+        let error = &events[1];
+        assert_eq!(error["content"], "Potential PII detected in input");
+        assert_eq!(error["error_type"], "input_check_error");
+        assert_eq!(error["error_id"], "pii_detected");
+        assert_eq!(error["additional_data"], json!({ "detected_pii": ["SSN"] }));
+        assert!(!json!(events).to_string().contains("123-45-6789"));
+        assert!(!on_disk(&store, "123-45-6789"));
+    }
+
+    #[tokio::test]
+    async fn w14_nothing_of_an_output_is_told_before_it_has_passed() {
+        async fn no_secrets(out: &RunOutput, _: &HookContext) -> HookResult {
+            if out.content().contains(SECRET) {
+                Err(OutputCheckError::new("the answer was withheld"))?;
+            }
+            Ok(())
+        }
+        let store = Store::new().await;
+        let build = |answer: &str| {
+            let turns = [turn().text("one moment").tool_call("lookup", json!({ "key": "k" })), turn().text(answer)];
+            store.agent(tools![lookup], turns).post_hook(no_secrets).build().unwrap()
+        };
+        let blocked = events(&build(&format!("the password is {SECRET}")), "go").await;
+        assert!(!json!(blocked).to_string().contains(SECRET), "{blocked:?}");
+        let last = blocked.last().expect("there are events");
+        assert_eq!((last["event"].as_str(), last["error_id"].as_str()), (Some("RunError"), Some("output_not_allowed")));
+        assert!(!names(&blocked).contains(&"RunCompleted") && !names(&blocked).contains(&"RunContentCompleted"));
+        assert!(!on_disk(&store, SECRET));
+
+        let passed = events(&build("a fine answer"), "go").await;
+        let said: Vec<_> = passed.iter().filter(|event| event["event"] == "RunContent").collect();
+        let said: Vec<_> = said.iter().filter_map(|event| event["content"].as_str()).collect();
+        assert_eq!(said, ["one moment", "a fine answer"]);
+        let end = ["RunContent", "RunContentCompleted", "RunCompleted"];
+        assert!(names(&passed).ends_with(&end), "{:?}", names(&passed));
+    }
+
+    #[tokio::test]
+    async fn a_hook_in_the_background_holds_nothing_back() {
+        #[hook(run_in_background)]
+        async fn background(_: &RunOutput, _: &HookContext) -> HookResult {
+            Ok(())
+        }
+        let store = Store::new().await;
+        let answer = || [turn().text("one two three")];
+        let with = store.agent(Vec::new(), answer()).post_hook(background).build().unwrap();
+        let without = store.agent(Vec::new(), answer()).build().unwrap();
+        let (with, without) = (events(&with, "go").await, events(&without, "go").await);
+        assert_eq!(names(&with), names(&without));
+    }
+}
+
 mod a_process_that_dies {
     use super::*;
 

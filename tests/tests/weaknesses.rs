@@ -4,7 +4,7 @@
 use std::future::IntoFuture as _;
 
 use kern::agent::AgentBuilder;
-use kern::db::{Db as _, Error as DbError};
+use kern::db::{Db as _, Error as DbError, RunFilter};
 use kern::models::turn;
 use kern::prelude::*;
 use kern::tools::{ApprovalPolicy, ToolHandle};
@@ -64,12 +64,11 @@ async fn w4_a_run_whose_approval_cannot_be_written_fails_and_is_never_paused_wit
         sql(&store, &format!("{trigger}{only} BEGIN SELECT RAISE(ABORT, 'no'); END;")).unwrap();
         let (agent, session, run) = start(store.agent(tools![delete_user], one_call("delete_user", user()))).await;
         assert_eq!(code(run), "store_unavailable", "{table}");
-        let run_id = store.only_run().await;
-        let left = agent.get_run(&run_id).await.unwrap();
-        assert_ne!(left.status, RunStatus::Paused, "{table}");
-        assert!(left.requirements.is_empty() && store.approvals(&run_id).await.is_empty(), "{table}");
-        let outcome = agent.continue_run(&run_id).requirements(left.requirements).user_id("alice").await;
-        assert!(["already_running", "not_paused"].contains(&code(outcome)), "{table}");
+        // The run and its pause are one transaction: nothing of it is there, and nothing to continue.
+        assert!(store.db.list_runs(RunFilter::new()).await.unwrap().is_empty(), "{table}");
+        for rows in ["approvals", "calls", "audit", "outbox"] {
+            assert_eq!(store.count(rows), 0, "{table}: {rows}");
+        }
         assert!(agent.resume_decided_runs().await.unwrap().is_empty(), "{table}");
         assert_eq!(ledger::of(&session), NOTHING, "{table}");
     }
@@ -90,9 +89,8 @@ async fn w4_a_locked_store_fails_the_run() {
     thinking.open();
     assert_eq!(code(running.await.unwrap()), "store_busy");
     raw.execute_batch("ROLLBACK").unwrap();
-    let run_id = store.only_run().await;
-    assert!(store.approvals(&run_id).await.is_empty());
-    assert_ne!(agent.get_run(&run_id).await.unwrap().status, RunStatus::Paused);
+    assert!(store.db.list_runs(RunFilter::new()).await.unwrap().is_empty());
+    assert_eq!((store.count("approvals"), store.count("audit")), (0, 0));
     assert_eq!(ledger::of(&session), NOTHING);
 }
 
@@ -109,9 +107,8 @@ async fn w4_a_full_store_fails_the_run() {
     .unwrap();
     let (agent, session, run) = start(store.agent(tools![delete_user], one_call("delete_user", user()))).await;
     assert_eq!(code(run), "store_full");
-    let run_id = store.only_run().await;
-    assert_ne!(agent.get_run(&run_id).await.unwrap().status, RunStatus::Paused);
-    assert!(store.approvals(&run_id).await.is_empty());
+    assert!(store.db.list_runs(RunFilter::new()).await.unwrap().is_empty());
+    assert_eq!((store.count("approvals"), store.count("audit")), (0, 0));
     assert!(agent.resume_decided_runs().await.unwrap().is_empty());
     assert_eq!(ledger::of(&session), NOTHING);
     // Room again, and the same agent works.

@@ -1,14 +1,16 @@
 //! What can be looked at. Nothing here changes anything.
 
 use super::all_calls;
-use crate::cell::Cond;
+use crate::cell::{Cond, Json};
+use crate::digest::sha256;
 use crate::records::approval::{Approval, ApprovalFilter, ApprovalRow, Page, PageMeta, VoteRow};
 use crate::records::call::Call;
 use crate::records::execution::{Execution, ExecutionFilter, ExecutionRow};
+use crate::records::principal::Principal;
 use crate::records::run::{Run, RunFilter, RunRow};
 use crate::rules::{CallRows, standing};
 use crate::tx::{Query, Tx};
-use crate::{Answer, ApprovalId, ApprovalStatus, ApprovalType, Error, Result, RunId, RunStatus};
+use crate::{Answer, ApprovalId, ApprovalStatus, ApprovalType, Error, Result, RunId, RunStatus, SessionId};
 
 use ApprovalRow as A;
 use ExecutionRow as E;
@@ -101,6 +103,48 @@ pub(crate) async fn runs<T: Tx>(tx: &mut T, filter: RunFilter) -> Result<Vec<Run
         .oldest(R::C.run_id.order())
         .limit(u64::from(filter.limit.unwrap_or(LIST)));
     Ok(tx.select(query).await?.into_iter().map(|row| assemble(row, Vec::new(), now)).collect())
+}
+
+/// Snapshots of the newest runs of a session that have ended, oldest first: of this agent, and asked for by this very
+/// person. A run of somebody else is never shown, nor one of a person who proved who they are to a mere name; who gave no
+/// name sees what was asked without one.
+///
+/// # Errors
+///
+/// [`Error::DigestMismatch`]: a snapshot is not the one that was stored. What is left out in silence would be another
+/// conversation.
+pub(crate) async fn history<T: Tx>(
+    tx: &mut T,
+    session_id: SessionId,
+    agent_id: String,
+    requester: Option<Principal>,
+    limit: u32,
+) -> Result<Vec<String>> {
+    let mut ended = Vec::new();
+    for status in [RunStatus::Completed, RunStatus::Error, RunStatus::Cancelled] {
+        let query = Query::of(vec![
+            R::C.session_id.is(session_id.clone()),
+            R::C.agent_id.is(agent_id.clone()),
+            R::C.requester.is(requester.clone().map(Json)),
+            R::C.status.is(status),
+        ])
+        .newest(R::C.created_at_ms.order())
+        .newest(R::C.run_id.order())
+        .limit(u64::from(limit));
+        ended.extend(tx.select(query).await?);
+    }
+    ended.sort_by(|one, other| (other.created_at_ms, &other.run_id).cmp(&(one.created_at_ms, &one.run_id)));
+    ended.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    ended.into_iter().rev().map(snapshot).collect()
+}
+
+/// The snapshot, if it is the one that was stored.
+fn snapshot(run: RunRow) -> Result<String> {
+    if run.snapshot_digest == sha256(&run.snapshot) {
+        return Ok(run.snapshot);
+    }
+    let what = "the run's snapshot and its digest";
+    Err(Error::DigestMismatch { run_id: run.run_id, turn: run.turn, index: 0, what })
 }
 
 pub(crate) async fn approval<T: Tx>(tx: &mut T, id: ApprovalId) -> Result<Option<Approval>> {

@@ -4,15 +4,16 @@ use std::future::{Future, IntoFuture};
 use std::pin::Pin;
 use std::time::Instant;
 
-use kern_db::{BeginRun, Principal, RunId, SessionId};
+use kern_db::{BeginRun, Principal, RunClaim, RunId, SessionId};
 
 use super::{Agent, driven};
 use crate::error::Result;
 use crate::run::state::RunState;
+use crate::run::stream::{Events, RunStream};
 use crate::run::turn::Drive;
 use crate::run::{RunInput, RunOutput};
 
-/// A run about to start. Await it.
+/// A run about to start. Await it, or [watch](StartRun::stream) it.
 #[derive(Debug)]
 #[must_use = "a run starts when it is awaited"]
 pub struct StartRun {
@@ -39,17 +40,35 @@ impl StartRun {
         self
     }
 
-    async fn start(self) -> Result<RunOutput> {
+    /// Watches the run while it goes on: the stream of its events, instead of its output.
+    ///
+    /// Its items are errors where awaiting the run would give one; the stream ends there.
+    ///
+    /// ```
+    /// # use kern::models::{ScriptedModel, turn};
+    /// use kern::prelude::*;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> kern::Result<()> {
+    /// # let agent = Agent::builder().model(ScriptedModel::new([turn().text("Hello, Ann.")])).build()?;
+    /// let mut said = String::new();
+    /// let mut events = agent.run("Say hello to Ann").stream();
+    /// while let Some(event) = events.next().await {
+    ///     if let RunEvent::RunContent { content, .. } = event? {
+    ///         said.push_str(&content);
+    ///     }
+    /// }
+    /// assert_eq!(said, "Hello, Ann.");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn stream(self) -> RunStream {
+        RunStream::new(false, |events| self.start(events))
+    }
+
+    async fn start(self, events: Events) -> Result<RunOutput> {
         let agent = self.agent.0;
         let state = RunState::new(self.input);
-        // What the pre-hooks have not passed is not stored.
-        let snapshot = if agent.hooks.pre.is_empty() {
-            state.snapshot()
-        } else {
-            let mut stored = state.clone();
-            stored.withhold_input("");
-            stored.snapshot()
-        };
         let session_id = self.session_id.unwrap_or_else(SessionId::generate);
         let begin = BeginRun {
             run_id: RunId::generate(),
@@ -57,12 +76,23 @@ impl StartRun {
             agent_id: agent.id.clone(),
             agent_name: agent.name.clone(),
             requester: self.user_id.clone().map(Principal::unverified),
-            snapshot,
+            // Taken when the run is stored.
+            snapshot: String::new(),
             lease_ms: agent.lease_ms(),
         };
-        let claim = agent.db.begin_run(begin).await?;
-        let drive =
-            Drive { agent, claim, state, session_id, user_id: self.user_id, resumed: false, started: Instant::now() };
+        let drive = Drive {
+            agent,
+            claim: RunClaim::first(&begin.run_id),
+            unbegun: Some(begin),
+            first: None,
+            lease: None,
+            state,
+            session_id,
+            user_id: self.user_id,
+            resumed: false,
+            started: Instant::now(),
+            events,
+        };
         drive.run().await
     }
 }
@@ -72,6 +102,6 @@ impl IntoFuture for StartRun {
     type IntoFuture = Pin<Box<dyn Future<Output = Result<RunOutput>> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(async { driven(tokio::spawn(self.start())).await })
+        Box::pin(async { driven(tokio::spawn(self.start(Events::unwatched()))).await })
     }
 }

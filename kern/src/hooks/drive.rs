@@ -32,6 +32,16 @@ struct Told {
 }
 
 impl Drive {
+    /// What is stored of a run when it starts: nothing that the pre-hooks have not passed.
+    pub(crate) fn first_snapshot(&self) -> String {
+        if self.agent.hooks.pre.is_empty() {
+            return self.state.snapshot();
+        }
+        let mut state = self.state.clone();
+        state.withhold_input("");
+        state.snapshot()
+    }
+
     /// Runs the pre-hooks on the input of a run that starts. Gives why it has to end, where it has to.
     ///
     /// The input is out of the run's state while they look at it, so that no snapshot can hold what they have not passed.

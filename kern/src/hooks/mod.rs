@@ -8,11 +8,13 @@
 //!
 //! **A hook that does not end well stops the run**: it ends as `ERROR`, whether a check did not pass
 //! ([`InputCheckError`], [`OutputCheckError`]), the hook failed with any other error, or it panicked. `agent.run(…)` then
-//! gives `Ok` with the status [`Error`](crate::run::RunStatus::Error) and a `content` that says why.
+//! gives `Ok` with the status [`Error`](crate::run::RunStatus::Error) and a `content` that says why; a
+//! [stream](crate::run::RunStream) ends with `RunError`.
 //!
 //! **What was stopped is not kept.** An agent with pre-hooks stores an input only after the last of them has passed it,
 //! and as they left it; of a stopped one, only that it was blocked. Of a blocked output neither `content` nor
-//! `messages` hold anything. What a hook itself puts into a check's message or its `additional_data` is stored.
+//! `messages` hold anything, and a stream of an agent with post-hooks that are waited for tells the text in one part, after
+//! they have passed it. What a hook itself puts into a check's message or its `additional_data` is stored.
 //!
 //! What they do not do: the answers people give to a paused run, and what tools return, pass no pre-hook. What a model says
 //! beside a call that pauses the run passes no post-hook. A result of a tool that the model repeats stays among the run's
@@ -119,4 +121,15 @@ impl HookContext {
 pub(crate) struct Hooks {
     pub(crate) pre: Vec<PreHook>,
     pub(crate) post: Vec<PostHook>,
+}
+
+impl Hooks {
+    pub(crate) fn are_any(&self) -> bool {
+        !self.pre.is_empty() || !self.post.is_empty()
+    }
+
+    /// Whether nobody may see an output before the run is about to be completed.
+    pub(crate) fn hold_output(&self) -> bool {
+        self.post.iter().any(|hook| !hook.in_background)
+    }
 }

@@ -143,7 +143,22 @@ impl RunState {
         u32::try_from(self.turns.len()).unwrap_or(u32::MAX)
     }
 
+    /// The protected call that comes next, if nothing else has to run before it.
+    pub(crate) fn next_protected(&self) -> Option<u32> {
+        let mut open = (0_u32..).zip(&self.open.as_ref()?.calls).filter(|(_, call)| call.result.is_none());
+        if open.clone().any(|(_, call)| matches!(call.kind, CallKind::Plain { .. })) {
+            return None;
+        }
+        open.next().filter(|(_, call)| matches!(call.kind, CallKind::Protected)).map(|(index, _)| index)
+    }
+
     /// The call at a place of a turn.
+    pub(crate) fn tool(&self, turn: u32, index: u32) -> Option<&ToolExecution> {
+        let first = self.turns.get(usize::try_from(turn).ok()?.checked_sub(1)?)?;
+        self.tools.get(first + usize::try_from(index).ok()?)
+    }
+
+    /// The call at a place of a turn, to be changed.
     pub(crate) fn tool_mut(&mut self, turn: u32, index: u32) -> Option<&mut ToolExecution> {
         let first = self.turns.get(usize::try_from(turn).ok()?.checked_sub(1)?)?;
         self.tools.get_mut(first + usize::try_from(index).ok()?)
