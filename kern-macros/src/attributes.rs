@@ -158,7 +158,7 @@ fn noun(item: &TokenStream) -> Option<(Ident, &'static str)> {
     })
 }
 
-const KEYWORDS: &[(&str, &str)] = &[
+pub(crate) const KEYWORDS: &[(&str, &str)] = &[
     ("struct", "a struct"),
     ("enum", "an enum"),
     ("union", "a union"),

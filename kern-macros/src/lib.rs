@@ -7,6 +7,7 @@ mod approval;
 mod arguments;
 mod attributes;
 mod errors;
+mod hook;
 mod tool;
 mod toolkit;
 mod when;
@@ -14,6 +15,11 @@ mod when;
 #[proc_macro_attribute]
 pub fn tool(args: TokenStream, item: TokenStream) -> TokenStream {
     tool::run(args.into(), item.into()).into()
+}
+
+#[proc_macro_attribute]
+pub fn hook(args: TokenStream, item: TokenStream) -> TokenStream {
+    hook::run(args.into(), item.into()).into()
 }
 
 #[proc_macro_attribute]

@@ -7,6 +7,7 @@ pub use schemars;
 pub use serde;
 pub use serde_json;
 
+pub use crate::hooks::mode::{HookReturn, background, inline};
 pub use crate::tools::argument::{
     AnyArg, Arg, IsOpaque, IsShown, arg, check, doc_text, fallback, nothing_left, object_schema, text,
 };

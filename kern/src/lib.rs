@@ -109,6 +109,8 @@ pub mod agent;
 pub mod approval;
 pub mod display;
 mod error;
+pub mod guardrails;
+pub mod hooks;
 pub mod models;
 pub mod prelude;
 pub mod run;

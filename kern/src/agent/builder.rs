@@ -7,6 +7,7 @@ use kern_db::{Db, InMemoryDb, IntoDb};
 
 use super::{Agent, Inner};
 use crate::error::{Error, Result};
+use crate::hooks::{Hooks, IntoPostHook, IntoPreHook};
 use crate::models::{IntoModel, Model, ModelError};
 use crate::run::Message;
 use crate::run::lease::Hints;
@@ -29,6 +30,7 @@ pub struct AgentBuilder {
     given_twice: Option<StateType>,
     instructions: Option<String>,
     toolkit_instructions: Vec<String>,
+    hooks: Hooks,
     db: Option<Arc<dyn Db>>,
     lease: Duration,
     max_turns: u32,
@@ -47,6 +49,7 @@ impl Default for AgentBuilder {
             given_twice: None,
             instructions: None,
             toolkit_instructions: Vec::new(),
+            hooks: Hooks::default(),
             db: None,
             lease: LEASE,
             max_turns: MAX_TURNS,
@@ -106,6 +109,26 @@ impl AgentBuilder {
     /// Sets what the model is told before the conversation.
     pub fn instructions(mut self, instructions: impl Into<String>) -> Self {
         self.instructions = Some(instructions.into());
+        self
+    }
+
+    /// Adds a hook that runs before the model sees the input: a function with `#[hook]`, a plain `async fn` of the same
+    /// shape, or a [guardrail](crate::guardrails). They run in the order they were added, each on what the one before left.
+    ///
+    /// It may change the input, or stop the run; a hook that fails or panics stops it, too. See [`hooks`](crate::hooks).
+    pub fn pre_hook<Kind>(mut self, hook: impl IntoPreHook<Kind>) -> Self {
+        self.hooks.pre.push(hook.into_pre_hook());
+        self
+    }
+
+    /// Adds a hook that runs when a run is about to be completed, or in the background after that: a function with
+    /// `#[hook]` or `#[hook(run_in_background)]`, or a plain `async fn` of the same shape. They run in the order they were
+    /// added.
+    ///
+    /// One that the run waits for may stop it; if it fails or panics it stops it, too. One in the background only writes
+    /// to the log. See [`hooks`](crate::hooks).
+    pub fn post_hook<Kind>(mut self, hook: impl IntoPostHook<Kind>) -> Self {
+        self.hooks.post.push(hook.into_post_hook());
         self
     }
 
@@ -203,6 +226,7 @@ impl AgentBuilder {
             tools,
             states: Arc::new(self.states),
             instructions: instructions(self.instructions, self.toolkit_instructions),
+            hooks: self.hooks,
             db,
             lease: self.lease,
             max_turns: self.max_turns,

@@ -17,6 +17,7 @@ pub use resume::ContinueRun;
 pub use start::StartRun;
 
 use crate::error::{Error, Result};
+use crate::hooks::Hooks;
 use crate::models::Model;
 use crate::run::lease::Hints;
 use crate::run::{Message, RunInput, RunOutput, RunRequirement};
@@ -35,6 +36,7 @@ pub(crate) struct Inner {
     pub(crate) tools: Registry,
     pub(crate) states: Arc<States>,
     pub(crate) instructions: Option<Message>,
+    pub(crate) hooks: Hooks,
     pub(crate) db: Arc<dyn Db>,
     pub(crate) lease: Duration,
     pub(crate) max_turns: u32,

@@ -8,6 +8,7 @@ use kern_db::{RunId, SessionId};
 use super::output::{RunMetrics, RunOutput};
 use super::requirement::{RunRequirement, ToolExecution};
 use crate::error::Error;
+use crate::hooks::RunFailure;
 use crate::models::Usage;
 
 /// Characters of one argument in the line that says that a call ended.
@@ -183,7 +184,8 @@ pub enum RunEvent {
         #[serde(default)]
         metrics: EventMetrics,
     },
-    /// The run has ended with an error, and that is in the store. The stream ends with the error itself.
+    /// The run has ended with an error, and that is in the store. The stream ends with the error itself, or here, where a
+    /// hook stopped the run.
     #[non_exhaustive]
     RunError {
         /// Where it belongs.
@@ -312,6 +314,18 @@ impl RunEvent {
             content_type: run.content_type.clone(),
             session_state: run.session_state.clone(),
             metrics: EventMetrics { run: run.metrics.clone(), details },
+        }
+    }
+
+    /// A run that a hook stopped.
+    pub(crate) fn stopped(base: EventBase, run: &RunOutput, failure: Option<&RunFailure>) -> Self {
+        let additional_data = failure.map(|failure| failure.additional_data.clone()).filter(|data| !data.is_empty());
+        Self::RunError {
+            base,
+            content: run.content().to_owned(),
+            error_type: failure.map(|failure| failure.error_type.clone()),
+            error_id: failure.map(|failure| failure.error_id.clone()),
+            additional_data,
         }
     }
 

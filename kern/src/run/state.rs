@@ -9,6 +9,7 @@ use super::history::History;
 use super::message::{Message, Role};
 use super::output::{RunInput, RunMetrics};
 use super::requirement::{RunRequirement, ToolExecution};
+use crate::hooks::RunFailure;
 use crate::tools::Arguments;
 
 /// The snapshot.
@@ -40,6 +41,9 @@ pub(crate) struct RunState {
     /// The earlier runs of the session that the model sees before this one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) history: Vec<RunId>,
+    /// What its error event says beside that, where a hook stopped the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) failure: Option<RunFailure>,
 }
 
 /// The calls of one turn.
@@ -110,6 +114,7 @@ impl RunState {
             shown: Vec::new(),
             run_id: None,
             history: Vec::new(),
+            failure: None,
         }
     }
 
@@ -118,6 +123,32 @@ impl RunState {
         self.run_id = Some(run_id.clone());
         self.history.clone_from(&history.runs);
         self
+    }
+
+    /// Puts an input in the place of the one before, also where the model reads it.
+    pub(crate) fn set_input(&mut self, input: RunInput) {
+        let asked = self.messages.iter_mut().rfind(|message| message.role == Role::User && !message.from_history);
+        let asked = asked.expect("a run starts with what it was asked");
+        asked.content = Some(input.input_content.clone());
+        self.input = input;
+    }
+
+    /// Takes the input out, and leaves a text in its place.
+    pub(crate) fn withhold_input(&mut self, instead: &str) -> RunInput {
+        let input = std::mem::take(&mut self.input);
+        self.set_input(RunInput::new(instead));
+        input
+    }
+
+    /// Takes out what the run is about to give, and leaves a text in its place.
+    pub(crate) fn withhold_output(&mut self, instead: &str) {
+        self.shown.clear();
+        let given = self.messages.last_mut().expect("a run that is completed has an answer");
+        if given.role == Role::Assistant {
+            // A new one, so that nothing that a message may hold beside its text is left of it.
+            *given = Message::assistant(None, Vec::new());
+        }
+        given.content = Some(instead.to_owned());
     }
 
     pub(crate) fn snapshot(&self) -> String {

@@ -69,7 +69,8 @@ pub(crate) struct StartedCall {
 /// How a run left its owner's hands, and how the store has it since.
 enum Stopped {
     Paused(Run),
-    Completed(Run),
+    /// Completed, or stopped by a hook.
+    Ended(Run),
 }
 
 /// How working off a turn's calls ended.
@@ -92,8 +93,8 @@ enum Handled {
 impl Drive {
     /// Drives the run until it pauses or ends.
     pub(crate) async fn run(mut self) -> Result<RunOutput> {
-        // Whoever watches is told of the run before its first step.
-        if self.events.are_watched() {
+        // Whoever watches is told of the run before its first step, and so are hooks.
+        if self.events.are_watched() || self.agent.hooks.are_any() {
             self.begin().await?;
         }
         self.keep_lease();
@@ -106,9 +107,14 @@ impl Drive {
                 self.tell_stop(&seen, RunEvent::paused);
                 Ok(seen)
             }
-            Ok(Stopped::Completed(run)) => {
+            Ok(Stopped::Ended(run)) => {
                 let seen = view(&self.agent, &run, self.state.clone());
-                self.tell_stop(&seen, RunEvent::completed);
+                if seen.status == RunStatus::Completed {
+                    self.tell_held(seen.content.clone(), None);
+                    self.tell_stop(&seen, RunEvent::completed);
+                } else {
+                    self.tell(|base| RunEvent::stopped(base, &seen, self.state.failure.as_ref()));
+                }
                 Ok(seen)
             }
             // Somebody raised the fence: cancelled, or recovered and driven elsewhere. Stop, touch nothing.
@@ -127,7 +133,7 @@ impl Drive {
     /// R1 by itself: from here on others may know of the run.
     async fn begin(&mut self) -> Result<()> {
         if let Some(begin) = self.unbegun.take() {
-            let begin = BeginRun { snapshot: self.state.snapshot(), ..begin };
+            let begin = BeginRun { snapshot: self.first_snapshot(), ..begin };
             self.claim = self.agent.db.begin_run(begin).await?;
             self.keep_lease();
         }
@@ -194,6 +200,11 @@ impl Drive {
     }
 
     async fn turns(&mut self) -> Result<Stopped> {
+        if !self.resumed
+            && let Some(why) = self.check_input().await
+        {
+            return Ok(Stopped::Ended(self.end(RunStatus::Error, Some(why)).await?));
+        }
         loop {
             if self.state.open.is_some() {
                 match self.work_off().await? {
@@ -229,6 +240,7 @@ impl Drive {
                 self.state.messages.push(message(reply, Vec::new()));
                 return self.complete().await;
             }
+            self.tell_held(reply.content.clone(), reply.reasoning.clone());
             let calls = self.open_turn(reply);
             if calls.is_empty() {
                 // Nothing of this turn is committed, so nothing else would notice that the run was cancelled meanwhile.
@@ -323,9 +335,19 @@ impl Drive {
         self.agent.model.respond_streamed(request, &part).await
     }
 
-    /// Tells more of what the run says. Everything that is said goes through here, so that it can be held back here.
+    /// Tells more of what the run says, unless post-hooks have to see it first. Everything that is said goes through here,
+    /// or through [`tell_held`](Self::tell_held).
     fn say(&self, content: Option<String>, reasoning: Option<String>) {
-        self.tell(|base| RunEvent::content(base, content, reasoning));
+        if !self.agent.hooks.hold_output() {
+            self.tell(|base| RunEvent::content(base, content, reasoning));
+        }
+    }
+
+    /// Tells in one part what was not told while it came: post-hooks see an output before anybody else.
+    fn tell_held(&self, content: Option<String>, reasoning: Option<String>) {
+        if self.agent.hooks.hold_output() && (content.is_some() || reasoning.is_some()) {
+            self.tell(|base| RunEvent::content(base, content, reasoning));
+        }
     }
 
     /// Turns the model's answer into an open turn, and gives its protected calls.
@@ -402,18 +424,22 @@ impl Drive {
     }
 
     async fn complete(&mut self) -> Result<Stopped> {
-        Ok(Stopped::Completed(self.end(RunStatus::Completed, None).await?))
+        Ok(Stopped::Ended(self.end(RunStatus::Completed, None).await?))
     }
 
-    /// R8.
+    /// R8, after the post-hooks.
     async fn end(&mut self, status: RunStatus, error: Option<String>) -> Result<Run> {
         self.clock();
+        let ending = self.ending(status, error).await?;
+        let (status, error) = (ending.status, ending.error.clone());
         self.state.error.clone_from(&error);
         let end = EndRun { claim: self.claim.clone(), snapshot: self.state.snapshot(), status, error };
-        Ok(match self.unbegun.take() {
+        let run = match self.unbegun.take() {
             Some(begin) => self.agent.db.begin_and_end(begin, end).await?,
             None => self.agent.db.end_run(end).await?,
-        })
+        };
+        ending.tell();
+        Ok(run)
     }
 
     /// Ends the run with an error, and gives that error. If even that cannot be stored, the lease runs out and somebody
@@ -607,7 +633,7 @@ fn message(reply: ModelReply, calls: Vec<ToolCallRequest>) -> Message {
 }
 
 /// Runs a future that is not kern's own. `None`: it panicked.
-async fn without_panic<F: Future>(future: F) -> Option<F::Output> {
+pub(crate) async fn without_panic<F: Future>(future: F) -> Option<F::Output> {
     let mut future = pin!(future);
     poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
         Ok(poll) => poll.map(Some),
