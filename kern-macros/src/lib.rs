@@ -8,6 +8,7 @@ mod arguments;
 mod attributes;
 mod errors;
 mod tool;
+mod toolkit;
 mod when;
 
 #[proc_macro_attribute]
@@ -18,4 +19,9 @@ pub fn tool(args: TokenStream, item: TokenStream) -> TokenStream {
 #[proc_macro_attribute]
 pub fn approval(args: TokenStream, item: TokenStream) -> TokenStream {
     approval::run(args.into(), item.into()).into()
+}
+
+#[proc_macro_attribute]
+pub fn toolkit(args: TokenStream, item: TokenStream) -> TokenStream {
+    toolkit::run(args.into(), item.into()).into()
 }

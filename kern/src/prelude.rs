@@ -11,4 +11,6 @@ pub use crate::approval::approval;
 pub use crate::run::{RunInput, RunOutput, RunRequirement, RunStatus};
 #[cfg(feature = "macros")]
 pub use crate::tools::tool;
+#[cfg(feature = "macros")]
+pub use crate::tools::toolkit;
 pub use crate::tools::{RunContext, tools};

@@ -4,10 +4,11 @@ use proc_macro2::TokenStream;
 use quote::{ToTokens, format_ident, quote};
 use syn::ext::IdentExt as _;
 use syn::{
-    Attribute, Expr, ExprLit, FnArg, GenericArgument, GenericParam, Ident, ItemFn, Lit, Pat, PatType, PathArguments,
-    Safety, Type, TypeReference,
+    Attribute, Expr, ExprLit, FnArg, GenericArgument, GenericParam, Ident, Lit, Pat, PatType, PathArguments, Receiver,
+    ReceiverKind, Safety, Type, TypeReference,
 };
 
+use super::arg::ArgOptions;
 use super::parse::ToolArgs;
 use crate::approval::Approval;
 use crate::attributes;
@@ -27,13 +28,19 @@ pub(crate) struct ToolModel {
 }
 
 impl ToolModel {
-    pub(crate) fn new(args: ToolArgs, approval: Option<Approval>, signature: Signature, func: &ItemFn) -> Self {
-        let docs: Vec<&Expr> = func.attrs.iter().filter_map(attributes::doc).collect();
+    pub(crate) fn new(
+        args: ToolArgs,
+        approval: Option<Approval>,
+        signature: Signature,
+        attrs: &[Attribute],
+        ident: &Ident,
+    ) -> Self {
+        let docs: Vec<&Expr> = attrs.iter().filter_map(attributes::doc).collect();
         Self {
             args,
             approval,
             signature,
-            ident: func.sig.ident.clone(),
+            ident: ident.clone(),
             docs_are_empty: docs.iter().all(|doc| is_empty_text(doc)),
             docs: docs.iter().map(ToTokens::to_token_stream).collect(),
         }
@@ -45,10 +52,19 @@ fn is_empty_text(doc: &Expr) -> bool {
     matches!(doc, Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) if text.value().trim().is_empty())
 }
 
+/// Where a tool's function stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    Alone,
+    Toolkit,
+}
+
 /// The function's parameters, sorted by who fills them.
 pub(crate) struct Signature {
+    pub(super) place: Place,
     pub(super) params: Vec<Param>,
     pub(super) is_async: bool,
+    /// It takes `self`, legal or not.
     pub(super) has_receiver: bool,
     pub(super) result: Option<TokenStream>,
     /// The error type, where the return type is written as a `Result` of two types.
@@ -61,8 +77,19 @@ pub(crate) struct Signature {
 pub(crate) enum Param {
     /// `&RunContext`, filled by kern.
     Context { ident: Option<Ident>, cfgs: Vec<TokenStream> },
+    /// `#[state]`, filled with what the application brought.
+    State(State),
     /// Filled by the model, or by the user.
     Argument(Argument),
+}
+
+/// A parameter of type `&T`, where the application brings the `T`.
+pub(crate) struct State {
+    pub(super) ident: Option<Ident>,
+    /// Without the reference.
+    pub(super) ty: TokenStream,
+    pub(super) cfgs: Vec<TokenStream>,
+    pub(super) field: Ident,
 }
 
 /// A parameter that is in the schema.
@@ -73,6 +100,7 @@ pub(crate) struct Argument {
     pub(super) ty: TokenStream,
     pub(super) docs: Vec<TokenStream>,
     pub(super) cfgs: Vec<TokenStream>,
+    pub(super) options: ArgOptions,
     /// The generated field and local that hold it.
     pub(super) field: Ident,
 }
@@ -80,8 +108,7 @@ pub(crate) struct Argument {
 impl Signature {
     /// Reads the signature, and cleans the function of what only the macro understands: documentation of parameters, and
     /// what is not Rust.
-    pub(crate) fn new(func: &mut ItemFn, errors: &mut Errors) -> Self {
-        let sig = &mut func.sig;
+    pub(crate) fn new(sig: &mut syn::Signature, place: Place, errors: &mut Errors) -> Self {
         for param in &sig.generics.params {
             match param {
                 GenericParam::Lifetime(_) => {}
@@ -119,11 +146,7 @@ impl Signature {
             match input {
                 FnArg::Receiver(receiver) => {
                     has_receiver = true;
-                    errors.at(
-                        receiver.self_token.to_token_stream(),
-                        "a tool cannot take `self`: toolkits are not yet supported",
-                        "make it a function outside of the `impl` block",
-                    );
+                    check_receiver(receiver, place, errors);
                 }
                 FnArg::Typed(typed) => {
                     // With `cfg` on both of them only one may be there: that is for the compiler to say.
@@ -142,6 +165,7 @@ impl Signature {
         }
         let (success, error) = output.and_then(|ty| result_types(ty)).unzip();
         Self {
+            place,
             params,
             is_async: sig.asyncness.is_some(),
             has_receiver,
@@ -154,8 +178,44 @@ impl Signature {
     pub(super) fn arguments(&self) -> impl Iterator<Item = &Argument> {
         self.params.iter().filter_map(|param| match param {
             Param::Argument(argument) => Some(argument),
-            Param::Context { .. } => None,
+            Param::Context { .. } | Param::State(_) => None,
         })
+    }
+
+    pub(super) fn states(&self) -> impl Iterator<Item = &State> {
+        self.params.iter().filter_map(|param| match param {
+            Param::State(state) => Some(state),
+            Param::Context { .. } | Param::Argument(_) => None,
+        })
+    }
+}
+
+/// A tool shares its toolkit with every other call.
+fn check_receiver(receiver: &Receiver, place: Place, errors: &mut Errors) {
+    if place == Place::Alone {
+        let message = "a tool with `self` belongs to a toolkit";
+        let mut help = "put `#[toolkit]` on the `impl` block".to_owned();
+        if let Some(alias) = attributes::alias("tool") {
+            help += &format!(
+                "\nnote: kern knows its attributes by name: `#[toolkit]` does not see that `#[{alias}]` is `#[tool]`, import it without `as`"
+            );
+        }
+        errors.at(receiver.self_token, message, help);
+        return;
+    }
+    // `self: &Self` says the same as `&self`. Anything else owns the toolkit, or wants it alone.
+    let is_shared = match &receiver.kind {
+        ReceiverKind::Reference(_, _, mutability) => mutability.is_none(),
+        ReceiverKind::Typed(_, ty) => match peel(ty) {
+            Type::Reference(TypeReference { elem, mutability: None, .. }) => is_self(elem),
+            _ => false,
+        },
+        _ => false,
+    };
+    if !is_shared {
+        let written = text(receiver);
+        let help = "tools may run in parallel and share their toolkit: use `&self`, and a lock around what changes";
+        errors.at(receiver, format!("a tool of a toolkit cannot take `{written}`"), help);
     }
 }
 
@@ -163,24 +223,28 @@ impl Param {
     /// `None`: the parameter is refused.
     fn new(typed: &mut PatType, index: usize, has_context: bool, errors: &mut Errors) -> Option<Self> {
         let docs: Vec<Attribute> = typed.attrs.extract_if(.., |attr| attr.path().is_ident("doc")).collect();
-        let before = typed.attrs.len();
-        for attr in typed.attrs.extract_if(.., |attr| attributes::names(attr.path(), "arg")) {
-            let help = "remove it: kern refuses what it would not enforce";
-            errors.at(attr, "`#[arg]` is not yet supported", help);
-        }
-        for attr in typed.attrs.extract_if(.., |attr| attributes::names(attr.path(), "state")) {
-            let help = "for now a tool's parameters are what the model fills, and `&RunContext`";
-            errors.at(attr, "`#[state]` is not yet supported", help);
-        }
-        if typed.attrs.len() < before {
-            return None;
-        }
+        let args: Vec<Attribute> = typed.attrs.extract_if(.., |attr| attributes::names(attr.path(), "arg")).collect();
+        let states: Vec<Attribute> =
+            typed.attrs.extract_if(.., |attr| attributes::names(attr.path(), "state")).collect();
         let cfgs = attributes::cfgs(&typed.attrs);
         let ident = match &*typed.pat {
             Pat::Ident(pat) if pat.by_ref.is_none() && pat.subpat.is_none() => Some(pat.ident.clone()),
             _ => None,
         };
-        match context(&typed.ty) {
+        let field = format_ident!("__kern_arg_{index}", span = proc_macro2::Span::mixed_site());
+        if let Some(state) = states.first() {
+            for second in &states[1..] {
+                errors.at(second, "`#[state]` is given twice", "keep one of the two");
+            }
+            return state_param(typed, state, &args, &docs, errors)
+                .map(|ty| Self::State(State { ident, ty, cfgs, field }));
+        }
+        let injected = context(&typed.ty);
+        if let (Some(_), Some(arg)) = (&injected, args.first()) {
+            let help = "remove it: kern fills this parameter";
+            errors.at(arg, "`#[arg]` on `&RunContext`: the model never sees this parameter", help);
+        }
+        match injected {
             Some(Injected::Right) => {
                 if has_context && cfgs.is_empty() {
                     errors.at(&typed, "a second `&RunContext`: a call has one context", "remove one of the two");
@@ -203,6 +267,7 @@ impl Param {
         }
         let reported = errors.count();
         refuse_unowned(&typed.ty, errors);
+        let options = ArgOptions::read(&args, &typed.ty, errors);
         let Some(ident) = ident else {
             let help = "give it a plain name, and take it apart in the body: the name is the property the model fills";
             errors.at(&typed.pat, "a tool's parameter cannot be a pattern", help);
@@ -211,14 +276,70 @@ impl Param {
         (errors.count() == reported).then(|| {
             Self::Argument(Argument {
                 name: ident.unraw().to_string(),
-                field: format_ident!("__kern_arg_{index}", span = proc_macro2::Span::mixed_site()),
+                field,
                 ident,
                 ty: typed.ty.to_token_stream(),
                 docs: attributes::docs(&docs),
                 cfgs,
+                options,
             })
         })
     }
+}
+
+/// The type of a `#[state]` parameter without its reference. `None`: the parameter is refused.
+fn state_param(
+    typed: &PatType,
+    state: &Attribute,
+    args: &[Attribute],
+    docs: &[Attribute],
+    errors: &mut Errors,
+) -> Option<TokenStream> {
+    let reported = errors.count();
+    if !matches!(state.meta, syn::Meta::Path(_)) {
+        errors.at(state, "`#[state]` takes no arguments", "write `#[state]`: the value is found by its type");
+    }
+    if let Some(arg) = args.first() {
+        let help = "keep one of the two: a state is brought by the application, an argument is filled by the model";
+        errors.at(arg, "`#[arg]` cannot be combined with `#[state]`", help);
+    }
+    if let Some(doc) = docs.first() {
+        errors.at(
+            doc,
+            "documentation on a `#[state]`: the model never sees this parameter",
+            "write an ordinary comment (`//`), or document the function",
+        );
+    }
+    let is_context = context(&typed.ty).is_some();
+    let ty = match peel(&typed.ty) {
+        _ if is_context => {
+            errors.at(&typed.ty, "`RunContext` is no state", "write `&RunContext` without `#[state]`");
+            return None;
+        }
+        Type::Reference(reference) if reference.mutability.is_none() => peel(&reference.elem),
+        Type::Reference(reference) => {
+            let help = format!("write `&{}`: tools may run in parallel and share it", text(&reference.elem));
+            errors.at(reference, "a state is taken by shared reference", help);
+            return None;
+        }
+        other => {
+            let help = format!("write `&{}`: tools may run in parallel and share it", text(other));
+            errors.at(other, "a state is taken by shared reference", help);
+            return None;
+        }
+    };
+    let owned = match ty {
+        Type::Slice(slice) => Some(format!("&Vec<{}>", text(&slice.elem))),
+        Type::Path(path) if path.path.is_ident("str") => Some("&String".to_owned()),
+        Type::TraitObject(object) => Some(format!("&std::sync::Arc<{}>", text(object))),
+        Type::ImplTrait(_) => Some("&T` with the type itself as `T".to_owned()),
+        _ => None,
+    };
+    if let Some(owned) = owned {
+        let message = format!("`{}` cannot be a state: it is found by its type, which has to be sized", text(ty));
+        errors.at(&typed.ty, message, format!("write `{owned}`, better still a type of your own"));
+    }
+    (errors.count() == reported).then(|| ty.to_token_stream())
 }
 
 enum Injected {
@@ -240,8 +361,12 @@ fn context(ty: &Type) -> Option<Injected> {
     }
 }
 
+fn is_self(ty: &Type) -> bool {
+    matches!(peel(ty), Type::Path(path) if path.path.is_ident("Self"))
+}
+
 /// The type without parentheses and the invisible groups of `macro_rules!`.
-fn peel(ty: &Type) -> &Type {
+pub(super) fn peel(ty: &Type) -> &Type {
     match ty {
         Type::Group(group) => peel(&group.elem),
         Type::Paren(paren) => peel(&paren.elem),
@@ -299,10 +424,10 @@ fn owned_text(ty: &Type) -> String {
 }
 
 /// A type as it is written.
-fn text(tokens: impl ToTokens) -> String {
+pub(super) fn text(tokens: impl ToTokens) -> String {
     let mut text = tokens.to_token_stream().to_string();
     for (spaced, tight) in
-        [(" :: ", "::"), (" <", "<"), ("< ", "<"), (" >", ">"), (" ,", ","), ("& ", "&"), (" ;", ";")]
+        [(" :: ", "::"), (" :", ":"), (" <", "<"), ("< ", "<"), (" >", ">"), (" ,", ","), ("& ", "&"), (" ;", ";")]
     {
         text = text.replace(spaced, tight);
     }

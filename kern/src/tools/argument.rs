@@ -1,9 +1,11 @@
 //! Arguments of a tool: from Rust types to one JSON Schema, and from JSON to the types.
 
 use std::fmt;
+use std::sync::OnceLock;
 
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::Serialize;
 use serde::de::{DeserializeOwned, Deserializer, Error as _, Visitor};
 use serde_json::{Map, Value, json};
 
@@ -45,19 +47,88 @@ impl<T: DeserializeOwned + JsonSchema> ToolArg for T {
 pub struct Arg<T> {
     name: &'static str,
     docs: &'static [&'static str],
+    sensitive: bool,
+    default: Option<Fallback<T>>,
     schema: fn(&mut SchemaGenerator) -> Schema,
     decode: fn(Option<Value>) -> Result<T, String>,
 }
 
-/// Makes a parameter of its name and the lines of its documentation.
-pub const fn arg<T: ToolArg>(name: &'static str, docs: &'static [&'static str]) -> Arg<T> {
-    Arg { name, docs, schema: T::__schema, decode: T::__decode }
+/// Makes a parameter of its name, the lines of its documentation, and what `#[arg(…)]` says of it.
+pub const fn arg<T: ToolArg>(
+    name: &'static str,
+    docs: &'static [&'static str],
+    sensitive: bool,
+    default: Option<Fallback<T>>,
+) -> Arg<T> {
+    Arg { name, docs, sensitive, default, schema: T::__schema, decode: T::__decode }
 }
+
+/// What an absent argument is.
+///
+/// Where the value can be written as JSON and read back, it is made once and kept: it is in the schema that a paused call
+/// is bound to, so what somebody approved is what the body gets, also if the expression gives something else by then.
+/// Any other value is made anew for each call.
+pub struct Fallback<T> {
+    make: fn() -> T,
+    json: fn(&T) -> Option<Value>,
+    kept: OnceLock<Option<Value>>,
+}
+
+/// Makes a default of its expression, and of what is known of writing it as JSON ([`IsShown`], [`IsOpaque`]).
+pub const fn fallback<T>(make: fn() -> T, json: fn(&T) -> Option<Value>) -> Fallback<T> {
+    Fallback { make, json, kept: OnceLock::new() }
+}
+
+/// A type that a string literal after `default =` is converted to. It is implemented for everything that is
+/// `From<&'static str>`.
+#[diagnostic::on_unimplemented(
+    message = "a string cannot be the default of a `{Self}`",
+    label = "not a `{Self}`",
+    note = "write an expression of this type, or implement `From<&'static str>` for it"
+)]
+pub trait FromText: Sized {
+    #[doc(hidden)]
+    fn __from_text(text: &'static str) -> Self;
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: From<&'static str>> FromText for T {
+    fn __from_text(text: &'static str) -> Self {
+        Self::from(text)
+    }
+}
+
+/// Converts the string literal after `default =`.
+pub fn text<T: FromText>(text: &'static str) -> T {
+    T::__from_text(text)
+}
+
+/// Can the default be in the schema? Chosen first.
+pub trait IsShown {
+    #[doc(hidden)]
+    fn __kern_json(&self) -> Option<Value>;
+}
+
+impl<T: Serialize> IsShown for T {
+    fn __kern_json(&self) -> Option<Value> {
+        serde_json::to_value(self).ok()
+    }
+}
+
+/// Anything else.
+pub trait IsOpaque {
+    #[doc(hidden)]
+    fn __kern_json(&self) -> Option<Value> {
+        None
+    }
+}
+
+impl<T> IsOpaque for &T {}
 
 impl<T> Arg<T> {
     /// Reads the argument for `when`. `None`: it is missing or of another type.
     pub fn peek(&self, arguments: &Arguments) -> Option<T> {
-        (self.decode)(arguments.get(self.name).cloned()).ok()
+        self.read(arguments.get(self.name).cloned()).ok()
     }
 
     /// Takes the argument out of a call that may run.
@@ -66,7 +137,24 @@ impl<T> Arg<T> {
     ///
     /// The argument is missing, or of another type.
     pub fn take(&self, arguments: &mut Arguments) -> Result<T, ArgumentError> {
-        (self.decode)(arguments.remove(self.name)).map_err(|message| ArgumentError::new(pointer(self.name), message))
+        self.read(arguments.remove(self.name)).map_err(|message| ArgumentError::new(pointer(self.name), message))
+    }
+
+    fn read(&self, value: Option<Value>) -> Result<T, String> {
+        match (value, &self.default) {
+            (None, Some(default)) => match self.kept() {
+                Some(json) => (self.decode)(Some(json.clone())),
+                None => Ok((default.make)()),
+            },
+            (value, _) => (self.decode)(value),
+        }
+    }
+
+    /// The default as JSON, if it can be read back.
+    fn kept(&self) -> Option<&Value> {
+        let default = self.default.as_ref()?;
+        let make = || (default.json)(&(default.make)()).filter(|json| (self.decode)(Some(json.clone())).is_ok());
+        default.kept.get_or_init(make).as_ref()
     }
 }
 
@@ -76,6 +164,10 @@ pub trait AnyArg: Sync {
     fn name(&self) -> &'static str;
     /// The lines of its documentation.
     fn docs(&self) -> &'static [&'static str];
+    /// `#[arg(sensitive)]`: displays and notifications leave it out.
+    fn sensitive(&self) -> bool;
+    /// What it is when it is absent, where that can be said in JSON.
+    fn default(&self) -> Option<&Value>;
     /// The schema of its type. A named type goes to the generator's definitions.
     fn schema(&self, generator: &mut SchemaGenerator) -> Schema;
     /// Reads a value of its type and forgets it again.
@@ -95,12 +187,20 @@ impl<T> AnyArg for Arg<T> {
         self.docs
     }
 
+    fn sensitive(&self) -> bool {
+        self.sensitive
+    }
+
+    fn default(&self) -> Option<&Value> {
+        self.kept()
+    }
+
     fn schema(&self, generator: &mut SchemaGenerator) -> Schema {
         (self.schema)(generator)
     }
 
     fn check(&self, value: Option<Value>) -> Result<(), String> {
-        (self.decode)(value).map(drop)
+        self.read(value).map(drop)
     }
 }
 
@@ -121,6 +221,13 @@ pub fn object_schema(args: &[&dyn AnyArg]) -> Value {
         let description = doc_text(arg.docs());
         if !description.is_empty() {
             schema.insert("description".to_owned(), description.into());
+        }
+        if let Some(default) = arg.default() {
+            schema.insert("default".to_owned(), default.clone());
+        }
+        if arg.sensitive() {
+            // JSON Schema's own word for "not to be shown": it is stored with the tool, so that whoever shows a call knows.
+            schema.insert("writeOnly".to_owned(), true.into());
         }
         properties.insert(arg.name().to_owned(), schema.to_value());
         if arg.check(None).is_err() {

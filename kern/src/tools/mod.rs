@@ -6,8 +6,8 @@ mod context;
 mod descriptor;
 pub(crate) mod output;
 pub(crate) mod registry;
-mod state;
-mod toolkit;
+pub(crate) mod state;
+pub(crate) mod toolkit;
 pub(crate) mod wire_json;
 
 use std::fmt;
@@ -23,8 +23,8 @@ pub use call::ToolCall;
 pub use context::RunContext;
 pub use descriptor::{ApprovalPolicy, ApprovalRules, Effect, PauseType, ToolDescriptor, ToolOptions, ToolPolicy};
 pub use output::{ToolFailure, ToolReturn};
-pub use state::StateType;
 pub(crate) use state::States;
+pub use state::{StateType, ToolState};
 pub use toolkit::Toolkit;
 
 /// Makes a tool of a function.
@@ -98,6 +98,10 @@ pub use toolkit::Toolkit;
 /// A module and a re-exported tool of one name clash, because the handle is a type.
 #[cfg(feature = "macros")]
 pub use kern_macros::tool;
+
+/// TOOLKIT DOCS
+#[cfg(feature = "macros")]
+pub use kern_macros::toolkit;
 
 #[doc(inline)]
 pub use crate::__tools as tools;

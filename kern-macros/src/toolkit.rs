@@ -1,0 +1,200 @@
+//! `#[toolkit]`: gathers the tools among the methods of an `impl` block.
+
+use proc_macro2::{Ident, Span, TokenStream, TokenTree};
+use quote::{ToTokens, quote};
+use syn::{Attribute, ImplItem, ImplItemFn, ItemImpl, LitStr, Meta, parse_quote};
+
+use crate::approval::{self, ADD_TOOL, Approval, WITHOUT_TOOL};
+use crate::arguments::Grammar;
+use crate::attributes::{self, Consumed};
+use crate::errors::Errors;
+use crate::tool::{self, Crate, Place, Signature, ToolArgs, ToolModel, ValidTool};
+
+const GRAMMAR: Grammar = Grammar {
+    attribute: "`#[toolkit]`",
+    keys: &["crate"],
+    synonyms: &[],
+    others: ("`#[tool]`", tool::KEYS),
+    literal_help: "write `#[toolkit]`",
+};
+
+pub(crate) fn run(args: TokenStream, item: TokenStream) -> TokenStream {
+    if attributes::is_marker(&args, &item) {
+        return TokenStream::new();
+    }
+    let mut errors = Errors::default();
+    let mut krate = None;
+    for argument in GRAMMAR.parse(args, &mut errors) {
+        krate = Crate::read(argument, &mut errors);
+    }
+    let krate = krate.map_or_else(tool::default_crate, |krate| krate.path);
+    let Ok(mut block) = syn::parse2::<ItemImpl>(item.clone()) else {
+        let help = "put `#[toolkit]` on an `impl` block, and `#[tool]` on the methods in it";
+        let item = attributes::refuse(item, "`#[toolkit]` belongs on an `impl` block", help, &mut errors);
+        return errors.beside(item);
+    };
+    let mut toolkit = Kit { krate, tools: Vec::new(), found: Vec::new(), has_attributes: false };
+    let mut consumed = Consumed::default();
+    for second in consumed.take("toolkit", &mut block.attrs) {
+        errors.at(second, "`#[toolkit]` is given twice", "keep one of the two");
+    }
+    let mut markers = consumed.markers();
+    for item in &mut block.items {
+        if let ImplItem::Fn(method) = item {
+            markers.extend(toolkit.read(method, &mut errors));
+        }
+    }
+    if let Some((path, _)) = &block.trait_ {
+        let message = "`#[toolkit]` belongs on an `impl` block of the type itself, not of a trait";
+        errors = Errors::default(); // Everything in the block is at the wrong place.
+        errors.at(path, message, "move the tools to an `impl` block without a trait");
+        return errors.beside(quote!(#block #markers));
+    }
+    if !toolkit.has_attributes {
+        let help = "put `#[tool]` on the methods that the model may call, or remove `#[toolkit]`";
+        errors.at(block.impl_token, "`#[toolkit]` without any tool has no effect", help);
+    }
+    let implementation = toolkit.implementation(&block, errors.is_empty());
+    errors.beside(quote! { #block #implementation #markers })
+}
+
+/// The tools of one `impl` block.
+struct Kit {
+    krate: TokenStream,
+    /// Each with the `cfg`s of its method.
+    tools: Vec<(Vec<TokenStream>, ValidTool)>,
+    /// The names so far.
+    found: Vec<Named>,
+    /// There is a `#[tool]`, or what is reported as the lack of one.
+    has_attributes: bool,
+}
+
+/// The name of a tool, and where it was given.
+struct Named {
+    name: String,
+    at: TokenStream,
+    method: Ident,
+    under_cfg: bool,
+}
+
+impl Kit {
+    /// Reads a method, and takes kern's attributes off it. Gives what keeps their imports used.
+    fn read(&mut self, method: &mut ImplItemFn, errors: &mut Errors) -> TokenStream {
+        for attr in method.attrs.extract_if(.., |attr| is_conditional(attr)) {
+            self.has_attributes = true;
+            let help =
+                "kern cannot see it, and consent must not depend on it: put `#[cfg(…)]` on two versions of the method";
+            errors.at(attr, "`cfg_attr` around an attribute of kern in a toolkit", help);
+        }
+        let mut consumed = Consumed::default();
+        let mut tools = consumed.take("tool", &mut method.attrs).into_iter();
+        let mut approvals = consumed.take("approval", &mut method.attrs).into_iter();
+        let (tool, approval) = (tools.next(), approvals.next());
+        for (name, second) in tools.map(|second| ("tool", second)).chain(approvals.map(|second| ("approval", second))) {
+            errors.at(second, format!("`#[{name}]` is given twice"), "keep one of the two");
+        }
+        let cfgs = attributes::cfgs(&method.attrs);
+        let markers = consumed.markers_under(&cfgs);
+        self.has_attributes |= tool.is_some() || approval.is_some();
+        let approval_args = approval.as_ref().map(|approval| attributes::args(approval, approval::HELP, errors));
+        let approval_read = approval_args.map(|tokens| Approval::read(tokens, errors));
+        let Some(tool) = tool else {
+            if let Some(approval) = approval {
+                let help = format!("{ADD_TOOL}{}", attributes::may_be_tool(&method.attrs));
+                errors.at(approval, WITHOUT_TOOL, help);
+            }
+            return markers;
+        };
+        let mut args = ToolArgs::new(attributes::args(&tool, tool::HELP, errors), errors);
+        if let Some(krate) = args.krate.take() {
+            let help = "the tools of a toolkit share it: write `#[toolkit(crate = \"…\")]`";
+            errors.at(krate.key, "`crate` of `#[tool]` in a toolkit", help);
+        }
+        args.krate = Some(Crate { key: method.sig.ident.clone(), path: self.krate.clone() });
+        let name = args.name.clone();
+        let signature = Signature::new(&mut method.sig, Place::Toolkit, errors);
+        let model = ToolModel::new(args, approval_read, signature, &method.attrs, &method.sig.ident);
+        let tool = model.validate(errors);
+        self.name(name.as_ref(), &method.sig.ident, !cfgs.is_empty(), errors);
+        self.tools.extend(tool.map(|tool| (cfgs, tool)));
+        let allowed = tool::allowed_lints();
+        method.attrs.insert(0, parse_quote!(#allowed));
+        markers
+    }
+
+    /// Two tools of one name: the model could not tell them apart. Under `cfg` only one of them may be there; then
+    /// `build()` says it. Two methods of one name are for the compiler to report.
+    fn name(&mut self, written: Option<&LitStr>, method: &Ident, under_cfg: bool, errors: &mut Errors) {
+        let (name, at) = match written {
+            Some(literal) => (literal.value(), literal.to_token_stream()),
+            None => (method.to_string().trim_start_matches("r#").to_owned(), method.to_token_stream()),
+        };
+        let first = self.found.iter().find(|found| found.name == name && !found.under_cfg && !under_cfg);
+        if let Some(first) = first.filter(|first| first.method != *method) {
+            let line = line(&first.at).map(|line| format!(", line {line}")).unwrap_or_default();
+            let help = format!(
+                "give one of them another `name`: the model could not tell them apart\nnote: the first one is `{}`{line}",
+                first.method
+            );
+            errors.at(&at, format!("two tools of this toolkit have the name `{name}`"), help);
+        }
+        self.found.push(Named { name, at, method: method.clone(), under_cfg });
+    }
+
+    /// The `impl Toolkit`. On error a stub, so that `.toolkit(…)` keeps compiling. It never runs.
+    fn implementation(&self, block: &ItemImpl, is_valid: bool) -> TokenStream {
+        let private = tool::private(&self.krate);
+        let (generics, _, bounds) = block.generics.split_for_impl();
+        let ty = &block.self_ty;
+        // What a toolkit has to be, its type parameters have to be, too.
+        let bounds = if block.generics.params.is_empty() {
+            bounds.to_token_stream()
+        } else {
+            let predicates = bounds.map(|bounds| &bounds.predicates).into_iter().flatten();
+            quote! {
+                where
+                    #(#predicates,)*
+                    Self: ::core::marker::Send + ::core::marker::Sync + 'static
+            }
+        };
+        let tools = self.tools.iter().map(|(cfgs, tool)| {
+            let handle = tool.method();
+            quote!(#(#cfgs)* __kern_tools.push(#handle);)
+        });
+        let body = if is_valid {
+            quote! {
+                let mut __kern_tools = ::std::vec::Vec::new();
+                #(#tools)*
+                __kern_tools
+            }
+        } else {
+            quote!(::core::unreachable!())
+        };
+        quote! {
+            #[allow(deprecated)]
+            impl #generics #private::Toolkit for #ty #bounds {
+                fn tools(self: ::std::sync::Arc<Self>) -> ::std::vec::Vec<#private::ToolHandle> {
+                    #body
+                }
+            }
+        }
+    }
+}
+
+/// Says whether a `cfg_attr` holds one of kern's attributes. One that holds an alias of them is an error once it expands.
+fn is_conditional(attr: &Attribute) -> bool {
+    fn names_kern(tokens: TokenStream) -> bool {
+        tokens.into_iter().any(|token| match token {
+            TokenTree::Ident(ident) => ident == "tool" || ident == "approval",
+            TokenTree::Group(group) => names_kern(group.stream()),
+            _ => false,
+        })
+    }
+    attr.path().is_ident("cfg_attr") && matches!(&attr.meta, Meta::List(list) if names_kern(list.tokens.clone()))
+}
+
+/// The line of the first token, where the compiler tells it.
+fn line(tokens: &TokenStream) -> Option<usize> {
+    let span = tokens.clone().into_iter().next().map_or_else(Span::call_site, |token| token.span());
+    proc_macro::is_available().then(|| span.unwrap().line())
+}

@@ -1,0 +1,16 @@
+use kern::prelude::*;
+
+struct Billing(std::cell::Cell<u8>);
+
+#[toolkit]
+impl Billing {
+    /// Refund a payment.
+    #[tool]
+    fn refund(&self, payment: String) {
+        let _ = (payment, self.0.get());
+    }
+}
+
+fn main() {
+    let _ = Billing(std::cell::Cell::new(1));
+}
