@@ -1,7 +1,8 @@
 //! `#[toolkit]`: gathers the tools among the methods of an `impl` block.
 
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
-use quote::{ToTokens, quote};
+use quote::{ToTokens, quote, quote_spanned};
+use syn::spanned::Spanned as _;
 use syn::{Attribute, ImplItem, ImplItemFn, ItemImpl, LitStr, Meta, parse_quote};
 
 use crate::approval::{self, ADD_TOOL, Approval, WITHOUT_TOOL};
@@ -146,17 +147,10 @@ impl Kit {
         let private = tool::private(&self.krate);
         let (generics, _, bounds) = block.generics.split_for_impl();
         let ty = &block.self_ty;
-        // What a toolkit has to be, its type parameters have to be, too.
-        let bounds = if block.generics.params.is_empty() {
-            bounds.to_token_stream()
-        } else {
-            let predicates = bounds.map(|bounds| &bounds.predicates).into_iter().flatten();
-            quote! {
-                where
-                    #(#predicates,)*
-                    Self: ::core::marker::Send + ::core::marker::Sync + 'static
-            }
-        };
+        // What a toolkit has to be. Said here, it is one error for a type that is not, and not one for each of its tools.
+        let predicates = bounds.map(|bounds| &bounds.predicates).into_iter().flatten();
+        let span = ty.span().resolved_at(Span::call_site());
+        let shared = quote_spanned!(span=> Self: ::core::marker::Send + ::core::marker::Sync + 'static);
         let tools = self.tools.iter().map(|(cfgs, tool)| {
             let handle = tool.method();
             quote!(#(#cfgs)* __kern_tools.push(#handle);)
@@ -172,7 +166,11 @@ impl Kit {
         };
         quote! {
             #[allow(deprecated)]
-            impl #generics #private::Toolkit for #ty #bounds {
+            impl #generics #private::Toolkit for #ty
+            where
+                #(#predicates,)*
+                #shared
+            {
                 fn tools(self: ::std::sync::Arc<Self>) -> ::std::vec::Vec<#private::ToolHandle> {
                     #body
                 }

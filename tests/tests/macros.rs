@@ -385,7 +385,7 @@ fn the_options_are_what_was_written() {
     assert_eq!(options(tools![report]), stopped);
     let quiet = ToolOptions::new().stop_after_tool_call(true).show_result(false).timeout(Duration::from_millis(250));
     assert_eq!(options(tools![report_quietly]), quiet);
-    let shown = ToolOptions::new().show_result(true).timeout(Duration::from_secs(7200));
+    let shown = ToolOptions::new().show_result(true).timeout(Duration::from_hours(2));
     assert_eq!(options(tools![report_and_go_on]), shown);
 }
 
@@ -404,8 +404,8 @@ fn the_rules_of_an_approval_are_what_was_written() {
     let rules = ApprovalRules::new()
         .pool("finance")
         .quorum(2)
-        .expires_in(Duration::from_secs(24 * 60 * 60))
-        .valid_for(Duration::from_secs(30 * 60))
+        .expires_in(Duration::from_hours(24))
+        .valid_for(Duration::from_mins(30))
         .require_reason(true)
         .allow_self(true);
     let policy = ToolPolicy::new(None, Some(ApprovalPolicy::Required));

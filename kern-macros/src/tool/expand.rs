@@ -213,10 +213,13 @@ impl Argument {
         option(self.options.default.as_ref().map(|default| {
             let (ty, expression) = (&self.ty, &default.expression);
             let expression = if default.is_string {
-                // At the literal, because whether the type can be made of a string is said there.
+                // Named at the literal, because whether the type can be made of a string is said there.
                 let (first, _) = ends(expression);
-                let expression = quote_spanned!(first.resolved_at(Span::call_site())=> (#expression));
-                quote!(#private::text::<#ty> #expression)
+                let converted = quote_spanned!(first.resolved_at(Span::call_site())=> __kern_text(#expression));
+                quote!({
+                    use #private::text as __kern_text;
+                    #converted
+                })
             } else {
                 expression.clone()
             };

@@ -27,12 +27,15 @@ struct Method<K, A> {
 /// What is generated for a method.
 pub struct Entry<K, A> {
     /// [`Tool::check`].
-    pub check: fn(&A, &Arguments, &[String]) -> Result<(), Vec<ArgumentError>>,
+    pub check: fn(&A, &Arguments, &[String]) -> Checked,
     /// [`Tool::approval_needed`].
     pub approval_needed: fn(&A, &Arguments) -> bool,
     /// [`Tool::call`], the only place that calls the method.
     pub call: fn(Arc<K>, Arc<A>, ToolCall) -> ToolFuture,
 }
+
+/// What [`Tool::check`] gives.
+type Checked = Result<(), Vec<ArgumentError>>;
 
 /// Makes a tool of a method.
 pub fn method<K: Toolkit, A: Send + Sync + 'static>(

@@ -9,6 +9,12 @@ impl Billing {
     fn refund(&self, payment: String) {
         let _ = (payment, self.0.get());
     }
+
+    /// Look up a payment.
+    #[tool]
+    async fn look_up(&self, payment: String) {
+        drop(payment);
+    }
 }
 
 fn main() {
