@@ -3,7 +3,7 @@
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::spanned::Spanned as _;
-use syn::{Attribute, ImplItem, ImplItemFn, ItemImpl, LitStr, Meta, parse_quote};
+use syn::{Attribute, ImplItem, ImplItemFn, ItemImpl, Lifetime, LitStr, Meta, parse_quote};
 
 use crate::approval::{self, ADD_TOOL, Approval, WITHOUT_TOOL};
 use crate::arguments::Grammar;
@@ -34,7 +34,7 @@ pub(crate) fn run(args: TokenStream, item: TokenStream) -> TokenStream {
         let item = attributes::refuse(item, "`#[toolkit]` belongs on an `impl` block", help, &mut errors);
         return errors.beside(item);
     };
-    let mut toolkit = Kit { krate, tools: Vec::new(), found: Vec::new(), has_attributes: false };
+    let mut toolkit = Kit { krate, tools: Vec::new(), found: Vec::new(), has_attributes: false, is_broken: false };
     let mut consumed = Consumed::default();
     for second in consumed.take("toolkit", &mut block.attrs) {
         errors.at(second, "`#[toolkit]` is given twice", "keep one of the two");
@@ -51,11 +51,15 @@ pub(crate) fn run(args: TokenStream, item: TokenStream) -> TokenStream {
         errors.at(path, message, "move the tools to an `impl` block without a trait");
         return errors.beside(quote!(#block #markers));
     }
+    if let Some(lifetime) = borrowed(&block) {
+        let help = "own the value, or share it in an `Arc`";
+        errors.at(lifetime, "a toolkit cannot borrow: its agent may live longer", help);
+    }
     if !toolkit.has_attributes {
         let help = "put `#[tool]` on the methods that the model may call, or remove `#[toolkit]`";
         errors.at(block.impl_token, "`#[toolkit]` without any tool has no effect", help);
     }
-    let implementation = toolkit.implementation(&block, errors.is_empty());
+    let implementation = toolkit.implementation(&block, errors.is_empty() && !toolkit.is_broken);
     errors.beside(quote! { #block #implementation #markers })
 }
 
@@ -68,6 +72,8 @@ struct Kit {
     found: Vec<Named>,
     /// There is a `#[tool]`, or what is reported as the lack of one.
     has_attributes: bool,
+    /// The compiler will say what is wrong, and the calls of the methods would only repeat it.
+    is_broken: bool,
 }
 
 /// The name of a tool, and where it was given.
@@ -130,14 +136,17 @@ impl Kit {
             Some(literal) => (literal.value(), literal.to_token_stream()),
             None => (method.to_string().trim_start_matches("r#").to_owned(), method.to_token_stream()),
         };
-        let first = self.found.iter().find(|found| found.name == name && !found.under_cfg && !under_cfg);
-        if let Some(first) = first.filter(|first| first.method != *method) {
-            let line = line(&first.at).map(|line| format!(", line {line}")).unwrap_or_default();
-            let help = format!(
-                "give one of them another `name`: the model could not tell them apart\nnote: the first one is `{}`{line}",
-                first.method
-            );
-            errors.at(&at, format!("two tools of this toolkit have the name `{name}`"), help);
+        match self.found.iter().find(|found| found.name == name && !found.under_cfg && !under_cfg) {
+            Some(first) if first.method == *method => self.is_broken = true,
+            Some(first) => {
+                let line = line(&first.at).map(|line| format!(", line {line}")).unwrap_or_default();
+                let help = format!(
+                    "give one of them another `name`: the model could not tell them apart\nnote: the first one is `{}`{line}",
+                    first.method
+                );
+                errors.at(&at, format!("two tools of this toolkit have the name `{name}`"), help);
+            }
+            None => {}
         }
         self.found.push(Named { name, at, method: method.clone(), under_cfg });
     }
@@ -177,6 +186,38 @@ impl Kit {
             }
         }
     }
+}
+
+/// The first lifetime of a toolkit that borrows.
+fn borrowed(block: &ItemImpl) -> Option<Lifetime> {
+    // After a `for` a lifetime may be its own, as in `for<'a> fn(&'a str)`; then the compiler decides.
+    fn in_tokens(tokens: TokenStream) -> Option<Lifetime> {
+        let mut tokens = tokens.into_iter().peekable();
+        while let Some(token) = tokens.next() {
+            match token {
+                TokenTree::Group(group) => {
+                    if let Some(lifetime) = in_tokens(group.stream()) {
+                        return Some(lifetime);
+                    }
+                }
+                TokenTree::Ident(ident) if ident == "for" => return None,
+                TokenTree::Punct(mark) if mark.as_char() == '\'' => match tokens.peek() {
+                    Some(TokenTree::Ident(ident)) if ident != "static" => {
+                        return Some(Lifetime { apostrophe: mark.span(), ident: ident.clone() });
+                    }
+                    _ => {}
+                },
+                _ => {}
+            }
+        }
+        None
+    }
+    block
+        .generics
+        .lifetimes()
+        .next()
+        .map(|param| param.lifetime.clone())
+        .or_else(|| in_tokens(block.self_ty.to_token_stream()))
 }
 
 /// Says whether a `cfg_attr` holds one of kern's attributes. One that holds an alias of them is an error once it expands.
