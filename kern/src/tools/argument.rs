@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde::de::{DeserializeOwned, Deserializer, Error as _, Visitor};
 use serde_json::{Map, Value, json};
 
+use super::locate::locate;
 use super::{ArgumentError, Arguments};
 
 /// A type that a tool can take as an argument.
@@ -26,6 +27,9 @@ pub trait ToolArg: Sized {
 
     #[doc(hidden)]
     fn __decode(value: Option<Value>) -> Result<Self, String>;
+
+    #[doc(hidden)]
+    fn __locate(value: Value, reason: &str) -> Vec<String>;
 }
 
 #[diagnostic::do_not_recommend]
@@ -40,6 +44,10 @@ impl<T: DeserializeOwned + JsonSchema> ToolArg for T {
             None => T::deserialize(Missing).map_err(|Absent| Absent.to_string()),
         }
     }
+
+    fn __locate(value: Value, reason: &str) -> Vec<String> {
+        locate::<T>(value, reason)
+    }
 }
 
 /// One parameter of a tool. The bound on its type was used up when it was made ([`arg`]), so that a type without a
@@ -51,6 +59,7 @@ pub struct Arg<T> {
     default: Option<Fallback<T>>,
     schema: fn(&mut SchemaGenerator) -> Schema,
     decode: fn(Option<Value>) -> Result<T, String>,
+    locate: fn(Value, &str) -> Vec<String>,
 }
 
 /// Makes a parameter of its name, the lines of its documentation, and what `#[arg(…)]` says of it.
@@ -60,7 +69,7 @@ pub const fn arg<T: ToolArg>(
     sensitive: bool,
     default: Option<Fallback<T>>,
 ) -> Arg<T> {
-    Arg { name, docs, sensitive, default, schema: T::__schema, decode: T::__decode }
+    Arg { name, docs, sensitive, default, schema: T::__schema, decode: T::__decode, locate: T::__locate }
 }
 
 /// What an absent argument is.
@@ -174,8 +183,8 @@ pub trait AnyArg: Sync {
     ///
     /// # Errors
     ///
-    /// What is wrong with the value, or that there has to be one.
-    fn check(&self, value: Option<Value>) -> Result<(), String>;
+    /// What is wrong with the value and where, or that there has to be one.
+    fn check(&self, value: Option<&Value>) -> Result<(), ArgumentError>;
 }
 
 impl<T> AnyArg for Arg<T> {
@@ -199,8 +208,12 @@ impl<T> AnyArg for Arg<T> {
         (self.schema)(generator)
     }
 
-    fn check(&self, value: Option<Value>) -> Result<(), String> {
-        self.read(value).map(drop)
+    fn check(&self, value: Option<&Value>) -> Result<(), ArgumentError> {
+        self.read(value.cloned()).map(drop).map_err(|message| {
+            let steps = value.map(|value| (self.locate)(value.clone(), &message)).unwrap_or_default();
+            let place = pointer(self.name) + &steps.iter().map(|step| pointer(step)).collect::<String>();
+            ArgumentError::new(place, message)
+        })
     }
 }
 
@@ -260,9 +273,7 @@ pub fn check(args: &[&dyn AnyArg], arguments: &Arguments, unfilled: &[String]) -
         if value.is_none() && unfilled.iter().any(|name| name == arg.name()) {
             continue;
         }
-        if let Err(message) = arg.check(value.cloned()) {
-            errors.push(ArgumentError::new(pointer(arg.name()), message));
-        }
+        errors.extend(arg.check(value).err());
     }
     for name in arguments.keys() {
         if !args.iter().any(|arg| arg.name() == name) {
@@ -285,7 +296,7 @@ fn unknown(name: &str) -> ArgumentError {
     ArgumentError::new(pointer(name), "unknown argument, the tool has no such parameter")
 }
 
-/// The JSON pointer (RFC 6901) to a property of the arguments.
+/// One step of a JSON pointer (RFC 6901): a property, or an index.
 fn pointer(name: &str) -> String {
     format!("/{}", name.replace('~', "~0").replace('/', "~1"))
 }

@@ -4,6 +4,7 @@ pub(crate) mod argument;
 mod call;
 mod context;
 mod descriptor;
+mod locate;
 pub(crate) mod output;
 pub(crate) mod registry;
 pub(crate) mod state;
