@@ -2,8 +2,9 @@
 
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote, quote_spanned};
+use syn::ext::IdentExt as _;
 use syn::spanned::Spanned as _;
-use syn::{Attribute, ImplItem, ImplItemFn, ItemImpl, Lifetime, LitStr, Meta, parse_quote};
+use syn::{Attribute, ImplItem, ImplItemFn, ItemImpl, Lifetime, Meta, parse_quote};
 
 use crate::approval::{self, ADD_TOOL, Approval, WITHOUT_TOOL};
 use crate::arguments::Grammar;
@@ -57,7 +58,7 @@ pub(crate) fn run(args: TokenStream, item: TokenStream) -> TokenStream {
     }
     if !toolkit.has_attributes {
         let help = "put `#[tool]` on the methods that the model may call, or remove `#[toolkit]`";
-        errors.at(block.impl_token, "`#[toolkit]` without any tool has no effect", help);
+        errors.at(&block.impl_token, "`#[toolkit]` without any tool has no effect", help);
     }
     let implementation = toolkit.implementation(&block, errors.is_empty() && !toolkit.is_broken);
     errors.beside(quote! { #block #implementation #markers })
@@ -89,9 +90,8 @@ impl Kit {
     fn read(&mut self, method: &mut ImplItemFn, errors: &mut Errors) -> TokenStream {
         for attr in method.attrs.extract_if(.., |attr| is_conditional(attr)) {
             self.has_attributes = true;
-            let help =
-                "kern cannot see it, and consent must not depend on it: put `#[cfg(…)]` on two versions of the method";
-            errors.at(attr, "`cfg_attr` around an attribute of kern in a toolkit", help);
+            let help = "write two versions of the method, each with its `#[cfg(…)]`";
+            errors.at(attr, "in a toolkit, consent must not depend on an attribute that kern cannot see", help);
         }
         let mut consumed = Consumed::default();
         let mut tools = consumed.take("tool", &mut method.attrs).into_iter();
@@ -118,11 +118,14 @@ impl Kit {
             errors.at(krate.key, "`crate` of `#[tool]` in a toolkit", help);
         }
         args.krate = Some(Crate { key: method.sig.ident.clone(), path: self.krate.clone() });
-        let name = args.name.clone();
+        let name = match &args.name {
+            Some(literal) => (literal.value(), literal.to_token_stream()),
+            None => (method.sig.ident.unraw().to_string(), method.sig.ident.to_token_stream()),
+        };
         let signature = Signature::new(&mut method.sig, Place::Toolkit, errors);
         let model = ToolModel::new(args, approval_read, signature, &method.attrs, &method.sig.ident);
         let tool = model.validate(errors);
-        self.name(name.as_ref(), &method.sig.ident, !cfgs.is_empty(), errors);
+        self.name(name, &method.sig.ident, !cfgs.is_empty(), errors);
         self.tools.extend(tool.map(|tool| (cfgs, tool)));
         let allowed = tool::allowed_lints();
         method.attrs.insert(0, parse_quote!(#allowed));
@@ -131,11 +134,7 @@ impl Kit {
 
     /// Two tools of one name: the model could not tell them apart. Under `cfg` only one of them may be there; then
     /// `build()` says it. Two methods of one name are for the compiler to report.
-    fn name(&mut self, written: Option<&LitStr>, method: &Ident, under_cfg: bool, errors: &mut Errors) {
-        let (name, at) = match written {
-            Some(literal) => (literal.value(), literal.to_token_stream()),
-            None => (method.to_string().trim_start_matches("r#").to_owned(), method.to_token_stream()),
-        };
+    fn name(&mut self, (name, at): (String, TokenStream), method: &Ident, under_cfg: bool, errors: &mut Errors) {
         match self.found.iter().find(|found| found.name == name && !found.under_cfg && !under_cfg) {
             Some(first) if first.method == *method => self.is_broken = true,
             Some(first) => {

@@ -4,7 +4,7 @@ use proc_macro2::TokenStream;
 use quote::ToTokens;
 use syn::{Attribute, GenericArgument, PathArguments, Type};
 
-use super::model::{peel, text};
+use super::types::{peel, text};
 use crate::arguments::{Grammar, is_string};
 use crate::attributes;
 use crate::errors::Errors;

@@ -6,6 +6,8 @@ mod function;
 mod method;
 mod model;
 mod parse;
+mod state;
+mod types;
 mod validate;
 
 use proc_macro2::TokenStream;

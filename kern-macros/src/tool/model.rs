@@ -1,15 +1,17 @@
 //! A tool as it was meant: the attributes, and the function's signature in a tool's terms.
 
 use proc_macro2::TokenStream;
-use quote::{ToTokens, format_ident, quote};
+use quote::{ToTokens, format_ident};
 use syn::ext::IdentExt as _;
 use syn::{
-    Attribute, Expr, ExprLit, FnArg, GenericArgument, GenericParam, Ident, Lit, Pat, PatType, PathArguments, Receiver,
-    ReceiverKind, Safety, Type, TypeReference,
+    Attribute, Expr, ExprLit, FnArg, GenericParam, Ident, Lit, Pat, PatType, Receiver, ReceiverKind, Safety, Type,
+    TypeReference,
 };
 
 use super::arg::ArgOptions;
 use super::parse::ToolArgs;
+use super::state::{State, state_type};
+use super::types::{Injected, context, is_self, peel, refuse_unowned, result_types, text};
 use crate::approval::Approval;
 use crate::attributes;
 use crate::errors::Errors;
@@ -81,15 +83,6 @@ pub(crate) enum Param {
     State(State),
     /// Filled by the model, or by the user.
     Argument(Argument),
-}
-
-/// A parameter of type `&T`, where the application brings the `T`.
-pub(crate) struct State {
-    pub(super) ident: Option<Ident>,
-    /// Without the reference.
-    pub(super) ty: TokenStream,
-    pub(super) cfgs: Vec<TokenStream>,
-    pub(super) field: Ident,
 }
 
 /// A parameter that is in the schema.
@@ -200,7 +193,7 @@ fn check_receiver(receiver: &Receiver, place: Place, errors: &mut Errors) {
                 "\nnote: kern knows its attributes by name: `#[toolkit]` does not see that `#[{alias}]` is `#[tool]`, import it without `as`"
             );
         }
-        errors.at(receiver.self_token, message, help);
+        errors.at(&receiver.self_token, message, help);
         return;
     }
     // `self: &Self` says the same as `&self`. Anything else owns the toolkit, or wants it alone.
@@ -236,7 +229,7 @@ impl Param {
             for second in &states[1..] {
                 errors.at(second, "`#[state]` is given twice", "keep one of the two");
             }
-            return state_param(typed, state, &args, &docs, errors)
+            return state_type(typed, state, &args, &docs, errors)
                 .map(|ty| Self::State(State { ident, ty, cfgs, field }));
         }
         let injected = context(&typed.ty);
@@ -285,166 +278,4 @@ impl Param {
             })
         })
     }
-}
-
-/// The type of a `#[state]` parameter without its reference. `None`: the parameter is refused.
-fn state_param(
-    typed: &PatType,
-    state: &Attribute,
-    args: &[Attribute],
-    docs: &[Attribute],
-    errors: &mut Errors,
-) -> Option<TokenStream> {
-    let reported = errors.count();
-    if !matches!(state.meta, syn::Meta::Path(_)) {
-        errors.at(state, "`#[state]` takes no arguments", "write `#[state]`: the value is found by its type");
-    }
-    if let Some(arg) = args.first() {
-        let help = "keep one of the two: a state is brought by the application, an argument is filled by the model";
-        errors.at(arg, "`#[arg]` cannot be combined with `#[state]`", help);
-    }
-    if let Some(doc) = docs.first() {
-        errors.at(
-            doc,
-            "documentation on a `#[state]`: the model never sees this parameter",
-            "write an ordinary comment (`//`), or document the function",
-        );
-    }
-    let is_context = context(&typed.ty).is_some();
-    let ty = match peel(&typed.ty) {
-        _ if is_context => {
-            errors.at(&typed.ty, "`RunContext` is no state", "write `&RunContext` without `#[state]`");
-            return None;
-        }
-        Type::Reference(reference) if reference.mutability.is_none() => peel(&reference.elem),
-        Type::Reference(reference) => {
-            let help = format!("write `&{}`: tools may run in parallel and share it", text(&reference.elem));
-            errors.at(reference, "a state is taken by shared reference", help);
-            return None;
-        }
-        other => {
-            let help = format!("write `&{}`: tools may run in parallel and share it", text(other));
-            errors.at(other, "a state is taken by shared reference", help);
-            return None;
-        }
-    };
-    let owned = match ty {
-        Type::Slice(slice) => Some(format!("&Vec<{}>", text(&slice.elem))),
-        Type::Path(path) if path.path.is_ident("str") => Some("&String".to_owned()),
-        Type::TraitObject(object) => Some(format!("&std::sync::Arc<{}>", text(object))),
-        Type::ImplTrait(_) => Some("&T` with the type itself as `T".to_owned()),
-        _ => None,
-    };
-    if let Some(owned) = owned {
-        let message = format!("`{}` cannot be a state: it is found by its type, which has to be sized", text(ty));
-        errors.at(&typed.ty, message, format!("write `{owned}`, better still a type of your own"));
-    }
-    (errors.count() == reported).then(|| ty.to_token_stream())
-}
-
-enum Injected {
-    Right,
-    Wrong,
-}
-
-/// Says whether the type is meant to be the context: by its name, the only thing a macro can see.
-fn context(ty: &Type) -> Option<Injected> {
-    match peel(ty) {
-        Type::Path(path) if attributes::names(&path.path, "RunContext") => Some(Injected::Wrong),
-        Type::Reference(TypeReference { elem, mutability, .. }) => match peel(elem) {
-            Type::Path(path) if attributes::names(&path.path, "RunContext") => {
-                Some(if mutability.is_some() { Injected::Wrong } else { Injected::Right })
-            }
-            _ => None,
-        },
-        _ => None,
-    }
-}
-
-fn is_self(ty: &Type) -> bool {
-    matches!(peel(ty), Type::Path(path) if path.path.is_ident("Self"))
-}
-
-/// The type without parentheses and the invisible groups of `macro_rules!`.
-pub(super) fn peel(ty: &Type) -> &Type {
-    match ty {
-        Type::Group(group) => peel(&group.elem),
-        Type::Paren(paren) => peel(&paren.elem),
-        other => other,
-    }
-}
-
-/// Refuses borrowed and anonymous types, wherever in the type they stand.
-fn refuse_unowned(ty: &Type, errors: &mut Errors) {
-    match peel(ty) {
-        Type::Reference(reference) => {
-            let text = text(reference);
-            errors.at(
-                reference,
-                format!("`{text}` cannot be an argument: the model's arguments are owned"),
-                format!("use `{}`", owned_text(&reference.elem)),
-            );
-        }
-        Type::ImplTrait(anonymous) => {
-            let message = "`impl Trait` cannot be an argument: its schema has to be known";
-            errors.at(anonymous, message, "write the type itself");
-        }
-        Type::Array(array) => refuse_unowned(&array.elem, errors),
-        Type::Slice(slice) => refuse_unowned(&slice.elem, errors),
-        Type::Tuple(tuple) => tuple.elems.iter().for_each(|ty| refuse_unowned(ty, errors)),
-        Type::Path(path) => {
-            for segment in &path.path.segments {
-                let PathArguments::AngleBracketed(list) = &segment.arguments else {
-                    continue;
-                };
-                for arg in &list.args {
-                    match arg {
-                        GenericArgument::Type(ty) => refuse_unowned(ty, errors),
-                        GenericArgument::Lifetime(lifetime) if lifetime.ident != "static" => {
-                            let message = format!("`{}` borrows: the model's arguments are owned", text(&path.path));
-                            errors.at(lifetime, message, "use an owned type, or `'static`");
-                        }
-                        _ => {}
-                    }
-                }
-            }
-        }
-        _ => {}
-    }
-}
-
-/// What to write instead of a reference to this type.
-fn owned_text(ty: &Type) -> String {
-    match peel(ty) {
-        Type::Path(path) if path.path.is_ident("str") => "String".to_owned(),
-        Type::Slice(slice) => format!("Vec<{}>", owned_text(&slice.elem)),
-        Type::Reference(reference) => owned_text(&reference.elem),
-        other => text(other),
-    }
-}
-
-/// A type as it is written.
-pub(super) fn text(tokens: impl ToTokens) -> String {
-    let mut text = tokens.to_token_stream().to_string();
-    for (spaced, tight) in
-        [(" :: ", "::"), (" :", ":"), (" <", "<"), ("< ", "<"), (" >", ">"), (" ,", ","), ("& ", "&"), (" ;", ";")]
-    {
-        text = text.replace(spaced, tight);
-    }
-    text
-}
-
-/// The two types of a return type that is written as `Result<T, E>`, for spans only: what it really is the compiler
-/// says.
-fn result_types(ty: &Type) -> Option<(TokenStream, TokenStream)> {
-    let Type::Path(path) = peel(ty) else { return None };
-    let segment = path.path.segments.last().filter(|segment| segment.ident == "Result")?;
-    let PathArguments::AngleBracketed(list) = &segment.arguments else {
-        return None;
-    };
-    let mut types = list.args.iter().filter_map(|arg| match arg {
-        GenericArgument::Type(ty) => Some(quote!(#ty)),
-        _ => None,
-    });
-    Some((types.next()?, types.next()?))
 }

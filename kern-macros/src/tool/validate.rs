@@ -5,8 +5,9 @@ use quote::ToTokens;
 use syn::ext::IdentExt as _;
 use syn::{Ident, LitStr};
 
-use super::model::{Param, Place, Signature, State, ToolModel};
+use super::model::{Param, Place, Signature, ToolModel};
 use super::parse::{Effect, Flag};
+use super::state::State;
 use crate::approval::{Kind, Rules};
 use crate::arguments::{Milliseconds, list};
 use crate::errors::Errors;
