@@ -173,7 +173,7 @@ pub(crate) const WITHOUT_TOOL: &str = "`#[approval]` without `#[tool]` has no ef
 /// What to do with an `#[approval]` that finds no `#[tool]`.
 fn alone(func: &ItemFn) -> String {
     let mut help = ADD_TOOL.to_owned();
-    match attributes::alias("approval") {
+    match attributes::alias(&["approval"]) {
         Some(alias) => {
             help += &format!(
                 "\nnote: kern knows its attributes by name: `#[tool]` does not see that `#[{alias}]` is `#[approval]`, import it without `as`"

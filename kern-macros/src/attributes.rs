@@ -80,12 +80,12 @@ pub(crate) fn doc(attr: &Attribute) -> Option<&syn::Expr> {
     }
 }
 
-/// The name that one of kern's attributes was written with, where it is not its own: it was imported under another one.
-pub(crate) fn alias(name: &str) -> Option<String> {
+/// What the attribute was called where it is none of these names: it was imported under another one.
+pub(crate) fn alias(names: &[&str]) -> Option<String> {
     let written = Span::call_site().source_text().unwrap_or_default();
     let alias = written.trim_start_matches(['#', '[']).split(['(', ']']).next().unwrap_or_default().trim();
-    let own_name = alias.is_empty() || alias.rsplit("::").next().is_some_and(|last| last.trim() == name);
-    (!own_name).then(|| alias.to_owned())
+    let last = alias.rsplit("::").next().unwrap_or_default().trim();
+    (!last.is_empty() && !names.contains(&last)).then(|| alias.to_owned())
 }
 
 /// Attributes of the language, none of which can be an alias of one of kern's.

@@ -176,8 +176,8 @@ impl Kit {
             #[allow(deprecated)]
             impl #generics #private::Toolkit for #ty
             where
+                #shared,
                 #(#predicates,)*
-                #shared
             {
                 fn tools(self: ::std::sync::Arc<Self>) -> ::std::vec::Vec<#private::ToolHandle> {
                     #body

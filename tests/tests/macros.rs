@@ -6,6 +6,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use kern::db::InMemoryDb;
+use kern::models::{ScriptedModel, turn};
 use kern::prelude::*;
 use kern::tools::{
     ApprovalPolicy, ApprovalRules, Arguments, Effect, PauseType, ToolDescriptor, ToolHandle, ToolOptions, ToolPolicy,
@@ -491,15 +493,18 @@ fn withdraw(#[arg(default = NEXT.fetch_add(1, Ordering::Relaxed))] cents: u64) -
     cents
 }
 
-#[test]
-fn a_default_that_changes_is_asked_for_once() {
+#[tokio::test]
+async fn a_default_that_changes_is_asked_for_once() {
     let shown = descriptor(tools![withdraw]).parameters["properties"]["cents"]["default"].clone();
     assert_eq!(shown, 100);
     for _ in 0..3 {
         assert!(!needed(&one!(withdraw), json!({})), "the condition sees the value that the schema shows");
     }
     assert_eq!(problems(&one!(withdraw), json!({}), &[]), []);
-    assert_eq!(descriptor(tools![withdraw]).parameters["properties"]["cents"]["default"], 100);
+    let model = ScriptedModel::new([turn().tool_call("withdraw", json!({})), turn().text("ok")]);
+    let agent = Agent::builder().model(model).tools(tools![withdraw]).db(InMemoryDb::new());
+    let run = agent.build().expect("the agent is right").run("go").await.expect("it runs");
+    assert_eq!(run.tool_calls()[0].result.as_deref(), Some("100"), "and so does the body");
 }
 
 /// A value that is written in another way than it is read.

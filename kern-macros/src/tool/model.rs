@@ -188,9 +188,9 @@ fn check_receiver(receiver: &Receiver, place: Place, errors: &mut Errors) {
     if place == Place::Alone {
         let message = "a tool with `self` belongs to a toolkit";
         let mut help = "put `#[toolkit]` on the `impl` block".to_owned();
-        if let Some(alias) = attributes::alias("tool") {
+        if let Some(alias) = attributes::alias(&["tool", "approval"]) {
             help += &format!(
-                "\nnote: kern knows its attributes by name: `#[toolkit]` does not see that `#[{alias}]` is `#[tool]`, import it without `as`"
+                "\nnote: kern knows its attributes by name: `#[toolkit]` does not see that `#[{alias}]` is one of them, import it without `as`"
             );
         }
         errors.at(&receiver.self_token, message, help);
