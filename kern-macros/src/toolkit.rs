@@ -58,7 +58,7 @@ pub(crate) fn run(args: TokenStream, item: TokenStream) -> TokenStream {
     }
     if !toolkit.has_attributes {
         let help = "put `#[tool]` on the methods that the model may call, or remove `#[toolkit]`";
-        errors.at(&block.impl_token, "`#[toolkit]` without any tool has no effect", help);
+        errors.at(block.impl_token.to_token_stream(), "`#[toolkit]` without any tool has no effect", help);
     }
     let implementation = toolkit.implementation(&block, errors.is_empty() && !toolkit.is_broken);
     errors.beside(quote! { #block #implementation #markers })

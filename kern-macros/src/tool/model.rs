@@ -193,7 +193,7 @@ fn check_receiver(receiver: &Receiver, place: Place, errors: &mut Errors) {
                 "\nnote: kern knows its attributes by name: `#[toolkit]` does not see that `#[{alias}]` is one of them, import it without `as`"
             );
         }
-        errors.at(&receiver.self_token, message, help);
+        errors.at(receiver.self_token.to_token_stream(), message, help);
         return;
     }
     // `self: &Self` says the same as `&self`. Anything else owns the toolkit, or wants it alone.
