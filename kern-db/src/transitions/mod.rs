@@ -369,16 +369,14 @@ async fn lose<T: Tx>(tx: &mut T, execution: &ExecutionRow, why: &str, actor: Act
 }
 
 /// T: what every run that ends does with its open rows, approvals first.
-async fn close_rows<T: Tx>(tx: &mut T, run_id: &RunId, actor: &Actor, now: i64) -> Step<()> {
-    for rows in &all_calls(tx, run_id).await? {
-        if let Some(approval) = &rows.approval {
-            close_pending(tx, approval, ApprovalStatus::Cancelled, actor.clone(), None, now).await?;
-        }
+async fn close_rows<T: Tx>(tx: &mut T, calls: &[CallRows], actor: &Actor, now: i64) -> Step<()> {
+    let pending = |approval: &&ApprovalRow| approval.status == ApprovalStatus::Pending;
+    for approval in calls.iter().filter_map(|rows| rows.approval.as_ref()).filter(pending) {
+        close_pending(tx, approval, ApprovalStatus::Cancelled, actor.clone(), None, now).await?;
     }
-    for rows in &all_calls(tx, run_id).await? {
-        if let Some(execution) = &rows.execution {
-            abandon(tx, execution, "the run ended before the call was started", actor.clone(), now).await?;
-        }
+    let ready = |execution: &&ExecutionRow| execution.status == ExecutionStatus::Ready;
+    for execution in calls.iter().filter_map(|rows| rows.execution.as_ref()).filter(ready) {
+        abandon(tx, execution, "the run ended before the call was started", actor.clone(), now).await?;
     }
     Ok(())
 }

@@ -65,7 +65,8 @@ pub(crate) async fn recover<T: Tx>(tx: &mut T, run_id: RunId) -> Step<Recovered>
     tx.journal().record(entry.payload(json!({ "recoveries": recoveries })));
     tx.journal().tell(if gone { "run.ended" } else { "run.paused" }, &run_id, None, None);
     if gone {
-        close_rows(tx, &run_id, &Actor::Recovery, now).await?;
+        let calls = all_calls(tx, &run_id).await?;
+        close_rows(tx, &calls, &Actor::Recovery, now).await?;
         return Ok(Recovered::Failed);
     }
     Ok(Recovered::Paused)

@@ -493,14 +493,11 @@ pub(crate) async fn end<T: Tx>(tx: &mut T, begin: Option<BeginRun>, end: EndRun)
         None => own(tx, &end.claim).await?,
     };
     let now = tx.now().await?;
-    if end.status == RunStatus::Completed && !starts {
-        for rows in all_calls(tx, &run.run_id).await? {
-            if !matches!(standing(&rows), Standing::Outcome(_)) {
-                let needs = "a call of it has no outcome";
-                let found = run.status;
-                return Err(Refused::Undo(Error::RunConflict { run_id: run.run_id, found, needs }));
-            }
-        }
+    let calls = if starts { Vec::new() } else { all_calls(tx, &run.run_id).await? };
+    let decided = calls.iter().all(|rows| matches!(standing(rows), Standing::Outcome(_)));
+    if end.status == RunStatus::Completed && !decided {
+        let (found, needs) = (run.status, "a call of it has no outcome");
+        return Err(Refused::Undo(Error::RunConflict { run_id: run.run_id, found, needs }));
     }
     let digest = sha256(&end.snapshot);
     let run = if starts {
@@ -513,9 +510,7 @@ pub(crate) async fn end<T: Tx>(tx: &mut T, begin: Option<BeginRun>, end: EndRun)
     let payload = json!({ "snapshot_digest": digest, "error": end.error });
     tx.journal().record(Entry::new(action, Actor::Runtime, &run.run_id).turn(run.turn).payload(payload));
     tx.journal().tell("run.ended", &run.run_id, None, None);
-    if !starts {
-        close_rows(tx, &run.run_id, &Actor::Runtime, now).await?;
-    }
+    close_rows(tx, &calls, &Actor::Runtime, now).await?;
     Ok(read::run(tx, run.run_id).await?)
 }
 
@@ -544,7 +539,8 @@ pub(crate) async fn cancel<T: Tx>(tx: &mut T, run_id: RunId, caller: Caller) -> 
     let actor = Actor::from(&caller);
     tx.journal().record(Entry::new("run_cancelled", actor.clone(), &run.run_id).turn(run.turn));
     tx.journal().tell("run.ended", &run.run_id, None, None);
-    close_rows(tx, &run.run_id, &actor, now).await
+    let calls = all_calls(tx, &run.run_id).await?;
+    close_rows(tx, &calls, &actor, now).await
 }
 
 /// R10: renews the lease of a run and of its executing calls. No transition, no entry. While the run is the caller's,

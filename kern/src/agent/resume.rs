@@ -104,7 +104,7 @@ impl ContinueRun {
             first: first.zip(started).map(|(call, claim)| StartedCall { call, claim }),
             lease: None,
             state,
-            history: None,
+            conversation: None,
             session_id: run.session_id,
             user_id: run.requester.map(|requester| requester.subject),
             resumed: true,

@@ -8,6 +8,7 @@ use kern_db::{BeginRun, Principal, RunClaim, RunId, SessionId};
 
 use super::{Agent, driven};
 use crate::error::Result;
+use crate::run::ask::Conversation;
 use crate::run::history::History;
 use crate::run::state::RunState;
 use crate::run::stream::{Events, RunStream};
@@ -79,6 +80,7 @@ impl StartRun {
         let session_id = self.session_id.unwrap_or_else(SessionId::generate);
         let run_id = RunId::generate();
         let state = RunState::new(self.input).of(&run_id, &history);
+        let conversation = Conversation::new(&agent, history);
         let begin = BeginRun {
             run_id,
             session_id: session_id.clone(),
@@ -96,7 +98,7 @@ impl StartRun {
             first: None,
             lease: None,
             state,
-            history: Some(history.messages),
+            conversation: Some(conversation),
             session_id,
             user_id: self.user_id,
             resumed: false,

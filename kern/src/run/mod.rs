@@ -1,5 +1,6 @@
 //! A run: what goes in, what happened, what comes out.
 
+pub(crate) mod ask;
 mod body;
 pub(crate) mod call;
 mod event;

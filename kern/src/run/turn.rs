@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -13,9 +13,10 @@ use kern_db::{
     RunStatus, SessionId, Standing, Ticket, Tier,
 };
 
+use super::ask::Conversation;
 use super::body::enter;
 use super::call::Preparing;
-use super::event::{EventBase, RequestTokens, RunEvent};
+use super::event::{EventBase, RunEvent};
 use super::history::History;
 use super::lease::{Lease, while_mine};
 use super::message::{Message, ToolCallRequest};
@@ -26,7 +27,7 @@ use super::view;
 use crate::agent::Inner;
 use crate::approval::outcome::result_of;
 use crate::error::{Error, Result};
-use crate::models::{ModelDelta, ModelError, ModelReply, ModelRequest};
+use crate::models::ModelReply;
 use crate::tools::{RunContext, ToolCall, ToolHandle};
 
 /// How often an outcome that the store would not take is tried again, and how long after each time. A body has run:
@@ -50,8 +51,8 @@ pub(crate) struct Drive {
     /// Kept while the run is stored and driven here.
     pub(crate) lease: Option<Lease>,
     pub(crate) state: RunState,
-    /// What the model sees before the run's own messages. `None`: not read yet, since most runs that are looked at wait.
-    pub(crate) history: Option<Vec<Message>>,
+    /// What the model is sent. `None` in a resumed run, until the model is asked.
+    pub(crate) conversation: Option<Conversation>,
     pub(crate) session_id: SessionId,
     pub(crate) user_id: Option<String>,
     /// Whether the run was paused and claimed since: only then are protected calls decided.
@@ -227,8 +228,9 @@ impl Drive {
                 let error = Error::TurnLimit { run_id: self.claim.run_id.clone(), turns };
                 return self.fail(error).await;
             }
-            if self.history.is_none() {
-                self.history = Some(History::again(&self.agent, &self.state.history).await?.messages);
+            if self.conversation.is_none() {
+                let history = History::again(&self.agent, &self.state.history).await?;
+                self.conversation = Some(Conversation::new(&self.agent, history));
             }
             let reply = match self.ask().await {
                 Ok(reply) => reply,
@@ -255,56 +257,6 @@ impl Drive {
         }
     }
 
-    /// Asks the model, and waits for its answer as long as the run is in this owner's hands. A panic in a model's client
-    /// ends the run, not the process.
-    async fn ask(&mut self) -> Result<ModelReply> {
-        let mut messages = Vec::new();
-        messages.extend(self.agent.instructions.clone());
-        messages.extend(self.history.iter().flatten().cloned());
-        messages.extend(self.state.messages.iter().cloned());
-        let request = ModelRequest::new(&messages, self.agent.tools.definitions());
-        let (id, provider) = (self.agent.model.id(), self.agent.model.provider());
-        self.tell(|base| {
-            let (model, model_provider) = (id.to_owned(), provider.to_owned());
-            RunEvent::ModelRequestStarted { base, model, model_provider }
-        });
-        let asked = Instant::now();
-        let first = OnceLock::new();
-        let mut lease = self.lease.take();
-        let answered = while_mine(lease.as_mut(), without_panic(self.answer(request, &first))).await;
-        self.lease = lease;
-        let Some(answered) = answered else { return Err(self.not_mine()) };
-        let Some(reply) = answered else {
-            let (provider, message) = (provider.to_owned(), "its client panicked".to_owned());
-            return Err(ModelError::InvalidReply { provider, message }.into());
-        };
-        let reply = reply?;
-        let first = first.into_inner();
-        if first.is_none() {
-            // A refusal, and the text of a client that hands nothing on while it comes.
-            let text = reply.content.as_ref().or(reply.refusal.as_ref()).filter(|text| !text.is_empty());
-            if let Some(text) = text.cloned() {
-                self.say(Some(text), None);
-            }
-        }
-        self.tell(|base| {
-            let waited = first.map(|first| first.duration_since(asked).as_secs_f64());
-            let tokens = RequestTokens::new(reply.usage.as_ref(), waited);
-            let (model, model_provider) = (id.to_owned(), provider.to_owned());
-            RunEvent::ModelRequestCompleted { base, model, model_provider, tokens }
-        });
-        let first = first.unwrap_or_else(Instant::now).duration_since(self.started).as_secs_f64();
-        let metrics = &mut self.state.metrics;
-        metrics.time_to_first_token.get_or_insert(first);
-        if let Some(usage) = &reply.usage {
-            // A provider may say anything.
-            metrics.input_tokens = metrics.input_tokens.saturating_add(usage.input_tokens);
-            metrics.output_tokens = metrics.output_tokens.saturating_add(usage.output_tokens);
-            metrics.total_tokens = metrics.total_tokens.saturating_add(usage.total_tokens);
-        }
-        Ok(reply)
-    }
-
     /// Waits for something that needs nothing of the run, as long as the run is in this owner's hands.
     ///
     /// # Errors
@@ -317,37 +269,8 @@ impl Drive {
         }
     }
 
-    fn not_mine(&self) -> Error {
+    pub(super) fn not_mine(&self) -> Error {
         kern_db::Error::NotMine { run_id: self.claim.run_id.clone() }.into()
-    }
-
-    /// The model's answer: in parts as well, where somebody watches. `first`: when the first part of its text came.
-    async fn answer(&self, request: ModelRequest<'_>, first: &OnceLock<Instant>) -> Result<ModelReply, ModelError> {
-        if !self.events.are_watched() {
-            return self.agent.model.respond(request).await;
-        }
-        let part = |delta: ModelDelta| {
-            if delta.content.as_ref().is_some_and(|text| !text.is_empty()) {
-                first.get_or_init(Instant::now);
-            }
-            self.say(delta.content, delta.reasoning);
-        };
-        self.agent.model.respond_streamed(request, &part).await
-    }
-
-    /// Tells more of what the run says, unless post-hooks have to see it first. Everything that is said goes through here,
-    /// or through [`tell_held`](Self::tell_held).
-    fn say(&self, content: Option<String>, reasoning: Option<String>) {
-        if !self.agent.hooks.hold_output() {
-            self.tell(|base| RunEvent::content(base, content, reasoning));
-        }
-    }
-
-    /// Tells in one part what was not told while it came: post-hooks see an output before anybody else.
-    fn tell_held(&self, content: Option<String>, reasoning: Option<String>) {
-        if self.agent.hooks.hold_output() && (content.is_some() || reasoning.is_some()) {
-            self.tell(|base| RunEvent::content(base, content, reasoning));
-        }
     }
 
     /// Turns the model's answer into an open turn, and gives its protected calls.
