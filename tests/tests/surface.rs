@@ -300,9 +300,41 @@ mod tools_and_parameters {
         assert_eq!(run.status, RunStatus::Completed);
         assert_eq!(run.content(), "hello twice  pool say");
         assert_eq!(run.tool_calls()[0].result.as_deref(), Some("3"));
+        assert_eq!(serde_json::Value::from(run.tool_calls()[0].tool_args.clone()), json!({ "one": 2, "other": 1 }));
         let missing = Agent::builder().model(ScriptedModel::new([])).tools(tools![say_it]).build().unwrap_err();
         assert_eq!(missing.code(), "setup");
         assert!(missing.to_string().contains(".state("), "{missing}");
+        Ok(())
+    }
+}
+
+/// What an approver sees is all that the body gets.
+mod defaults_are_shown {
+    use kern::db::SqliteDb;
+    use kern::models::{ScriptedModel, turn};
+    use kern::prelude::*;
+    use kern_tests::folder::Folder;
+
+    /// Pay.
+    #[approval]
+    #[tool]
+    async fn pay(cents: u64, #[arg(default = "main")] account: String) -> String {
+        format!("{cents} from {account}")
+    }
+
+    #[tokio::test]
+    async fn with_the_defaults_of_what_the_model_left_out() -> kern::Result<()> {
+        let folder = Folder::new();
+        let db = SqliteDb::open(folder.file("app.db")).await?;
+        let model = ScriptedModel::new([turn().tool_call("pay", json!({ "cents": 7 })), turn().text("paid")]);
+        let agent = Agent::builder().model(model).tools(tools![pay]).db(db.clone()).build()?;
+        let run = agent.run("pay").user_id("alice").await?;
+        let approval = db.list_approvals(ApprovalFilter::new().run_id(&run.run_id)).await?.data.remove(0);
+        let shown = serde_json::Value::from(approval.tool_args);
+        assert_eq!(shown, json!({ "cents": 7, "account": "main" }));
+        db.update_approval(&approval.id, ApprovalStatus::Pending, Resolution::approved().by("bob")).await?;
+        let run = agent.continue_run(&run.run_id).requirements(run.requirements).user_id("alice").await?;
+        assert_eq!(run.tool_calls()[0].result.as_deref(), Some("7 from main"));
         Ok(())
     }
 }

@@ -8,7 +8,7 @@ use super::state::{CallKind, CallResult, OpenCall};
 use super::tool_execution::{ToolExecution, UserInputField};
 use crate::approval::policy::policy_of;
 use crate::tools::registry::Registry;
-use crate::tools::wire_json::read_arguments;
+use crate::tools::wire_json::{read_arguments, read_value};
 use crate::tools::{self, Arguments, Tool, ToolDescriptor};
 
 /// One call of a turn, as it is stored in the snapshot and, where it is protected, in the store.
@@ -79,6 +79,10 @@ impl Preparing<'_> {
             return Err(format!("/{field}: the user fills this in, leave it out"));
         }
         let unfilled = unfilled(descriptor, &arguments);
+        let complete = with_defaults(descriptor, &arguments, &unfilled);
+        if tools::check(tool, &complete, &unfilled).is_ok() {
+            return Ok((tool, complete, unfilled));
+        }
         tools::check(tool, &arguments, &unfilled).map_err(|errors| {
             let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
             format!("The arguments do not fit the tool `{}`. {}", name, errors.join("; "))
@@ -169,6 +173,21 @@ fn shown(tool_call_id: &str, name: &str, now: i64) -> ToolExecution {
         created_at: Some(now),
         ..ToolExecution::default()
     }
+}
+
+/// The arguments with the defaults of those that the model left out: whoever decides about a call sees all that the body
+/// gets, and the digest covers it.
+fn with_defaults(descriptor: &ToolDescriptor, arguments: &Arguments, unfilled: &[String]) -> Arguments {
+    let mut complete = arguments.clone();
+    let properties = descriptor.parameters.get("properties").and_then(Value::as_object);
+    for (name, schema) in properties.into_iter().flatten() {
+        let default = schema.get("default").filter(|_| !complete.contains_key(name) && !unfilled.contains(name));
+        // What could not come from a model has no place among the arguments either: the tool makes its own.
+        if let Some(default) = default.and_then(|default| read_value(default.clone()).ok()) {
+            complete.insert(name.clone(), default);
+        }
+    }
+    complete
 }
 
 /// The arguments that the user still has to fill: the named ones; where none are named, what the model left out.
