@@ -22,6 +22,11 @@ pub const LONG: i64 = 600_000;
 /// The arguments of every call that names no others.
 pub const ARGUMENTS: &str = r#"{"amount":100,"to":"x"}"#;
 
+/// What the arguments of every call are checked against that names no other schema: canonical JSON.
+pub const SCHEMA: &str = r#"{"additionalProperties":false,"properties":{"amount":{"format":"uint32","minimum":0,"type":"integer"},"key":{"type":"string","writeOnly":true},"to":{"maxLength":20,"type":"string"}},"required":["amount","to"],"type":"object"}"#;
+/// Its SHA-256.
+pub const SCHEMA_HASH: &str = "c17c900d0b7da08013cd2e141da46b324c0d5a0d93ff77845cfc48e236322041";
+
 /// A folder of its own, removed with everything in it.
 #[derive(Debug)]
 pub struct Folder(PathBuf);
@@ -388,7 +393,10 @@ pub fn call(index: u32, policy: CallPolicy) -> NewCall {
         tool_call_id: format!("call_{index}"),
         tool_name: "pay".to_owned(),
         tool_version: "1".to_owned(),
-        schema_hash: "0".repeat(64),
+        schema_hash: SCHEMA_HASH.to_owned(),
+        parameters: SCHEMA.to_owned(),
+        argument_limit: 1000,
+        user_fields: Vec::new(),
         arguments: ARGUMENTS.to_owned(),
         unfilled: Vec::new(),
         policy,
