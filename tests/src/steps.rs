@@ -406,6 +406,18 @@ pub fn call(index: u32, policy: CallPolicy) -> NewCall {
     }
 }
 
+/// The hash of a schema: what `schema_hash` of a call is.
+#[must_use]
+pub fn schema_hash(schema: &str) -> String {
+    match serde_json::from_str(schema) {
+        Ok(parameters) if kern_db::canonical_json(&parameters) == schema => {
+            kern::tools::ToolDescriptor::new("x", "x", parameters).schema_hash
+        }
+        // Of what is no canonical JSON nobody has one.
+        _ => String::new(),
+    }
+}
+
 /// An answer to a call of the first turn that was shown with these arguments.
 #[must_use]
 pub fn answer_to(run_id: &RunId, index: u32, caller: Caller, answer: NewAnswer, arguments: &str) -> AnswerCall {

@@ -47,6 +47,8 @@ mod approvals;
 mod audit;
 #[path = "contract/binding.rs"]
 mod binding;
+#[path = "contract/edits.rs"]
+mod edits;
 #[path = "contract/executions.rs"]
 mod executions;
 #[path = "contract/history.rs"]
@@ -57,3 +59,5 @@ mod requester;
 mod runs;
 #[path = "contract/schedules.rs"]
 mod schedules;
+#[path = "contract/votes.rs"]
+mod votes;
