@@ -43,6 +43,8 @@ macro_rules! on_a_file {
 
 #[path = "contract/approvals.rs"]
 mod approvals;
+#[path = "contract/asked_again.rs"]
+mod asked_again;
 #[path = "contract/audit.rs"]
 mod audit;
 #[path = "contract/binding.rs"]
