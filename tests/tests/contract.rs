@@ -55,6 +55,8 @@ mod edits;
 mod executions;
 #[path = "contract/history.rs"]
 mod history;
+#[path = "contract/made_by_0001.rs"]
+mod made_by_0001;
 #[path = "contract/requester.rs"]
 mod requester;
 #[path = "contract/runs.rs"]
