@@ -135,7 +135,8 @@ impl Deciding<'_> {
         if !call.unfilled.0.is_empty() {
             let fields = call.unfilled.0.join("`, `");
             return Err(Error::Invalid(format!(
-                "approval `{id}` cannot be approved yet: the person who asked still has to fill `{fields}`"
+                "approval `{id}` cannot be approved yet: fill `{fields}` first, which the person who asked can do, or \
+                 `values` in the resolution's data"
             ))
             .into());
         }
