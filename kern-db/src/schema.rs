@@ -15,6 +15,8 @@ const DEPTH: usize = 256;
 const WORK: usize = 200_000;
 /// Mistakes that are told at once.
 const TOLD: usize = 100;
+/// Characters of what one form says about a value.
+const LONGEST: usize = 500;
 
 /// Keywords that say nothing about which values there are.
 const ANNOTATIONS: &[&str] =
@@ -235,8 +237,9 @@ impl<'a> Checking<'a> {
         }
         match (fitting, keyword) {
             (0, _) => {
-                let closest = closest.unwrap_or_default();
-                vec![told(at, &format!("fits none of the forms it may have; the closest says: {}", closest.join("; ")))]
+                // Forms within forms would repeat themselves without end.
+                let closest: String = closest.unwrap_or_default().join("; ").chars().take(LONGEST).collect();
+                vec![told(at, &format!("fits none of the forms it may have; the closest says: {closest}"))]
             }
             (1, _) | (_, "anyOf") => Vec::new(),
             _ => vec![told(at, "fits more than one of the forms of which it has to have one")],

@@ -217,7 +217,6 @@ mod schemas {
     #[approval]
     #[tool]
     #[expect(clippy::too_many_arguments, reason = "one of each")]
-    #[expect(clippy::used_underscore_binding, reason = "only the schema is looked at")]
     async fn everything(
         inner: Inner,
         plain: Plain,

@@ -145,6 +145,7 @@ pub struct Approval {
     /// does not count.
     pub edited_by: Option<Principal>,
     /// The arguments that displays and notifications leave out.
+    #[serde(default)]
     pub sensitive: Vec<String>,
     /// What became of the call.
     pub execution: Option<Execution>,

@@ -135,8 +135,8 @@ impl Deciding<'_> {
         if !call.unfilled.0.is_empty() {
             let fields = call.unfilled.0.join("`, `");
             return Err(Error::Invalid(format!(
-                "approval `{id}` cannot be approved yet: fill `{fields}` first, which the person who asked can do, or \
-                 `values` in the resolution's data"
+                "approval `{id}` cannot be approved yet: somebody still has to fill `{fields}`: the person who asked, or \
+                 whoever approves, with `values` in the resolution's data"
             ))
             .into());
         }

@@ -89,7 +89,7 @@ async fn i17_a_run_that_was_loaded_before_claims_nothing(store: &Store) {
 
 async fn u1_what_the_requester_said_is_asked_again(store: &Store) {
     for policy in [user().record(true), two_stage()] {
-        let run_id = store.paused(&[policy.clone()]).await;
+        let run_id = store.paused(std::slice::from_ref(&policy)).await;
         store.answer(&run_id, 0, NewAnswer::Confirm).await.unwrap();
         ask_again(store, &run_id, vec![newer(0, policy.clone())]).await.unwrap();
         let call = store.call(&run_id).await;
@@ -191,7 +191,7 @@ async fn a_call_that_is_approved_by_more_people_from_now_on_is_asked_of_them(sto
 
 async fn i10_who_wrote_what_is_asked_again_stays_its_author(store: &Store) {
     let policy = required().quorum(2);
-    let run_id = store.paused(&[policy.clone()]).await;
+    let run_id = store.paused(std::slice::from_ref(&policy)).await;
     let id = store.approval_id(&run_id, 0).await;
     let data = json!({ "edited_args": { "amount": 7, "to": "y" } });
     store.update_approval(&id, ApprovalStatus::Pending, Resolution::approved().by("carol").data(data)).await.unwrap();
