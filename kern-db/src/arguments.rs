@@ -52,10 +52,7 @@ pub(crate) fn change(rows: &CallRows, id: &ApprovalId, resolution: &Resolution) 
         return Err(invalid("a rejection changes nothing: leave `edited_args`, `values` and `result` out of its data"));
     }
     if filled > 0 {
-        if filled < data.len() {
-            let what = "resolution_data mixes fields to fill with other keys: send the fields as `values`";
-            return Err(invalid(what));
-        }
+        // All of them have to be fields: what is not is named, and nothing is filled.
         return with_values(&rows.call, id, &fields, data);
     }
     match given[..] {

@@ -141,6 +141,8 @@ pub struct AnswerCall {
     pub run_id: RunId,
     pub turn: u32,
     pub index: u32,
+    /// As loaded: a yes to a call that was asked again since then is none.
+    pub generation: u32,
     pub caller: Caller,
     pub answer: NewAnswer,
     /// What the answer says it is about.

@@ -298,18 +298,17 @@ pub(crate) fn check_asked(rows: &CallRows, entries: &[AuditRow]) -> Result<()> {
     let wrong = || not_on_record(call, "what was asked and the audit log");
     let (Some(approval), Some(entries)) = (approval, of_generation(call, entries)) else { return Err(wrong()) };
     let of_this = || entries.iter().filter(|entry| entry.approval_id.as_ref() == Some(&approval.id));
-    let asked = of_this().find(|entry| {
+    // As it was before any edit: who has to decide does not change with the arguments.
+    let policy = policy_digest(
+        Some(approval.id.as_str()),
+        &call.shown_digest,
+        approval.requester.as_ref().map(|requester| canonical(&requester.0)).as_deref(),
+        &call.policy,
+        approval.requirements.as_deref(),
+    );
+    let asked = of_this().filter(|entry| entry.action == "requested").find(|entry| {
         let payload = payload(entry);
-        // As it was before any edit: who has to decide does not change with the arguments.
-        let policy = policy_digest(
-            Some(approval.id.as_str()),
-            &call.shown_digest,
-            approval.requester.as_ref().map(|requester| crate::digest::canonical(&requester.0)).as_deref(),
-            &call.policy,
-            approval.requirements.as_deref(),
-        );
-        entry.action == "requested"
-            && entry.call_digest.as_deref() == Some(call.shown_digest.as_str())
+        entry.call_digest.as_deref() == Some(call.shown_digest.as_str())
             && payload.get("expires_at").map(serde_json::Value::as_i64) == Some(approval.expires_at)
             && payload.get("policy_digest").and_then(serde_json::Value::as_str) == Some(policy.as_str())
     });

@@ -212,8 +212,9 @@ impl Store {
 
     /// Somebody answers the version that is there.
     pub async fn answer_as(&self, run_id: &RunId, index: u32, caller: Caller, answer: NewAnswer) -> Result<Answered> {
-        let arguments = self.call_at(run_id, index).await.arguments;
-        self.answer_call(answer_to(run_id, index, caller, answer, &arguments)).await
+        let call = self.call_at(run_id, index).await;
+        let to = answer_to(run_id, index, caller, answer, &call.arguments);
+        self.answer_call(AnswerCall { generation: call.generation, ..to }).await
     }
 
     /// Claims a run as it is now.
@@ -454,6 +455,7 @@ pub fn answer_to(run_id: &RunId, index: u32, caller: Caller, answer: NewAnswer, 
         run_id: run_id.clone(),
         turn: 1,
         index,
+        generation: 0,
         caller,
         answer,
         shown: Shown { tool_name: "pay".to_owned(), arguments: arguments.to_owned() },

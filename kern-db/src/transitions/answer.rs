@@ -64,6 +64,10 @@ fn check_shown<T: Tx>(tx: &mut T, run: &RunRow, rows: &CallRows, request: &Answe
     let call = &rows.call;
     let shown = digest_of(call, &request.shown.arguments);
     let same_tool = request.shown.tool_name == call.tool_name;
+    if same_tool && request.generation != call.generation {
+        // It was asked again since, with another tool: whatever the arguments are, this is not what was shown.
+        return Some(Answered::Outdated);
+    }
     if same_tool && shown == call.digest {
         return None;
     }

@@ -191,6 +191,7 @@ async fn store_answers(agent: &Inner, run: &Run, requirements: &[RunRequirement]
             run_id: run.run_id.clone(),
             turn: answer.call.turn,
             index: answer.call.index,
+            generation: answer.call.generation,
             caller: caller.clone(),
             answer: answer.answer,
             shown: answer.shown,

@@ -1,7 +1,7 @@
 //! Asking again for a call whose tool has changed: the next generation, and nothing of the one before it.
 
 use kern_db::{
-    Answered, ApprovalFilter, ApprovalStatus, AskAgain, CallClaimed, CallPolicy, Caller, CommitTurn, Error,
+    AnswerCall, Answered, ApprovalFilter, ApprovalStatus, AskAgain, CallClaimed, CallPolicy, Caller, CommitTurn, Error,
     ExecutionFilter, ExecutionStatus, NewAnswer, NewCall, Outcome, PauseType, Resolution, RunClaimed, RunId, RunStatus,
     Standing, Tier,
 };
@@ -292,10 +292,27 @@ async fn u1_an_answer_to_what_is_asked_now_counts_and_one_to_other_arguments_doe
     let run_id = claim.run_id;
     ask_again(store, &run_id, vec![asked("2")]).await.unwrap();
     let other = answer_to(&run_id, 0, person(REQUESTER), NewAnswer::Input(ARGUMENTS.to_owned()), ARGUMENTS);
+    let other = AnswerCall { generation: 1, ..other };
     assert_eq!(store.answer_call(other).await.unwrap(), Answered::Mismatch);
     assert_eq!(store.answer(&run_id, 0, NewAnswer::Input(ARGUMENTS.to_owned())).await.unwrap(), Answered::Stored);
     let claim = store.resumed(&run_id).await;
     store.succeed(&store.start(&claim, 0).await).await;
+}
+
+async fn u1_an_answer_that_was_on_its_way_while_it_was_asked_again_does_not_count(store: &Store) {
+    for policy in [user(), two_stage()] {
+        let run_id = store.paused(std::slice::from_ref(&policy)).await;
+        let sent = |answer| answer_to(&run_id, 0, person(REQUESTER), answer, ARGUMENTS);
+        ask_again(store, &run_id, vec![newer(0, policy)]).await.unwrap();
+        // The same name and the same arguments, but of another tool.
+        assert_eq!(store.answer_call(sent(NewAnswer::Confirm)).await.unwrap(), Answered::Outdated);
+        assert_eq!(store.call(&run_id).await.answer, None);
+        // A no is a no, whatever tool it was said to.
+        assert_eq!(store.answer_call(sent(NewAnswer::Reject(None))).await.unwrap(), Answered::Stored);
+        assert_eq!(store.count(&run_id, "[requirement_mismatch]").await, 0);
+        let claim = store.resumed(&run_id).await;
+        assert!(matches!(store.claim(&claim, 0).await.unwrap(), CallClaimed::Over));
+    }
 }
 
 /// A generation that the log does not know starts nothing, nor does one that was taken back.
@@ -339,6 +356,7 @@ on_each_store! {
     i7_a_run_that_ends_leaves_nothing_of_any_generation_open,
     i8_what_has_started_is_not_asked_again,
     i9_a_no_is_not_asked_again,
+    u1_an_answer_that_was_on_its_way_while_it_was_asked_again_does_not_count,
     u1_an_answer_to_what_is_asked_now_counts_and_one_to_other_arguments_does_not,
     u1_what_the_requester_said_is_asked_again,
 }

@@ -1,9 +1,10 @@
 //! A2 and A4 with a quorum, and with a reason.
 
 use kern_db::{
-    Approval, ApprovalStatus, CallPolicy, Error, PauseType, Resolution, Result, RunClaimed, RunId, Standing, Tier,
+    Approval, ApprovalStatus, CallPolicy, CommitTurn, Error, NewCall, PauseType, Resolution, Result, RunClaimed, RunId,
+    Standing, Tier,
 };
-use kern_tests::steps::{APPROVER, REQUESTER, Store, person, required, two_stage};
+use kern_tests::steps::{APPROVER, REQUESTER, Store, begin, call, person, required, turn, two_stage};
 use serde_json::{Value, json};
 
 async fn vote(store: &Store, run_id: &RunId, by: &str) -> Result<Approval> {
@@ -233,6 +234,57 @@ async fn i10_votes_are_those_that_are_on_record(_: &Store) {
     }
 }
 
+/// I10: the claim counts once more, and it counts what is on record.
+async fn i10_the_claim_counts_the_votes_on_record(_: &Store) {
+    for tampered in [
+        "DELETE FROM kern_audit WHERE action = 'voted' AND actor LIKE '%bob%'",
+        "UPDATE kern_audit SET actor = replace(actor, 'bob', 'carol') WHERE action = 'voted'",
+        "UPDATE kern_audit SET payload = '{}' WHERE action = 'voted'",
+        "UPDATE kern_audit SET call_digest = 'other' WHERE action = 'voted'",
+    ] {
+        let store = &Store::on_a_file().await;
+        let run_id = store.paused(&[required().quorum(2)]).await;
+        vote(store, &run_id, "bob").await.unwrap();
+        vote(store, &run_id, "carol").await.unwrap();
+        let claim = store.resumed(&run_id).await;
+        store.tamper(tampered);
+        let claimed = store.claim(&claim, 0).await;
+        assert!(matches!(claimed, Err(Error::DigestMismatch { .. })), "{tampered}: {claimed:?}");
+        assert_eq!(store.starts(&run_id).await, 0);
+    }
+}
+
+/// I5: a laxer policy with digests that fit it. Kern itself makes them, in another file for a call of the same name.
+async fn i5_a_policy_that_was_never_asked_decides_nothing(_: &Store) {
+    let laxer = async |store: &Store, run_id: &RunId, policy: CallPolicy| {
+        let twin = Store::on_a_file().await;
+        let claim = twin.begin_run(begin(run_id)).await.unwrap();
+        let call = NewCall { approval_id: Some(store.approval_id(run_id, 0).await), ..call(0, policy) };
+        twin.commit_turn(CommitTurn { calls: vec![call], ..turn(&claim, 1, &[], true) }).await.unwrap();
+        assert_eq!(twin.call(run_id).await.digest, store.call(run_id).await.digest);
+        let read = "SELECT policy, policy_digest FROM kern_calls";
+        let (policy, digest): (String, String) =
+            twin.raw().query_row(read, (), |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+        for table in ["calls", "approvals"] {
+            store.tamper(&format!("UPDATE kern_{table} SET policy = '{policy}', policy_digest = '{digest}'"));
+        }
+    };
+    let store = &Store::on_a_file().await;
+    let run_id = store.paused(&[required().quorum(2)]).await;
+    laxer(store, &run_id, required()).await;
+    let refused = vote(store, &run_id, "bob").await;
+    assert!(matches!(refused, Err(Error::DigestMismatch { .. })), "{refused:?}");
+
+    let store = &Store::on_a_file().await;
+    let run_id = store.paused(&[two_stage()]).await;
+    vote(store, &run_id, "bob").await.unwrap();
+    laxer(store, &run_id, required()).await;
+    let claim = store.resumed(&run_id).await;
+    let refused = store.claim(&claim, 0).await;
+    assert!(matches!(refused, Err(Error::DigestMismatch { .. })), "{refused:?}");
+    assert_eq!(store.starts(&run_id).await, 0);
+}
+
 on_each_store! {
     a1_a_quorum_of_nobody_is_no_policy,
     a2_a_row_waits_until_its_quorum_is_reached,
@@ -250,5 +302,7 @@ on_each_store! {
 }
 
 on_a_file! {
+    i10_the_claim_counts_the_votes_on_record,
     i10_votes_are_those_that_are_on_record,
+    i5_a_policy_that_was_never_asked_decides_nothing,
 }
