@@ -12,8 +12,8 @@ use crate::records::execution::{Execution, ExecutionFilter, Settlement};
 use crate::records::principal::{Caller, Principal};
 use crate::records::run::{Run, RunFilter};
 use crate::requests::{
-    AnswerCall, Answered, AskAgain, BeginRun, CallClaimed, ClaimCall, ClaimRun, CommitTurn, EndRun, Ended, Finished,
-    Recovered, RunClaim, RunClaimed, Ticket,
+    AnswerCall, Answered, AskAgain, BeginRun, CallClaim, CallClaimed, ClaimCall, ClaimRun, CommitTurn, EndRun, Ended,
+    Finished, Recovered, RunClaim, RunClaimed, Ticket,
 };
 use crate::{ApprovalId, ApprovalStatus, ExecutionId, Result, RunId, SessionId};
 
@@ -145,15 +145,22 @@ impl Audit {
 #[allow(missing_docs)]
 pub trait Transitions: Send + Sync {
     fn begin_run(&self, request: BeginRun) -> DbFuture<'_, RunClaim>;
-    fn commit_turn(&self, request: CommitTurn) -> DbFuture<'_, ()>;
-    fn pause_run(&self, claim: RunClaim, snapshot: String, attention: bool) -> DbFuture<'_, ()>;
+    /// What leaves the run in a new state gives the run as it is then: nobody has to read it again.
+    fn commit_turn(&self, request: CommitTurn) -> DbFuture<'_, Run>;
+    /// `commit_turn` of a run that nobody was told of: it starts with it. The claim is [`RunClaim::first`].
+    fn begin_with_turn(&self, begin: BeginRun, request: CommitTurn) -> DbFuture<'_, Run>;
+    fn pause_run(&self, claim: RunClaim, snapshot: String, attention: bool) -> DbFuture<'_, Run>;
     fn check_run(&self, run_id: RunId, caller: Caller) -> DbFuture<'_, ()>;
     fn claim_run(&self, request: ClaimRun) -> DbFuture<'_, RunClaimed>;
+    /// `claim_run`, and the claim of the call at this index where it may start.
+    fn claim_run_and_call(&self, request: ClaimRun, index: u32) -> DbFuture<'_, (RunClaimed, Option<CallClaim>)>;
     fn answer_call(&self, request: AnswerCall) -> DbFuture<'_, Answered>;
     fn ask_again(&self, request: AskAgain) -> DbFuture<'_, ()>;
     fn claim_call(&self, request: ClaimCall) -> DbFuture<'_, CallClaimed>;
     fn finish_call(&self, ticket: Ticket, ended: Ended) -> DbFuture<'_, Finished>;
-    fn end_run(&self, request: EndRun) -> DbFuture<'_, ()>;
+    fn end_run(&self, request: EndRun) -> DbFuture<'_, Run>;
+    /// `end_run` of a run that nobody was told of: it starts and ends at once. The claim is [`RunClaim::first`].
+    fn begin_and_end(&self, begin: BeginRun, request: EndRun) -> DbFuture<'_, Run>;
     fn cancel_run(&self, run_id: RunId, caller: Caller) -> DbFuture<'_, ()>;
     fn renew_run(&self, claim: RunClaim, lease_ms: i64) -> DbFuture<'_, ()>;
     fn recover_run(&self, run_id: RunId) -> DbFuture<'_, Recovered>;
@@ -259,11 +266,17 @@ macro_rules! store {
                 self.write(Lane::Normal, "start a run", move |tx| finish_now(run::begin(tx, request)))
             }
 
-            fn commit_turn(&self, request: CommitTurn) -> DbFuture<'_, ()> {
-                self.write(Lane::Normal, "commit a turn", move |tx| finish_now(run::commit_turn(tx, request)))
+            fn commit_turn(&self, request: CommitTurn) -> DbFuture<'_, Run> {
+                self.write(Lane::Normal, "commit a turn", move |tx| finish_now(run::commit_turn(tx, None, request)))
             }
 
-            fn pause_run(&self, claim: RunClaim, snapshot: String, attention: bool) -> DbFuture<'_, ()> {
+            fn begin_with_turn(&self, begin: BeginRun, request: CommitTurn) -> DbFuture<'_, Run> {
+                self.write(Lane::Normal, "start a run with a turn", move |tx| {
+                    finish_now(run::commit_turn(tx, Some(begin), request))
+                })
+            }
+
+            fn pause_run(&self, claim: RunClaim, snapshot: String, attention: bool) -> DbFuture<'_, Run> {
                 self.write(Lane::Normal, "pause a run", move |tx| {
                     finish_now(run::pause(tx, claim, snapshot, attention))
                 })
@@ -274,7 +287,17 @@ macro_rules! store {
             }
 
             fn claim_run(&self, request: ClaimRun) -> DbFuture<'_, RunClaimed> {
-                self.write(Lane::Normal, "claim a run", move |tx| finish_now(run::claim(tx, request)))
+                self.write(Lane::Normal, "claim a run", move |tx| {
+                    finish_now(run::claim(tx, request, None)).map(|(claimed, _)| claimed)
+                })
+            }
+
+            fn claim_run_and_call(
+                &self,
+                request: ClaimRun,
+                index: u32,
+            ) -> DbFuture<'_, (RunClaimed, Option<CallClaim>)> {
+                self.write(Lane::Normal, "claim a run", move |tx| finish_now(run::claim(tx, request, Some(index))))
             }
 
             fn answer_call(&self, request: AnswerCall) -> DbFuture<'_, Answered> {
@@ -295,8 +318,14 @@ macro_rules! store {
                 })
             }
 
-            fn end_run(&self, request: EndRun) -> DbFuture<'_, ()> {
-                self.write(Lane::Normal, "end a run", move |tx| finish_now(run::end(tx, request)))
+            fn end_run(&self, request: EndRun) -> DbFuture<'_, Run> {
+                self.write(Lane::Normal, "end a run", move |tx| finish_now(run::end(tx, None, request)))
+            }
+
+            fn begin_and_end(&self, begin: BeginRun, request: EndRun) -> DbFuture<'_, Run> {
+                self.write(Lane::Normal, "store a run that is over", move |tx| {
+                    finish_now(run::end(tx, Some(begin), request))
+                })
             }
 
             fn cancel_run(&self, run_id: RunId, caller: Caller) -> DbFuture<'_, ()> {
@@ -362,8 +391,8 @@ pub(crate) mod prelude {
     pub(crate) use crate::records::principal::{Caller, Principal};
     pub(crate) use crate::records::run::{Run, RunFilter};
     pub(crate) use crate::requests::{
-        AnswerCall, Answered, AskAgain, BeginRun, CallClaimed, ClaimCall, ClaimRun, CommitTurn, EndRun, Ended,
-        Finished, Recovered, RunClaim, RunClaimed, Ticket,
+        AnswerCall, Answered, AskAgain, BeginRun, CallClaim, CallClaimed, ClaimCall, ClaimRun, CommitTurn, EndRun,
+        Ended, Finished, Recovered, RunClaim, RunClaimed, Ticket,
     };
     pub(crate) use crate::transitions::{answer, approval, ask, execution, read, recovery, run};
     pub(crate) use crate::tx::finish_now;

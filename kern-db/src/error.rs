@@ -128,6 +128,24 @@ pub enum Error {
         /// What is wrong there.
         detail: String,
     },
+    /// There is no store: no file, none of kern's tables in it, or not a file at all. Nothing was made.
+    #[error("there is no store in {place}: {detail}")]
+    NoStore {
+        /// The file.
+        place: String,
+        /// What there is instead.
+        detail: String,
+    },
+    /// The store was written by an older kern, and was opened without bringing it to this build's schema.
+    #[error(
+        "the store has schema version {found}, this build needs {known}: start the application with this version of kern once"
+    )]
+    Older {
+        /// The version found. 0: none was finished.
+        found: i64,
+        /// The version this build needs.
+        known: i64,
+    },
     /// The store was written by a newer kern.
     #[error("the store has schema version {found}, this build knows {known}: use a newer kern")]
     Newer {
@@ -168,6 +186,8 @@ impl Error {
             Self::Busy { .. } => "store_busy",
             Self::Full { .. } => "store_full",
             Self::Corrupt { .. } => "store_corrupt",
+            Self::NoStore { .. } => "store_missing",
+            Self::Older { .. } => "store_older",
             Self::Newer { .. } => "store_newer",
             Self::Unavailable { .. } => "store_unavailable",
         }

@@ -20,6 +20,14 @@ pub struct RunClaim {
     pub(crate) owner: String,
 }
 
+impl RunClaim {
+    /// The claim of a run that is about to start, with a fresh owner.
+    #[must_use]
+    pub fn first(run_id: &RunId) -> Self {
+        Self { run_id: run_id.clone(), fence: 1, owner: uuid::Uuid::now_v7().to_string() }
+    }
+}
+
 /// Starts a run (R1).
 #[derive(Clone, Debug)]
 #[allow(missing_docs)]

@@ -48,11 +48,16 @@ pub(crate) trait Tx {
         Ok(now)
     }
 
-    /// The last entry of the audit log.
+    /// The last entry of the audit log, as it was before this transaction wrote to it.
     async fn head(&mut self) -> Result<Option<AuditRow>> {
-        let mut rows = self.select(Query::of(Vec::new()).newest(AuditRow::C.seq.order()).limit(1)).await?;
-        Ok(rows.pop())
+        last_entry(self).await
     }
+}
+
+/// Reads the last entry of the audit log.
+pub(crate) async fn last_entry<T: Tx + ?Sized>(tx: &mut T) -> Result<Option<AuditRow>> {
+    let mut rows = tx.select(Query::of(Vec::new()).newest(AuditRow::C.seq.order()).limit(1)).await?;
+    Ok(rows.pop())
 }
 
 /// Which rows, in which order.

@@ -4,17 +4,19 @@ use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote};
 use syn::{Expr, Ident, ItemFn};
 
-use crate::arguments::{self, Grammar};
+use crate::arguments::{self, Argument, Grammar, Milliseconds};
 use crate::attributes::{self, Consumed};
 use crate::errors::Errors;
 use crate::tool;
+
+pub(crate) const KEYS: &[&str] =
+    &["type", "when", "pool", "quorum", "expires_in", "valid_for", "require_reason", "allow_self"];
 
 pub(crate) const HELP: &str = "write `#[approval(type = \"audit\")]`, or `#[approval]` for `type = \"required\"`";
 
 const GRAMMAR: Grammar = Grammar {
     attribute: "`#[approval]`",
-    keys: &["type", "when"],
-    planned: &["pool", "quorum", "expires_in", "valid_for", "require_reason", "allow_self"],
+    keys: KEYS,
     synonyms: &[
         ("kind", "type"),
         ("approval_type", "type"),
@@ -23,6 +25,9 @@ const GRAMMAR: Grammar = Grammar {
         ("required", "type = \"required\""),
         ("if", "when"),
         ("condition", "when"),
+        ("approvers", "quorum"),
+        ("expires", "expires_in"),
+        ("reason", "require_reason"),
     ],
     others: ("`#[tool]`", tool::KEYS),
     literal_help: HELP,
@@ -32,6 +37,9 @@ const GRAMMAR: Grammar = Grammar {
 pub(crate) struct Approval {
     pub(crate) kind: Kind,
     pub(crate) when: Option<When>,
+    pub(crate) rules: Rules,
+    /// The keys that only make sense where somebody decides, in the order they were written.
+    pub(crate) deciding: Vec<Ident>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -42,37 +50,94 @@ pub(crate) enum Kind {
 
 /// `when = …`
 pub(crate) struct When {
-    pub(crate) key: Ident,
     pub(crate) expression: TokenStream,
+}
+
+/// Who may decide, and for how long it counts.
+pub(crate) struct Rules {
+    pub(crate) pool: Option<String>,
+    pub(crate) quorum: u32,
+    pub(crate) expires_in: Option<Milliseconds>,
+    pub(crate) valid_for: Option<Milliseconds>,
+    pub(crate) require_reason: bool,
+    pub(crate) allow_self: bool,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self { pool: None, quorum: 1, expires_in: None, valid_for: None, require_reason: false, allow_self: false }
+    }
 }
 
 impl Approval {
     pub(crate) fn read(tokens: TokenStream, errors: &mut Errors) -> Self {
-        let mut approval = Self { kind: Kind::Required, when: None };
+        let mut approval = Self { kind: Kind::Required, when: None, rules: Rules::default(), deciding: Vec::new() };
         for argument in GRAMMAR.parse(tokens, errors) {
-            if argument.key == "type" {
-                let Some(kind) = argument.string("audit", errors) else {
-                    continue;
-                };
-                match kind.value().as_str() {
-                    "required" => approval.kind = Kind::Required,
-                    "audit" => approval.kind = Kind::Audit,
-                    unknown => {
-                        let help = match arguments::nearest(unknown, &["required", "audit"]) {
-                            Some(meant) => format!("did you mean `\"{meant}\"`?"),
-                            None => HELP.to_owned(),
-                        };
-                        let message = format!("unknown approval type `{unknown}`: expected `required` or `audit`");
-                        errors.at(kind, message, help);
-                    }
-                }
-            } else if let Some(expression) = argument.expression("*amount > 100.0", errors) {
-                let expression = Expr::to_token_stream(expression);
-                approval.when = Some(When { key: argument.key, expression });
-            }
+            approval.set(argument, errors);
         }
         approval
     }
+
+    fn set(&mut self, argument: Argument, errors: &mut Errors) {
+        let rules = &mut self.rules;
+        match argument.key.to_string().as_str() {
+            "type" => {
+                self.kind = Kind::read(&argument, errors).unwrap_or(self.kind);
+                return;
+            }
+            "pool" => rules.pool = pool(&argument, errors),
+            "quorum" => rules.quorum = argument.count(2, errors).unwrap_or(rules.quorum),
+            "expires_in" => rules.expires_in = argument.duration("24h", errors),
+            "valid_for" => rules.valid_for = argument.duration("1h", errors),
+            "require_reason" => {
+                rules.require_reason = argument.flag(errors) == Some(true);
+                if !rules.require_reason {
+                    return;
+                }
+            }
+            "allow_self" => {
+                rules.allow_self = argument.flag(errors) == Some(true);
+                if !rules.allow_self {
+                    return;
+                }
+            }
+            _ => {
+                let expression = argument.expression("*amount > 100.0", errors);
+                self.when = expression.map(|expression| When { expression: Expr::to_token_stream(expression) });
+            }
+        }
+        self.deciding.push(argument.key);
+    }
+}
+
+impl Kind {
+    fn read(argument: &Argument, errors: &mut Errors) -> Option<Self> {
+        let kind = argument.string("audit", errors)?;
+        match kind.value().as_str() {
+            "required" => Some(Self::Required),
+            "audit" => Some(Self::Audit),
+            unknown => {
+                let help = match arguments::nearest(unknown, &["required", "audit"]) {
+                    Some(meant) => format!("did you mean `\"{meant}\"`?"),
+                    None => HELP.to_owned(),
+                };
+                let message = format!("unknown approval type `{unknown}`: expected `required` or `audit`");
+                errors.at(kind, message, help);
+                None
+            }
+        }
+    }
+}
+
+fn pool(argument: &Argument, errors: &mut Errors) -> Option<String> {
+    let pool = argument.string("finance", errors)?;
+    let name = pool.value();
+    if name.trim().is_empty() {
+        let help = "name the pool of those who may decide, or leave it out: then anybody but the requester may";
+        errors.at(pool, "the pool has no name", help);
+        return None;
+    }
+    Some(name)
 }
 
 /// Expands an `#[approval]` that no `#[tool]` outside of it took: it is the outer one, or it is alone.
@@ -92,7 +157,7 @@ pub(crate) fn run(args: TokenStream, item: TokenStream) -> TokenStream {
     let mut tools = consumed.take("tool", &mut func.attrs).into_iter();
     let Some(tool) = tools.next() else {
         Approval::read(args, &mut errors);
-        errors.at(Attribute, "`#[approval]` without `#[tool]` has no effect: the function is no tool", alone(&func));
+        errors.at(Attribute, WITHOUT_TOOL, alone(&func));
         let markers = consumed.markers();
         return errors.beside(quote! { #func #markers });
     };
@@ -103,45 +168,23 @@ pub(crate) fn run(args: TokenStream, item: TokenStream) -> TokenStream {
     tool::build(tool, Some(args), func, consumed, errors)
 }
 
+pub(crate) const WITHOUT_TOOL: &str = "`#[approval]` without `#[tool]` has no effect: the function is no tool";
+
 /// What to do with an `#[approval]` that finds no `#[tool]`.
 fn alone(func: &ItemFn) -> String {
-    let mut help = "add `#[tool]`, above or below it".to_owned();
-    let written = Span::call_site().source_text().unwrap_or_default();
-    let alias = written.trim_start_matches(['#', '[']).split(['(', ']']).next().unwrap_or_default().trim();
-    let own_name = alias.is_empty() || alias.rsplit("::").next().is_some_and(|last| last.trim() == "approval");
-    if !own_name {
-        help += &format!(
-            "\nnote: kern knows its attributes by name: `#[tool]` does not see that `#[{alias}]` is `#[approval]`, import it without `as`"
-        );
-    }
-    for attr in &func.attrs {
-        if own_name && !KNOWN.iter().any(|known| attr.path().is_ident(known)) {
-            let other = attributes::path_text(attr.path());
+    let mut help = ADD_TOOL.to_owned();
+    match attributes::alias(&["approval"]) {
+        Some(alias) => {
             help += &format!(
-                "\nnote: kern knows its attributes by name: if `#[{other}]` is `#[tool]`, import it without `as`"
+                "\nnote: kern knows its attributes by name: `#[tool]` does not see that `#[{alias}]` is `#[approval]`, import it without `as`"
             );
         }
+        None => help += &attributes::may_be_tool(&func.attrs),
     }
     help
 }
 
-/// Attributes of the language, none of which can be an alias of `#[tool]`.
-const KNOWN: &[&str] = &[
-    "allow",
-    "cfg",
-    "cfg_attr",
-    "cold",
-    "deny",
-    "deprecated",
-    "doc",
-    "expect",
-    "forbid",
-    "inline",
-    "must_use",
-    "test",
-    "track_caller",
-    "warn",
-];
+pub(crate) const ADD_TOOL: &str = "add `#[tool]`, above or below it";
 
 /// The attribute itself, as a place for an error.
 struct Attribute;

@@ -31,8 +31,6 @@ pub(crate) struct Grammar {
     /// `#[tool]`
     pub(crate) attribute: &'static str,
     pub(crate) keys: &'static [&'static str],
-    /// Keys of the plan that nothing enforces yet.
-    pub(crate) planned: &'static [&'static str],
     /// What people write instead of a key, beside misspelling it.
     pub(crate) synonyms: &'static [(&'static str, &'static str)],
     /// The other attribute's keys, and how it is called.
@@ -73,21 +71,13 @@ impl Grammar {
             return true;
         }
         let attribute = self.attribute;
-        if self.planned.contains(&name) {
-            errors.at(
-                key,
-                format!("`{name}` of {attribute} is not yet supported"),
-                "remove it: kern refuses what it would not enforce",
-            );
-            return false;
-        }
         let (other, others) = self.others;
         let synonym = self.synonyms.iter().find(|(synonym, _)| *synonym == name).map(|(_, meant)| *meant);
         let help = if let Some(meant) = synonym {
             format!("did you mean `{meant}`?")
         } else if others.contains(&name) {
             format!("`{name}` is an argument of {other}")
-        } else if let Some(meant) = nearest(name, self.keys.iter().chain(self.planned)) {
+        } else if let Some(meant) = nearest(name, self.keys) {
             format!("did you mean `{meant}`?")
         } else {
             format!("{attribute} takes {}", list(self.keys))
@@ -134,6 +124,36 @@ impl Argument {
         None
     }
 
+    /// Reads `key = 2`: a number that counts something, so at least one.
+    pub(crate) fn count(&self, example: u32, errors: &mut Errors) -> Option<u32> {
+        let key = &self.key;
+        let help = format!("write `{key} = {example}`");
+        let message = format!("`{key}` takes a whole number, at least 1");
+        match &self.value {
+            Value::Absent => errors.none(key, message, help),
+            Value::Listed(_, tokens) => errors.none(tokens, message, help),
+            Value::Assigned(value) => match literal(value) {
+                Some(Lit::Int(number)) => match number.base10_parse::<u32>() {
+                    Ok(number) if number > 0 => Some(number),
+                    _ => errors.none(value, message, help),
+                },
+                _ => errors.none(value, message, help),
+            },
+        }
+    }
+
+    /// Reads `key = "30s"`.
+    pub(crate) fn duration(&self, example: &str, errors: &mut Errors) -> Option<Milliseconds> {
+        let text = self.string(example, errors)?;
+        let Some(duration) = Milliseconds::read(&text.value()) else {
+            let message = format!("`{}` is not a duration", text.value());
+            let help =
+                format!("write `{} = \"{example}\"`: a whole number from 1, and `ms`, `s`, `m`, `h` or `d`", self.key);
+            return errors.none(text, message, help);
+        };
+        Some(duration)
+    }
+
     /// Reads `key("a", "b")`.
     pub(crate) fn strings(&self, errors: &mut Errors) -> Option<Vec<&LitStr>> {
         let key = &self.key;
@@ -173,6 +193,30 @@ impl Errors {
     fn none<T>(&mut self, tokens: impl ToTokens, message: String, help: String) -> Option<T> {
         self.at(tokens, message, help);
         None
+    }
+}
+
+/// A duration as the expansion writes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Milliseconds(pub(crate) u64);
+
+impl Milliseconds {
+    /// Reads `250ms`, `30s`, `5m`, `24h`, `7d`. `None`: it is something else, nothing at all, or longer than a database
+    /// can add to a date.
+    fn read(text: &str) -> Option<Self> {
+        let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+        let (number, unit) = text.split_at(digits);
+        let unit = match unit {
+            "ms" => 1,
+            "s" => 1000,
+            "m" => 60 * 1000,
+            "h" => 60 * 60 * 1000,
+            "d" => 24 * 60 * 60 * 1000,
+            _ => return None,
+        };
+        let longest = 100_000 * 24 * 60 * 60 * 1000;
+        let duration = number.parse::<u64>().ok()?.checked_mul(unit)?;
+        (1..=longest).contains(&duration).then_some(Self(duration))
     }
 }
 
@@ -238,6 +282,11 @@ fn literal(value: &Expr) -> Option<&Lit> {
     }
 }
 
+/// Says whether an expression is a string literal.
+pub(crate) fn is_string(value: &Expr) -> bool {
+    matches!(literal(value), Some(Lit::Str(_)))
+}
+
 /// The words, each in backticks.
 pub(crate) fn list(words: &[impl AsRef<str>]) -> String {
     let words: Vec<String> = words.iter().map(|word| format!("`{}`", word.as_ref())).collect();
@@ -293,6 +342,35 @@ mod tests {
         ];
         for (word, expected) in cases {
             assert_eq!(nearest(word, &keys), expected, "{word}");
+        }
+    }
+
+    #[test]
+    fn a_duration_is_a_number_and_a_unit() {
+        for (text, expected) in [
+            ("250ms", Some(250)),
+            ("30s", Some(30_000)),
+            ("5m", Some(300_000)),
+            ("24h", Some(86_400_000)),
+            ("7d", Some(604_800_000)),
+            ("007d", Some(604_800_000)),
+            ("0s", None),
+            ("", None),
+            ("s", None),
+            ("30", None),
+            ("-1s", None),
+            ("+1s", None),
+            ("1.5h", None),
+            ("1 h", None),
+            ("1h30m", None),
+            ("5 parsecs", None),
+            ("1H", None),
+            ("\u{663}s", None),
+            ("99999999999999999999d", None),
+            ("9999999999999999d", None),
+            ("100001d", None),
+        ] {
+            assert_eq!(Milliseconds::read(text), expected.map(Milliseconds), "{text}");
         }
     }
 

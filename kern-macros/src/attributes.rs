@@ -32,9 +32,14 @@ impl Consumed {
 
     /// Emits each one again as a marker, so that its import stays used.
     pub(crate) fn markers(&self) -> TokenStream {
+        self.markers_under(&[])
+    }
+
+    /// The same, where what they stood on exists.
+    pub(crate) fn markers_under(&self, cfgs: &[TokenStream]) -> TokenStream {
         let consumed = Ident::new(CONSUMED, Span::call_site());
-        let paths = &self.0;
-        quote! { #( #[#paths(#consumed)] const _: () = (); )* }
+        let markers = self.0.iter().map(|path| quote!(#(#cfgs)* #[#path(#consumed)] const _: () = ();));
+        markers.collect()
     }
 }
 
@@ -75,36 +80,85 @@ pub(crate) fn doc(attr: &Attribute) -> Option<&syn::Expr> {
     }
 }
 
+/// What the attribute was called where it is none of these names: it was imported under another one.
+pub(crate) fn alias(names: &[&str]) -> Option<String> {
+    let written = Span::call_site().source_text().unwrap_or_default();
+    let alias = written.trim_start_matches(['#', '[']).split(['(', ']']).next().unwrap_or_default().trim();
+    let last = alias.rsplit("::").next().unwrap_or_default().trim();
+    (!last.is_empty() && !names.contains(&last)).then(|| alias.to_owned())
+}
+
+/// Attributes of the language, none of which can be an alias of one of kern's.
+const KNOWN: &[&str] = &[
+    "allow",
+    "cfg",
+    "cfg_attr",
+    "cold",
+    "deny",
+    "deprecated",
+    "doc",
+    "expect",
+    "forbid",
+    "inline",
+    "must_use",
+    "test",
+    "track_caller",
+    "warn",
+];
+
+/// Notes of every attribute that may be `#[tool]` under another name.
+pub(crate) fn may_be_tool(attrs: &[Attribute]) -> String {
+    let others = attrs.iter().filter(|attr| !KNOWN.iter().any(|known| attr.path().is_ident(known)));
+    let note = |attr: &Attribute| {
+        let other = path_text(attr.path());
+        format!("\nnote: kern knows its attributes by name: if `#[{other}]` is `#[tool]`, import it without `as`")
+    };
+    others.map(note).collect()
+}
+
 /// Refuses the attribute on anything but a function, and gives the item back without kern's attributes.
 pub(crate) fn not_a_function(item: TokenStream, attribute: &str, errors: &mut Errors) -> TokenStream {
+    let help = if noun(&item).is_some_and(|(keyword, _)| keyword == "impl") {
+        format!("put {attribute} on each method that it is for, and `#[toolkit]` on the `impl` block")
+    } else {
+        format!("put {attribute} on a function: `async fn` or `fn`")
+    };
+    refuse(item, &format!("{attribute} belongs on a function"), &help, errors)
+}
+
+/// Refuses what the attribute stands on, and gives it back without kern's attributes.
+pub(crate) fn refuse(item: TokenStream, belongs: &str, help: &str, errors: &mut Errors) -> TokenStream {
     let Some((mut attrs, rest)) = errors.keep(attrs_and_rest.parse2(item.clone())) else {
         return item;
     };
-    let keyword = rest.clone().into_iter().find_map(|token| match token {
-        TokenTree::Ident(ident) if KEYWORDS.iter().any(|(keyword, _)| ident == keyword) => Some(ident),
-        _ => None,
-    });
-    let noun = keyword.as_ref().and_then(|found| KEYWORDS.iter().find(|(keyword, _)| found == keyword));
     let mut consumed = Consumed::default();
     for name in ["tool", "approval"] {
         consumed.take(name, &mut attrs);
     }
-    let noun = noun.map_or("this", |(_, noun)| noun);
-    let help = if noun == "an `impl` block" {
-        format!("put {attribute} on a function; toolkits (`#[toolkit]` on an `impl` block) are not yet supported")
-    } else {
-        format!("put {attribute} on a function: `async fn` or `fn`")
-    };
-    let message = format!("{attribute} belongs on a function, not on {noun}");
-    match keyword {
-        Some(keyword) => errors.at(keyword, message, help),
-        None => errors.at(&rest, message, help),
+    match noun(&rest) {
+        // A function that is refused where functions belong has no body.
+        Some((keyword, _)) if keyword == "fn" && belongs.ends_with("on a function") => {
+            errors.at(keyword, format!("{belongs}, not on one without a body"), help);
+        }
+        Some((keyword, noun)) => errors.at(keyword, format!("{belongs}, not on {noun}"), help),
+        None => errors.at(&rest, format!("{belongs}, not on this"), help),
     }
     let markers = consumed.markers();
     quote! { #markers #(#attrs)* #rest }
 }
 
-const KEYWORDS: &[(&str, &str)] = &[
+/// What kind of item it is, by its keyword.
+fn noun(item: &TokenStream) -> Option<(Ident, &'static str)> {
+    item.clone().into_iter().find_map(|token| match token {
+        TokenTree::Ident(ident) => {
+            let noun = KEYWORDS.iter().find(|(keyword, _)| ident == keyword)?.1;
+            Some((ident, noun))
+        }
+        _ => None,
+    })
+}
+
+pub(crate) const KEYWORDS: &[(&str, &str)] = &[
     ("struct", "a struct"),
     ("enum", "an enum"),
     ("union", "a union"),
@@ -117,7 +171,7 @@ const KEYWORDS: &[(&str, &str)] = &[
     ("use", "an import"),
     ("extern", "an `extern` block"),
     ("macro_rules", "a macro"),
-    ("fn", "a function without a body"),
+    ("fn", "a function"),
 ];
 
 fn attrs_and_rest(input: ParseStream<'_>) -> syn::Result<(Vec<Attribute>, TokenStream)> {

@@ -7,7 +7,9 @@ mod approval;
 mod arguments;
 mod attributes;
 mod errors;
+mod hook;
 mod tool;
+mod toolkit;
 mod when;
 
 #[proc_macro_attribute]
@@ -16,6 +18,16 @@ pub fn tool(args: TokenStream, item: TokenStream) -> TokenStream {
 }
 
 #[proc_macro_attribute]
+pub fn hook(args: TokenStream, item: TokenStream) -> TokenStream {
+    hook::run(args.into(), item.into()).into()
+}
+
+#[proc_macro_attribute]
 pub fn approval(args: TokenStream, item: TokenStream) -> TokenStream {
     approval::run(args.into(), item.into()).into()
+}
+
+#[proc_macro_attribute]
+pub fn toolkit(args: TokenStream, item: TokenStream) -> TokenStream {
+    toolkit::run(args.into(), item.into()).into()
 }

@@ -1,4 +1,4 @@
-//! What an expression after `when =` may not hold. Tokens are looked at, not syntax, so that a macro's arguments
+//! What an expression after `when =` or `default =` may not hold. Tokens are looked at, not syntax, so that a macro's arguments
 //! (`matches!(…)`) are no way around the rules.
 
 use proc_macro2::{Group, Ident, Punct, Spacing, TokenStream, TokenTree};
@@ -12,25 +12,42 @@ pub(crate) struct Hidden {
     pub(crate) help: &'static str,
 }
 
-/// Reports every wrapping operator, and every hidden name once.
+/// Reports every wrapping operator of a `when`, and every hidden name once.
 pub(crate) fn check(expression: TokenStream, hidden: &[Hidden], errors: &mut Errors) {
-    let mut named = Vec::new();
-    walk(expression, hidden, &mut named, errors);
+    operators(expression.clone(), errors);
+    names(expression, hidden, "when", errors);
 }
 
-fn walk(tokens: TokenStream, hidden: &[Hidden], named: &mut Vec<Ident>, errors: &mut Errors) {
+/// Reports every hidden name once.
+pub(crate) fn names(expression: TokenStream, hidden: &[Hidden], key: &str, errors: &mut Errors) {
+    let mut named = Vec::new();
+    walk(expression, &mut |at, tokens| {
+        if let TokenTree::Ident(ident) = &tokens[at]
+            && is_a_name(at, tokens)
+            && !named.contains(ident)
+            && let Some(found) = hidden.iter().find(|hidden| hidden.name == *ident)
+        {
+            errors.at(ident, format!("{} cannot be used in `{key}`", found.what), found.help);
+            named.push(ident.clone());
+        }
+    });
+}
+
+fn operators(expression: TokenStream, errors: &mut Errors) {
+    walk(expression, &mut |at, tokens| {
+        if let TokenTree::Punct(punct) = &tokens[at] {
+            operator(punct, at, tokens, errors);
+        }
+    });
+}
+
+/// Visits every token, those in groups included.
+fn walk(tokens: TokenStream, visit: &mut impl FnMut(usize, &[TokenTree])) {
     let tokens: Vec<TokenTree> = tokens.into_iter().collect();
     for (at, token) in tokens.iter().enumerate() {
         match token {
-            TokenTree::Group(group) => walk(group.stream(), hidden, named, errors),
-            TokenTree::Punct(punct) => operator(punct, at, &tokens, errors),
-            TokenTree::Ident(ident) if is_a_name(at, &tokens) && !named.contains(ident) => {
-                if let Some(found) = hidden.iter().find(|hidden| hidden.name == *ident) {
-                    errors.at(ident, format!("{} cannot be used in `when`", found.what), found.help);
-                    named.push(ident.clone());
-                }
-            }
-            _ => {}
+            TokenTree::Group(group) => walk(group.stream(), visit),
+            _ => visit(at, &tokens),
         }
     }
 }

@@ -129,6 +129,12 @@ pub enum Error {
     /// The store refused or failed.
     #[error(transparent)]
     Store(#[from] kern_db::Error),
+    /// Who watched the run was too far behind, and was not told of everything. The run itself goes on.
+    #[error("events of run `{run_id}` were lost, because its stream was not read: `get_run` says how it stands")]
+    EventsLost {
+        /// The run.
+        run_id: RunId,
+    },
     /// A bug in kern, or a runtime that is shutting down.
     #[error("the run's own task ended early")]
     Interrupted(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -156,6 +162,7 @@ impl Error {
             Self::Setup(_) => "setup",
             Self::Model(error) => error.code(),
             Self::Store(error) => error.code(),
+            Self::EventsLost { .. } => "events_lost",
             Self::Interrupted(_) => "interrupted",
         }
     }

@@ -80,6 +80,7 @@
 //! - [`tools::tool`], [`approval::approval`]: the attributes and their arguments.
 //! - [`run::RunOutput`] and [`run::RunRequirement`]: what a run gave, what it asks the person who started it.
 //! - [`db`]: the stores, [`db::Db`] with the contract of each method, and [`db::Audit`].
+//! - [`display`]: what a person may be shown of arguments, names and notes.
 //! - [`models`]: [`models::ScriptedModel`] for tests, the clients of providers, and [`models::Model`] for one's own.
 //! - [`Error`]: every way in which kern does not do what it was asked, each with a stable code.
 //!
@@ -92,6 +93,7 @@
 //! | `sqlite-bundled` | SQLite compiled in; without it, the system's is linked | yes |
 //! | `openai` | `OpenAIChat`, and model strings such as `openai:gpt-4o-mini` | no |
 //! | `models` | all model clients: today, `openai` | no |
+//! | `cli` | the command `kern`: approvals, executions and the audit log from a shell | no |
 
 // The crate's documentation links to what the default features bring.
 #![cfg_attr(not(all(feature = "macros", feature = "sqlite")), allow(rustdoc::broken_intra_doc_links))]
@@ -105,7 +107,10 @@ struct ReadmeDoctests;
 
 pub mod agent;
 pub mod approval;
+pub mod display;
 mod error;
+pub mod guardrails;
+pub mod hooks;
 pub mod models;
 pub mod prelude;
 pub mod run;

@@ -8,7 +8,13 @@ pub use serde_json::json;
 pub use crate::agent::Agent;
 #[cfg(feature = "macros")]
 pub use crate::approval::approval;
-pub use crate::run::{RunInput, RunOutput, RunRequirement, RunStatus};
+pub use crate::guardrails::{PIIDetectionGuardrail, PromptInjectionGuardrail};
+#[cfg(feature = "macros")]
+pub use crate::hooks::hook;
+pub use crate::hooks::{HookContext, HookResult, InputCheckError, OutputCheckError};
+pub use crate::run::{RunEvent, RunInput, RunOutput, RunRequirement, RunStatus};
 #[cfg(feature = "macros")]
 pub use crate::tools::tool;
+#[cfg(feature = "macros")]
+pub use crate::tools::toolkit;
 pub use crate::tools::{RunContext, tools};

@@ -77,7 +77,8 @@ impl Model for SlowModel {
     }
 
     fn respond<'a>(&'a self, request: ModelRequest<'a>) -> ModelFuture<'a> {
-        let played = request.messages.iter().filter(|message| message.role == Role::Assistant).count();
+        let own = request.messages.iter().filter(|message| !message.from_history);
+        let played = own.filter(|message| message.role == Role::Assistant).count();
         Box::pin(async move {
             if played == self.turn {
                 self.gate.pass().await;

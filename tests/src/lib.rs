@@ -1,6 +1,9 @@
 //! What the tests of this package share.
 
+pub mod bare;
 pub mod children;
+pub mod command;
+pub mod custom;
 pub mod folder;
 pub mod gates;
 pub mod history;

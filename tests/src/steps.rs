@@ -266,7 +266,7 @@ impl Store {
 
     /// Ends a run with an answer.
     pub async fn complete(&self, claim: &RunClaim) -> Result<()> {
-        self.end_run(end(claim, RunStatus::Completed)).await
+        self.end_run(end(claim, RunStatus::Completed)).await.map(drop)
     }
 
     /// A run whose only call was approved, whose owner is alive, and whose call is claimed.

@@ -1,5 +1,6 @@
 //! What a model, a tool or a client may send: an answer each, never a panic, never a row for a call that cannot run.
 
+use std::future::IntoFuture as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -8,9 +9,10 @@ use kern::models::{Model, ModelError, ModelFuture, ModelReply, ModelRequest, Mod
 use kern::prelude::*;
 use kern::tools::{ArgumentError, Arguments, Tool, ToolCall, ToolDescriptor, ToolFuture, ToolOutput, ToolPolicy};
 use kern_tests::folder::unique;
+use kern_tests::gates::gate;
 use kern_tests::ledger;
 use kern_tests::store::{Store, code, one_call, told};
-use kern_tests::tools::{delete_user, erase_user, lookup, mail, refund, restart};
+use kern_tests::tools::{delete_user, erase_user, lookup, mail, refund, restart, wait_plain};
 use serde_json::Value;
 
 const NOTHING: [&str; 0] = [];
@@ -446,4 +448,116 @@ async fn no_text_is_too_strange_for_a_run() {
         assert_eq!(told(&run), [format!("erased {text}")]);
         store.actions(&run.run_id).await;
     }
+}
+
+#[tokio::test]
+async fn answers_that_come_after_the_run_went_on_run_nothing_and_lose_nothing() {
+    let store = Store::new().await;
+    let agent = store.agent(tools![restart], one_call("restart", json!({ "service": "web" }))).build().unwrap();
+    let session = unique("session");
+    let mut run = agent.run("go").user_id("alice").session_id(&session).await.unwrap();
+    run.requirements[0].confirm().unwrap();
+    let answer = || agent.continue_run(&run.run_id).requirements(run.requirements.clone()).user_id("alice");
+    let done = answer().await.unwrap();
+    assert_eq!((done.status, told(&done)), (RunStatus::Completed, vec!["restarted web".to_owned()]));
+    // The same answer, another one, and one for what was never asked: the run is over.
+    assert_eq!(code(answer().await), "not_paused");
+    let mut other = run.requirements.clone();
+    other[0] = serde_json::from_value(json!({
+        "id": other[0].id,
+        "confirmation": false,
+        "tool_execution": { "tool_call_id": "call_0_0", "tool_name": "restart", "confirmed": false },
+    }))
+    .unwrap();
+    assert_eq!(code(agent.continue_run(&run.run_id).requirements(other).user_id("alice").await), "not_paused");
+    assert_eq!(agent.get_run(&run.run_id).await.unwrap(), done);
+    assert_eq!(
+        (ledger::of(&session), store.states(&run.run_id).await),
+        (vec!["restart web".to_owned()], vec!["succeeded"])
+    );
+}
+
+#[tokio::test]
+async fn answers_to_a_run_that_is_being_driven_are_told_so() {
+    let store = Store::new().await;
+    let script = [
+        turn().tool_call("restart", json!({ "service": "web" })),
+        turn().tool_call("wait_plain", json!({ "key": "k" })),
+        turn().text("ok"),
+    ];
+    let agent = store.agent(tools![restart, wait_plain], script).build().unwrap();
+    let session = unique("session");
+    let mut run = agent.run("go").user_id("alice").session_id(&session).await.unwrap();
+    run.requirements[0].confirm().unwrap();
+    let answer = || agent.continue_run(&run.run_id).requirements(run.requirements.clone()).user_id("alice");
+    let running = tokio::spawn(answer().into_future());
+    gate(&session).arrival().await;
+    assert_eq!(code(answer().await), "already_running");
+    gate(&session).open();
+    assert_eq!(running.await.unwrap().unwrap().status, RunStatus::Completed);
+    assert_eq!(ledger::of(&session), ["restart web", "wait_plain k"]);
+}
+
+#[tokio::test]
+async fn an_answer_given_twice_at_once_counts_once() {
+    let store = Store::new().await;
+    let agent = store.agent(tools![restart], one_call("restart", json!({ "service": "web" }))).build().unwrap();
+    let session = unique("session");
+    let mut run = agent.run("go").user_id("alice").session_id(&session).await.unwrap();
+    run.requirements[0].confirm().unwrap();
+    let twice = [run.requirements.clone(), run.requirements.clone()].concat();
+    let run = agent.continue_run(&run.run_id).requirements(twice).user_id("alice").await.unwrap();
+    assert_eq!((run.status, ledger::of(&session)), (RunStatus::Completed, vec!["restart web".to_owned()]));
+    assert_eq!(store.count_actions(&run.run_id, "confirmed").await, 1);
+}
+
+#[tokio::test]
+async fn a_reader_of_events_that_stops_reading_keeps_no_pause_from_being_durable() {
+    let store = Store::new().await;
+    let agent = store.agent(tools![delete_user], one_call("delete_user", json!({ "user_id": "u1" }))).build().unwrap();
+    let mut events = agent.run("go").user_id("alice").stream();
+    let started = events.next().await.unwrap().unwrap();
+    let run_id = started.base().run_id.clone();
+    for _ in 0..2000 {
+        if store.db.get_run(&run_id).await.unwrap().status == RunStatus::Paused {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    // Never read again, and still open: the run waits for people, not for the reader.
+    store.approve_all(&run_id).await;
+    let run = agent.continue_run(&run_id).user_id("alice").await.unwrap();
+    assert_eq!((run.status, store.states(&run_id).await), (RunStatus::Completed, vec!["succeeded"]));
+    drop(events);
+}
+
+#[tokio::test]
+async fn two_runs_of_a_session_that_wait_at_once_are_decided_each_by_itself() {
+    let store = Store::new().await;
+    let agent = store.agent(tools![delete_user], one_call("delete_user", json!({ "user_id": "u1" }))).build().unwrap();
+    let session = unique("session");
+    let start = || agent.run("go").user_id("alice").session_id(&session).into_future();
+    let (one, two) = (tokio::spawn(start()), tokio::spawn(start()));
+    let (one, two) = (one.await.unwrap().unwrap(), two.await.unwrap().unwrap());
+    // The requirement of one sent to the other decides nothing there.
+    store.approve_all(&one.run_id).await;
+    let swapped = agent.continue_run(&two.run_id).requirements(one.requirements.clone()).user_id("alice").await;
+    assert!(["approval_pending", "requirement_mismatch", "invalid_answer"].contains(&code(swapped)));
+    assert_eq!(ledger::of(&session), NOTHING);
+    let one = agent.continue_run(&one.run_id).user_id("alice").await.unwrap();
+    assert_eq!((one.status, ledger::of(&session)), (RunStatus::Completed, vec!["delete u1".to_owned()]));
+    assert_eq!(code(agent.continue_run(&two.run_id).user_id("alice").await), "approval_pending");
+    agent.cancel_run(&two.run_id).await.unwrap();
+    assert_eq!(ledger::of(&session), ["delete u1"]);
+}
+
+#[tokio::test]
+async fn no_number_of_tokens_is_too_large() {
+    let store = Store::new().await;
+    let script = [
+        turn().tool_call("lookup", json!({ "key": "k" })).usage(u64::MAX, u64::MAX),
+        turn().text("ok").usage(1, u64::MAX),
+    ];
+    let run = store.agent(tools![lookup], script).build().unwrap().run("go").await.unwrap();
+    assert_eq!((run.status, run.metrics.input_tokens), (RunStatus::Completed, u64::MAX));
 }

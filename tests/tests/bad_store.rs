@@ -167,6 +167,93 @@ async fn the_names_of_a_file_are_found_by_every_program() {
     history::check(&*named).await;
 }
 
+#[tokio::test]
+async fn tables_that_traded_their_names_are_found_again() {
+    let folder = Folder::new();
+    let path = folder.file("kern.db");
+    let traded = || SqliteDb::builder(&path).votes_table("spare").approvals_table("kern_votes").open();
+    drop(traded().await.unwrap());
+    assert_eq!(code(&path).await, "ok");
+    traded().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_view_in_the_place_of_a_table_is_corrupt() {
+    let folder = Folder::new();
+    let path = written(&folder).await;
+    let raw = Connection::open(&path).unwrap();
+    raw.execute_batch(
+        "PRAGMA foreign_keys = OFF; PRAGMA legacy_alter_table = ON;
+         ALTER TABLE kern_outbox RENAME TO kept; CREATE VIEW kern_outbox AS SELECT * FROM kept",
+    )
+    .unwrap();
+    let refused = SqliteDb::open(&path).await.unwrap_err();
+    assert!(matches!(&refused, Error::Corrupt { place, .. } if place == "kern_outbox"), "{refused:?}");
+}
+
+/// What opening only what is there answers, and that it left the folder as it was.
+async fn existing(folder: &Folder, path: impl AsRef<Path>) -> &'static str {
+    let listed = || {
+        let mut names: Vec<_> =
+            std::fs::read_dir(folder.path()).unwrap().map(|found| found.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    let before = listed();
+    let answer = match SqliteDb::builder(path.as_ref()).existing().open().await {
+        Ok(_) => "ok",
+        Err(error) => error.code(),
+    };
+    assert_eq!(listed(), before, "{}: {answer}", path.as_ref().display());
+    answer
+}
+
+#[tokio::test]
+async fn what_is_opened_only_if_it_is_there_is_never_made() {
+    let folder = Folder::new();
+    let none = folder.file("none.db");
+    for path in [none.clone(), folder.file("none").join("kern.db"), folder.path().to_owned(), "/dev/null".into()] {
+        assert_eq!(existing(&folder, &path).await, "store_missing", "{}", path.display());
+    }
+    // SQLite reads this as an address, and would make the file that it names.
+    let address = format!("file:{}?mode=rwc", none.display());
+    assert_eq!(existing(&folder, &address).await, "store_missing");
+    for name in ["empty.db", "text.db", "other.db"] {
+        let path = folder.file(name);
+        let expected = match name {
+            "empty.db" => {
+                std::fs::write(&path, "").unwrap();
+                "store_missing"
+            }
+            "text.db" => {
+                std::fs::write(&path, "not a database. ".repeat(1000)).unwrap();
+                "store_corrupt"
+            }
+            _ => {
+                Connection::open(&path).unwrap().execute_batch("CREATE TABLE mine (x)").unwrap();
+                "store_missing"
+            }
+        };
+        let before = std::fs::read(&path).unwrap();
+        assert_eq!(existing(&folder, &path).await, expected, "{name}");
+        assert_eq!(std::fs::read(&path).unwrap(), before, "{name} stays as it is, its journal mode included");
+    }
+}
+
+#[tokio::test]
+async fn an_older_schema_is_said_and_left_alone_where_only_what_is_there_is_opened() {
+    let folder = Folder::new();
+    let path = written(&folder).await;
+    assert_eq!(existing(&folder, &path).await, "ok");
+    let raw = Connection::open(&path).unwrap();
+    raw.execute("DELETE FROM kern_migrations WHERE version = (SELECT max(version) FROM kern_migrations)", ()).unwrap();
+    let before = dump(&raw);
+    let refused = SqliteDb::builder(&path).existing().open().await.unwrap_err();
+    assert!(matches!(refused, Error::Older { found, known } if found == known - 1), "{refused:?}");
+    assert_eq!(refused.code(), "store_older");
+    assert_eq!(dump(&raw), before);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lock_that_is_held_too_long_is_busy_and_nothing_more() {
     let folder = Folder::new();

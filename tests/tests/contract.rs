@@ -63,5 +63,7 @@ mod requester;
 mod runs;
 #[path = "contract/schedules.rs"]
 mod schedules;
+#[path = "contract/together.rs"]
+mod together;
 #[path = "contract/votes.rs"]
 mod votes;

@@ -3,8 +3,15 @@
 //! With clippy's pedantic lints on, to show that they say nothing of generated code.
 #![warn(clippy::pedantic)]
 
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use kern::db::InMemoryDb;
+use kern::models::{ScriptedModel, turn};
 use kern::prelude::*;
-use kern::tools::{ApprovalPolicy, Arguments, PauseType, ToolDescriptor, ToolHandle, ToolPolicy};
+use kern::tools::{
+    ApprovalPolicy, ApprovalRules, Arguments, Effect, PauseType, ToolDescriptor, ToolHandle, ToolOptions, ToolPolicy,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -131,7 +138,7 @@ fn a_check_names_every_problem_at_once() {
     let value = json!({ "payment": 3, "amount": { "cents": "1" }, "note": false, "no/such~one": 1 });
     let problems = problems(&one!(refund), value, &[]);
     let pointers: Vec<&str> = problems.iter().map(|(pointer, _)| pointer.as_str()).collect();
-    assert_eq!(pointers, ["/payment", "/amount", "/note", "/type", "/no~1such~0one"]);
+    assert_eq!(pointers, ["/payment", "/amount/cents", "/note", "/type", "/no~1such~0one"]);
     assert_eq!(problems[0].1, "invalid type: integer `3`, expected a string");
     assert_eq!(problems[1].1, "invalid type: string \"1\", expected i64");
     assert_eq!(problems[2].1, "invalid type: boolean `false`, expected a string");
@@ -357,4 +364,169 @@ fn tools_of_several_paths_make_one_list() {
         tools![refund, billing::audit, self::send,].iter().map(|tool| tool.descriptor().name.clone()).collect();
     assert_eq!(names, ["refund", "audit", "send"]);
     assert!(tools![].is_empty());
+}
+
+/// Report.
+#[tool(stop_after_tool_call, strict, timeout = "90s")]
+fn report() {}
+
+/// Report quietly.
+#[tool(stop_after_tool_call = true, show_result = false, timeout = "250ms")]
+fn report_quietly() {}
+
+/// Report and go on.
+#[tool(show_result, strict = false, timeout = "2h")]
+fn report_and_go_on() {}
+
+#[test]
+fn the_options_are_what_was_written() {
+    let options = |tool| descriptor(tool).options;
+    assert_eq!(options(tools![nothing]), ToolOptions::new());
+    let stopped = ToolOptions::new().stop_after_tool_call(true).strict(true).timeout(Duration::from_secs(90));
+    assert!(stopped.show_result, "a run that ends with a tool says what it gave");
+    assert_eq!(options(tools![report]), stopped);
+    let quiet = ToolOptions::new().stop_after_tool_call(true).show_result(false).timeout(Duration::from_millis(250));
+    assert_eq!(options(tools![report_quietly]), quiet);
+    let shown = ToolOptions::new().show_result(true).timeout(Duration::from_hours(2));
+    assert_eq!(options(tools![report_and_go_on]), shown);
+}
+
+/// Ruled.
+#[approval(pool = "finance", quorum = 2, expires_in = "1d", valid_for = "30m", require_reason, allow_self = true)]
+#[tool(effect = "idempotent")]
+fn ruled() {}
+
+/// Ruled, with the attributes the other way round.
+#[tool(effect = "transactional")]
+#[approval(require_reason = false, allow_self = false, quorum = 1)]
+fn ruled_inside() {}
+
+#[test]
+fn the_rules_of_an_approval_are_what_was_written() {
+    let rules = ApprovalRules::new()
+        .pool("finance")
+        .quorum(2)
+        .expires_in(Duration::from_hours(24))
+        .valid_for(Duration::from_mins(30))
+        .require_reason(true)
+        .allow_self(true);
+    let policy = ToolPolicy::new(None, Some(ApprovalPolicy::Required));
+    assert_eq!(descriptor(tools![ruled]).policy, policy.clone().rules(rules).effect(Effect::Idempotent));
+    assert_eq!(descriptor(tools![ruled_inside]).policy, policy.effect(Effect::Transactional));
+}
+
+/// Search.
+#[approval(when = *limit > 50 || order.0 == "down")]
+#[tool]
+fn search(
+    /// What to look for.
+    #[arg(sensitive)]
+    text: String,
+    /// How many.
+    #[arg(default = DEFAULT_LIMIT)]
+    limit: u8,
+    #[arg(default = "eur")] currency: String,
+    #[arg(sensitive, default = "up")] order: Order,
+    #[arg(default = Vec::new())] tags: Vec<String>,
+    #[arg(default = Opaque(7))] opaque: Opaque,
+) -> String {
+    format!("{text} {limit} {currency} {} {} {}", order.0, tags.len(), opaque.0)
+}
+
+const DEFAULT_LIMIT: u8 = 10;
+
+/// Made of a string, and written as one.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+struct Order(String);
+
+impl From<&str> for Order {
+    fn from(order: &str) -> Self {
+        Self(order.to_owned())
+    }
+}
+
+/// Read, but not written: its default is not in the schema.
+#[derive(Debug, Deserialize, JsonSchema)]
+struct Opaque(u8);
+
+#[test]
+fn a_default_is_in_the_schema_and_what_is_sensitive_is_marked() {
+    let descriptor = descriptor(tools![search]);
+    assert_eq!(descriptor.sensitive, ["text", "order"]);
+    let parameters = &descriptor.parameters;
+    assert_eq!(parameters["required"], json!(["text"]));
+    let property = |name: &str| parameters["properties"][name].clone();
+    assert_eq!(property("text"), json!({ "type": "string", "description": "What to look for.", "writeOnly": true }));
+    assert_eq!(property("limit")["default"], 10);
+    assert_eq!(property("limit")["description"], "How many.");
+    assert_eq!(property("limit")["writeOnly"], Value::Null);
+    assert_eq!(property("currency")["default"], "eur");
+    assert_eq!(property("order"), json!({ "$ref": "#/$defs/Order", "default": "up", "writeOnly": true }));
+    assert_eq!(property("tags")["default"], json!([]));
+    assert_eq!(property("opaque"), json!({ "$ref": "#/$defs/Opaque" }));
+}
+
+#[test]
+fn an_absent_argument_is_its_default_and_a_wrong_one_is_not() {
+    let search = one!(search);
+    assert_eq!(problems(&search, json!({ "text": "t" }), &[]), []);
+    assert_eq!(problems(&search, json!({ "text": "t", "limit": 3, "order": "down", "opaque": 1 }), &[]), []);
+    let value = json!({ "limit": null, "currency": 1, "opaque": null, "tags": {} });
+    let pointers: Vec<String> = problems(&search, value, &[]).into_iter().map(|(pointer, _)| pointer).collect();
+    assert_eq!(pointers, ["/text", "/limit", "/currency", "/tags", "/opaque"], "null is no absence");
+}
+
+#[test]
+fn when_sees_the_default() {
+    assert!(!needed(&one!(search), json!({ "text": "t" })));
+    assert!(needed(&one!(search), json!({ "text": "t", "limit": 51 })));
+    assert!(needed(&one!(search), json!({ "text": "t", "order": "down" })));
+    assert!(needed(&one!(search), json!({ "text": "t", "order": null })), "in doubt it is needed");
+}
+
+static NEXT: AtomicU64 = AtomicU64::new(100);
+
+/// Withdraw.
+#[approval(when = *cents > 100)]
+#[tool]
+fn withdraw(#[arg(default = NEXT.fetch_add(1, Ordering::Relaxed))] cents: u64) -> u64 {
+    cents
+}
+
+#[tokio::test]
+async fn a_default_that_changes_is_asked_for_once() {
+    let shown = descriptor(tools![withdraw]).parameters["properties"]["cents"]["default"].clone();
+    assert_eq!(shown, 100);
+    for _ in 0..3 {
+        assert!(!needed(&one!(withdraw), json!({})), "the condition sees the value that the schema shows");
+    }
+    assert_eq!(problems(&one!(withdraw), json!({}), &[]), []);
+    let model = ScriptedModel::new([turn().tool_call("withdraw", json!({})), turn().text("ok")]);
+    let agent = Agent::builder().model(model).tools(tools![withdraw]).db(InMemoryDb::new());
+    let run = agent.build().expect("the agent is right").run("go").await.expect("it runs");
+    assert_eq!(run.tool_calls()[0].result.as_deref(), Some("100"), "and so does the body");
+}
+
+/// A value that is written in another way than it is read.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(transparent)]
+struct Odd(u8);
+
+impl Serialize for Odd {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str("odd")
+    }
+}
+
+/// Odd.
+#[tool]
+fn odd(#[arg(default = Odd(3))] value: Odd) -> u8 {
+    value.0
+}
+
+#[test]
+fn a_default_that_could_not_be_read_back_is_not_shown() {
+    assert_eq!(descriptor(tools![odd]).parameters["properties"]["value"]["default"], Value::Null);
+    assert_eq!(descriptor(tools![odd]).parameters["required"], json!([]));
+    assert_eq!(problems(&one!(odd), json!({}), &[]), []);
 }

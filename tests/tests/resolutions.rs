@@ -462,6 +462,17 @@ mod asked_again {
     }
 
     #[tokio::test]
+    async fn whoever_watches_sees_what_is_asked_now() {
+        let store = Store::new().await;
+        let (_, run) = paused(&store, &build(&store, tools![protected])).await;
+        let mut events = build(&store, tools![newer]).continue_run(&run.run_id).ask_again().user_id("alice").stream();
+        let Some(Ok(RunEvent::RunPaused { requirements, .. })) = events.next().await else { panic!("it is paused") };
+        let row = store.approvals(&run.run_id).await.pop().unwrap();
+        assert_eq!(requirements[0].tool_execution.approval_id, Some(row.id));
+        assert!(events.next().await.is_none());
+    }
+
+    #[tokio::test]
     async fn where_no_tool_has_changed_the_run_goes_on() {
         let store = Store::new().await;
         let agent = build(&store, tools![protected]);

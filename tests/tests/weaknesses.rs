@@ -4,7 +4,7 @@
 use std::future::IntoFuture as _;
 
 use kern::agent::AgentBuilder;
-use kern::db::{Db as _, Error as DbError};
+use kern::db::{Db as _, Error as DbError, RunFilter};
 use kern::models::turn;
 use kern::prelude::*;
 use kern::tools::{ApprovalPolicy, ToolHandle};
@@ -64,12 +64,11 @@ async fn w4_a_run_whose_approval_cannot_be_written_fails_and_is_never_paused_wit
         sql(&store, &format!("{trigger}{only} BEGIN SELECT RAISE(ABORT, 'no'); END;")).unwrap();
         let (agent, session, run) = start(store.agent(tools![delete_user], one_call("delete_user", user()))).await;
         assert_eq!(code(run), "store_unavailable", "{table}");
-        let run_id = store.only_run().await;
-        let left = agent.get_run(&run_id).await.unwrap();
-        assert_ne!(left.status, RunStatus::Paused, "{table}");
-        assert!(left.requirements.is_empty() && store.approvals(&run_id).await.is_empty(), "{table}");
-        let outcome = agent.continue_run(&run_id).requirements(left.requirements).user_id("alice").await;
-        assert!(["already_running", "not_paused"].contains(&code(outcome)), "{table}");
+        // The run and its pause are one transaction: nothing of it is there, and nothing to continue.
+        assert!(store.db.list_runs(RunFilter::new()).await.unwrap().is_empty(), "{table}");
+        for rows in ["approvals", "calls", "audit", "outbox"] {
+            assert_eq!(store.count(rows), 0, "{table}: {rows}");
+        }
         assert!(agent.resume_decided_runs().await.unwrap().is_empty(), "{table}");
         assert_eq!(ledger::of(&session), NOTHING, "{table}");
     }
@@ -90,9 +89,8 @@ async fn w4_a_locked_store_fails_the_run() {
     thinking.open();
     assert_eq!(code(running.await.unwrap()), "store_busy");
     raw.execute_batch("ROLLBACK").unwrap();
-    let run_id = store.only_run().await;
-    assert!(store.approvals(&run_id).await.is_empty());
-    assert_ne!(agent.get_run(&run_id).await.unwrap().status, RunStatus::Paused);
+    assert!(store.db.list_runs(RunFilter::new()).await.unwrap().is_empty());
+    assert_eq!((store.count("approvals"), store.count("audit")), (0, 0));
     assert_eq!(ledger::of(&session), NOTHING);
 }
 
@@ -109,9 +107,8 @@ async fn w4_a_full_store_fails_the_run() {
     .unwrap();
     let (agent, session, run) = start(store.agent(tools![delete_user], one_call("delete_user", user()))).await;
     assert_eq!(code(run), "store_full");
-    let run_id = store.only_run().await;
-    assert_ne!(agent.get_run(&run_id).await.unwrap().status, RunStatus::Paused);
-    assert!(store.approvals(&run_id).await.is_empty());
+    assert!(store.db.list_runs(RunFilter::new()).await.unwrap().is_empty());
+    assert_eq!((store.count("approvals"), store.count("audit")), (0, 0));
     assert!(agent.resume_decided_runs().await.unwrap().is_empty());
     assert_eq!(ledger::of(&session), NOTHING);
     // Room again, and the same agent works.
@@ -348,4 +345,119 @@ async fn w10_a_bare_audit_tool_is_legal_and_no_attribute_is_dropped_or_weakened(
     {
         assert!(ui.join(refused).with_extension("rs").is_file(), "{refused} is shown to be refused");
     }
+}
+
+#[tokio::test]
+async fn w8_a_cancelled_run_is_cancelled_with_its_approvals_and_nothing_of_it_ever_runs() {
+    let store = Store::new().await;
+    let (agent, session, run) = paused(&store, tools![delete_user], "delete_user", user()).await;
+    let cancelled = agent.cancel_run(&run.run_id).user_id("carol").await.unwrap();
+    assert_eq!(cancelled.status, RunStatus::Cancelled);
+    let row = store.approvals(&run.run_id).await.remove(0);
+    assert_eq!((row.status, row.run_status), (ApprovalStatus::Cancelled, Some(RunStatus::Cancelled)));
+    let yes = Resolution::approved().by("admin").digest(row.digest);
+    let late = store.db.update_approval(&row.id, ApprovalStatus::Pending, yes).await;
+    assert!(matches!(late, Err(DbError::Conflict { .. })), "{late:?}");
+    assert_eq!(code(agent.continue_run(&run.run_id).user_id("alice").await), "not_paused");
+    assert_eq!(code(agent.cancel_run(&run.run_id).await), "not_paused");
+    assert_eq!(code(agent.cancel_run("nothing").await), "run_not_found");
+    // Approved, and then cancelled: the same.
+    let (agent, other, run) = paused(&store, tools![delete_user], "delete_user", user()).await;
+    store.approve_all(&run.run_id).await;
+    agent.cancel_run(&run.run_id).await.unwrap();
+    assert_eq!(store.states(&run.run_id).await, ["abandoned"]);
+    assert_eq!(code(agent.continue_run(&run.run_id).user_id("alice").await), "not_paused");
+    assert!(agent.resume_decided_runs().await.unwrap().is_empty());
+    assert_eq!((ledger::of(&session), ledger::of(&other)), (vec![], vec![]));
+    // Who cancelled is on record.
+    let entries = store.db.audit().entries(0, 1000).await.unwrap();
+    let cancelled: Vec<_> = entries.iter().filter(|entry| entry.action == "run_cancelled").collect();
+    assert_eq!(cancelled.len(), 2);
+    assert!(json!(cancelled[0].actor).to_string().contains("carol"), "{:?}", cancelled[0].actor);
+}
+
+/// A run whose model never answers for the second time.
+async fn thinking(
+    store: &Store,
+    lease: std::time::Duration,
+) -> (Agent, tokio::task::JoinHandle<kern::Result<RunOutput>>) {
+    let place = kern_tests::gates::gate(&unique("model"));
+    let script = kern::models::ScriptedModel::new(one_call("lookup", json!({ "key": "k" })));
+    let model = kern_tests::gates::SlowModel::new(script, 1, std::sync::Arc::clone(&place));
+    let agent = store
+        .agent(tools![kern_tests::tools::lookup], [])
+        .model(model)
+        .lease(lease)
+        .build()
+        .expect("the agent is right");
+    let running = tokio::spawn(agent.run("go").into_future());
+    place.arrival().await;
+    (agent, running)
+}
+
+#[tokio::test]
+async fn w8_a_running_run_that_is_cancelled_stops_waiting_for_its_model() {
+    let store = Store::new().await;
+    // By the same agent: at once, whatever the lease is.
+    let (agent, running) = thinking(&store, std::time::Duration::from_secs(3600)).await;
+    let run_id = store.only_run().await;
+    agent.cancel_run(&run_id).await.unwrap();
+    let ended = tokio::time::timeout(std::time::Duration::from_secs(20), running).await.expect("it does not wait");
+    let run = ended.unwrap().unwrap();
+    assert_eq!((run.status, run.content()), (RunStatus::Cancelled, ""));
+}
+
+#[tokio::test]
+async fn w8_a_run_that_is_cancelled_elsewhere_stops_with_the_next_renewal_of_its_lease() {
+    let store = Store::new().await;
+    let (_, running) = thinking(&store, kern_tests::store::SHORT_LEASE).await;
+    let elsewhere = Agent::builder().id("agent").db(store.again().await);
+    let elsewhere = elsewhere.model(kern::models::ScriptedModel::new([])).build().unwrap();
+    elsewhere.cancel_run(store.only_run().await).await.unwrap();
+    let ended = tokio::time::timeout(std::time::Duration::from_secs(20), running).await.expect("it does not wait");
+    assert_eq!(ended.unwrap().unwrap().status, RunStatus::Cancelled);
+}
+
+#[tokio::test]
+async fn w8_a_run_that_is_cancelled_in_a_body_keeps_what_the_body_gave_and_asks_the_model_no_more() {
+    let store = Store::new().await;
+    for name in ["wait_plain", "wait"] {
+        // A script without a second turn: were the model asked, the run would end in an error.
+        let script = [turn().tool_call(name, json!({ "key": "k" }))];
+        let tools = tools![kern_tests::tools::wait_plain, kern_tests::tools::wait];
+        let agent = store.agent(tools, script).build().unwrap();
+        let session = unique("session");
+        let started = agent.run("go").session_id(&session);
+        let running = if name == "wait" {
+            let run = started.await.unwrap();
+            store.approve_all(&run.run_id).await;
+            tokio::spawn(agent.continue_run(&run.run_id).into_future())
+        } else {
+            tokio::spawn(started.into_future())
+        };
+        let body = kern_tests::gates::gate(&session);
+        body.arrival().await;
+        let runs = store.db.list_runs(kern::db::RunFilter::new().session_id(&session)).await.unwrap();
+        agent.cancel_run(&runs[0].run_id).await.unwrap();
+        // What a plain call gives is not waited for any more, what a protected one gives is recorded.
+        if name == "wait" {
+            body.open();
+        }
+        let ended = tokio::time::timeout(std::time::Duration::from_secs(20), running).await.expect("it ends");
+        assert_eq!(ended.unwrap().unwrap().status, RunStatus::Cancelled, "{name}");
+        body.open();
+        let recorded: &[&str] = if name == "wait" { &["succeeded"] } else { &[] };
+        assert_eq!(store.states(&runs[0].run_id).await, recorded, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn w14_the_administrators_note_is_given_to_the_model() {
+    let store = Store::new().await;
+    let (agent, _, run) = paused(&store, tools![delete_user], "delete_user", user()).await;
+    let row = store.approvals(&run.run_id).await.remove(0);
+    let no = Resolution::rejected().by("admin").note("the account is under audit");
+    store.db.update_approval(&row.id, ApprovalStatus::Pending, no).await.unwrap();
+    let run = agent.continue_run(&run.run_id).user_id("alice").await.unwrap();
+    assert!(told(&run)[0].contains("the account is under audit"), "{:?}", told(&run));
 }

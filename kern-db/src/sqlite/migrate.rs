@@ -1,5 +1,7 @@
 //! Brings a file to the schema this build knows, under SQLite's write lock.
 
+use std::path::Path;
+
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 
 use super::failed;
@@ -39,7 +41,7 @@ pub(super) fn migrate(connection: &mut Connection, wanted: &[(Table, String)]) -
     tx.execute_batch(OWN).map_err(sql)?;
     let done = check(&applied(&tx)?.unwrap_or_default())?;
     let names = if done == 0 {
-        let names = chosen(wanted)?;
+        let names = Names::new(wanted)?;
         for table in Table::ALL {
             if exists(&tx, names.of(table))? {
                 return Err(Error::Invalid(format!(
@@ -69,6 +71,25 @@ pub(super) fn migrate(connection: &mut Connection, wanted: &[(Table, String)]) -
     Ok(names)
 }
 
+/// Gives the names of the tables of a file that is up to date, and changes nothing in it.
+pub(super) fn find(connection: &Connection, path: &Path, wanted: &[(Table, String)]) -> Result<Names> {
+    let Some(applied) = applied(connection)? else {
+        let detail = "it is a SQLite database without kern's tables".to_owned();
+        return Err(Error::NoStore { place: format!("`{}`", path.display()), detail });
+    };
+    if check(&applied)? < MIGRATIONS.len() {
+        let found = applied.last().map_or(0, |(version, _)| *version);
+        return Err(Error::Older { found, known: newest() });
+    }
+    let names = agree(recorded(connection)?, wanted)?;
+    complete(connection, names)
+}
+
+/// The newest schema this build knows.
+fn newest() -> i64 {
+    MIGRATIONS.last().map_or(0, |(version, ..)| *version)
+}
+
 fn sql(error: rusqlite::Error) -> Error {
     failed(ACTION, error)
 }
@@ -85,8 +106,17 @@ fn exists(connection: &Connection, name: &str) -> Result<bool> {
 /// The names, if the database has a table for each of them: history that is gone is not an empty history.
 fn complete(connection: &Connection, names: Names) -> Result<Names> {
     for table in Table::ALL {
-        if !exists(connection, names.of(table))? {
-            return Err(Error::corrupt(names.of(table), "the table is missing"));
+        // A view of that name would show what somebody likes to show.
+        let kind: Option<String> = connection
+            .query_row("SELECT type FROM sqlite_schema WHERE name = ? COLLATE NOCASE", [names.of(table)], |row| {
+                row.get(0)
+            })
+            .optional()
+            .map_err(sql)?;
+        match kind.as_deref() {
+            Some("table") => {}
+            Some(_) => return Err(Error::corrupt(names.of(table), "it is no table")),
+            None => return Err(Error::corrupt(names.of(table), "the table is missing")),
         }
     }
     Ok(names)
@@ -105,7 +135,7 @@ fn applied(connection: &Connection) -> Result<Option<Vec<(i64, String)>>> {
 
 /// How many of this build's migrations a file has had.
 fn check(applied: &[(i64, String)]) -> Result<usize> {
-    let known = MIGRATIONS.last().map_or(0, |(version, ..)| *version);
+    let known = newest();
     if let Some((found, _)) = applied.iter().find(|(version, _)| *version > known) {
         return Err(Error::Newer { found: *found, known });
     }
@@ -122,24 +152,16 @@ fn recorded(connection: &Connection) -> Result<Names> {
     if !exists(connection, "kern_names")? {
         return Err(Error::corrupt("kern_names", "the table is missing"));
     }
-    let mut names = Names::default();
+    let mut found = Vec::new();
     let mut statement = connection.prepare("SELECT word, name FROM kern_names").map_err(sql)?;
     let rows = statement.query_map((), |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?))).map_err(sql)?;
     for row in rows {
         let (word, name) = row.map_err(sql)?;
         let table = Table::ALL.into_iter().find(|table| table.word() == word);
         let table = table.ok_or_else(|| Error::corrupt("kern_names", format!("`{word}` is no table of kern")))?;
-        names.set(table, &name).map_err(|error| Error::corrupt("kern_names", error))?;
+        found.push((table, name));
     }
-    Ok(names)
-}
-
-fn chosen(wanted: &[(Table, String)]) -> Result<Names> {
-    let mut names = Names::default();
-    for (table, name) in wanted {
-        names.set(*table, name)?;
-    }
-    Ok(names)
+    Names::new(&found).map_err(|error| Error::corrupt("kern_names", error))
 }
 
 /// The recorded names, unless the caller asks for others: looking into other tables would find nothing waiting.

@@ -9,6 +9,7 @@ mod readers;
 mod tx;
 mod writer;
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,6 +58,7 @@ pub struct SqliteDbBuilder {
     path: PathBuf,
     names: Vec<(Table, String)>,
     busy_timeout: Duration,
+    existing: bool,
 }
 
 impl SqliteDb {
@@ -73,7 +75,12 @@ impl SqliteDb {
 
     /// Starts from the default settings.
     pub fn builder(path: impl AsRef<Path>) -> SqliteDbBuilder {
-        SqliteDbBuilder { path: path.as_ref().to_owned(), names: Vec::new(), busy_timeout: BUSY_TIMEOUT }
+        SqliteDbBuilder {
+            path: path.as_ref().to_owned(),
+            names: Vec::new(),
+            busy_timeout: BUSY_TIMEOUT,
+            existing: false,
+        }
     }
 
     fn write<'a, V, F>(&'a self, lane: Lane, action: &'static str, job: F) -> DbFuture<'a, V>
@@ -129,10 +136,19 @@ impl SqliteDbBuilder {
         self
     }
 
+    /// Opens only what is there: no file is made, no table, and no schema is brought up to date. For programs that look
+    /// into a store that is not theirs.
+    pub fn existing(mut self) -> Self {
+        self.existing = true;
+        self
+    }
+
     /// Opens the file, and makes it and kern's tables where there are none.
     ///
     /// # Errors
     ///
+    /// - [`Error::NoStore`]: there is none, after [`existing`](Self::existing).
+    /// - [`Error::Older`]: an older kern wrote the file, after [`existing`](Self::existing).
     /// - [`Error::Invalid`]: a table name that is none or that something else has, another name than the file has, or no
     ///   file at all.
     /// - [`Error::Corrupt`]: the file is no SQLite database, a table of kern is missing, or its migrations are not the
@@ -140,14 +156,24 @@ impl SqliteDbBuilder {
     /// - [`Error::Newer`]: a newer kern wrote the file.
     /// - [`Error::Busy`], [`Error::Full`], [`Error::Unavailable`]: it cannot be written.
     pub async fn open(self) -> Result<SqliteDb> {
-        let Self { path, names, busy_timeout } = self;
-        if path.as_os_str() == ":memory:" || path.as_os_str().is_empty() {
+        let Self { path, names, busy_timeout, existing } = self;
+        if !existing && (path.as_os_str() == ":memory:" || path.as_os_str().is_empty()) {
             let reason = "a SQLite store is a file that several connections share: use `InMemoryDb` for one in memory";
             return Err(Error::Invalid(reason.to_owned()));
         }
         let opened = tokio::task::spawn_blocking(move || {
-            let mut connection = connect(&path, busy_timeout)?;
-            let names = migrate::migrate(&mut connection, &names)?;
+            let (path, connection, names) = if existing {
+                let path = existing_file(&path)?;
+                let connection = connect(&path, OpenFlags::empty(), busy_timeout)?;
+                let names = migrate::find(&connection, &path, &names)?;
+                write_ahead(&connection)?;
+                (path, connection, names)
+            } else {
+                let mut connection = connect(&path, OpenFlags::SQLITE_OPEN_CREATE, busy_timeout)?;
+                write_ahead(&connection)?;
+                let names = migrate::migrate(&mut connection, &names)?;
+                (path, connection, names)
+            };
             let names = Arc::new(names);
             let readers = Readers::new(path, Arc::clone(&names), busy_timeout);
             Ok((Writer::start(connection, names)?, readers))
@@ -158,22 +184,33 @@ impl SqliteDbBuilder {
     }
 }
 
-/// A connection that can write, made as every connection of kern is.
-fn connect(path: &Path, busy_timeout: Duration) -> Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+/// The file that is there, by a name that is nothing but a path: SQLite would read `file:…` as an address with options,
+/// and could be told to make a file.
+fn existing_file(path: &Path) -> Result<PathBuf> {
+    let action = "look at the database's file";
+    let place = || format!("`{}`", path.display());
+    let none = |detail: &str| Error::NoStore { place: place(), detail: detail.to_owned() };
+    match std::fs::metadata(path) {
+        Ok(found) if found.is_file() => std::fs::canonicalize(path).map_err(|error| unavailable(action, error)),
+        Ok(found) if found.is_dir() => Err(none("it is a folder")),
+        Ok(_) => Err(none("it is not a file")),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Err(none("there is no such file"))
+        }
+        Err(error) => Err(unavailable(action, error)),
+    }
+}
+
+/// A connection that can write, made as every connection of kern is. It changes nothing in the file.
+fn connect(path: &Path, create: OpenFlags, busy_timeout: Duration) -> Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | create;
     let sql = |error| failed("open the database", error);
     let connection = Connection::open_with_flags(path, flags).map_err(sql)?;
     connection.busy_timeout(busy_timeout).map_err(sql)?;
     // SQLite opens a file that it may not write as one to read, and would say so only at the first write.
     if connection.is_readonly("main").map_err(sql)? {
-        let source = std::io::Error::from(std::io::ErrorKind::PermissionDenied);
+        let source = io::Error::from(io::ErrorKind::PermissionDenied);
         return Err(unavailable("open the database for writing", source));
-    }
-    let mode: String = connection.query_row("PRAGMA journal_mode = WAL", (), |row| row.get(0)).map_err(sql)?;
-    if !mode.eq_ignore_ascii_case("wal") {
-        // A database in memory has no log, and each connection would have one of its own.
-        let reason = format!("a SQLite store needs a file with a write-ahead log, and this one stays in mode `{mode}`");
-        return Err(Error::Invalid(reason));
     }
     // recursive_triggers: without it, INSERT OR REPLACE on this connection would slip past the delete triggers.
     connection
@@ -184,6 +221,18 @@ fn connect(path: &Path, busy_timeout: Duration) -> Result<Connection> {
         .map_err(sql)?;
     keep_statements(&connection, 256).map_err(sql)?;
     Ok(connection)
+}
+
+/// Has the file keep a write-ahead log, which stays with it: asked only of a file that is kern's, or becomes it.
+fn write_ahead(connection: &Connection) -> Result<()> {
+    let sql = |error| failed("open the database", error);
+    let mode: String = connection.query_row("PRAGMA journal_mode = WAL", (), |row| row.get(0)).map_err(sql)?;
+    if !mode.eq_ignore_ascii_case("wal") {
+        // A database in memory has no log, and each connection would have one of its own.
+        let reason = format!("a SQLite store needs a file with a write-ahead log, and this one stays in mode `{mode}`");
+        return Err(Error::Invalid(reason));
+    }
+    Ok(())
 }
 
 /// Has a connection keep its prepared statements as they are. Without the planner's stability guarantee SQLite plans by

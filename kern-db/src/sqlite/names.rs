@@ -18,27 +18,29 @@ impl Names {
         &self.0[table as usize]
     }
 
-    /// Sets one name.
+    /// The default names, with these in their place. The last one counts where a table is named twice.
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`]: it is no plain identifier, or another table has it. Names go into SQL as they are.
-    pub(super) fn set(&mut self, table: Table, name: &str) -> Result<()> {
-        let plain = |byte: u8| byte == b'_' || byte.is_ascii_alphanumeric();
-        let starts_well = name.bytes().next().is_some_and(|byte| byte == b'_' || byte.is_ascii_alphabetic());
-        if !starts_well || name.len() > 48 || !name.bytes().all(plain) || name.starts_with("sqlite_") {
-            let what =
-                "a table's name has letters, digits and `_`, starts with no digit, and has at most 48 characters";
-            return Err(Error::Invalid(format!("`{name}` cannot name the {} table: {what}", table.word())));
+    /// [`Error::Invalid`]: a name is no plain identifier, or names two tables. Names go into SQL as they are.
+    pub(super) fn new(chosen: &[(Table, String)]) -> Result<Self> {
+        let mut names = Self::default();
+        for (table, name) in chosen {
+            check(*table, name)?;
+            name.clone_into(&mut names.0[*table as usize]);
         }
-        let taken = |other: &&Table| **other != table && self.of(**other).eq_ignore_ascii_case(name);
-        if let Some(other) = Table::ALL.iter().find(taken) {
-            let reason =
-                format!("`{name}` cannot name the {} table: it names the {} table", table.word(), other.word());
-            return Err(Error::Invalid(reason));
+        // Only now: tables may have traded their names.
+        for (place, table) in Table::ALL.into_iter().enumerate() {
+            let name = names.of(table);
+            if let Some(other) = Table::ALL[..place].iter().find(|other| names.of(**other).eq_ignore_ascii_case(name)) {
+                return Err(Error::Invalid(format!(
+                    "`{name}` cannot name the {} table: it names the {} table",
+                    table.word(),
+                    other.word()
+                )));
+            }
         }
-        name.clone_into(&mut self.0[table as usize]);
-        Ok(())
+        Ok(names)
     }
 
     /// Puts the names in the places of a migration's `{…}`.
@@ -47,4 +49,15 @@ impl Names {
             .iter()
             .fold(sql.to_owned(), |sql, table| sql.replace(&format!("{{{}}}", table.word()), self.of(*table)))
     }
+}
+
+/// Whether a name can stand in SQL as it is.
+fn check(table: Table, name: &str) -> Result<()> {
+    let plain = |byte: u8| byte == b'_' || byte.is_ascii_alphanumeric();
+    let starts_well = name.bytes().next().is_some_and(|byte| byte == b'_' || byte.is_ascii_alphabetic());
+    if !starts_well || name.len() > 48 || !name.bytes().all(plain) || name.starts_with("sqlite_") {
+        let what = "a table's name has letters, digits and `_`, starts with no digit, and has at most 48 characters";
+        return Err(Error::Invalid(format!("`{name}` cannot name the {} table: {what}", table.word())));
+    }
+    Ok(())
 }

@@ -10,7 +10,8 @@ use super::names::Names;
 use crate::audit::Journal;
 use crate::cell::{Assign, Cell, Cond, Op, Row};
 use crate::memory::wall_clock;
-use crate::tx::{Query, Tx};
+use crate::records::audit::AuditRow;
+use crate::tx::{Query, Tx, last_entry};
 use crate::{Error, Result};
 
 /// A transaction that somebody else has begun and will commit.
@@ -19,11 +20,13 @@ pub(super) struct SqliteTx<'a> {
     names: &'a Names,
     action: &'static str,
     journal: Journal,
+    /// The log's last entry: in this transaction nobody else writes.
+    head: Option<Option<AuditRow>>,
 }
 
 impl<'a> SqliteTx<'a> {
     pub(super) fn new(connection: &'a Connection, names: &'a Names, action: &'static str) -> Self {
-        Self { connection, names, action, journal: Journal::default() }
+        Self { connection, names, action, journal: Journal::default(), head: None }
     }
 
     fn sql(&self) -> impl Fn(rusqlite::Error) -> Error + use<> {
@@ -124,6 +127,15 @@ impl Tx for SqliteTx<'_> {
 
     async fn clock(&mut self) -> Result<i64> {
         Ok(wall_clock())
+    }
+
+    async fn head(&mut self) -> Result<Option<AuditRow>> {
+        if let Some(head) = &self.head {
+            return Ok(head.clone());
+        }
+        let head = last_entry(self).await?;
+        self.head = Some(head.clone());
+        Ok(head)
     }
 
     fn journal(&mut self) -> &mut Journal {

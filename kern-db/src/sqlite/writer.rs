@@ -203,15 +203,26 @@ fn commit(connection: &Connection, names: &Names, group: Vec<Queued>) {
     }
     let mut answers: Vec<(&'static str, Answer)> = Vec::with_capacity(group.len());
     let mut failure = None;
+    // A job that is alone needs no savepoint, which would copy every page it changes: the transaction is its own.
+    let alone = group.len() == 1;
+    let mut taken_back = false;
     for queued in group {
         let action = queued.action;
         if let Some(failure) = &failure {
             (queued.abandon)(Failure::means(Failure::clone(failure), action));
             continue;
         }
-        match savepoint(connection, names, queued.job) {
-            Ok(Some(answer)) => answers.push((action, answer)),
-            Ok(None) => (queued.abandon)(unavailable(action, std::io::Error::other("a transition of kern panicked"))),
+        match run(connection, names, queued.job, alone) {
+            Ok(Ran { answer, kept }) => {
+                taken_back = alone && !kept;
+                match answer {
+                    Some(answer) => answers.push((action, answer)),
+                    None => {
+                        let panicked = std::io::Error::other("a transition of kern panicked");
+                        (queued.abandon)(unavailable(action, panicked));
+                    }
+                }
+            }
             Err(found) => {
                 // The whole transaction is in doubt: nobody of the group is told that anything is written.
                 (queued.abandon)(found.clone().means(action));
@@ -219,7 +230,7 @@ fn commit(connection: &Connection, names: &Names, group: Vec<Queued>) {
             }
         }
     }
-    if failure.is_none() {
+    if failure.is_none() && !taken_back {
         failure = connection.execute_batch("COMMIT").err().map(Failure::from);
     }
     if failure.is_some() && !connection.is_autocommit() {
@@ -231,13 +242,23 @@ fn commit(connection: &Connection, names: &Names, group: Vec<Queued>) {
     }
 }
 
-/// Runs one job in its savepoint. `None`: it panicked, and nothing of it stays.
+/// What became of one job.
+struct Ran {
+    /// `None`: it panicked.
+    answer: Option<Answer>,
+    /// Whether what it did stays.
+    kept: bool,
+}
+
+/// Runs one job in its savepoint, or in the transaction itself where it is alone.
 ///
 /// # Errors
 ///
 /// The whole transaction is in doubt.
-fn savepoint(connection: &Connection, names: &Names, job: Job) -> Result<Option<Answer>, Failure> {
-    connection.execute_batch("SAVEPOINT job")?;
+fn run(connection: &Connection, names: &Names, job: Job, alone: bool) -> Result<Ran, Failure> {
+    if !alone {
+        connection.execute_batch("SAVEPOINT job")?;
+    }
     // A panic is a bug of kern; it must not take the store with it, nor leave half a transition.
     let done = catch_unwind(AssertUnwindSafe(|| job(connection, names))).ok();
     if let Some(failure) = done.as_ref().and_then(|done| done.failure.clone())
@@ -247,7 +268,12 @@ fn savepoint(connection: &Connection, names: &Names, job: Job) -> Result<Option<
         // that the savepoint is gone.
         return Err(failure);
     }
-    let end = if done.as_ref().is_some_and(|done| done.keep) { "RELEASE job" } else { "ROLLBACK TO job; RELEASE job" };
-    connection.execute_batch(end)?;
-    Ok(done.map(|done| done.answer))
+    let kept = done.as_ref().is_some_and(|done| done.keep);
+    match (kept, alone) {
+        (true, true) => {}
+        (true, false) => connection.execute_batch("RELEASE job")?,
+        (false, true) => connection.execute_batch("ROLLBACK")?,
+        (false, false) => connection.execute_batch("ROLLBACK TO job; RELEASE job")?,
+    }
+    Ok(Ran { answer: done.map(|done| done.answer), kept })
 }

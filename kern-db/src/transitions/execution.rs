@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use super::run::{own, token};
-use super::{Decider, abandon, call, calls, entries, evidence, execution_row, lose, next, record, run};
+use super::run::own;
+use super::{Decider, abandon, call, calls, entries, evidence, execution_row, lose, next, record, run, token};
 use crate::audit::Entry;
 use crate::digest::{idempotency_key, sha256};
 use crate::records::call::{CallRow, Tier};
@@ -31,37 +31,84 @@ pub(crate) async fn claim<T: Tx>(tx: &mut T, request: ClaimCall) -> Step<CallCla
         Err(error) => return Err(evidence(tx, &request.claim.run_id, Actor::Runtime, error)),
     };
     let now = tx.now().await?;
-    if let Err(error) = check_binding(&run, &rows) {
+    match readiness(tx, &run, rows, now).await? {
+        Readiness::Ready(call) => start(tx, &run, *call, request.lease_ms, now).await,
+        Readiness::Recorded(rows) => start_recorded(tx, &run, &rows, &request, now).await,
+        Readiness::Over => Ok(CallClaimed::Over),
+        Readiness::NotStartable => Ok(CallClaimed::NotStartable),
+    }
+}
+
+/// A call of which [`readiness`] was asked in this very transaction. Only [`start`] takes it.
+#[derive(Debug)]
+pub(crate) struct ReadyCall {
+    rows: CallRows,
+    execution: ExecutionRow,
+}
+
+/// Whether a call may start, by everything but the one statement that starts it.
+#[derive(Debug)]
+pub(crate) enum Readiness {
+    /// Its execution may be tried; the statement decides.
+    Ready(Box<ReadyCall>),
+    /// A bare audit call that has no execution yet.
+    Recorded(Box<CallRows>),
+    /// It has its outcome.
+    Over,
+    NotStartable,
+}
+
+/// Asks everything that X3 asks: digests, gate, the log's own words, validity.
+///
+/// # Errors
+///
+/// What is stored does not agree, and that is on record.
+pub(crate) async fn readiness<T: Tx>(tx: &mut T, run: &RunRow, rows: CallRows, now: i64) -> Step<Readiness> {
+    if let Err(error) = check_binding(run, &rows) {
         return Err(evidence(tx, &run.run_id, Actor::Runtime, error));
     }
     match gate(&rows) {
         Gate::Open => {}
-        Gate::Closed(_) => return Ok(CallClaimed::Over),
-        Gate::AwaitsApproval | Gate::AwaitsRequester | Gate::Missing => return Ok(CallClaimed::NotStartable),
+        Gate::Closed(_) => return Ok(Readiness::Over),
+        Gate::AwaitsApproval | Gate::AwaitsRequester | Gate::Missing => return Ok(Readiness::NotStartable),
     }
-    let status = rows.execution.as_ref().map(|execution| execution.status);
-    let startable = match status {
-        Some(status) => status == ExecutionStatus::Ready,
+    let startable = match &rows.execution {
+        Some(execution) => execution.status == ExecutionStatus::Ready,
         None => rows.policy.tier == Tier::Audit,
     };
     // A call that another system executes has no body here.
     if startable && rows.policy.pause == Some(PauseType::ExternalExecution) {
-        return Ok(CallClaimed::NotStartable);
+        return Ok(Readiness::NotStartable);
     }
     if startable && let Err(error) = check_record(&rows, &entries(tx, &rows.call).await?) {
         return Err(evidence(tx, &run.run_id, Actor::Runtime, error));
     }
-    let Some(execution) = &rows.execution else {
-        return match rows.policy.tier {
-            Tier::Audit => start_recorded(tx, &run, &rows, &request, now).await,
-            _ => Ok(CallClaimed::NotStartable),
-        };
+    let Some(execution) = rows.execution.clone() else {
+        return Ok(if startable { Readiness::Recorded(Box::new(rows)) } else { Readiness::NotStartable });
     };
-    if execution.valid_until_ms.is_some_and(|valid_until| now >= valid_until)
-        && abandon(tx, execution, "the approval was not used in time", Actor::Runtime, now).await?
-    {
-        return Ok(CallClaimed::Over);
+    match execution.status {
+        ExecutionStatus::Ready => {}
+        ExecutionStatus::Succeeded | ExecutionStatus::Failed | ExecutionStatus::Abandoned => {
+            return Ok(Readiness::Over);
+        }
+        ExecutionStatus::Executing | ExecutionStatus::Unknown => return Ok(Readiness::NotStartable),
     }
+    if execution.valid_until_ms.is_some_and(|valid_until| now >= valid_until)
+        && abandon(tx, &execution, "the approval was not used in time", Actor::Runtime, now).await?
+    {
+        return Ok(Readiness::Over);
+    }
+    Ok(Readiness::Ready(Box::new(ReadyCall { rows, execution })))
+}
+
+/// X3: the statement that starts a call. It alone decides.
+pub(crate) async fn start<T: Tx>(
+    tx: &mut T,
+    run: &RunRow,
+    ReadyCall { rows, execution }: ReadyCall,
+    lease_ms: i64,
+    now: i64,
+) -> Step<CallClaimed> {
     let (owner, fence) = (token(), next(execution.fence, "executions.fence")?);
     let attempt = next(execution.attempt, "executions.attempt")?;
     let claimed = tx
@@ -71,7 +118,7 @@ pub(crate) async fn claim<T: Tx>(tx: &mut T, request: ClaimCall) -> Step<CallCla
                 E::C.attempt.to(attempt),
                 E::C.fence.to(fence),
                 E::C.owner.to(Some(owner.clone())),
-                E::C.lease_until_ms.to(Some(now.saturating_add(request.lease_ms))),
+                E::C.lease_until_ms.to(Some(now.saturating_add(lease_ms))),
                 E::C.started_at_ms.to(Some(now)),
             ],
             vec![
@@ -92,7 +139,7 @@ pub(crate) async fn claim<T: Tx>(tx: &mut T, request: ClaimCall) -> Step<CallCla
     let entry = Entry::new("executing", Actor::Runtime, &run.run_id).call(&rows.call).execution(&execution.id);
     tx.journal().record(entry.payload(json!({ "attempt": attempt, "fence": fence })));
     tx.journal().tell("execution.executing", &run.run_id, execution.approval_id.as_ref(), Some(&execution.id));
-    Ok(CallClaimed::Claimed(call_claim(execution, &rows.call, owner, fence)))
+    Ok(CallClaimed::Claimed(call_claim(&execution, &rows.call, owner, fence)))
 }
 
 /// X2 with A9: the record is durable before the body starts.

@@ -129,6 +129,11 @@ where
     next.ok_or_else(|| Error::corrupt(place, "there is no next number"))
 }
 
+/// A fresh random token for one claim.
+fn token() -> String {
+    uuid::Uuid::now_v7().to_string()
+}
+
 /// X1: an execution (none) → READY. The gate opened in this very transaction.
 async fn make_ready<T: Tx>(
     tx: &mut T,

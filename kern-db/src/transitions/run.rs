@@ -5,25 +5,21 @@ use std::collections::HashSet;
 use serde_json::json;
 
 use super::ask::{add_call, check_new};
-use super::{all_calls, calls, close_pending, close_rows, entries, evidence, next, run};
+use super::execution::{self, Readiness, ReadyCall, readiness};
+use super::{all_calls, calls, close_pending, close_rows, entries, evidence, next, read, run, token};
 use crate::audit::Entry;
 use crate::cell::Json;
 use crate::digest::sha256;
 use crate::records::call::{CallRow, Standing, Tier};
 use crate::records::execution::ExecutionRow;
 use crate::records::principal::{Actor, Caller};
-use crate::records::run::RunRow;
-use crate::requests::{BeginRun, Blocker, ClaimRun, CommitTurn, EndRun, RunClaim, RunClaimed};
+use crate::records::run::{Run, RunRow};
+use crate::requests::{BeginRun, Blocker, CallClaim, CallClaimed, ClaimRun, CommitTurn, EndRun, RunClaim, RunClaimed};
 use crate::rules::{CallRows, check_asked, check_binding, is_due, is_void, standing};
 use crate::tx::{Query, Refused, Step, Tx};
 use crate::{Answer, ApprovalStatus, Error, ExecutionStatus, RunId, RunStatus};
 
 use RunRow as R;
-
-/// A fresh random token for one claim.
-pub(crate) fn token() -> String {
-    uuid::Uuid::now_v7().to_string()
-}
 
 /// `mine`: the run is RUNNING, and its owner and fence are the caller's.
 fn mine(claim: &RunClaim) -> Vec<crate::cell::Cond<RunRow>> {
@@ -42,11 +38,19 @@ pub(crate) async fn own<T: Tx>(tx: &mut T, claim: &RunClaim) -> Result<RunRow, E
 
 /// R1.
 pub(crate) async fn begin<T: Tx>(tx: &mut T, new: BeginRun) -> Step<RunClaim> {
-    if tx.count(vec![R::C.run_id.is(new.run_id.clone())]).await? > 0 {
+    let claim = RunClaim::first(&new.run_id);
+    let row = started(tx, new, &claim).await?;
+    tx.insert(&row).await?;
+    Ok(claim)
+}
+
+/// The row of a run that starts in this transaction, not stored yet. It may leave RUNNING in the same transaction, where
+/// nobody was told of the run before.
+async fn started<T: Tx>(tx: &mut T, new: BeginRun, claim: &RunClaim) -> Step<RunRow> {
+    if claim.run_id != new.run_id || tx.count(vec![R::C.run_id.is(new.run_id.clone())]).await? > 0 {
         return Err(Error::Invalid(format!("there is a run `{}` already", new.run_id)).into());
     }
     let now = tx.now().await?;
-    let claim = RunClaim { run_id: new.run_id.clone(), fence: 1, owner: token() };
     let row = RunRow {
         run_id: new.run_id,
         session_id: new.session_id,
@@ -65,22 +69,46 @@ pub(crate) async fn begin<T: Tx>(tx: &mut T, new: BeginRun) -> Step<RunClaim> {
         created_at_ms: now,
         updated_at_ms: now,
     };
-    tx.insert(&row).await?;
     let actor = Actor::of(row.requester.as_ref().map(|requester| &requester.0));
     let payload = json!({ "agent_id": row.agent_id, "session_id": row.session_id });
     tx.journal().record(Entry::new("run_started", actor, &row.run_id).payload(payload));
-    Ok(claim)
+    Ok(row)
 }
 
-/// R2, with A1 for each call that an approval row decides.
-pub(crate) async fn commit_turn<T: Tx>(tx: &mut T, turn: CommitTurn) -> Step<()> {
-    let run = own(tx, &turn.claim).await?;
+/// Stores a run that started in this transaction as it is after its first step.
+async fn store_started<T: Tx>(tx: &mut T, run: RunRow, status: RunStatus, turn: u32, snapshot: String) -> Step<RunRow> {
+    let open = status == RunStatus::Running;
+    let run = RunRow {
+        status,
+        turn,
+        owner: run.owner.filter(|_| open),
+        lease_until_ms: run.lease_until_ms.filter(|_| open),
+        snapshot_digest: sha256(&snapshot),
+        snapshot,
+        ..run
+    };
+    tx.insert(&run).await?;
+    Ok(run)
+}
+
+/// R2, with A1 for each call that an approval row decides, and with R1 where the run starts with it.
+pub(crate) async fn commit_turn<T: Tx>(tx: &mut T, begin: Option<BeginRun>, turn: CommitTurn) -> Step<Run> {
+    let starts = begin.is_some();
+    let run = match begin {
+        Some(new) => started(tx, new, &turn.claim).await?,
+        None => own(tx, &turn.claim).await?,
+    };
     check_turn(&run, &turn)?;
     let now = tx.now().await?;
     let status = if turn.pause { RunStatus::Paused } else { RunStatus::Running };
-    let set = vec![R::C.turn.to(turn.turn)];
     let (action, digest) = (if turn.pause { "run_paused" } else { "turn_committed" }, sha256(&turn.snapshot));
-    store(tx, &turn.claim, status, set, turn.snapshot, now).await?;
+    let run = if starts {
+        store_started(tx, run, status, turn.turn, turn.snapshot).await?
+    } else {
+        let set = vec![R::C.turn.to(turn.turn)];
+        store(tx, &turn.claim, status, set, turn.snapshot, now).await?;
+        run
+    };
     let payload = json!({ "calls": turn.calls.len(), "snapshot_digest": digest });
     tx.journal().record(Entry::new(action, Actor::Runtime, &run.run_id).turn(turn.turn).payload(payload));
     for call in turn.calls {
@@ -89,7 +117,7 @@ pub(crate) async fn commit_turn<T: Tx>(tx: &mut T, turn: CommitTurn) -> Step<()>
     if turn.pause {
         tx.journal().tell("run.paused", &run.run_id, None, None);
     }
-    Ok(())
+    Ok(read::run(tx, run.run_id).await?)
 }
 
 /// What makes no row: a turn that is over, two calls in one place, a call that nobody could be shown.
@@ -110,7 +138,7 @@ fn check_turn(run: &RunRow, turn: &CommitTurn) -> Result<(), Error> {
 
 /// R3 and R5: the owner pauses its run, because everything that could run at once has run, or because a call needs
 /// somebody to look.
-pub(crate) async fn pause<T: Tx>(tx: &mut T, claim: RunClaim, snapshot: String, attention: bool) -> Step<()> {
+pub(crate) async fn pause<T: Tx>(tx: &mut T, claim: RunClaim, snapshot: String, attention: bool) -> Step<Run> {
     let run = own(tx, &claim).await?;
     let now = tx.now().await?;
     let digest = sha256(&snapshot);
@@ -119,7 +147,7 @@ pub(crate) async fn pause<T: Tx>(tx: &mut T, claim: RunClaim, snapshot: String, 
     let payload = json!({ "attention": attention, "snapshot_digest": digest });
     tx.journal().record(Entry::new("run_paused", Actor::Runtime, &run.run_id).turn(run.turn).payload(payload));
     tx.journal().tell("run.paused", &run.run_id, None, None);
-    Ok(())
+    Ok(read::run(tx, run.run_id).await?)
 }
 
 /// Changes the caller's own run. A run that is not RUNNING afterwards has no owner and no lease.
@@ -145,24 +173,34 @@ async fn store<T: Tx>(
     Ok(())
 }
 
-/// R4: claims a paused run whose calls are all decided, with U3 where the requester's confirmation is implied.
-pub(crate) async fn claim<T: Tx>(tx: &mut T, request: ClaimRun) -> Step<RunClaimed> {
+/// R4: claims a paused run whose calls are all decided, with U3 where the requester's confirmation is implied, and with
+/// the first X3 where a call is named that may start.
+pub(crate) async fn claim<T: Tx>(
+    tx: &mut T,
+    request: ClaimRun,
+    first: Option<u32>,
+) -> Step<(RunClaimed, Option<CallClaim>)> {
     let actor = Actor::from(&request.caller);
     let (run, open) = open_turn(tx, &request.run_id, &actor).await?;
     let now = tx.now().await?;
-    expire_due(tx, &open, now).await?;
+    let expired = expire_due(tx, &open, now).await?;
+    // A caller that loaded an older turn is answered for that one: the claim below finds that it is over.
+    let open = match expired || run.turn != request.turn {
+        true => calls(tx, &run.run_id, request.turn).await?,
+        false => open,
+    };
     let mut blockers = Vec::new();
     let mut implied = Vec::new();
-    for rows in calls(tx, &run.run_id, request.turn).await? {
-        if let Err(error) = check_undecided(&run, &rows) {
+    for rows in &open {
+        if let Err(error) = check_undecided(&run, rows) {
             return Err(evidence(tx, &run.run_id, actor, error));
         }
-        match blocker(&rows) {
-            Some(Blocker::AwaitsRequester { .. }) if confirmation_is_implied(&run, &rows, &request.caller) => {
-                if let Err(error) = check_asked(&rows, &entries(tx, &rows.call).await?) {
+        match blocker(rows) {
+            Some(Blocker::AwaitsRequester { .. }) if confirmation_is_implied(&run, rows, &request.caller) => {
+                if let Err(error) = check_asked(rows, &entries(tx, &rows.call).await?) {
                     return Err(evidence(tx, &run.run_id, actor, error));
                 }
-                implied.push(rows);
+                implied.push(rows.call.clone());
             }
             Some(blocker) => {
                 if matches!(blocker, Blocker::ApprovalMissing { .. }) {
@@ -176,8 +214,9 @@ pub(crate) async fn claim<T: Tx>(tx: &mut T, request: ClaimRun) -> Step<RunClaim
         }
     }
     if !blockers.is_empty() && run.status == RunStatus::Paused {
-        return Ok(RunClaimed::Blocked(blockers));
+        return Ok((RunClaimed::Blocked(blockers), None));
     }
+    let first = first_ready(tx, &run, open, first, now).await?;
     let claim = RunClaim { run_id: run.run_id.clone(), fence: next(request.fence, "runs.fence")?, owner: token() };
     let claimed = tx
         .update(
@@ -198,17 +237,44 @@ pub(crate) async fn claim<T: Tx>(tx: &mut T, request: ClaimRun) -> Step<RunClaim
         )
         .await?;
     if claimed != 1 {
-        return Ok(match run.status {
+        let claimed = match run.status {
             RunStatus::Paused | RunStatus::Running => RunClaimed::AlreadyRunning,
             status => RunClaimed::NotPaused(status),
-        });
+        };
+        return Ok((claimed, None));
     }
-    for rows in implied {
-        confirm_implied(tx, &run, &rows.call, &request.caller, now).await?;
+    for call in implied {
+        confirm_implied(tx, &run, &call, &request.caller, now).await?;
     }
     let entry = Entry::new("run_claimed", actor, &run.run_id).turn(run.turn);
     tx.journal().record(entry.payload(json!({ "fence": claim.fence })));
-    Ok(RunClaimed::Claimed(claim))
+    let started = match first {
+        Some(call) => match execution::start(tx, &run, call, request.lease_ms, now).await? {
+            CallClaimed::Claimed(claim) => Some(claim),
+            CallClaimed::Over | CallClaimed::NotStartable => None,
+        },
+        None => None,
+    };
+    Ok((RunClaimed::Claimed(claim), started))
+}
+
+/// The call that starts together with the claim of its run, if it may: everything is asked before the run is claimed, so
+/// that what does not agree leaves the run as it is. What cannot start is left to a claim of its own, which says why.
+async fn first_ready<T: Tx>(
+    tx: &mut T,
+    run: &RunRow,
+    open: Vec<CallRows>,
+    first: Option<u32>,
+    now: i64,
+) -> Step<Option<ReadyCall>> {
+    let Some(rows) = open.into_iter().find(|rows| Some(rows.call.idx) == first) else { return Ok(None) };
+    if standing(&rows) != Standing::Open {
+        return Ok(None);
+    }
+    Ok(match readiness(tx, run, rows, now).await? {
+        Readiness::Ready(call) => Some(*call),
+        Readiness::Recorded(_) | Readiness::Over | Readiness::NotStartable => None,
+    })
 }
 
 /// Compares what is stored of a run's open turn, and changes nothing. What does not agree is an error, and on record.
@@ -311,32 +377,37 @@ async fn confirm_implied<T: Tx>(tx: &mut T, run: &RunRow, call: &CallRow, caller
     Ok(())
 }
 
-/// A6 and X8 for the calls of the open turn that are past their time.
-pub(super) async fn expire_due<T: Tx>(tx: &mut T, open: &[CallRows], now: i64) -> Step<()> {
+/// A6 and X8 for the calls of the open turn that are past their time. Says whether there were any.
+pub(super) async fn expire_due<T: Tx>(tx: &mut T, open: &[CallRows], now: i64) -> Step<bool> {
+    let mut any = false;
     for rows in open {
         if let Some(approval) = &rows.approval
             && is_due(approval, now)
         {
-            close_pending(tx, approval, ApprovalStatus::Expired, Actor::Recovery, None, now).await?;
+            any |= close_pending(tx, approval, ApprovalStatus::Expired, Actor::Recovery, None, now).await?;
         }
         if let Some(execution) = &rows.execution
             && is_void(execution, now)
         {
-            super::abandon(tx, execution, "the approval was not used in time", Actor::Recovery, now).await?;
+            any |= super::abandon(tx, execution, "the approval was not used in time", Actor::Recovery, now).await?;
         }
     }
-    Ok(())
+    Ok(any)
 }
 
-/// R8, with T.
-pub(crate) async fn end<T: Tx>(tx: &mut T, end: EndRun) -> Step<()> {
+/// R8, with T, and with R1 where the run starts with it: then it has no calls.
+pub(crate) async fn end<T: Tx>(tx: &mut T, begin: Option<BeginRun>, end: EndRun) -> Step<Run> {
     if !matches!(end.status, RunStatus::Completed | RunStatus::Error) {
         let reason = format!("an owner ends its run as completed or as an error, not as {}", end.status);
         return Err(Error::Invalid(reason).into());
     }
-    let run = own(tx, &end.claim).await?;
+    let starts = begin.is_some();
+    let run = match begin {
+        Some(new) => started(tx, new, &end.claim).await?,
+        None => own(tx, &end.claim).await?,
+    };
     let now = tx.now().await?;
-    if end.status == RunStatus::Completed {
+    if end.status == RunStatus::Completed && !starts {
         for rows in all_calls(tx, &run.run_id).await? {
             if !matches!(standing(&rows), Standing::Outcome(_)) {
                 let needs = "a call of it has no outcome";
@@ -346,12 +417,20 @@ pub(crate) async fn end<T: Tx>(tx: &mut T, end: EndRun) -> Step<()> {
         }
     }
     let digest = sha256(&end.snapshot);
-    store(tx, &end.claim, end.status, Vec::new(), end.snapshot, now).await?;
+    let run = if starts {
+        store_started(tx, run, end.status, 0, end.snapshot).await?
+    } else {
+        store(tx, &end.claim, end.status, Vec::new(), end.snapshot, now).await?;
+        run
+    };
     let action = if end.status == RunStatus::Completed { "run_completed" } else { "run_failed" };
     let payload = json!({ "snapshot_digest": digest, "error": end.error });
     tx.journal().record(Entry::new(action, Actor::Runtime, &run.run_id).turn(run.turn).payload(payload));
     tx.journal().tell("run.ended", &run.run_id, None, None);
-    close_rows(tx, &run.run_id, &Actor::Runtime, now).await
+    if !starts {
+        close_rows(tx, &run.run_id, &Actor::Runtime, now).await?;
+    }
+    Ok(read::run(tx, run.run_id).await?)
 }
 
 /// R9, with T. A body under way ends by itself, and its result is recorded.

@@ -1,217 +1,118 @@
-//! From a valid tool to tokens. There is no error path here.
+//! From a valid tool to tokens: what a function and a method of a toolkit have in common. There is no error path here.
 //!
 //! Items are not hygienic, so everything that shares a scope with the user's names starts with `__kern`.
 
-use proc_macro2::{Group, Ident, Span, TokenStream, TokenTree};
+use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::spanned::Spanned as _;
-use syn::{ItemFn, Visibility};
 
-use super::model::{Param, Signature};
-use super::validate::{Pause, ValidTool, is_reserved};
-use crate::approval::Kind;
+use super::model::{Argument, Param, Signature};
+use super::parse::Effect;
+use super::validate::{Options, Pause, ValidTool};
+use crate::approval::{Kind, Rules};
+use crate::arguments::Milliseconds;
 
-/// The function and its handle: what is emitted whether or not the tool is valid.
-pub(crate) struct Item {
-    func: TokenStream,
-    /// The handle's name, if it can have one.
-    handle: Option<Ident>,
-    vis: TokenStream,
-    krate: TokenStream,
-    /// The entry point may call a deprecated function, which is a lint that reaches into macros.
-    is_deprecated: bool,
-}
-
-impl Item {
-    pub(crate) fn new(func: &ItemFn, krate: &TokenStream, signature: &Signature) -> Self {
-        let mut handle = func.sig.ident.clone();
-        handle.set_span(handle.span().resolved_at(Span::call_site()));
-        // A method gets no handle: there are no structs in an `impl` block.
-        let has_handle = !signature.has_receiver && !is_reserved(&handle, krate);
-        Self {
-            // The lints that a tool provokes by being one: its arguments are owned, it may be async for its callers' sake,
-            // and it cannot be a `const fn`.
-            func: quote! {
-                #[allow(
-                    clippy::needless_pass_by_value,
-                    clippy::unused_async,
-                    clippy::must_use_candidate,
-                    clippy::unused_self,
-                    clippy::missing_const_for_fn,
-                )]
-                #func
-            },
-            handle: has_handle.then_some(handle),
-            vis: quiet(vis(&func.vis)),
-            krate: krate.clone(),
-            is_deprecated: func.attrs.iter().any(|attr| attr.path().is_ident("deprecated")),
-        }
-    }
-
-    /// The function, its handle, and the handle's implementation of `Tool`.
-    pub(crate) fn with_tool(&self, tool: &ValidTool) -> TokenStream {
-        self.with(tool.implementation())
-    }
-
-    /// The function, and a handle that keeps `tools!` and imports compiling. It never runs.
-    pub(crate) fn with_stub(&self) -> TokenStream {
-        let Some(handle) = &self.handle else {
-            return self.func.clone();
-        };
-        let private = private(&self.krate);
-        self.with(quote! {
-            impl #private::StaticTool for #handle {
-                const NAME: &'static ::core::primitive::str = "";
-                const VERSION: &'static ::core::primitive::str = "";
-                const POLICY: #private::ToolPolicy = #private::ToolPolicy::new(
-                    ::core::option::Option::None,
-                    ::core::option::Option::None,
-                );
-                const USER_INPUT_FIELDS: &'static [&'static ::core::primitive::str] = &[];
-            }
-            impl #private::Tool for #handle {
-                fn descriptor(&self) -> &#private::ToolDescriptor {
-                    ::core::unreachable!()
-                }
-                fn check(
-                    &self,
-                    _: &#private::Arguments,
-                    _: &[::std::string::String],
-                ) -> ::core::result::Result<(), ::std::vec::Vec<#private::ArgumentError>> {
-                    ::core::unreachable!()
-                }
-                fn call(&self, _: #private::ToolCall) -> #private::ToolFuture {
-                    ::core::unreachable!()
-                }
-            }
-        })
-    }
-
-    fn with(&self, implementation: TokenStream) -> TokenStream {
-        let Self { func, handle, vis, .. } = self;
-        let deprecated = self.is_deprecated.then(|| quote!(#[allow(deprecated)]));
-        let derives = quote! {
-            ::core::clone::Clone, ::core::marker::Copy, ::core::fmt::Debug, ::core::default::Default
-        };
-        quote! {
-            #func
-
-            #[doc(hidden)]
-            #[::core::prelude::v1::derive(#derives)]
-            #vis struct #handle {}
-
-            #deprecated
-            const _: () = {
-                #implementation
-            };
-        }
-    }
+/// `when`, in the parts of a function of its own and of its caller.
+pub(super) struct WhenParts {
+    pub(super) params: Vec<TokenStream>,
+    pub(super) body: TokenStream,
+    /// Decode the arguments. Where one cannot be, the approval is needed.
+    pub(super) reads: Vec<TokenStream>,
+    pub(super) passed: Vec<TokenStream>,
 }
 
 impl ValidTool {
-    fn implementation(&self) -> TokenStream {
-        let private = private(&self.krate);
-        let Self { name, version, description, user_input_fields, .. } = self;
-        let mut handle = self.ident.clone();
-        handle.set_span(handle.span().resolved_at(Span::call_site()));
-        let policy = self.policy(&private);
-        let arguments = self.arguments(&private);
-        let approval_needed = self.approval_needed(&private);
-        let call = self.call(&private);
-        let all: Vec<TokenStream> = self
-            .signature
-            .arguments()
-            .map(|argument| {
-                let (field, cfgs) = (&argument.field, &argument.cfgs);
-                quote!(#(#cfgs)* &__KERN_ARGS.#field)
-            })
-            .collect();
-        quote! {
-            #arguments
-
-            impl #private::StaticTool for #handle {
-                const NAME: &'static ::core::primitive::str = #name;
-                const VERSION: &'static ::core::primitive::str = #version;
-                const POLICY: #private::ToolPolicy = #policy;
-                const USER_INPUT_FIELDS: &'static [&'static ::core::primitive::str] = &[#(#user_input_fields),*];
-            }
-
-            impl #private::Tool for #handle {
-                fn descriptor(&self) -> &#private::ToolDescriptor {
-                    static __KERN_DESCRIPTOR: ::std::sync::LazyLock<#private::ToolDescriptor> =
-                        ::std::sync::LazyLock::new(|| {
-                            #private::describe::<#handle>(&[#(#description),*], &[#(#all),*])
-                        });
-                    &__KERN_DESCRIPTOR
-                }
-
-                fn check(
-                    &self,
-                    __kern_json: &#private::Arguments,
-                    __kern_unfilled: &[::std::string::String],
-                ) -> ::core::result::Result<(), ::std::vec::Vec<#private::ArgumentError>> {
-                    #private::check(&[#(#all),*], __kern_json, __kern_unfilled)
-                }
-
-                #approval_needed
-
-                #call
-            }
-        }
-    }
-
-    fn policy(&self, private: &TokenStream) -> TokenStream {
-        let pause = match self.pause {
-            None => quote!(::core::option::Option::None),
-            Some(pause) => {
-                let variant = match pause {
-                    Pause::Confirmation => quote!(Confirmation),
-                    Pause::UserInput => quote!(UserInput),
-                    Pause::ExternalExecution => quote!(ExternalExecution),
-                };
-                quote!(::core::option::Option::Some(#private::PauseType::#variant))
-            }
-        };
-        let approval = match self.approval {
-            None => quote!(::core::option::Option::None),
-            Some(Kind::Required) => quote!(::core::option::Option::Some(#private::ApprovalPolicy::Required)),
-            Some(Kind::Audit) => quote!(::core::option::Option::Some(#private::ApprovalPolicy::Audit)),
-        };
-        quote!(#private::ToolPolicy::new(#pause, #approval))
-    }
-
-    /// The parameters, with the one mention of the bound on each one's type.
-    fn arguments(&self, private: &TokenStream) -> TokenStream {
-        let (mut fields, mut values) = (Vec::new(), Vec::new());
-        for argument in self.signature.arguments() {
-            let (field, cfgs, ty) = (&argument.field, &argument.cfgs, &argument.ty);
-            let (name, docs) = (&argument.name, &argument.docs);
-            fields.push(quote!(#(#cfgs)* #field: #private::Arg<#ty>));
-            values.push(quote!(#(#cfgs)* #field: #private::arg::<#ty>(#name, &[#(#docs),*])));
-        }
-        quote! {
-            struct __KernArgs {
-                #(#fields,)*
-            }
-            static __KERN_ARGS: __KernArgs = __KernArgs {
-                #(#values,)*
+    pub(super) fn policy(&self, private: &TokenStream) -> TokenStream {
+        let pause = option(self.pause.map(|pause| {
+            let variant = match pause {
+                Pause::Confirmation => quote!(Confirmation),
+                Pause::UserInput => quote!(UserInput),
+                Pause::ExternalExecution => quote!(ExternalExecution),
             };
+            quote!(#private::PauseType::#variant)
+        }));
+        let approval = option(self.approval.map(|kind| {
+            let variant = match kind {
+                Kind::Required => quote!(Required),
+                Kind::Audit => quote!(Audit),
+            };
+            quote!(#private::ApprovalPolicy::#variant)
+        }));
+        let Rules { pool, quorum, expires_in, valid_for, require_reason, allow_self } = &self.rules;
+        let pool = option(pool.as_ref());
+        let (expires_in, valid_for) = (duration(*expires_in, private), duration(*valid_for, private));
+        let effect = match self.effect {
+            Effect::Once => quote!(Once),
+            Effect::Idempotent => quote!(Idempotent),
+            Effect::Transactional => quote!(Transactional),
+        };
+        quote! {
+            #private::policy(
+                #pause,
+                #approval,
+                #private::rules(#pool, #quorum, #expires_in, #valid_for, #require_reason, #allow_self),
+                #private::Effect::#effect,
+            )
         }
     }
 
-    /// `when`, in a function of its own: nothing is in scope but the arguments the model fills, by reference.
-    fn approval_needed(&self, private: &TokenStream) -> TokenStream {
-        let Some(expression) = &self.when else {
-            return TokenStream::new();
+    pub(super) fn options(&self, private: &TokenStream) -> TokenStream {
+        let Options { stop_after_tool_call, show_result, strict, timeout } = &self.options;
+        let timeout = duration(*timeout, private);
+        quote!(#private::options(#stop_after_tool_call, #show_result, #strict, #timeout))
+    }
+
+    /// The generated fields that hold what is known of each parameter: its `cfg`s, name, type and value.
+    pub(super) fn fields(&self, private: &TokenStream) -> Vec<(&[TokenStream], &Ident, TokenStream, TokenStream)> {
+        let mut fields = Vec::new();
+        for param in &self.signature.params {
+            match param {
+                Param::Context { .. } => {}
+                Param::State(state) => {
+                    let ty = &state.ty;
+                    let value = quote!(#private::state::<#ty>());
+                    fields.push((&*state.cfgs, &state.field, quote!(#private::State<#ty>), value));
+                }
+                Param::Argument(argument) => {
+                    let Argument { name, ty, docs, .. } = argument;
+                    let sensitive = argument.options.sensitive;
+                    let default = argument.default(private);
+                    let value = quote!(#private::arg::<#ty>(#name, &[#(#docs),*], #sensitive, #default));
+                    fields.push((&*argument.cfgs, &argument.field, quote!(#private::Arg<#ty>), value));
+                }
+            }
+        }
+        fields
+    }
+
+    /// All arguments as elements of an array; `args` is where the fields are.
+    pub(super) fn all(&self, args: &TokenStream) -> Vec<TokenStream> {
+        let argument = |argument: &Argument| {
+            let (field, cfgs) = (&argument.field, &argument.cfgs);
+            quote!(#(#cfgs)* &#args.#field)
         };
+        self.signature.arguments().map(argument).collect()
+    }
+
+    /// The types of all states, likewise.
+    pub(super) fn states(&self, args: &TokenStream) -> Vec<TokenStream> {
+        let states = self.signature.states();
+        states
+            .map(|state| (&state.field, &state.cfgs))
+            .map(|(field, cfgs)| quote!(#(#cfgs)* #args.#field.of()))
+            .collect()
+    }
+
+    pub(super) fn when(&self, args: &TokenStream) -> Option<WhenParts> {
+        let expression = self.when.as_ref()?;
         let (mut params, mut uses, mut reads, mut passed) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for argument in self.signature.arguments().filter(|argument| !self.user_input_fields.contains(&argument.name)) {
-            let (ident, ty, field, cfgs) = (&argument.ident, &argument.ty, &argument.field, &argument.cfgs);
+            let Argument { ident, ty, field, cfgs, .. } = argument;
             params.push(quote!(#(#cfgs)* #ident: &#ty));
             uses.push(quote!(#(#cfgs)* let _ = #ident;));
             reads.push(quote! {
                 #(#cfgs)*
-                let ::core::option::Option::Some(#field) = __KERN_ARGS.#field.peek(__kern_json) else {
+                let ::core::option::Option::Some(#field) = #args.#field.peek(__kern_json) else {
                     return true;
                 };
             });
@@ -220,60 +121,67 @@ impl ValidTool {
         let (first, last) = ends(expression);
         let boolean = quote_spanned!(first=> ::core::primitive::bool);
         let needed = quote_spanned!(last.resolved_at(Span::mixed_site())=> __kern_needed);
-        quote! {
-            fn approval_needed(&self, __kern_json: &#private::Arguments) -> ::core::primitive::bool {
-                fn __kern_when(#(#params),*) -> ::core::primitive::bool {
-                    #(#uses)*
-                    let #needed: #boolean = #expression;
-                    #needed
-                }
-                #(#reads)*
-                __kern_when(#(#passed),*)
-            }
-        }
+        let body = quote! {
+            #(#uses)*
+            let #needed: #boolean = #expression;
+            #needed
+        };
+        Some(WhenParts { params, body, reads, passed })
     }
 
-    /// The generated entry point: the only place that calls the function.
-    fn call(&self, private: &TokenStream) -> TokenStream {
+    /// The body of the generated entry point. `callee` is the function, `receiver` its first argument with a comma.
+    pub(super) fn body(
+        &self,
+        private: &TokenStream,
+        args: &TokenStream,
+        callee: &TokenStream,
+        receiver: &TokenStream,
+    ) -> TokenStream {
         let (mut reads, mut passed) = (Vec::new(), Vec::new());
         for param in &self.signature.params {
             match param {
                 Param::Context { cfgs, .. } => passed.push(quote!(#(#cfgs)* &__kern_context)),
+                Param::State(state) => {
+                    let (field, cfgs) = (&state.field, &state.cfgs);
+                    reads.push(quote! {
+                        #(#cfgs)*
+                        let #field = #args.#field.get(&__kern_context)?;
+                    });
+                    passed.push(quote!(#(#cfgs)* #field));
+                }
                 Param::Argument(argument) => {
                     let (field, cfgs) = (&argument.field, &argument.cfgs);
                     reads.push(quote! {
                         #(#cfgs)*
-                        let #field = __KERN_ARGS.#field.take(&mut __kern_json).map_err(#private::bad_argument)?;
+                        let #field = #args.#field.take(&mut __kern_json).map_err(#private::bad_argument)?;
                     });
                     passed.push(quote!(#(#cfgs)* #field));
                 }
             }
         }
-        let mut func = self.ident.clone();
-        func.set_span(func.span().resolved_at(Span::call_site()));
         let output = self.output(private);
         let decode = quote! {
             #(#reads)*
             #private::nothing_left(&__kern_json).map_err(#private::bad_argument)?;
         };
+        let entered = quote! {
+            let __kern_result = #callee(#receiver #(#passed),*);
+            #output
+        };
         let body = if self.signature.is_async {
-            quote_spanned! {func.span()=> ::std::boxed::Box::pin(async move {
+            quote_spanned! {self.ident.span().resolved_at(Span::call_site())=> ::std::boxed::Box::pin(async move {
                 #decode
-                let __kern_result = #func(#(#passed),*).await;
+                let __kern_result = #callee(#receiver #(#passed),*).await;
                 #output
             }) }
+        } else if self.inline {
+            quote!(::std::boxed::Box::pin(async move { #decode #entered }))
         } else {
-            quote! { ::std::boxed::Box::pin(#private::blocking(move || {
-                #decode
-                let __kern_result = #func(#(#passed),*);
-                #output
-            })) }
+            quote!(::std::boxed::Box::pin(#private::blocking(move || { #decode #entered })))
         };
         quote! {
-            fn call(&self, __kern_call: #private::ToolCall) -> #private::ToolFuture {
-                let (mut __kern_json, __kern_context) = __kern_call.into_parts();
-                #body
-            }
+            let (mut __kern_json, __kern_context) = __kern_call.into_parts();
+            #body
         }
     }
 
@@ -299,8 +207,65 @@ impl ValidTool {
     }
 }
 
-fn private(krate: &TokenStream) -> TokenStream {
+impl Argument {
+    /// `#[arg(default = …)]` as an `Option<Fallback<T>>`.
+    fn default(&self, private: &TokenStream) -> TokenStream {
+        option(self.options.default.as_ref().map(|default| {
+            let (ty, expression) = (&self.ty, &default.expression);
+            let expression = if default.is_string {
+                // Named at the literal, because whether the type can be made of a string is said there.
+                let (first, _) = ends(expression);
+                let converted = quote_spanned!(first.resolved_at(Span::call_site())=> __kern_text(#expression));
+                quote!({
+                    use #private::text as __kern_text;
+                    #converted
+                })
+            } else {
+                expression.clone()
+            };
+            quote! {
+                #private::fallback::<#ty>(
+                    || #expression,
+                    |__kern_default| {
+                        use #private::{IsOpaque as _, IsShown as _};
+                        __kern_default.__kern_json()
+                    },
+                )
+            }
+        }))
+    }
+}
+
+/// The lints that a tool provokes by being one: its arguments are owned, it may be async for its callers' sake, and it
+/// cannot be a `const fn`.
+pub(crate) fn allowed_lints() -> TokenStream {
+    quote! {
+        #[allow(
+            clippy::needless_pass_by_value,
+            clippy::unused_async,
+            clippy::must_use_candidate,
+            clippy::unused_self,
+            clippy::missing_const_for_fn,
+        )]
+    }
+}
+
+pub(crate) fn private(krate: &TokenStream) -> TokenStream {
     quote!(#krate::__private)
+}
+
+fn option(value: Option<impl ToTokens>) -> TokenStream {
+    match value {
+        Some(value) => quote!(::core::option::Option::Some(#value)),
+        None => quote!(::core::option::Option::None),
+    }
+}
+
+fn duration(duration: Option<Milliseconds>, private: &TokenStream) -> TokenStream {
+    match duration {
+        Some(Milliseconds(milliseconds)) => quote!(#private::milliseconds(#milliseconds)),
+        None => quote!(::core::option::Option::None),
+    }
 }
 
 /// The first and the last token's span of an expression.
@@ -308,23 +273,4 @@ fn ends(expression: &TokenStream) -> (Span, Span) {
     let mut spans = expression.clone().into_iter().map(|token| token.span());
     let first = spans.next().unwrap_or_else(Span::call_site);
     (first, spans.last().unwrap_or(first))
-}
-
-fn vis(vis: &Visibility) -> TokenStream {
-    vis.to_token_stream()
-}
-
-/// The same tokens, resolved where the macro is called: the names mean the same, and no lint of the user's applies.
-fn quiet(tokens: TokenStream) -> TokenStream {
-    tokens
-        .into_iter()
-        .map(|mut token| {
-            let span = token.span().resolved_at(Span::call_site());
-            if let TokenTree::Group(group) = &token {
-                token = Group::new(group.delimiter(), quiet(group.stream())).into();
-            }
-            token.set_span(span);
-            token
-        })
-        .collect()
 }

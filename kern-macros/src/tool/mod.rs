@@ -1,8 +1,13 @@
 //! `#[tool]`: parse, model, validate, expand.
 
+mod arg;
 mod expand;
+mod function;
+mod method;
 mod model;
 mod parse;
+mod state;
+mod types;
 mod validate;
 
 use proc_macro2::TokenStream;
@@ -13,7 +18,10 @@ use crate::approval::{self, Approval};
 use crate::attributes::{self, Consumed};
 use crate::errors::Errors;
 
-pub(crate) use parse::{HELP, KEYS};
+pub(crate) use expand::{allowed_lints, private};
+pub(crate) use model::{Place, Signature, ToolModel};
+pub(crate) use parse::{Crate, HELP, KEYS, ToolArgs, default_crate};
+pub(crate) use validate::ValidTool;
 
 /// Expands a `#[tool]` that no `#[approval]` outside of it took.
 pub(crate) fn run(args: TokenStream, item: TokenStream) -> TokenStream {
@@ -45,12 +53,12 @@ pub(crate) fn build(
     consumed: Consumed,
     mut errors: Errors,
 ) -> TokenStream {
-    let args = parse::ToolArgs::new(args, &mut errors);
+    let args = ToolArgs::new(args, &mut errors);
     let approval = approval.map(|tokens| Approval::read(tokens, &mut errors));
-    let signature = model::Signature::new(&mut func, &mut errors);
-    let item = expand::Item::new(&func, &args.krate, &signature);
+    let signature = Signature::new(&mut func.sig, Place::Alone, &mut errors);
+    let item = function::Item::new(&func, args.krate(), &signature);
     let markers = consumed.markers();
-    let model = model::ToolModel::new(args, approval, signature, &func);
+    let model = ToolModel::new(args, approval, signature, &func.attrs, &func.sig.ident);
     let tokens = match model.validate(&mut errors) {
         Some(tool) if errors.is_empty() => item.with_tool(&tool),
         _ => errors.beside(item.with_stub()),

@@ -1,14 +1,17 @@
 //! A tool as it was meant: the attributes, and the function's signature in a tool's terms.
 
 use proc_macro2::TokenStream;
-use quote::{ToTokens, format_ident, quote};
+use quote::{ToTokens, format_ident};
 use syn::ext::IdentExt as _;
 use syn::{
-    Attribute, Expr, ExprLit, FnArg, GenericArgument, GenericParam, Ident, ItemFn, Lit, Pat, PatType, PathArguments,
-    Safety, Type, TypeReference,
+    Attribute, Expr, ExprLit, FnArg, GenericParam, Ident, Lit, Pat, PatType, Receiver, ReceiverKind, Safety, Type,
+    TypeReference,
 };
 
+use super::arg::ArgOptions;
 use super::parse::ToolArgs;
+use super::state::{State, state_type};
+use super::types::{Injected, context, is_self, peel, refuse_unowned, result_types, text};
 use crate::approval::Approval;
 use crate::attributes;
 use crate::errors::Errors;
@@ -27,13 +30,19 @@ pub(crate) struct ToolModel {
 }
 
 impl ToolModel {
-    pub(crate) fn new(args: ToolArgs, approval: Option<Approval>, signature: Signature, func: &ItemFn) -> Self {
-        let docs: Vec<&Expr> = func.attrs.iter().filter_map(attributes::doc).collect();
+    pub(crate) fn new(
+        args: ToolArgs,
+        approval: Option<Approval>,
+        signature: Signature,
+        attrs: &[Attribute],
+        ident: &Ident,
+    ) -> Self {
+        let docs: Vec<&Expr> = attrs.iter().filter_map(attributes::doc).collect();
         Self {
             args,
             approval,
             signature,
-            ident: func.sig.ident.clone(),
+            ident: ident.clone(),
             docs_are_empty: docs.iter().all(|doc| is_empty_text(doc)),
             docs: docs.iter().map(ToTokens::to_token_stream).collect(),
         }
@@ -45,10 +54,19 @@ fn is_empty_text(doc: &Expr) -> bool {
     matches!(doc, Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) if text.value().trim().is_empty())
 }
 
+/// Where a tool's function stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    Alone,
+    Toolkit,
+}
+
 /// The function's parameters, sorted by who fills them.
 pub(crate) struct Signature {
+    pub(super) place: Place,
     pub(super) params: Vec<Param>,
     pub(super) is_async: bool,
+    /// It takes `self`, legal or not.
     pub(super) has_receiver: bool,
     pub(super) result: Option<TokenStream>,
     /// The error type, where the return type is written as a `Result` of two types.
@@ -61,6 +79,8 @@ pub(crate) struct Signature {
 pub(crate) enum Param {
     /// `&RunContext`, filled by kern.
     Context { ident: Option<Ident>, cfgs: Vec<TokenStream> },
+    /// `#[state]`, filled with what the application brought.
+    State(State),
     /// Filled by the model, or by the user.
     Argument(Argument),
 }
@@ -73,6 +93,7 @@ pub(crate) struct Argument {
     pub(super) ty: TokenStream,
     pub(super) docs: Vec<TokenStream>,
     pub(super) cfgs: Vec<TokenStream>,
+    pub(super) options: ArgOptions,
     /// The generated field and local that hold it.
     pub(super) field: Ident,
 }
@@ -80,8 +101,7 @@ pub(crate) struct Argument {
 impl Signature {
     /// Reads the signature, and cleans the function of what only the macro understands: documentation of parameters, and
     /// what is not Rust.
-    pub(crate) fn new(func: &mut ItemFn, errors: &mut Errors) -> Self {
-        let sig = &mut func.sig;
+    pub(crate) fn new(sig: &mut syn::Signature, place: Place, errors: &mut Errors) -> Self {
         for param in &sig.generics.params {
             match param {
                 GenericParam::Lifetime(_) => {}
@@ -119,11 +139,7 @@ impl Signature {
             match input {
                 FnArg::Receiver(receiver) => {
                     has_receiver = true;
-                    errors.at(
-                        receiver.self_token.to_token_stream(),
-                        "a tool cannot take `self`: toolkits are not yet supported",
-                        "make it a function outside of the `impl` block",
-                    );
+                    check_receiver(receiver, place, errors);
                 }
                 FnArg::Typed(typed) => {
                     // With `cfg` on both of them only one may be there: that is for the compiler to say.
@@ -142,6 +158,7 @@ impl Signature {
         }
         let (success, error) = output.and_then(|ty| result_types(ty)).unzip();
         Self {
+            place,
             params,
             is_async: sig.asyncness.is_some(),
             has_receiver,
@@ -154,8 +171,44 @@ impl Signature {
     pub(super) fn arguments(&self) -> impl Iterator<Item = &Argument> {
         self.params.iter().filter_map(|param| match param {
             Param::Argument(argument) => Some(argument),
-            Param::Context { .. } => None,
+            Param::Context { .. } | Param::State(_) => None,
         })
+    }
+
+    pub(super) fn states(&self) -> impl Iterator<Item = &State> {
+        self.params.iter().filter_map(|param| match param {
+            Param::State(state) => Some(state),
+            Param::Context { .. } | Param::Argument(_) => None,
+        })
+    }
+}
+
+/// A tool shares its toolkit with every other call.
+fn check_receiver(receiver: &Receiver, place: Place, errors: &mut Errors) {
+    if place == Place::Alone {
+        let message = "a tool with `self` belongs to a toolkit";
+        let mut help = "put `#[toolkit]` on the `impl` block".to_owned();
+        if let Some(alias) = attributes::alias(&["tool", "approval"]) {
+            help += &format!(
+                "\nnote: kern knows its attributes by name: `#[toolkit]` does not see that `#[{alias}]` is one of them, import it without `as`"
+            );
+        }
+        errors.at(receiver.self_token.to_token_stream(), message, help);
+        return;
+    }
+    // `self: &Self` says the same as `&self`. Anything else owns the toolkit, or wants it alone.
+    let is_shared = match &receiver.kind {
+        ReceiverKind::Reference(_, _, mutability) => mutability.is_none(),
+        ReceiverKind::Typed(_, ty) => match peel(ty) {
+            Type::Reference(TypeReference { elem, mutability: None, .. }) => is_self(elem),
+            _ => false,
+        },
+        _ => false,
+    };
+    if !is_shared {
+        let written = text(receiver);
+        let help = "tools may run in parallel and share their toolkit: use `&self`, and a lock around what changes";
+        errors.at(receiver, format!("a tool of a toolkit cannot take `{written}`"), help);
     }
 }
 
@@ -163,24 +216,28 @@ impl Param {
     /// `None`: the parameter is refused.
     fn new(typed: &mut PatType, index: usize, has_context: bool, errors: &mut Errors) -> Option<Self> {
         let docs: Vec<Attribute> = typed.attrs.extract_if(.., |attr| attr.path().is_ident("doc")).collect();
-        let before = typed.attrs.len();
-        for attr in typed.attrs.extract_if(.., |attr| attributes::names(attr.path(), "arg")) {
-            let help = "remove it: kern refuses what it would not enforce";
-            errors.at(attr, "`#[arg]` is not yet supported", help);
-        }
-        for attr in typed.attrs.extract_if(.., |attr| attributes::names(attr.path(), "state")) {
-            let help = "for now a tool's parameters are what the model fills, and `&RunContext`";
-            errors.at(attr, "`#[state]` is not yet supported", help);
-        }
-        if typed.attrs.len() < before {
-            return None;
-        }
+        let args: Vec<Attribute> = typed.attrs.extract_if(.., |attr| attributes::names(attr.path(), "arg")).collect();
+        let states: Vec<Attribute> =
+            typed.attrs.extract_if(.., |attr| attributes::names(attr.path(), "state")).collect();
         let cfgs = attributes::cfgs(&typed.attrs);
         let ident = match &*typed.pat {
             Pat::Ident(pat) if pat.by_ref.is_none() && pat.subpat.is_none() => Some(pat.ident.clone()),
             _ => None,
         };
-        match context(&typed.ty) {
+        let field = format_ident!("__kern_arg_{index}", span = proc_macro2::Span::mixed_site());
+        if let Some(state) = states.first() {
+            for second in &states[1..] {
+                errors.at(second, "`#[state]` is given twice", "keep one of the two");
+            }
+            return state_type(typed, state, &args, &docs, errors)
+                .map(|ty| Self::State(State { ident, ty, cfgs, field }));
+        }
+        let injected = context(&typed.ty);
+        if let (Some(_), Some(arg)) = (&injected, args.first()) {
+            let help = "remove it: kern fills this parameter";
+            errors.at(arg, "`#[arg]` on `&RunContext`: the model never sees this parameter", help);
+        }
+        match injected {
             Some(Injected::Right) => {
                 if has_context && cfgs.is_empty() {
                     errors.at(&typed, "a second `&RunContext`: a call has one context", "remove one of the two");
@@ -203,6 +260,7 @@ impl Param {
         }
         let reported = errors.count();
         refuse_unowned(&typed.ty, errors);
+        let options = ArgOptions::read(&args, &typed.ty, errors);
         let Some(ident) = ident else {
             let help = "give it a plain name, and take it apart in the body: the name is the property the model fills";
             errors.at(&typed.pat, "a tool's parameter cannot be a pattern", help);
@@ -211,115 +269,13 @@ impl Param {
         (errors.count() == reported).then(|| {
             Self::Argument(Argument {
                 name: ident.unraw().to_string(),
-                field: format_ident!("__kern_arg_{index}", span = proc_macro2::Span::mixed_site()),
+                field,
                 ident,
                 ty: typed.ty.to_token_stream(),
                 docs: attributes::docs(&docs),
                 cfgs,
+                options,
             })
         })
     }
-}
-
-enum Injected {
-    Right,
-    Wrong,
-}
-
-/// Says whether the type is meant to be the context: by its name, the only thing a macro can see.
-fn context(ty: &Type) -> Option<Injected> {
-    match peel(ty) {
-        Type::Path(path) if attributes::names(&path.path, "RunContext") => Some(Injected::Wrong),
-        Type::Reference(TypeReference { elem, mutability, .. }) => match peel(elem) {
-            Type::Path(path) if attributes::names(&path.path, "RunContext") => {
-                Some(if mutability.is_some() { Injected::Wrong } else { Injected::Right })
-            }
-            _ => None,
-        },
-        _ => None,
-    }
-}
-
-/// The type without parentheses and the invisible groups of `macro_rules!`.
-fn peel(ty: &Type) -> &Type {
-    match ty {
-        Type::Group(group) => peel(&group.elem),
-        Type::Paren(paren) => peel(&paren.elem),
-        other => other,
-    }
-}
-
-/// Refuses borrowed and anonymous types, wherever in the type they stand.
-fn refuse_unowned(ty: &Type, errors: &mut Errors) {
-    match peel(ty) {
-        Type::Reference(reference) => {
-            let text = text(reference);
-            errors.at(
-                reference,
-                format!("`{text}` cannot be an argument: the model's arguments are owned"),
-                format!("use `{}`", owned_text(&reference.elem)),
-            );
-        }
-        Type::ImplTrait(anonymous) => {
-            let message = "`impl Trait` cannot be an argument: its schema has to be known";
-            errors.at(anonymous, message, "write the type itself");
-        }
-        Type::Array(array) => refuse_unowned(&array.elem, errors),
-        Type::Slice(slice) => refuse_unowned(&slice.elem, errors),
-        Type::Tuple(tuple) => tuple.elems.iter().for_each(|ty| refuse_unowned(ty, errors)),
-        Type::Path(path) => {
-            for segment in &path.path.segments {
-                let PathArguments::AngleBracketed(list) = &segment.arguments else {
-                    continue;
-                };
-                for arg in &list.args {
-                    match arg {
-                        GenericArgument::Type(ty) => refuse_unowned(ty, errors),
-                        GenericArgument::Lifetime(lifetime) if lifetime.ident != "static" => {
-                            let message = format!("`{}` borrows: the model's arguments are owned", text(&path.path));
-                            errors.at(lifetime, message, "use an owned type, or `'static`");
-                        }
-                        _ => {}
-                    }
-                }
-            }
-        }
-        _ => {}
-    }
-}
-
-/// What to write instead of a reference to this type.
-fn owned_text(ty: &Type) -> String {
-    match peel(ty) {
-        Type::Path(path) if path.path.is_ident("str") => "String".to_owned(),
-        Type::Slice(slice) => format!("Vec<{}>", owned_text(&slice.elem)),
-        Type::Reference(reference) => owned_text(&reference.elem),
-        other => text(other),
-    }
-}
-
-/// A type as it is written.
-fn text(tokens: impl ToTokens) -> String {
-    let mut text = tokens.to_token_stream().to_string();
-    for (spaced, tight) in
-        [(" :: ", "::"), (" <", "<"), ("< ", "<"), (" >", ">"), (" ,", ","), ("& ", "&"), (" ;", ";")]
-    {
-        text = text.replace(spaced, tight);
-    }
-    text
-}
-
-/// The two types of a return type that is written as `Result<T, E>`, for spans only: what it really is the compiler
-/// says.
-fn result_types(ty: &Type) -> Option<(TokenStream, TokenStream)> {
-    let Type::Path(path) = peel(ty) else { return None };
-    let segment = path.path.segments.last().filter(|segment| segment.ident == "Result")?;
-    let PathArguments::AngleBracketed(list) = &segment.arguments else {
-        return None;
-    };
-    let mut types = list.args.iter().filter_map(|arg| match arg {
-        GenericArgument::Type(ty) => Some(quote!(#ty)),
-        _ => None,
-    });
-    Some((types.next()?, types.next()?))
 }

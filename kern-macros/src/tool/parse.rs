@@ -4,7 +4,8 @@ use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote_spanned};
 use syn::{Ident, LitStr, Path};
 
-use crate::arguments::{Argument, Grammar};
+use crate::approval;
+use crate::arguments::{Argument, Grammar, Milliseconds, list, nearest};
 use crate::errors::Errors;
 
 pub(crate) const HELP: &str = "write `#[tool]` or `#[tool(requires_confirmation)]`";
@@ -17,6 +18,12 @@ pub(crate) const KEYS: &[&str] = &[
     "user_input_fields",
     "external_execution",
     "log_approval",
+    "stop_after_tool_call",
+    "show_result",
+    "strict",
+    "timeout",
+    "effect",
+    "inline",
     "version",
     "crate",
 ];
@@ -24,7 +31,6 @@ pub(crate) const KEYS: &[&str] = &[
 const GRAMMAR: Grammar = Grammar {
     attribute: "`#[tool]`",
     keys: KEYS,
-    planned: &["stop_after_tool_call", "show_result", "strict", "timeout", "effect", "inline"],
     synonyms: &[
         ("confirm", "requires_confirmation"),
         ("confirmation", "requires_confirmation"),
@@ -33,15 +39,14 @@ const GRAMMAR: Grammar = Grammar {
         ("external", "external_execution"),
         ("desc", "description"),
         ("doc", "description"),
+        ("stop", "stop_after_tool_call"),
     ],
-    others: (
-        "`#[approval]`",
-        &["type", "when", "pool", "quorum", "expires_in", "valid_for", "require_reason", "allow_self"],
-    ),
+    others: ("`#[approval]`", approval::KEYS),
     literal_help: "write `name = \"…\"` or `description = \"…\"`",
 };
 
 /// What `#[tool(…)]` says. A part that is wrong is missing here and reported.
+#[derive(Default)]
 pub(crate) struct ToolArgs {
     pub(crate) name: Option<LitStr>,
     pub(crate) description: Option<LitStr>,
@@ -49,9 +54,16 @@ pub(crate) struct ToolArgs {
     pub(crate) flags: Vec<Flag>,
     pub(crate) user_input_fields: Option<(Ident, Vec<LitStr>)>,
     pub(crate) log_approval: Option<Flag>,
+    pub(crate) stop_after_tool_call: bool,
+    /// `None`: not written. It then follows `stop_after_tool_call`.
+    pub(crate) show_result: Option<bool>,
+    pub(crate) strict: bool,
+    pub(crate) timeout: Option<(Ident, Milliseconds)>,
+    pub(crate) effect: Effect,
+    pub(crate) inline: Option<Flag>,
     pub(crate) version: Option<LitStr>,
-    /// Where kern is found.
-    pub(crate) krate: TokenStream,
+    /// Where kern is found, if it is not at `::kern`.
+    pub(crate) krate: Option<Crate>,
 }
 
 /// A flag and whether it is on.
@@ -60,17 +72,23 @@ pub(crate) struct Flag {
     pub(crate) on: bool,
 }
 
+/// `crate = "…"`
+pub(crate) struct Crate {
+    pub(crate) key: Ident,
+    pub(crate) path: TokenStream,
+}
+
+#[derive(Clone, Copy, Default)]
+pub(crate) enum Effect {
+    #[default]
+    Once,
+    Idempotent,
+    Transactional,
+}
+
 impl ToolArgs {
     pub(crate) fn new(tokens: TokenStream, errors: &mut Errors) -> Self {
-        let mut args = Self {
-            name: None,
-            description: None,
-            flags: Vec::new(),
-            user_input_fields: None,
-            log_approval: None,
-            version: None,
-            krate: quote_spanned!(Span::mixed_site()=> ::kern),
-        };
+        let mut args = Self::default();
         for argument in GRAMMAR.parse(tokens, errors) {
             args.set(argument, errors);
         }
@@ -82,24 +100,74 @@ impl ToolArgs {
             "name" => self.name = argument.string("delete_user_data", errors).map(copy),
             "description" => self.description = argument.string("What the tool does.", errors).map(copy),
             "version" => self.version = argument.string("2", errors).map(copy),
-            "crate" => {
-                let Some(text) = argument.string("my_kern", errors) else {
-                    return;
-                };
-                match text.parse_with(Path::parse_mod_style) {
-                    Ok(path) => self.krate = path.into_token_stream(),
-                    Err(_) => errors.at(text, "`crate` takes the path of the crate", "write `crate = \"my_kern\"`"),
-                }
-            }
+            "crate" => self.krate = Crate::read(argument, errors),
             "user_input_fields" => {
                 let Some(fields) = argument.strings(errors) else { return };
                 let fields = fields.into_iter().map(copy).collect();
                 self.user_input_fields = Some((argument.key, fields));
             }
-            "log_approval" => {
-                self.log_approval = argument.flag(errors).map(|on| Flag { key: argument.key, on });
+            "log_approval" => self.log_approval = Flag::read(argument, errors),
+            "stop_after_tool_call" => self.stop_after_tool_call = argument.flag(errors) == Some(true),
+            "show_result" => self.show_result = argument.flag(errors),
+            "strict" => self.strict = argument.flag(errors) == Some(true),
+            "timeout" => {
+                self.timeout = argument.duration("30s", errors).map(|duration| (argument.key, duration));
             }
-            _ => self.flags.extend(argument.flag(errors).map(|on| Flag { key: argument.key, on })),
+            "effect" => self.effect = Effect::read(&argument, errors),
+            "inline" => self.inline = Flag::read(argument, errors),
+            _ => self.flags.extend(Flag::read(argument, errors)),
+        }
+    }
+
+    /// The path of kern, as it was written or as it is by default.
+    pub(crate) fn krate(&self) -> TokenStream {
+        self.krate.as_ref().map_or_else(default_crate, |krate| krate.path.clone())
+    }
+}
+
+pub(crate) fn default_crate() -> TokenStream {
+    quote_spanned!(Span::mixed_site()=> ::kern)
+}
+
+impl Flag {
+    fn read(argument: Argument, errors: &mut Errors) -> Option<Self> {
+        argument.flag(errors).map(|on| Self { key: argument.key, on })
+    }
+}
+
+impl Crate {
+    pub(crate) fn read(argument: Argument, errors: &mut Errors) -> Option<Self> {
+        let text = argument.string("my_kern", errors)?;
+        match text.parse_with(Path::parse_mod_style) {
+            Ok(path) => Some(Self { path: path.into_token_stream(), key: argument.key }),
+            Err(_) => {
+                errors.at(text, "`crate` takes the path of the crate", "write `crate = \"my_kern\"`");
+                None
+            }
+        }
+    }
+}
+
+impl Effect {
+    const NAMES: [&str; 3] = ["once", "idempotent", "transactional"];
+
+    /// What is wrong is reported, and taken for the effect that promises the least.
+    fn read(argument: &Argument, errors: &mut Errors) -> Self {
+        let Some(effect) = argument.string("idempotent", errors) else {
+            return Self::Once;
+        };
+        match effect.value().as_str() {
+            "once" => Self::Once,
+            "idempotent" => Self::Idempotent,
+            "transactional" => Self::Transactional,
+            unknown => {
+                let help = match nearest(unknown, &Self::NAMES) {
+                    Some(meant) => format!("did you mean `\"{meant}\"`?"),
+                    None => format!("expected one of {}", list(&Self::NAMES)),
+                };
+                errors.at(effect, format!("unknown effect `{unknown}`"), help);
+                Self::Once
+            }
         }
     }
 }

@@ -5,10 +5,11 @@ use quote::ToTokens;
 use syn::ext::IdentExt as _;
 use syn::{Ident, LitStr};
 
-use super::model::{Param, Signature, ToolModel};
-use super::parse::Flag;
-use crate::approval::Kind;
-use crate::arguments::list;
+use super::model::{Param, Place, Signature, ToolModel};
+use super::parse::{Effect, Flag};
+use super::state::State;
+use crate::approval::{Kind, Rules};
+use crate::arguments::{Milliseconds, list};
 use crate::errors::Errors;
 use crate::when::{self, Hidden};
 
@@ -17,16 +18,29 @@ const PAUSES_ONCE: &str = "a tool pauses in one way, keep one of the two";
 /// A tool without a mistake.
 pub(crate) struct ValidTool {
     pub(super) krate: TokenStream,
-    pub(super) name: String,
+    pub(crate) name: String,
     /// Expressions of type `&'static str`: the lines of the description.
     pub(super) description: Vec<TokenStream>,
     pub(super) version: String,
     pub(super) pause: Option<Pause>,
     pub(super) approval: Option<Kind>,
+    pub(super) rules: Rules,
+    pub(super) effect: Effect,
+    pub(super) options: Options,
+    /// A plain function runs on the task itself.
+    pub(super) inline: bool,
     pub(super) user_input_fields: Vec<String>,
     pub(super) when: Option<TokenStream>,
     pub(super) signature: Signature,
     pub(super) ident: Ident,
+}
+
+/// How the tool is called, and what becomes of its result.
+pub(crate) struct Options {
+    pub(super) stop_after_tool_call: bool,
+    pub(super) show_result: bool,
+    pub(super) strict: bool,
+    pub(super) timeout: Option<Milliseconds>,
 }
 
 #[derive(Clone, Copy)]
@@ -39,22 +53,39 @@ pub(crate) enum Pause {
 impl ToolModel {
     /// Reports every rule that is broken. `None`: at least one is.
     pub(crate) fn validate(self, errors: &mut Errors) -> Option<ValidTool> {
-        reserved(&self.ident, &self.args.krate, errors);
+        if self.signature.place == Place::Alone {
+            reserved(&self.ident, &self.args.krate(), errors);
+        }
         let name = self.name(errors);
         let description = self.description(errors);
         let pause = self.pause(errors);
         let user_input_fields = self.user_input_fields(errors);
         let approval = self.approval(errors);
         self.when(&user_input_fields, errors);
-        errors.is_empty().then(|| ValidTool {
-            krate: self.args.krate,
+        let inline = self.inline(errors);
+        if !errors.is_empty() {
+            return None;
+        }
+        let (when, rules) = self.approval.map_or_else(Default::default, |approval| (approval.when, approval.rules));
+        let args = self.args;
+        Some(ValidTool {
+            krate: args.krate(),
             name,
             description,
-            version: self.args.version.map_or_else(|| "1".to_owned(), |version| version.value()),
+            version: args.version.map_or_else(|| "1".to_owned(), |version| version.value()),
             pause,
             approval,
+            rules,
+            effect: args.effect,
+            options: Options {
+                stop_after_tool_call: args.stop_after_tool_call,
+                show_result: args.show_result.unwrap_or(args.stop_after_tool_call),
+                strict: args.strict,
+                timeout: args.timeout.map(|(_, timeout)| timeout),
+            },
+            inline,
             user_input_fields,
-            when: self.approval.and_then(|approval| approval.when).map(|when| when.expression),
+            when: when.map(|when| when.expression),
             signature: self.signature,
             ident: self.ident,
         })
@@ -181,13 +212,31 @@ impl ToolModel {
         self.approval.as_ref().map(|approval| approval.kind).or(log.map(|_| Kind::Audit))
     }
 
+    fn inline(&self, errors: &mut Errors) -> bool {
+        let Some(Flag { key, .. }) = self.args.inline.as_ref().filter(|inline| inline.on) else {
+            return false;
+        };
+        if self.signature.is_async {
+            let help = "remove it: an `async fn` runs on the task itself anyway, `inline` is for a plain `fn`";
+            errors.at(key, "`inline` on an `async fn` has no effect", help);
+        } else if let Some((timeout, _)) = &self.args.timeout {
+            let help = "a plain function on the task itself cannot be left alone: remove one of the two";
+            errors.at(timeout, "`timeout` cannot be combined with `inline`", help);
+        }
+        true
+    }
+
     fn when(&self, user_input_fields: &[String], errors: &mut Errors) {
         let Some(approval) = &self.approval else { return };
-        let Some(when) = &approval.when else { return };
         if approval.kind == Kind::Audit {
-            let help = "an audited call is always recorded: remove `when`, or use `type = \"required\"`";
-            errors.at(&when.key, "`when` cannot be combined with `type = \"audit\"`", help);
+            for key in &approval.deciding {
+                let why =
+                    if key == "when" { "an audited call is always recorded" } else { "nobody decides an audited call" };
+                let message = format!("`{key}` cannot be combined with `type = \"audit\"`");
+                errors.at(key, message, format!("{why}: remove `{key}`, or use `type = \"required\"`"));
+            }
         }
+        let Some(when) = &approval.when else { return };
         let mut hidden = vec![Hidden {
             name: Ident::new("self", proc_macro2::Span::call_site()),
             what: "`self`",
@@ -198,6 +247,11 @@ impl ToolModel {
                 Param::Context { ident: Some(ident), .. } => hidden.push(Hidden {
                     name: ident.clone(),
                     what: "`&RunContext`",
+                    help: "whether approval is needed depends on the arguments the model fills",
+                }),
+                Param::State(State { ident: Some(ident), .. }) => hidden.push(Hidden {
+                    name: ident.clone(),
+                    what: "a `#[state]`",
                     help: "whether approval is needed depends on the arguments the model fills",
                 }),
                 Param::Argument(argument) if user_input_fields.contains(&argument.name) => hidden.push(Hidden {

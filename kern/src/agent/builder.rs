@@ -7,14 +7,17 @@ use kern_db::{Db, InMemoryDb, IntoDb};
 
 use super::{Agent, Inner};
 use crate::error::{Error, Result};
+use crate::hooks::{Hooks, IntoPostHook, IntoPreHook};
 use crate::models::{IntoModel, Model, ModelError};
 use crate::run::Message;
+use crate::run::lease::Hints;
 use crate::tools::registry::Registry;
 use crate::tools::{StateType, States, Tool, ToolHandle, Toolkit};
 
 const LEASE: Duration = Duration::from_secs(30);
 const MAX_TURNS: u32 = 50;
 const ARGUMENT_LIMIT: usize = 64 * 1024;
+const HISTORY_RUNS: u32 = 20;
 
 /// Settings of an [`Agent`].
 #[must_use = "an agent is made by `build`"]
@@ -27,10 +30,12 @@ pub struct AgentBuilder {
     given_twice: Option<StateType>,
     instructions: Option<String>,
     toolkit_instructions: Vec<String>,
+    hooks: Hooks,
     db: Option<Arc<dyn Db>>,
     lease: Duration,
     max_turns: u32,
     argument_limit: usize,
+    num_history_runs: u32,
 }
 
 impl Default for AgentBuilder {
@@ -44,10 +49,12 @@ impl Default for AgentBuilder {
             given_twice: None,
             instructions: None,
             toolkit_instructions: Vec::new(),
+            hooks: Hooks::default(),
             db: None,
             lease: LEASE,
             max_turns: MAX_TURNS,
             argument_limit: ARGUMENT_LIMIT,
+            num_history_runs: HISTORY_RUNS,
         }
     }
 }
@@ -105,6 +112,26 @@ impl AgentBuilder {
         self
     }
 
+    /// Adds a hook that runs before the model sees the input: a function with `#[hook]`, a plain `async fn` of the same
+    /// shape, or a [guardrail](crate::guardrails). They run in the order they were added, each on what the one before left.
+    ///
+    /// It may change the input, or stop the run; a hook that fails or panics stops it, too. See [`hooks`](crate::hooks).
+    pub fn pre_hook<Kind>(mut self, hook: impl IntoPreHook<Kind>) -> Self {
+        self.hooks.pre.push(hook.into_pre_hook());
+        self
+    }
+
+    /// Adds a hook that runs when a run is about to be completed, or in the background after that: a function with
+    /// `#[hook]` or `#[hook(run_in_background)]`, or a plain `async fn` of the same shape. They run in the order they were
+    /// added.
+    ///
+    /// One that the run waits for may stop it; if it fails or panics it stops it, too. One in the background only writes
+    /// to the log. See [`hooks`](crate::hooks).
+    pub fn post_hook<Kind>(mut self, hook: impl IntoPostHook<Kind>) -> Self {
+        self.hooks.post.push(hook.into_post_hook());
+        self
+    }
+
     /// Sets the store. Without one the agent keeps its runs in memory, and tools with `#[approval]` are refused.
     pub fn db(mut self, db: impl IntoDb) -> Self {
         self.db = Some(db.into_db());
@@ -127,6 +154,17 @@ impl AgentBuilder {
     /// Sets how large the arguments of one call may be. 64 KiB by default.
     pub fn argument_limit(mut self, bytes: usize) -> Self {
         self.argument_limit = bytes;
+        self
+    }
+
+    /// Sets how many earlier runs of its session the model sees before a run: the newest that have ended, of this agent and
+    /// asked for by the same person. 20 by default, 0 for none.
+    ///
+    /// Runs that are paused or running are not seen, and of a run that was stopped in the middle only what was finished. A
+    /// run that goes on later sees what it saw when it started. [`RunOutput::messages`](crate::run::RunOutput::messages)
+    /// holds the run's own messages only.
+    pub fn num_history_runs(mut self, runs: u32) -> Self {
+        self.num_history_runs = runs;
         self
     }
 
@@ -188,10 +226,13 @@ impl AgentBuilder {
             tools,
             states: Arc::new(self.states),
             instructions: instructions(self.instructions, self.toolkit_instructions),
+            hooks: self.hooks,
             db,
             lease: self.lease,
             max_turns: self.max_turns,
             argument_limit: self.argument_limit,
+            num_history_runs: self.num_history_runs,
+            hints: Hints::default(),
         })))
     }
 }

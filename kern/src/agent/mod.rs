@@ -1,6 +1,7 @@
 //! `Agent`: a model, tools and a store, and the ways to start and continue a run.
 
 mod builder;
+mod cancel;
 mod resume;
 mod start;
 
@@ -11,11 +12,14 @@ use std::time::Duration;
 use kern_db::{Caller, Db, Principal, RunId};
 
 pub use builder::AgentBuilder;
+pub use cancel::CancelRun;
 pub use resume::ContinueRun;
 pub use start::StartRun;
 
 use crate::error::{Error, Result};
+use crate::hooks::Hooks;
 use crate::models::Model;
+use crate::run::lease::Hints;
 use crate::run::{Message, RunInput, RunOutput, RunRequirement};
 use crate::tools::States;
 use crate::tools::registry::Registry;
@@ -32,10 +36,13 @@ pub(crate) struct Inner {
     pub(crate) tools: Registry,
     pub(crate) states: Arc<States>,
     pub(crate) instructions: Option<Message>,
+    pub(crate) hooks: Hooks,
     pub(crate) db: Arc<dyn Db>,
     pub(crate) lease: Duration,
     pub(crate) max_turns: u32,
     pub(crate) argument_limit: usize,
+    pub(crate) num_history_runs: u32,
+    pub(crate) hints: Hints,
 }
 
 impl Inner {
@@ -106,18 +113,17 @@ impl Agent {
         resume::look(&self.0, &run_id.into()).await
     }
 
-    /// Stops a run, paused or running. Its open approvals are cancelled, what was allowed and not started never will be.
-    /// A body under way ends by itself, and its result is recorded.
+    /// Stops a run, paused or running. Await it for the run's output. Its open approvals are cancelled, what was allowed and
+    /// not started never will be. A body under way ends by itself, and where it is protected its result is recorded. The
+    /// model's answer, and what plain tools give, is not waited for any more: at once where the run is driven by this very
+    /// agent, elsewhere within a third of the lease.
     ///
     /// # Errors
     ///
     /// - [`Error::RunNotFound`]: this agent has no such run.
     /// - [`Error::Store`]: the run has ended already, or the store failed.
-    pub async fn cancel_run(&self, run_id: impl Into<RunId>) -> Result<RunOutput> {
-        let run_id = run_id.into();
-        resume::load(&self.0, &run_id).await?;
-        self.0.db.cancel_run(run_id.clone(), Caller::Anonymous).await?;
-        resume::look(&self.0, &run_id).await
+    pub fn cancel_run(&self, run_id: impl Into<RunId>) -> CancelRun {
+        CancelRun::new(self.clone(), run_id.into())
     }
 
     /// Resumes every paused run of this agent whose calls are all decided, after recovering those whose process is gone.

@@ -16,10 +16,11 @@ use crate::approval::answers::{answer_of, call_of};
 use crate::error::{Error, Result};
 use crate::run::call::Preparing;
 use crate::run::state::RunState;
-use crate::run::turn::Drive;
-use crate::run::{RunOutput, RunRequirement, view};
+use crate::run::stream::{Events, RunStream};
+use crate::run::turn::{Drive, StartedCall};
+use crate::run::{EventBase, RunEvent, RunOutput, RunRequirement, view};
 
-/// A paused run about to go on. Await it.
+/// A paused run about to go on. Await it, or [watch](ContinueRun::stream) it.
 #[derive(Debug)]
 #[must_use = "a run goes on when this is awaited"]
 pub struct ContinueRun {
@@ -72,14 +73,21 @@ impl ContinueRun {
         self
     }
 
-    async fn go_on(self) -> Result<RunOutput> {
+    /// Watches the run while it goes on: the stream of its events, instead of its output.
+    ///
+    /// Where the run cannot go on, the only item is the error that awaiting it would give.
+    pub fn stream(self) -> RunStream {
+        RunStream::new(true, |events| self.go_on(events))
+    }
+
+    async fn go_on(self, events: Events) -> Result<RunOutput> {
         let agent = Arc::clone(&self.agent.0);
-        let run = recovered(&agent, &self.run_id).await?;
-        if run.status == RunStatus::Paused {
+        let mut run = recovered(&agent, &self.run_id).await?;
+        if run.status == RunStatus::Paused && !self.requirements.is_empty() {
             store_answers(&agent, &run, &self.requirements, &self.caller).await?;
+            // Read again: the answers may have opened gates, or made new versions.
+            run = load(&agent, &self.run_id).await?;
         }
-        // Read again: the answers may have opened gates, or made new versions.
-        let run = load(&agent, &self.run_id).await?;
         match run.status {
             RunStatus::Paused => {}
             RunStatus::Running => return Err(Error::AlreadyRunning { run_id: run.run_id }),
@@ -88,7 +96,20 @@ impl ContinueRun {
             }
         }
         if self.ask_again && ask_again(&agent, &run, &self.caller).await? {
-            return look(&agent, &run.run_id).await;
+            let seen = look(&agent, &run.run_id).await?;
+            let base = || EventBase {
+                created_at: jiff::Timestamp::now().as_second(),
+                agent_id: agent.id.clone(),
+                agent_name: agent.name.clone(),
+                run_id: run.run_id.clone(),
+                parent_run_id: None,
+                session_id: run.session_id.clone(),
+                nested_depth: 0,
+                event_index: None,
+            };
+            // Nothing was driven, so that this is all there is to tell.
+            events.tell(base, |base| RunEvent::paused(base, &seen));
+            return Ok(seen);
         }
         if let Err(changed) = check_tools(&agent, &run) {
             // Rows that do not agree with their digests say more than that, and have to be on record.
@@ -103,7 +124,15 @@ impl ContinueRun {
             lease_ms: agent.lease_ms(),
         };
         let state = RunState::read(&run.snapshot)?;
-        let claim = match agent.db.claim_run(claim).await? {
+        let first = state.next_protected().and_then(|index| {
+            let next = run.calls.iter().find(|call| (call.turn, call.index) == (run.turn, index));
+            next.filter(|call| agent.tools.shown_with(call).is_ok()).cloned()
+        });
+        let (claimed, started) = match &first {
+            Some(call) => agent.db.claim_run_and_call(claim, call.index).await?,
+            None => (agent.db.claim_run(claim).await?, None),
+        };
+        let claim = match claimed {
             RunClaimed::Claimed(claim) => claim,
             RunClaimed::Blocked(blockers) => return Err(blocked(&run, &blockers)),
             RunClaimed::NotPaused(status) => {
@@ -114,11 +143,16 @@ impl ContinueRun {
         let drive = Drive {
             agent,
             claim,
+            unbegun: None,
+            first: first.zip(started).map(|(call, claim)| StartedCall { call, claim }),
+            lease: None,
             state,
+            history: None,
             session_id: run.session_id,
             user_id: run.requester.map(|requester| requester.subject),
             resumed: true,
             started: Instant::now(),
+            events,
         };
         drive.run().await
     }
@@ -129,7 +163,7 @@ impl IntoFuture for ContinueRun {
     type IntoFuture = Pin<Box<dyn Future<Output = Result<RunOutput>> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(async { driven(tokio::spawn(self.go_on())).await })
+        Box::pin(async { driven(tokio::spawn(self.go_on(Events::unwatched()))).await })
     }
 }
 
@@ -175,8 +209,13 @@ pub(super) async fn look(agent: &Inner, run_id: &RunId) -> Result<RunOutput> {
 async fn store_answers(agent: &Inner, run: &Run, requirements: &[RunRequirement], caller: &Caller) -> Result<()> {
     let mut wrong = None;
     for requirement in requirements {
-        let Some(call) = call_of(run, requirement) else {
-            continue;
+        let call = match call_of(run, requirement) {
+            Ok(Some(call)) => call,
+            Ok(None) => continue,
+            Err(error) => {
+                wrong = wrong.or(Some(error));
+                continue;
+            }
         };
         let tool = agent.tools.get(&call.tool_name).map(|handle| handle.tool());
         let answer = match answer_of(call, requirement, tool, agent.argument_limit) {
@@ -187,6 +226,7 @@ async fn store_answers(agent: &Inner, run: &Run, requirements: &[RunRequirement]
                 continue;
             }
         };
+        let unheard = answer.unheard();
         let request = AnswerCall {
             run_id: run.run_id.clone(),
             turn: answer.call.turn,
@@ -201,6 +241,7 @@ async fn store_answers(agent: &Inner, run: &Run, requirements: &[RunRequirement]
                 let (run_id, tool_call_id) = (run.run_id.clone(), call.tool_call_id.clone());
                 wrong = wrong.or(Some(Error::RequirementMismatch { run_id, tool_call_id }));
             }
+            Ok(Answered::NotAsked | Answered::Outdated) => wrong = wrong.or(unheard),
             Ok(_) => {}
             Err(kern_db::Error::RunConflict { .. }) => {
                 return Err(Error::AlreadyRunning { run_id: run.run_id.clone() });

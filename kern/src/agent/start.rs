@@ -4,15 +4,17 @@ use std::future::{Future, IntoFuture};
 use std::pin::Pin;
 use std::time::Instant;
 
-use kern_db::{BeginRun, Principal, RunId, SessionId};
+use kern_db::{BeginRun, Principal, RunClaim, RunId, SessionId};
 
 use super::{Agent, driven};
 use crate::error::Result;
+use crate::run::history::History;
 use crate::run::state::RunState;
+use crate::run::stream::{Events, RunStream};
 use crate::run::turn::Drive;
 use crate::run::{RunInput, RunOutput};
 
-/// A run about to start. Await it.
+/// A run about to start. Await it, or [watch](StartRun::stream) it.
 #[derive(Debug)]
 #[must_use = "a run starts when it is awaited"]
 pub struct StartRun {
@@ -33,28 +35,74 @@ impl StartRun {
         self
     }
 
-    /// Names the session. A new one by default.
+    /// Names the session. A new one by default. The model sees the session's earlier runs of the same agent and person: see
+    /// [`num_history_runs`](crate::AgentBuilder::num_history_runs).
     pub fn session_id(mut self, session_id: impl Into<SessionId>) -> Self {
         self.session_id = Some(session_id.into());
         self
     }
 
-    async fn start(self) -> Result<RunOutput> {
+    /// Watches the run while it goes on: the stream of its events, instead of its output.
+    ///
+    /// Its items are errors where awaiting the run would give one; the stream ends there.
+    ///
+    /// ```
+    /// # use kern::models::{ScriptedModel, turn};
+    /// use kern::prelude::*;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> kern::Result<()> {
+    /// # let agent = Agent::builder().model(ScriptedModel::new([turn().text("Hello, Ann.")])).build()?;
+    /// let mut said = String::new();
+    /// let mut events = agent.run("Say hello to Ann").stream();
+    /// while let Some(event) = events.next().await {
+    ///     if let RunEvent::RunContent { content, .. } = event? {
+    ///         said.push_str(&content);
+    ///     }
+    /// }
+    /// assert_eq!(said, "Hello, Ann.");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn stream(self) -> RunStream {
+        RunStream::new(false, |events| self.start(events))
+    }
+
+    async fn start(self, events: Events) -> Result<RunOutput> {
         let agent = self.agent.0;
-        let state = RunState::new(self.input);
+        let requester = self.user_id.clone().map(Principal::unverified);
+        let history = match &self.session_id {
+            Some(session_id) => History::of_session(&agent, session_id, requester.as_ref()).await?,
+            // A new one has none.
+            None => History::default(),
+        };
         let session_id = self.session_id.unwrap_or_else(SessionId::generate);
+        let run_id = RunId::generate();
+        let state = RunState::new(self.input).of(&run_id, &history);
         let begin = BeginRun {
-            run_id: RunId::generate(),
+            run_id,
             session_id: session_id.clone(),
             agent_id: agent.id.clone(),
             agent_name: agent.name.clone(),
-            requester: self.user_id.clone().map(Principal::unverified),
-            snapshot: state.snapshot(),
+            requester,
+            // Taken when the run is stored.
+            snapshot: String::new(),
             lease_ms: agent.lease_ms(),
         };
-        let claim = agent.db.begin_run(begin).await?;
-        let drive =
-            Drive { agent, claim, state, session_id, user_id: self.user_id, resumed: false, started: Instant::now() };
+        let drive = Drive {
+            agent,
+            claim: RunClaim::first(&begin.run_id),
+            unbegun: Some(begin),
+            first: None,
+            lease: None,
+            state,
+            history: Some(history.messages),
+            session_id,
+            user_id: self.user_id,
+            resumed: false,
+            started: Instant::now(),
+            events,
+        };
         drive.run().await
     }
 }
@@ -64,6 +112,6 @@ impl IntoFuture for StartRun {
     type IntoFuture = Pin<Box<dyn Future<Output = Result<RunOutput>> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(async { driven(tokio::spawn(self.start())).await })
+        Box::pin(async { driven(tokio::spawn(self.start(Events::unwatched()))).await })
     }
 }

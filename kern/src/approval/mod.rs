@@ -15,7 +15,16 @@ pub(crate) mod policy;
 /// |---|---|
 /// | `type = "required"` | the default: the run pauses, and the body only runs after an administrator approved this very call |
 /// | `type = "audit"` | the call leaves a record that nobody can quietly rewrite; nobody else has to approve |
-/// | `when = …` | for `required`: says which calls need it |
+/// | `when = …` | says which calls need it |
+/// | `pool = "finance"` | who may decide; by default anybody but the requester |
+/// | `quorum = 2` | how many distinct people have to approve |
+/// | `expires_in = "24h"` | how long somebody may decide |
+/// | `valid_for = "1h"` | how long an approval may be used |
+/// | `require_reason` | nobody decides without a note |
+/// | `allow_self` | the requester may decide, too |
+///
+/// All but `type` are for `required`: nobody decides an audited call. A duration is a whole number with `ms`, `s`, `m`,
+/// `h` or `d`. The last six are not enforced yet: `build()` refuses an agent whose tools ask for them.
 ///
 /// With an explicit `requires_confirmation` there are two decisions: the administrator approves, and the user who asked
 /// confirms.

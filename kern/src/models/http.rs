@@ -1,16 +1,26 @@
-//! What the model clients share of HTTP: keys that are never shown, one bounded request, `Retry-After`.
+//! What the model clients share of HTTP: keys that are never shown, one bounded request, its answer whole or in parts,
+//! `Retry-After`.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use reqwest::Url;
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::header::{
+    AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER, TRANSFER_ENCODING,
+};
+use reqwest::{Url, Version};
 
 use super::ModelError;
 
 /// An answer is read whole before it is parsed, so its size needs a bound.
-const ANSWER_LIMIT: usize = 16 * 1024 * 1024;
+pub(super) const ANSWER_LIMIT: usize = 16 * 1024 * 1024;
+
+/// A streamed answer comes in a frame of its own for each word, some hundred bytes around it, and is not kept as it
+/// came.
+const STREAM_LIMIT: usize = 256 * 1024 * 1024;
+
+/// How long an answer that is whole is waited for to end.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// A host that does not answer at all is told apart from a model that thinks for minutes.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -57,9 +67,10 @@ impl fmt::Debug for ApiKey {
 /// The address is not repeated in the error: people put keys into addresses.
 pub(super) fn endpoint(base: &str, path: &[&str]) -> Result<Url, ModelError> {
     let wrong = |what: &str| ModelError::Setup(format!("the base address {what}"));
-    let mut url = Url::parse(base.trim()).map_err(|error| wrong(&format!("is no URL: {error}")))?;
+    let mut url = Url::parse(base.trim())
+        .map_err(|error| wrong(&format!("is no URL ({error}): write it like `https://api.example.com/v1`")))?;
     if !matches!(url.scheme(), "http" | "https") {
-        return Err(wrong("starts with neither `http://` nor `https://`"));
+        return Err(wrong("starts with neither `http://` nor `https://`: write it like `http://localhost:8080/v1`"));
     }
     if !url.username().is_empty() || url.password().is_some() {
         return Err(wrong("holds a user name or a password: give the key with `api_key`"));
@@ -94,14 +105,22 @@ pub(super) struct Post<'a> {
     pub(super) provider: &'a str,
     pub(super) url: Url,
     pub(super) key: Option<&'a ApiKey>,
+    /// How long the whole answer may take.
     pub(super) timeout: Duration,
     pub(super) body: Vec<u8>,
+}
+
+/// An answer whose head has come.
+pub(super) struct Incoming<'a> {
+    provider: &'a str,
+    timeout: Duration,
+    response: reqwest::Response,
+    received: usize,
 }
 
 /// An answer as it came, whatever its status.
 pub(super) struct Answer {
     pub(super) status: u16,
-    pub(super) retry_after: Option<u64>,
     pub(super) body: Vec<u8>,
 }
 
@@ -112,51 +131,34 @@ impl Answer {
 }
 
 impl HttpClient {
-    /// Sends JSON and reads the whole answer.
+    /// Sends JSON and waits for the head of the answer.
     ///
     /// # Errors
     ///
     /// - [`ModelError::Setup`]: no client can be built, or the key fits into no header.
-    /// - [`ModelError::Connection`]: no connection, no answer in time, or the connection broke in mid-answer.
-    /// - [`ModelError::InvalidReply`]: the answer is larger than kern reads.
-    pub(super) async fn post(&self, post: Post<'_>) -> Result<Answer, ModelError> {
-        // The address is cut out of the client's errors, since a query may hold a key.
-        let unreachable = |error: reqwest::Error| ModelError::Connection {
-            provider: post.provider.to_owned(),
-            source: Box::new(error.without_url()),
-        };
+    /// - [`ModelError::Connection`]: no connection, or no answer in time.
+    pub(super) async fn send<'a>(&self, post: Post<'a>) -> Result<Incoming<'a>, ModelError> {
+        let address = shown_address(post.url.as_str());
         let mut request = self
             .client(&post.url)?
-            .post(post.url.clone())
+            .post(post.url)
             .timeout(post.timeout)
             .header(CONTENT_TYPE, "application/json")
             .body(post.body);
         if let Some(key) = post.key {
             request = request.header(AUTHORIZATION, key.header()?);
         }
-        let mut response = request.send().await.map_err(unreachable)?;
-        let mut answer = Answer {
-            status: response.status().as_u16(),
-            retry_after: retry_after(response.headers()),
-            body: Vec::new(),
-        };
-        loop {
-            match response.chunk().await {
-                Ok(None) => return Ok(answer),
-                Ok(Some(bytes)) if answer.body.len() + bytes.len() <= ANSWER_LIMIT => {
-                    answer.body.extend_from_slice(&bytes);
-                }
-                // An error status says enough by itself.
-                _ if !answer.is_success() => return Ok(answer),
-                Ok(Some(_)) => {
-                    return Err(ModelError::InvalidReply {
-                        provider: post.provider.to_owned(),
-                        message: format!("it is larger than {} MiB", ANSWER_LIMIT / (1024 * 1024)),
-                    });
-                }
-                Err(error) => return Err(unreachable(error)),
+        let response = request.send().await.map_err(|error| {
+            if error.is_timeout() && !error.is_connect() {
+                late(post.provider, post.timeout, error)
+            } else {
+                let message =
+                    format!("{address} cannot be reached: check `base_url`, the network, and that the server runs");
+                // The address is cut out of the client's errors, since a query may hold a key.
+                unanswered(post.provider, message, error.without_url())
             }
-        }
+        })?;
+        Ok(Incoming { provider: post.provider, timeout: post.timeout, response, received: 0 })
     }
 
     fn client(&self, url: &Url) -> Result<&reqwest::Client, ModelError> {
@@ -179,6 +181,108 @@ impl HttpClient {
         let client =
             builder.build().map_err(|error| ModelError::Setup(format!("no HTTP client: {}", with_causes(&error))))?;
         Ok(self.built.get_or_init(|| client))
+    }
+}
+
+fn unanswered(provider: &str, message: String, source: impl std::error::Error + Send + Sync + 'static) -> ModelError {
+    ModelError::Connection { provider: provider.to_owned(), message, source: Box::new(source) }
+}
+
+fn late(provider: &str, timeout: Duration, error: reqwest::Error) -> ModelError {
+    let message = format!("it took longer than {timeout:?}: set a longer `timeout` if the model needs it");
+    unanswered(provider, message, error.without_url())
+}
+
+impl Incoming<'_> {
+    pub(super) fn is_success(&self) -> bool {
+        self.response.status().is_success()
+    }
+
+    pub(super) fn retry_after(&self) -> Option<u64> {
+        retry_after(self.response.headers())
+    }
+
+    /// Whether the server says that this is JSON, and so no stream.
+    pub(super) fn is_json(&self) -> bool {
+        let kind = self.response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        kind.to_ascii_lowercase().contains("json")
+    }
+
+    /// Whether HTTP itself tells the end of this answer from a connection that was lost.
+    pub(super) fn has_an_end(&self) -> bool {
+        let headers = self.response.headers();
+        self.response.version() >= Version::HTTP_2
+            || headers.contains_key(CONTENT_LENGTH)
+            || headers.contains_key(TRANSFER_ENCODING)
+    }
+
+    /// Reads the rest at once.
+    ///
+    /// # Errors
+    ///
+    /// - [`ModelError::Connection`]: the connection broke in mid-answer, or the answer took too long.
+    /// - [`ModelError::InvalidReply`]: the answer is larger than kern reads.
+    pub(super) async fn whole(mut self) -> Result<Answer, ModelError> {
+        let mut answer = Answer { status: self.response.status().as_u16(), body: Vec::new() };
+        loop {
+            match self.response.chunk().await {
+                Ok(None) => return Ok(answer),
+                Ok(Some(bytes)) if answer.body.len() + bytes.len() <= ANSWER_LIMIT => {
+                    answer.body.extend_from_slice(&bytes);
+                }
+                // An error status says enough by itself.
+                _ if !answer.is_success() => return Ok(answer),
+                Ok(Some(_)) => return Err(self.too_large(ANSWER_LIMIT)),
+                Err(error) => return Err(self.cut(error)),
+            }
+        }
+    }
+
+    /// Reads the next part. `None`: the answer has ended.
+    ///
+    /// # Errors
+    ///
+    /// As [`whole`](Self::whole), and [`ModelError::Connection`] when nothing comes for `idle_timeout`.
+    pub(super) async fn next(
+        &mut self,
+        idle_timeout: Duration,
+    ) -> Result<Option<impl AsRef<[u8]> + use<>>, ModelError> {
+        match tokio::time::timeout(idle_timeout, self.response.chunk()).await {
+            Err(elapsed) => {
+                let message = format!(
+                    "nothing came for {idle_timeout:?}: set a longer `idle_timeout` if the model thinks that long"
+                );
+                Err(unanswered(self.provider, message, elapsed))
+            }
+            Ok(Err(error)) => Err(self.cut(error)),
+            Ok(Ok(None)) => Ok(None),
+            Ok(Ok(Some(bytes))) => {
+                self.received += bytes.len();
+                if self.received > STREAM_LIMIT { Err(self.too_large(STREAM_LIMIT)) } else { Ok(Some(bytes)) }
+            }
+        }
+    }
+
+    /// Lets go of an answer that has said that it is whole, before HTTP has. Its connection can be used again only when
+    /// that has come as well, and nobody has to wait for it.
+    pub(super) fn let_go(self) {
+        let Self { mut response, .. } = self;
+        // Whatever comes of it, the answer is there. More of a body than its end is not waited for.
+        tokio::spawn(async move { drop(tokio::time::timeout(LINGER, response.chunk()).await) });
+    }
+
+    fn cut(&self, error: reqwest::Error) -> ModelError {
+        if error.is_timeout() {
+            return late(self.provider, self.timeout, error);
+        }
+        unanswered(self.provider, "the connection broke before its end".to_owned(), error.without_url())
+    }
+
+    fn too_large(&self, limit: usize) -> ModelError {
+        ModelError::InvalidReply {
+            provider: self.provider.to_owned(),
+            message: format!("it is larger than {} MiB", limit / (1024 * 1024)),
+        }
     }
 }
 

@@ -4,6 +4,8 @@
 mod http;
 mod name;
 mod scripted;
+#[cfg(feature = "openai")]
+mod sse;
 
 #[cfg(feature = "openai")]
 pub mod openai;
@@ -191,16 +193,18 @@ pub enum ModelError {
     #[error("the model is not set up: {0}")]
     Setup(String),
     /// The provider did not answer at all, or the connection broke.
-    #[error("no answer from {provider}")]
+    #[error("no whole answer from {provider}: {message}")]
     Connection {
         /// The provider's name.
         provider: String,
+        /// What happened, and what to look at.
+        message: String,
         /// What the HTTP client said.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The provider answered with an error status.
-    #[error("{provider} answered {status}: {message}")]
+    #[error("{provider} answered {status}: {message}{}", again(*.retry_after))]
     Status {
         /// The provider's name.
         provider: String,
@@ -229,6 +233,10 @@ pub enum ModelError {
         /// How many there are.
         turns: usize,
     },
+}
+
+fn again(retry_after: Option<u64>) -> String {
+    retry_after.map(|seconds| format!("; try again in {seconds} s")).unwrap_or_default()
 }
 
 impl ModelError {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::{Model, ModelError, ModelFuture, ModelReply, ModelRequest, ModelToolCall, Usage};
+use super::{DeltaSink, Model, ModelDelta, ModelError, ModelFuture, ModelReply, ModelRequest, ModelToolCall, Usage};
 use crate::run::{Message, Role};
 
 /// Starts a turn of a [`ScriptedModel`].
@@ -173,6 +173,19 @@ impl Model for ScriptedModel {
             }
         })
     }
+
+    /// Hands the text on word by word, each with the space after it.
+    fn respond_streamed<'a>(&'a self, request: ModelRequest<'a>, deltas: DeltaSink<'a>) -> ModelFuture<'a> {
+        Box::pin(async move {
+            let reply = self.respond(request).await?;
+            for word in reply.content.iter().flat_map(|text| text.split_inclusive(char::is_whitespace)) {
+                deltas(ModelDelta { content: Some(word.to_owned()), reasoning: None });
+                // Whoever watches gets to see it: a provider is not as fast as a script.
+                tokio::task::yield_now().await;
+            }
+            Ok(reply)
+        })
+    }
 }
 
 #[cfg(test)]
@@ -254,6 +267,26 @@ mod tests {
         let messages: Vec<Message> = serde_json::from_str(&stored).unwrap();
         let second = answer(&two_turns(), &messages).await.unwrap();
         assert_eq!(second.content.as_deref(), Some("done"));
+    }
+
+    #[tokio::test]
+    async fn a_text_is_streamed_word_by_word_and_is_the_same_text() {
+        for (text, wanted) in [
+            ("The refund is done.", &["The ", "refund ", "is ", "done."][..]),
+            ("  two\n\nlines ", &[" ", " ", "two\n", "\n", "lines "]),
+            ("word", &["word"]),
+            ("", &[]),
+        ] {
+            let model = ScriptedModel::new([turn().text(text).tool_call("f", json!({}))]);
+            let parts = std::sync::Mutex::new(Vec::new());
+            let sink = |delta: ModelDelta| parts.lock().unwrap().push(delta.content.unwrap());
+            let messages = [Message::user("go")];
+            let reply = model.respond_streamed(ModelRequest::new(&messages, &[]), &sink).await.unwrap();
+            assert_eq!((reply.content.as_deref(), reply.tool_calls.len()), (Some(text), 1));
+            let parts = parts.into_inner().unwrap();
+            assert_eq!(parts, wanted);
+            assert_eq!(parts.concat(), text);
+        }
     }
 
     #[tokio::test]

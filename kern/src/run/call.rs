@@ -1,10 +1,11 @@
 //! Turns what a model asks for into calls: checked, with the policy that applies, and with what a human is shown.
 
-use kern_db::{ApprovalId, ApprovalType, Call, CallPolicy, NewCall, PauseType, Tier, canonical_json};
+use kern_db::{ApprovalId, Call, CallPolicy, NewCall, PauseType, Tier, canonical_json};
 use serde_json::{Value, json};
 
-use super::requirement::{RunRequirement, ToolExecution, UserInputField};
+use super::requirement::RunRequirement;
 use super::state::{CallKind, CallResult, OpenCall};
+use super::tool_execution::{ToolExecution, UserInputField};
 use crate::approval::policy::policy_of;
 use crate::tools::registry::Registry;
 use crate::tools::wire_json::read_arguments;
@@ -39,7 +40,7 @@ impl Preparing<'_> {
     ) -> Prepared {
         match self.check(tool_call_id, name, arguments, seen) {
             Ok((tool, arguments, unfilled)) => match policy_of(tool, &arguments) {
-                None => plain(tool_call_id, name, arguments, self.now),
+                None => plain(tool_call_id, tool.descriptor(), arguments, self.now),
                 Some(policy) => self.protect(index, tool_call_id, tool.descriptor(), arguments, unfilled, policy),
             },
             Err(told) => Prepared {
@@ -115,20 +116,10 @@ impl Preparing<'_> {
     ) -> Prepared {
         let by_row = matches!(policy.tier, Tier::Required | Tier::TwoStage);
         let approval_id = by_row.then(ApprovalId::generate);
-        let pause = policy.pause;
-        let mut tool = ToolExecution {
-            tool_args: Some(arguments.clone()),
-            requires_confirmation: (pause == Some(PauseType::Confirmation)).then_some(true),
-            requires_user_input: (pause == Some(PauseType::UserInput)).then_some(true),
-            external_execution_required: (pause == Some(PauseType::ExternalExecution)).then_some(true),
-            user_input_schema: (pause == Some(PauseType::UserInput)).then(|| fields(descriptor, &arguments)),
-            approval_type: match policy.tier {
-                Tier::Required | Tier::TwoStage => Some(ApprovalType::Required),
-                _ if policy.record || policy.tier == Tier::Audit => Some(ApprovalType::Audit),
-                _ => None,
-            },
-            ..shown(tool_call_id, &descriptor.name, self.now)
-        };
+        let mut tool = shown(tool_call_id, &descriptor.name, self.now);
+        tool.stop_after_tool_call = descriptor.options.stop_after_tool_call;
+        show(&mut tool, Some(descriptor), &policy, &arguments);
+        tool.asks(&policy, true);
         // The row keeps the requirement as it was before it had an id, as the reference does.
         let requirement = RunRequirement {
             id: uuid::Uuid::now_v7().to_string(),
@@ -140,7 +131,7 @@ impl Preparing<'_> {
             member_agent_name: None,
             member_run_id: None,
             user_input_schema: tool.user_input_schema.clone(),
-            user_feedback_schema: None,
+            user_feedback_schema: tool.user_feedback_schema.clone(),
             tool_execution: tool.clone(),
         };
         let new = NewCall {
@@ -175,12 +166,17 @@ impl Preparing<'_> {
     }
 }
 
-fn plain(tool_call_id: &str, name: &str, arguments: Arguments, now: i64) -> Prepared {
+fn plain(tool_call_id: &str, descriptor: &ToolDescriptor, arguments: Arguments, now: i64) -> Prepared {
+    let (name, stop_after_tool_call) = (&descriptor.name, descriptor.options.stop_after_tool_call);
     Prepared {
-        tool: ToolExecution { tool_args: Some(arguments.clone()), ..shown(tool_call_id, name, now) },
+        tool: ToolExecution {
+            tool_args: Some(arguments.clone()),
+            stop_after_tool_call,
+            ..shown(tool_call_id, name, now)
+        },
         open: OpenCall {
             tool_call_id: tool_call_id.to_owned(),
-            tool_name: name.to_owned(),
+            tool_name: name.clone(),
             kind: CallKind::Plain { arguments },
             result: None,
         },
@@ -202,12 +198,36 @@ fn unfilled(descriptor: &ToolDescriptor, arguments: &Arguments) -> Vec<String> {
     if descriptor.policy.pause != Some(PauseType::UserInput) {
         return Vec::new();
     }
+    if let Some(form) = descriptor.form {
+        return vec![form.argument().to_owned()];
+    }
     if !descriptor.user_input_fields.is_empty() {
         return descriptor.user_input_fields.clone();
     }
     let required = descriptor.parameters.get("required").and_then(Value::as_array);
     let names = required.into_iter().flatten().filter_map(Value::as_str);
     names.filter(|name| !arguments.contains_key(*name)).map(str::to_owned).collect()
+}
+
+/// Shows the arguments of a call, and the form that a user fills. Without its tool, only what was shown before is.
+pub(super) fn show(
+    tool: &mut ToolExecution,
+    descriptor: Option<&ToolDescriptor>,
+    policy: &CallPolicy,
+    arguments: &Arguments,
+) {
+    tool.tool_args = Some(arguments.clone());
+    if policy.pause != Some(PauseType::UserInput) {
+        tool.user_input_schema = None;
+        tool.user_feedback_schema = None;
+        return;
+    }
+    match (descriptor, &mut tool.user_input_schema) {
+        (Some(ToolDescriptor { form: Some(form), .. }), _) => form.show(arguments.clone(), tool),
+        (_, Some(fields)) => fields.iter_mut().for_each(|field| field.value = arguments.get(&field.name).cloned()),
+        (Some(descriptor), schema) => *schema = Some(fields(descriptor, arguments)),
+        (None, None) => {}
+    }
 }
 
 /// All arguments as fields of a form, filled where the model has filled them.

@@ -27,7 +27,8 @@ pub struct Message {
     /// The text, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content: Option<String>,
-    /// Whether the message comes from an earlier run of the session.
+    /// Whether the message comes from an earlier run of the session. The model is given such messages; a run keeps its own
+    /// ones only.
     #[serde(default)]
     pub from_history: bool,
     /// Whether the run ends after this tool result.

@@ -1,15 +1,25 @@
 //! A run: what goes in, what happened, what comes out.
 
+mod body;
 pub(crate) mod call;
+mod event;
+mod feedback;
+pub(crate) mod history;
+pub(crate) mod lease;
 mod message;
 mod output;
 mod requirement;
 pub(crate) mod state;
+pub(crate) mod stream;
+mod tool_execution;
 pub(crate) mod turn;
 mod view;
 
+pub(crate) use self::view::view;
+pub use event::{EventBase, EventMetrics, RequestTokens, RunEvent};
+pub use feedback::{UserFeedbackOption, UserFeedbackQuestion};
 pub use kern_db::{RunId, RunStatus, SessionId};
 pub use message::{FunctionCall, Message, Role, ToolCallRequest};
 pub use output::{RunInput, RunMetrics, RunOutput};
-pub use requirement::{Consent, RunRequirement, ToolExecution, UserInputField};
-pub(crate) use view::view;
+pub use requirement::{Consent, RequirementType, RunRequirement, ToolExecution, UserInputField};
+pub use stream::RunStream;

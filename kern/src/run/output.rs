@@ -89,7 +89,7 @@ pub struct RunOutput {
     /// What it took.
     #[serde(default)]
     pub metrics: RunMetrics,
-    /// The conversation, without the instructions.
+    /// The run's own conversation: without the instructions, and without the earlier runs of its session.
     #[serde(default)]
     pub messages: Vec<Message>,
     /// All tool calls, in order.

@@ -1,143 +1,125 @@
-//! What a paused run asks for, and the answers: `RunRequirement` and `ToolExecution`, with the JSON of the reference.
+//! What a paused run asks for, and the answers: `RunRequirement`, with the JSON of the reference.
 //!
-//! Both travel: a client may keep them and send them back. Nothing in them is believed but the requester's own answer,
-//! and that only for the version that was shown.
+//! It travels: a client may keep it and send it back. Nothing in it is believed but the requester's own answer, and that
+//! only for the version that was shown.
+
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use kern_db::{ApprovalId, ApprovalType, PauseType};
-
+use super::feedback::{UserFeedbackQuestion, fill_questions};
+use super::tool_execution::fill_fields;
 use crate::error::{Error, Result};
 
-/// A yes or a no to a confirmation. In JSON `true` or `false`; unanswered is null.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "bool", into = "bool")]
-pub enum Consent {
-    /// Yes.
-    Confirmed,
-    /// No.
-    Rejected,
+pub use super::tool_execution::{Consent, ToolExecution, UserInputField};
+
+/// What a requirement asks its user for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RequirementType {
+    /// To choose between options.
+    UserFeedback,
+    /// To bring another system's result.
+    ExternalExecution,
+    /// To fill in values.
+    UserInput,
+    /// A yes or a no.
+    Confirmation,
 }
 
-impl From<bool> for Consent {
-    fn from(confirmed: bool) -> Self {
-        if confirmed { Self::Confirmed } else { Self::Rejected }
+impl RequirementType {
+    /// The word: `user_feedback`, `external_execution`, `user_input` or `confirmation`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::UserFeedback => "user_feedback",
+            Self::ExternalExecution => "external_execution",
+            Self::UserInput => "user_input",
+            Self::Confirmation => "confirmation",
+        }
     }
 }
 
-impl From<Consent> for bool {
-    fn from(consent: Consent) -> Self {
-        consent == Consent::Confirmed
+impl fmt::Display for RequirementType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
-}
-
-/// One tool call of a run, as the reference shows it: 21 keys, nulls kept.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-#[non_exhaustive]
-pub struct ToolExecution {
-    /// The model's id of the call.
-    pub tool_call_id: Option<String>,
-    /// The tool.
-    pub tool_name: Option<String>,
-    /// The arguments.
-    pub tool_args: Option<Map<String, Value>>,
-    /// Whether the call did not give its normal result.
-    pub tool_call_error: Option<bool>,
-    /// What it gave.
-    pub result: Option<String>,
-    /// Not used.
-    pub metrics: Option<Value>,
-    /// Not used.
-    pub child_run_id: Option<String>,
-    /// Whether the run ends after this call.
-    pub stop_after_tool_call: bool,
-    /// Epoch seconds.
-    pub created_at: Option<i64>,
-    /// Whether the call waits for a yes.
-    pub requires_confirmation: Option<bool>,
-    /// The answer to that.
-    pub confirmed: Option<Consent>,
-    /// Why.
-    pub confirmation_note: Option<String>,
-    /// Whether the call waits for values.
-    pub requires_user_input: Option<bool>,
-    /// The values it waits for.
-    pub user_input_schema: Option<Vec<UserInputField>>,
-    /// The questions it waits for.
-    pub user_feedback_schema: Option<Value>,
-    /// Whether all values are there.
-    pub answered: Option<bool>,
-    /// Whether the call waits for another system's result.
-    pub external_execution_required: Option<bool>,
-    /// Not used.
-    pub external_execution_silent: Option<bool>,
-    /// `required` or `audit`.
-    pub approval_type: Option<ApprovalType>,
-    /// The approval row.
-    pub approval_id: Option<ApprovalId>,
-    /// Not used.
-    pub parent_tool_call_id: Option<String>,
-}
-
-/// One value that a call asks the user for, or that the model has filled and the user may change.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct UserInputField {
-    /// The argument.
-    pub name: String,
-    /// `str`, `int`, `float`, `bool`, `list` or `dict`, in the reference's words.
-    pub field_type: String,
-    /// The argument's documentation.
-    pub description: Option<String>,
-    /// The value, where there is one.
-    pub value: Option<Value>,
 }
 
 /// What a paused run asks for about one call. In JSON, absent values are left out.
+///
+/// Each answer stands beside the call and on it. Where a client sends only one of the two, reading the JSON completes
+/// the other: what stands on the call counts, and what stands beside it fills what is open there.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(from = "Sent")]
 #[non_exhaustive]
 pub struct RunRequirement {
     /// A UUID.
-    #[serde(default)]
     pub id: String,
     /// ISO 8601, UTC.
-    #[serde(default)]
     pub created_at: String,
     /// The requester's answer.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub confirmation: Option<Consent>,
     /// Why.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub confirmation_note: Option<String>,
     /// What another system gave.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub external_execution_result: Option<String>,
     /// In a team: the member that asks.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub member_agent_id: Option<String>,
     /// In a team: its name.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub member_agent_name: Option<String>,
     /// In a team: its run.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub member_run_id: Option<String>,
     /// The call.
-    #[serde(default)]
     pub tool_execution: ToolExecution,
     /// The values it asks for.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub user_input_schema: Option<Vec<UserInputField>>,
     /// The questions it asks.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub user_feedback_schema: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user_feedback_schema: Option<Vec<UserFeedbackQuestion>>,
 }
 
-impl ToolExecution {
-    /// The tool's name.
-    pub fn name(&self) -> &str {
-        self.tool_name.as_deref().unwrap_or("unknown")
+/// A requirement as it comes back, before its two places agree.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Sent {
+    id: String,
+    created_at: String,
+    confirmation: Option<Consent>,
+    confirmation_note: Option<String>,
+    external_execution_result: Option<String>,
+    member_agent_id: Option<String>,
+    member_agent_name: Option<String>,
+    member_run_id: Option<String>,
+    tool_execution: ToolExecution,
+    user_input_schema: Option<Vec<UserInputField>>,
+    user_feedback_schema: Option<Vec<UserFeedbackQuestion>>,
+}
+
+impl From<Sent> for RunRequirement {
+    fn from(sent: Sent) -> Self {
+        let mut requirement = Self {
+            id: sent.id,
+            created_at: sent.created_at,
+            confirmation: sent.confirmation,
+            confirmation_note: sent.confirmation_note,
+            external_execution_result: sent.external_execution_result,
+            member_agent_id: sent.member_agent_id,
+            member_agent_name: sent.member_agent_name,
+            member_run_id: sent.member_run_id,
+            tool_execution: sent.tool_execution,
+            user_input_schema: sent.user_input_schema,
+            user_feedback_schema: sent.user_feedback_schema,
+        };
+        requirement.complete();
+        requirement
     }
 }
 
@@ -162,25 +144,59 @@ impl RunRequirement {
     }
 
     pub(crate) fn external_result(&self) -> Option<&str> {
-        self.external_execution_result.as_deref().or(self.tool_execution.result.as_deref())
+        self.tool_execution.result.as_deref().or(self.external_execution_result.as_deref())
     }
 
     /// The fields with the values given for them: those on the call, else those beside it.
     pub(crate) fn fields(&self) -> Vec<UserInputField> {
         let beside = self.user_input_schema.as_deref().unwrap_or_default();
         let on_call = self.tool_execution.user_input_schema.as_deref().unwrap_or_default();
-        let fields = if on_call.is_empty() { beside } else { on_call };
+        let mut fields = if on_call.is_empty() { beside } else { on_call }.to_vec();
+        fill_fields(&mut fields, beside);
         fields
-            .iter()
-            .map(|field| {
-                let mut field = field.clone();
-                if field.value.is_none() {
-                    field.value =
-                        beside.iter().find(|other| other.name == field.name).and_then(|other| other.value.clone());
-                }
-                field
-            })
-            .collect()
+    }
+
+    /// The questions with the answers given to them: those on the call, else those beside it.
+    pub(crate) fn questions(&self) -> Vec<UserFeedbackQuestion> {
+        let beside = self.user_feedback_schema.as_deref().unwrap_or_default();
+        let on_call = self.tool_execution.user_feedback_schema.as_deref().unwrap_or_default();
+        let mut questions = if on_call.is_empty() { beside } else { on_call }.to_vec();
+        fill_questions(&mut questions, beside);
+        questions
+    }
+
+    /// Whether somebody says something with it.
+    pub(crate) fn holds_an_answer(&self) -> bool {
+        let call = &self.tool_execution;
+        let brought = call.external_execution_required == Some(true) && self.external_result().is_some();
+        self.consent().is_some() || call.answered == Some(true) || brought
+    }
+
+    /// Completes the call with what stands beside it, as the reference does when it reads a requirement. A form that was
+    /// complete before is not answered by it: it may only have been loaded and sent back.
+    fn complete(&mut self) {
+        let call = &mut self.tool_execution;
+        if call.confirmed.is_none() {
+            call.confirmed = self.confirmation;
+        }
+        if call.confirmed == Some(Consent::Rejected) && call.confirmation_note.is_none() {
+            call.confirmation_note.clone_from(&self.confirmation_note);
+        }
+        if call.result.is_none() {
+            call.result.clone_from(&self.external_execution_result);
+        }
+        let (mut closed, mut open) = (false, false);
+        if let (Some(fields), Some(beside)) = (&mut call.user_input_schema, &self.user_input_schema) {
+            closed |= fill_fields(fields, beside);
+            open |= fields.iter().any(|field| field.value.is_none());
+        }
+        if let (Some(questions), Some(beside)) = (&mut call.user_feedback_schema, &self.user_feedback_schema) {
+            closed |= fill_questions(questions, beside);
+            open |= questions.iter().any(|question| question.selected_options.is_none());
+        }
+        if closed && !open {
+            call.answered = Some(true);
+        }
     }
 
     /// Whether a yes or a no is asked for and not given.
@@ -188,17 +204,20 @@ impl RunRequirement {
         self.tool_execution.requires_confirmation == Some(true) && self.consent().is_none()
     }
 
-    /// Whether values are asked for and not given.
+    /// Whether values are asked for and not given. A call that asks questions does not ask for values:
+    /// [`needs_user_feedback`](Self::needs_user_feedback) says whether it waits.
     pub fn needs_user_input(&self) -> bool {
-        self.tool_execution.answered != Some(true)
-            && self.consent() != Some(Consent::Rejected)
-            && (self.tool_execution.requires_user_input == Some(true)
-                || self.fields().iter().any(|field| field.value.is_none()))
+        let form = self.tool_execution.requires_user_input == Some(true) && self.questions().is_empty();
+        self.takes_answers() && (form || self.fields().iter().any(|field| field.value.is_none()))
     }
 
     /// Whether questions are asked and not answered.
     pub fn needs_user_feedback(&self) -> bool {
-        self.user_feedback_schema.is_some() && self.tool_execution.answered != Some(true)
+        self.takes_answers() && self.questions().iter().any(|question| question.selected_options.is_none())
+    }
+
+    fn takes_answers(&self) -> bool {
+        self.tool_execution.answered != Some(true) && self.consent() != Some(Consent::Rejected)
     }
 
     /// Whether another system's result is asked for and not given.
@@ -216,15 +235,18 @@ impl RunRequirement {
             || self.needs_external_execution())
     }
 
-    /// What the call waits for.
-    pub fn pause_type(&self) -> PauseType {
+    /// What the call waits for. Where it waits for several things, the first of: feedback, external execution, input,
+    /// confirmation.
+    pub fn pause_type(&self) -> RequirementType {
         let call = &self.tool_execution;
-        if call.external_execution_required == Some(true) {
-            PauseType::ExternalExecution
+        if !self.questions().is_empty() {
+            RequirementType::UserFeedback
+        } else if call.external_execution_required == Some(true) {
+            RequirementType::ExternalExecution
         } else if call.requires_user_input == Some(true) {
-            PauseType::UserInput
+            RequirementType::UserInput
         } else {
-            PauseType::Confirmation
+            RequirementType::Confirmation
         }
     }
 
@@ -283,6 +305,52 @@ impl RunRequirement {
         Ok(())
     }
 
+    /// Answers questions that the call asks: for each the labels that were chosen. Not all of them have to be answered at
+    /// once.
+    ///
+    /// ```no_run
+    /// # fn answer(requirement: &mut kern::run::RunRequirement) -> kern::Result<()> {
+    /// requirement.provide_user_feedback([("Which region?", ["eu"])])?;
+    /// // Answers of different lengths:
+    /// requirement.provide_user_feedback([("Which extras?", vec!["backup", "monitoring"]), ("Which size?", vec!["small"])])?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidAnswer`], and nothing is answered: no questions are asked, or all are answered already; a question
+    /// is not one of them; a label is not one of its options, or given twice; not exactly one is chosen where only one
+    /// can be.
+    pub fn provide_user_feedback<K, L>(&mut self, answers: impl IntoIterator<Item = (K, L)>) -> Result<()>
+    where
+        K: AsRef<str>,
+        L: IntoIterator,
+        L::Item: Into<String>,
+    {
+        if !self.needs_user_feedback() {
+            return Err(self.not_asked("provide_user_feedback"));
+        }
+        let mut questions = self.questions();
+        for (asked, labels) in answers {
+            let asked = asked.as_ref();
+            let Some(question) = questions.iter_mut().find(|question| question.question == asked) else {
+                return Err(Error::InvalidAnswer(format!("tool `{}` does not ask `{asked}`", self.tool_name())));
+            };
+            let labels: Vec<String> = labels.into_iter().map(Into::into).collect();
+            if let Some(wrong) = question.wrong_selection(&labels) {
+                return Err(Error::InvalidAnswer(wrong));
+            }
+            question.select(labels);
+        }
+        if questions.iter().all(|question| question.selected_options.is_some()) {
+            self.tool_execution.answered = Some(true);
+        }
+        self.user_feedback_schema = Some(questions.clone());
+        self.tool_execution.user_feedback_schema = Some(questions);
+        Ok(())
+    }
+
     /// Gives what another system made of the call.
     ///
     /// # Errors
@@ -307,11 +375,122 @@ impl RunRequirement {
             "it waits for `confirm` or `reject`"
         } else if self.needs_external_execution() {
             "it waits for `set_external_execution_result` or `reject`"
+        } else if self.needs_user_feedback() {
+            "it waits for `provide_user_feedback` or `reject`"
         } else if self.needs_user_input() {
             "it waits for `provide_user_input` or `reject`"
         } else {
             "it is answered already"
         };
         Error::InvalidAnswer(format!("`{method}` does not fit the requirement of tool `{}`: {asks}", self.tool_name()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn read(requirement: Value) -> RunRequirement {
+        serde_json::from_value(requirement).expect("a requirement is read")
+    }
+
+    fn field(value: Value) -> Value {
+        json!({ "name": "city", "field_type": "str", "description": "Where to", "value": value })
+    }
+
+    fn question(selected: Value) -> Value {
+        let options = json!([{ "label": "eu", "description": null, "selected": false }, { "label": "us" }]);
+        json!({ "question": "Where?", "header": "Where", "multi_select": false, "selected_options": selected,
+                "options": options })
+    }
+
+    #[test]
+    fn a_confirmation_beside_the_call_counts_where_the_call_has_none() {
+        let consent = |beside: Value, on_call: Value| {
+            let call = json!({ "requires_confirmation": true, "confirmed": on_call });
+            read(json!({ "confirmation": beside, "tool_execution": call })).tool_execution.confirmed
+        };
+        let (yes, no) = (Some(Consent::Confirmed), Some(Consent::Rejected));
+        assert_eq!(consent(json!(true), Value::Null), yes);
+        assert_eq!(consent(json!(false), Value::Null), no);
+        assert_eq!(consent(Value::Null, json!(true)), yes);
+        assert_eq!(consent(json!(true), json!(false)), no);
+        assert_eq!(consent(json!(false), json!(true)), yes);
+        assert_eq!(consent(Value::Null, Value::Null), None);
+    }
+
+    #[test]
+    fn a_reason_beside_the_call_counts_where_the_call_has_none() {
+        let note = |beside: &str, on_call: Value| {
+            let call = json!({ "requires_confirmation": true, "confirmed": false, "confirmation_note": on_call });
+            let read = read(json!({ "confirmation": false, "confirmation_note": beside, "tool_execution": call }));
+            read.note().map(str::to_owned)
+        };
+        assert_eq!(note("beside", Value::Null).as_deref(), Some("beside"));
+        assert_eq!(note("beside", json!("on the call")).as_deref(), Some("on the call"));
+    }
+
+    #[test]
+    fn a_result_beside_the_call_counts_where_the_call_has_none() {
+        let result = |on_call: Value| {
+            let call = json!({ "external_execution_required": true, "result": on_call });
+            let read = read(json!({ "external_execution_result": "beside", "tool_execution": call }));
+            assert!(!read.needs_external_execution());
+            read.external_result().map(str::to_owned)
+        };
+        assert_eq!(result(Value::Null).as_deref(), Some("beside"));
+        assert_eq!(result(json!("on the call")).as_deref(), Some("on the call"));
+    }
+
+    #[test]
+    fn values_beside_the_call_fill_only_what_is_open_and_answer_only_what_they_close() {
+        let both = |beside: Value, on_call: Value| {
+            let call = json!({ "requires_user_input": true, "user_input_schema": on_call });
+            let read = read(json!({ "user_input_schema": beside, "tool_execution": call }));
+            (read.fields().remove(0).value, read.tool_execution.answered, read.needs_user_input())
+        };
+        let (open, paris) = (json!([field(Value::Null)]), json!([field(json!("Paris"))]));
+        assert_eq!(both(paris.clone(), open.clone()), (Some(json!("Paris")), Some(true), false));
+        assert_eq!(both(open.clone(), open.clone()), (None, None, true));
+        assert_eq!(both(json!([field(json!("Rome"))]), paris.clone()).0, Some(json!("Paris")));
+        // What the model has filled, loaded and sent back, is no answer.
+        assert_eq!(both(paris.clone(), paris.clone()), (Some(json!("Paris")), None, true));
+        // A part is no answer either.
+        let two =
+            json!([field(Value::Null), { "name": "day", "field_type": "str", "description": null, "value": null }]);
+        assert_eq!(both(paris, two), (Some(json!("Paris")), None, true));
+    }
+
+    #[test]
+    fn choices_beside_the_call_answer_only_what_they_close() {
+        let both = |beside: Value, on_call: Value| {
+            let call = json!({ "requires_user_input": true, "user_feedback_schema": [on_call] });
+            let read = read(json!({ "user_feedback_schema": [beside], "tool_execution": call }));
+            assert!(!read.needs_user_input());
+            let open = read.needs_user_feedback();
+            (read.questions().remove(0).selected_options, read.tool_execution.answered, open)
+        };
+        let eu = Some(vec!["eu".to_owned()]);
+        assert_eq!(both(question(json!(["eu"])), question(Value::Null)), (eu.clone(), Some(true), false));
+        assert_eq!(both(question(Value::Null), question(Value::Null)), (None, None, true));
+        assert_eq!(both(question(json!(["us"])), question(json!(["eu"]))), (eu, None, false));
+    }
+
+    #[test]
+    fn what_is_left_out_or_unknown_is_read_as_nothing() {
+        let nothing = read(json!({ "more": 1 }));
+        assert_eq!((nothing.tool_name(), nothing.is_resolved()), ("unknown", true));
+        let waits = |call: Value| read(json!({ "tool_execution": call })).pause_type().as_str();
+        let all = json!({ "external_execution_required": true, "requires_user_input": true,
+                          "requires_confirmation": true, "user_feedback_schema": [question(Value::Null)] });
+        let mut call = all.as_object().unwrap().clone();
+        let mut waited = Vec::new();
+        for taken in ["user_feedback_schema", "external_execution_required", "requires_user_input", "more"] {
+            waited.push(waits(Value::Object(call.clone())));
+            call.remove(taken);
+        }
+        assert_eq!(waited, ["user_feedback", "external_execution", "user_input", "confirmation"]);
     }
 }

@@ -2,11 +2,14 @@
 //!
 //! Decisions are rows of the store and are read from there each time.
 
+use kern_db::RunId;
 use serde::{Deserialize, Serialize};
 
-use super::message::Message;
+use super::history::History;
+use super::message::{Message, Role};
 use super::output::{RunInput, RunMetrics};
 use super::requirement::{RunRequirement, ToolExecution};
+use crate::hooks::RunFailure;
 use crate::tools::Arguments;
 
 /// The snapshot.
@@ -28,6 +31,19 @@ pub(crate) struct RunState {
     pub(crate) open: Option<OpenTurn>,
     pub(crate) metrics: RunMetrics,
     pub(crate) error: Option<String>,
+    /// What the run says beside the model's last text, in order: the results that are shown. It is a part of the output:
+    /// whoever takes that back takes this, too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) shown: Vec<String>,
+    /// The run's own id, so that a later run of the session can name it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) run_id: Option<RunId>,
+    /// The earlier runs of the session that the model sees before this one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) history: Vec<RunId>,
+    /// What its error event says beside that, where a hook stopped the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) failure: Option<RunFailure>,
 }
 
 /// The calls of one turn.
@@ -35,6 +51,18 @@ pub(crate) struct RunState {
 #[serde(deny_unknown_fields)]
 pub(crate) struct OpenTurn {
     pub(crate) calls: Vec<OpenCall>,
+    /// Places of calls whose results are shown, as their tools said when the calls were asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) shows: Vec<usize>,
+}
+
+/// What a turn was, once it is closed.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Closed {
+    /// Whether the run ends here, and the model is not asked again.
+    pub(crate) stops: bool,
+    /// The results that are shown, in call order.
+    pub(crate) shown: Vec<String>,
 }
 
 /// One call of an open turn.
@@ -83,7 +111,44 @@ impl RunState {
             open: None,
             metrics: RunMetrics::default(),
             error: None,
+            shown: Vec::new(),
+            run_id: None,
+            history: Vec::new(),
+            failure: None,
         }
+    }
+
+    /// Says which run this is, and which ones the model sees before it.
+    pub(crate) fn of(mut self, run_id: &RunId, history: &History) -> Self {
+        self.run_id = Some(run_id.clone());
+        self.history.clone_from(&history.runs);
+        self
+    }
+
+    /// Puts an input in the place of the one before, also where the model reads it.
+    pub(crate) fn set_input(&mut self, input: RunInput) {
+        let asked = self.messages.iter_mut().rfind(|message| message.role == Role::User && !message.from_history);
+        let asked = asked.expect("a run starts with what it was asked");
+        asked.content = Some(input.input_content.clone());
+        self.input = input;
+    }
+
+    /// Takes the input out, and leaves a text in its place.
+    pub(crate) fn withhold_input(&mut self, instead: &str) -> RunInput {
+        let input = std::mem::take(&mut self.input);
+        self.set_input(RunInput::new(instead));
+        input
+    }
+
+    /// Takes out what the run is about to give, and leaves a text in its place.
+    pub(crate) fn withhold_output(&mut self, instead: &str) {
+        self.shown.clear();
+        let given = self.messages.last_mut().expect("a run that is completed has an answer");
+        if given.role == Role::Assistant {
+            // A new one, so that nothing that a message may hold beside its text is left of it.
+            *given = Message::assistant(None, Vec::new());
+        }
+        given.content = Some(instead.to_owned());
     }
 
     pub(crate) fn snapshot(&self) -> String {
@@ -113,25 +178,64 @@ impl RunState {
         u32::try_from(self.turns.len()).unwrap_or(u32::MAX)
     }
 
+    /// The protected call that comes next, if nothing else has to run before it.
+    pub(crate) fn next_protected(&self) -> Option<u32> {
+        let mut open = (0_u32..).zip(&self.open.as_ref()?.calls).filter(|(_, call)| call.result.is_none());
+        if open.clone().any(|(_, call)| matches!(call.kind, CallKind::Plain { .. })) {
+            return None;
+        }
+        open.next().filter(|(_, call)| matches!(call.kind, CallKind::Protected)).map(|(index, _)| index)
+    }
+
     /// The call at a place of a turn.
+    pub(crate) fn tool(&self, turn: u32, index: u32) -> Option<&ToolExecution> {
+        let first = self.turns.get(usize::try_from(turn).ok()?.checked_sub(1)?)?;
+        self.tools.get(first + usize::try_from(index).ok()?)
+    }
+
+    /// The call at a place of a turn, to be changed.
     pub(crate) fn tool_mut(&mut self, turn: u32, index: u32) -> Option<&mut ToolExecution> {
         let first = self.turns.get(usize::try_from(turn).ok()?.checked_sub(1)?)?;
         self.tools.get_mut(first + usize::try_from(index).ok()?)
     }
 
     /// Closes the open turn: its results become messages, in call order. All of them are there.
-    pub(crate) fn close_turn(&mut self) {
-        let Some(open) = self.open.take() else { return };
+    pub(crate) fn close_turn(&mut self) -> Closed {
+        let mut closed = Closed { stops: false, shown: Vec::new() };
+        let Some(open) = self.open.take() else { return closed };
         let first = self.tools.len() - open.calls.len();
+        let said = self.messages.last().and_then(|message| message.content.clone());
         for (place, call) in open.calls.into_iter().enumerate() {
             let result = call.result.expect("a turn is closed when every call has an outcome");
             let tool = &mut self.tools[first + place];
             tool.tool_call_error = Some(result.error);
             tool.result = Some(result.content.clone());
+            if !result.error {
+                closed.stops |= tool.stop_after_tool_call;
+                closed.shown.extend(open.shows.contains(&place).then(|| result.content.clone()));
+            }
+            let stops = tool.stop_after_tool_call && !result.error;
             let mut message = Message::tool(&call.tool_call_id, &call.tool_name, result.content);
             message.tool_args.clone_from(&tool.tool_args);
             message.tool_call_error = Some(result.error);
+            message.stop_after_tool_call = stops;
             self.messages.push(message);
         }
+        self.shown.extend(closed.shown.iter().cloned());
+        if closed.stops && closed.shown.is_empty() {
+            // Nothing comes after what the model said with its calls.
+            self.shown.extend(said);
+        }
+        closed
+    }
+
+    /// What a run that has completed says: the results that are shown, and the model's last text.
+    pub(crate) fn said(&self) -> Option<String> {
+        let last = self.messages.last().filter(|message| message.role == Role::Assistant);
+        let last = last.and_then(|message| message.content.clone());
+        if self.shown.is_empty() {
+            return last;
+        }
+        Some(self.shown.concat() + last.as_deref().unwrap_or_default())
     }
 }

@@ -4,25 +4,30 @@ use std::borrow::Cow;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use kern_db::{
-    Call, CallClaimed, ClaimCall, CommitTurn, EndRun, Ended, Finished, NewCall, RunClaim, RunStatus, SessionId,
-    Standing, Ticket, Tier,
+    BeginRun, Call, CallClaim, CallClaimed, ClaimCall, CommitTurn, EndRun, Ended, Finished, NewCall, Run, RunClaim,
+    RunStatus, SessionId, Standing, Ticket, Tier,
 };
 
+use super::body::enter;
 use super::call::Preparing;
+use super::event::{EventBase, RequestTokens, RunEvent};
+use super::history::History;
+use super::lease::{Lease, while_mine};
 use super::message::{Message, ToolCallRequest};
 use super::output::RunOutput;
-use super::state::{CallKind, CallResult, OpenTurn, RunState};
+use super::state::{CallKind, CallResult, Closed, OpenCall, OpenTurn, RunState};
+use super::stream::Events;
 use super::view;
 use crate::agent::Inner;
 use crate::approval::outcome::result_of;
 use crate::error::{Error, Result};
-use crate::models::{ModelError, ModelReply, ModelRequest};
-use crate::tools::{Arguments, RunContext, ToolCall, ToolError, ToolHandle, ToolOutput};
+use crate::models::{ModelDelta, ModelError, ModelReply, ModelRequest};
+use crate::tools::{RunContext, ToolCall, ToolHandle};
 
 /// How often an outcome that the store would not take is tried again, and how long after each time. A body has run:
 /// losing its result would leave it `unknown`.
@@ -38,12 +43,34 @@ const LONGEST_NAME: usize = 64;
 pub(crate) struct Drive {
     pub(crate) agent: Arc<Inner>,
     pub(crate) claim: RunClaim,
+    /// The run's own start, as long as nobody was told of the run: it is stored with the first step.
+    pub(crate) unbegun: Option<BeginRun>,
+    /// The call that was claimed together with the run.
+    pub(crate) first: Option<StartedCall>,
+    /// Kept while the run is stored and driven here.
+    pub(crate) lease: Option<Lease>,
     pub(crate) state: RunState,
+    /// What the model sees before the run's own messages. `None`: not read yet, since most runs that are looked at wait.
+    pub(crate) history: Option<Vec<Message>>,
     pub(crate) session_id: SessionId,
     pub(crate) user_id: Option<String>,
     /// Whether the run was paused and claimed since: only then are protected calls decided.
     pub(crate) resumed: bool,
     pub(crate) started: Instant,
+    pub(crate) events: Events,
+}
+
+/// A call that is claimed, and not entered yet.
+pub(crate) struct StartedCall {
+    pub(crate) call: Call,
+    pub(crate) claim: CallClaim,
+}
+
+/// How a run left its owner's hands, and how the store has it since.
+enum Stopped {
+    Paused(Run),
+    /// Completed, or stopped by a hook.
+    Ended(Run),
 }
 
 /// How working off a turn's calls ended.
@@ -66,18 +93,90 @@ enum Handled {
 impl Drive {
     /// Drives the run until it pauses or ends.
     pub(crate) async fn run(mut self) -> Result<RunOutput> {
-        let lease = Lease::keep(&self.agent, &self.claim);
+        // Whoever watches is told of the run before its first step, and so are hooks.
+        if self.events.are_watched() || self.agent.hooks.are_any() {
+            self.begin().await?;
+        }
+        self.keep_lease();
+        self.tell_start();
         let outcome = self.turns().await;
-        drop(lease);
+        self.lease = None;
         match outcome {
-            Ok(()) => self.look().await,
+            Ok(Stopped::Paused(run)) => {
+                let seen = view(&self.agent, &run, self.state.clone());
+                self.tell_stop(&seen, RunEvent::paused);
+                Ok(seen)
+            }
+            Ok(Stopped::Ended(run)) => {
+                let seen = view(&self.agent, &run, self.state.clone());
+                if seen.status == RunStatus::Completed {
+                    self.tell_held(seen.content.clone(), None);
+                    self.tell_stop(&seen, RunEvent::completed);
+                } else {
+                    self.tell(|base| RunEvent::stopped(base, &seen, self.state.failure.as_ref()));
+                }
+                Ok(seen)
+            }
             // Somebody raised the fence: cancelled, or recovered and driven elsewhere. Stop, touch nothing.
             Err(Error::Store(kern_db::Error::NotMine { run_id })) => {
                 let seen = self.look().await?;
-                if seen.status == RunStatus::Cancelled { Ok(seen) } else { Err(Error::AlreadyRunning { run_id }) }
+                if seen.status != RunStatus::Cancelled {
+                    return Err(Error::AlreadyRunning { run_id });
+                }
+                self.tell(|base| RunEvent::RunCancelled { base });
+                Ok(seen)
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// R1 by itself: from here on others may know of the run.
+    async fn begin(&mut self) -> Result<()> {
+        if let Some(begin) = self.unbegun.take() {
+            let begin = BeginRun { snapshot: self.first_snapshot(), ..begin };
+            self.claim = self.agent.db.begin_run(begin).await?;
+            self.keep_lease();
+        }
+        Ok(())
+    }
+
+    /// Keeps the lease of a run that is stored.
+    fn keep_lease(&mut self) {
+        if self.unbegun.is_none() && self.lease.is_none() {
+            self.lease = Some(Lease::keep(&self.agent, &self.claim));
+        }
+    }
+
+    /// Tells whoever watches. Never waits, and costs nothing where nobody does.
+    pub(super) fn tell(&self, event: impl FnOnce(EventBase) -> RunEvent) {
+        let base = || EventBase {
+            created_at: jiff::Timestamp::now().as_second(),
+            agent_id: self.agent.id.clone(),
+            agent_name: self.agent.name.clone(),
+            run_id: self.claim.run_id.clone(),
+            parent_run_id: None,
+            session_id: self.session_id.clone(),
+            nested_depth: 0,
+            event_index: None,
+        };
+        self.events.tell(base, event);
+    }
+
+    fn tell_start(&self) {
+        let model = &self.agent.model;
+        self.tell(|base| match self.resumed {
+            true => RunEvent::RunContinued { base },
+            false => {
+                let (model, model_provider) = (model.id().to_owned(), model.provider().to_owned());
+                RunEvent::RunStarted { base, model, model_provider }
+            }
+        });
+    }
+
+    /// Tells how the run stopped: the rows are durable by now.
+    fn tell_stop(&self, seen: &RunOutput, stop: fn(EventBase, &RunOutput) -> RunEvent) {
+        self.tell(|base| RunEvent::RunContentCompleted { base });
+        self.tell(|base| stop(base, seen));
     }
 
     async fn look(&self) -> Result<RunOutput> {
@@ -89,19 +188,35 @@ impl Drive {
     /// Whether the run is still in this owner's hands. Calls with a row ask in the statement that starts them; this is
     /// for those without.
     async fn still_mine(&self) -> Result<()> {
+        if self.unbegun.is_some() {
+            return Ok(());
+        }
         let RunClaim { run_id, fence, .. } = &self.claim;
         let run = self.agent.db.get_run(run_id).await?;
         if run.status == RunStatus::Running && run.fence == *fence {
             return Ok(());
         }
-        Err(kern_db::Error::NotMine { run_id: run_id.clone() }.into())
+        Err(self.not_mine())
     }
 
-    async fn turns(&mut self) -> Result<()> {
+    async fn turns(&mut self) -> Result<Stopped> {
+        if !self.resumed
+            && let Some(why) = self.check_input().await
+        {
+            return Ok(Stopped::Ended(self.end(RunStatus::Error, Some(why)).await?));
+        }
         loop {
             if self.state.open.is_some() {
                 match self.work_off().await? {
-                    Worked::Done => self.state.close_turn(),
+                    Worked::Done => {
+                        let Closed { stops, shown } = self.state.close_turn();
+                        for result in shown {
+                            self.say(Some(result), None);
+                        }
+                        if stops {
+                            return self.complete().await;
+                        }
+                    }
                     Worked::Waiting => return self.pause(false).await,
                     Worked::Attention => return self.pause(true).await,
                 }
@@ -112,15 +227,20 @@ impl Drive {
                 let error = Error::TurnLimit { run_id: self.claim.run_id.clone(), turns };
                 return self.fail(error).await;
             }
+            if self.history.is_none() {
+                self.history = Some(History::again(&self.agent, &self.state.history).await?.messages);
+            }
             let reply = match self.ask().await {
                 Ok(reply) => reply,
+                Err(lost @ Error::Store(kern_db::Error::NotMine { .. })) => return Err(lost),
                 Err(error) => return self.fail(error).await,
             };
             if reply.tool_calls.is_empty() {
                 self.state.turns.push(self.state.tools.len());
                 self.state.messages.push(message(reply, Vec::new()));
-                return self.end(RunStatus::Completed, None).await;
+                return self.complete().await;
             }
+            self.tell_held(reply.content.clone(), reply.reasoning.clone());
             let calls = self.open_turn(reply);
             if calls.is_empty() {
                 // Nothing of this turn is committed, so nothing else would notice that the run was cancelled meanwhile.
@@ -128,33 +248,106 @@ impl Drive {
                 continue;
             }
             let waits_for_all = calls.iter().all(|call| call.policy.tier != Tier::Audit) && self.nothing_to_run();
-            self.commit_turn(calls, waits_for_all).await?;
+            let run = self.commit_turn(calls, waits_for_all).await?;
             if waits_for_all {
-                return Ok(());
+                return Ok(Stopped::Paused(run));
             }
         }
     }
 
-    /// Asks the model. A panic in a model's client ends the run, not the process.
+    /// Asks the model, and waits for its answer as long as the run is in this owner's hands. A panic in a model's client
+    /// ends the run, not the process.
     async fn ask(&mut self) -> Result<ModelReply> {
-        let mut messages = Vec::with_capacity(self.state.messages.len() + 1);
+        let mut messages = Vec::new();
         messages.extend(self.agent.instructions.clone());
+        messages.extend(self.history.iter().flatten().cloned());
         messages.extend(self.state.messages.iter().cloned());
         let request = ModelRequest::new(&messages, self.agent.tools.definitions());
-        let model = &self.agent.model;
-        let Some(reply) = without_panic(async { model.respond(request).await }).await else {
-            let (provider, message) = (model.provider().to_owned(), "its client panicked".to_owned());
+        let (id, provider) = (self.agent.model.id(), self.agent.model.provider());
+        self.tell(|base| {
+            let (model, model_provider) = (id.to_owned(), provider.to_owned());
+            RunEvent::ModelRequestStarted { base, model, model_provider }
+        });
+        let asked = Instant::now();
+        let first = OnceLock::new();
+        let mut lease = self.lease.take();
+        let answered = while_mine(lease.as_mut(), without_panic(self.answer(request, &first))).await;
+        self.lease = lease;
+        let Some(answered) = answered else { return Err(self.not_mine()) };
+        let Some(reply) = answered else {
+            let (provider, message) = (provider.to_owned(), "its client panicked".to_owned());
             return Err(ModelError::InvalidReply { provider, message }.into());
         };
         let reply = reply?;
+        let first = first.into_inner();
+        if first.is_none() {
+            // A refusal, and the text of a client that hands nothing on while it comes.
+            let text = reply.content.as_ref().or(reply.refusal.as_ref()).filter(|text| !text.is_empty());
+            if let Some(text) = text.cloned() {
+                self.say(Some(text), None);
+            }
+        }
+        self.tell(|base| {
+            let waited = first.map(|first| first.duration_since(asked).as_secs_f64());
+            let tokens = RequestTokens::new(reply.usage.as_ref(), waited);
+            let (model, model_provider) = (id.to_owned(), provider.to_owned());
+            RunEvent::ModelRequestCompleted { base, model, model_provider, tokens }
+        });
+        let first = first.unwrap_or_else(Instant::now).duration_since(self.started).as_secs_f64();
         let metrics = &mut self.state.metrics;
-        metrics.time_to_first_token.get_or_insert(self.started.elapsed().as_secs_f64());
+        metrics.time_to_first_token.get_or_insert(first);
         if let Some(usage) = &reply.usage {
-            metrics.input_tokens += usage.input_tokens;
-            metrics.output_tokens += usage.output_tokens;
-            metrics.total_tokens += usage.total_tokens;
+            // A provider may say anything.
+            metrics.input_tokens = metrics.input_tokens.saturating_add(usage.input_tokens);
+            metrics.output_tokens = metrics.output_tokens.saturating_add(usage.output_tokens);
+            metrics.total_tokens = metrics.total_tokens.saturating_add(usage.total_tokens);
         }
         Ok(reply)
+    }
+
+    /// Waits for something that needs nothing of the run, as long as the run is in this owner's hands.
+    ///
+    /// # Errors
+    ///
+    /// It is not any more.
+    pub(super) async fn while_mine<F: Future>(&mut self, future: F) -> Result<F::Output> {
+        match while_mine(self.lease.as_mut(), future).await {
+            Some(output) => Ok(output),
+            None => Err(self.not_mine()),
+        }
+    }
+
+    fn not_mine(&self) -> Error {
+        kern_db::Error::NotMine { run_id: self.claim.run_id.clone() }.into()
+    }
+
+    /// The model's answer: in parts as well, where somebody watches. `first`: when the first part of its text came.
+    async fn answer(&self, request: ModelRequest<'_>, first: &OnceLock<Instant>) -> Result<ModelReply, ModelError> {
+        if !self.events.are_watched() {
+            return self.agent.model.respond(request).await;
+        }
+        let part = |delta: ModelDelta| {
+            if delta.content.as_ref().is_some_and(|text| !text.is_empty()) {
+                first.get_or_init(Instant::now);
+            }
+            self.say(delta.content, delta.reasoning);
+        };
+        self.agent.model.respond_streamed(request, &part).await
+    }
+
+    /// Tells more of what the run says, unless post-hooks have to see it first. Everything that is said goes through here,
+    /// or through [`tell_held`](Self::tell_held).
+    fn say(&self, content: Option<String>, reasoning: Option<String>) {
+        if !self.agent.hooks.hold_output() {
+            self.tell(|base| RunEvent::content(base, content, reasoning));
+        }
+    }
+
+    /// Tells in one part what was not told while it came: post-hooks see an output before anybody else.
+    fn tell_held(&self, content: Option<String>, reasoning: Option<String>) {
+        if self.agent.hooks.hold_output() && (content.is_some() || reasoning.is_some()) {
+            self.tell(|base| RunEvent::content(base, content, reasoning));
+        }
     }
 
     /// Turns the model's answer into an open turn, and gives its protected calls.
@@ -166,7 +359,7 @@ impl Drive {
             now: jiff::Timestamp::now().as_second(),
         };
         let turn = self.state.turn();
-        let (mut open, mut new, mut requests) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut open, mut new, mut requests, mut shows) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let mut ids: Vec<String> = Vec::new();
         self.state.turns.push(self.state.tools.len());
         for (index, asked) in (0_u32..).zip(&reply.tool_calls) {
@@ -178,6 +371,14 @@ impl Drive {
             let kept = asked.arguments.len() <= self.agent.argument_limit;
             requests.push(ToolCallRequest::new(&id, name, if kept { &asked.arguments } else { "{}" }));
             ids.push(id);
+            if let Some(refused) = &prepared.open.result {
+                let (content, tool) = (refused.content.clone(), prepared.tool.clone());
+                self.tell(|base| RunEvent::ToolCallError { base, content, tool });
+            }
+            let shown = |tool: &ToolHandle| tool.descriptor().options.show_result;
+            if self.agent.tools.get(&prepared.open.tool_name).is_some_and(shown) {
+                shows.push(open.len());
+            }
             open.push(prepared.open);
             self.state.tools.push(prepared.tool);
             if let Some((call, requirement)) = prepared.protected {
@@ -186,7 +387,7 @@ impl Drive {
             }
         }
         self.state.messages.push(message(reply, requests));
-        self.state.open = Some(OpenTurn { calls: open });
+        self.state.open = Some(OpenTurn { calls: open, shows });
         new
     }
 
@@ -196,7 +397,7 @@ impl Drive {
     }
 
     /// R2: from here on the calls are durable, and so is that they wait.
-    async fn commit_turn(&mut self, calls: Vec<NewCall>, pause: bool) -> Result<()> {
+    async fn commit_turn(&mut self, calls: Vec<NewCall>, pause: bool) -> Result<Run> {
         self.clock();
         let turn = CommitTurn {
             claim: self.claim.clone(),
@@ -205,33 +406,55 @@ impl Drive {
             calls,
             pause,
         };
-        Ok(self.agent.db.commit_turn(turn).await?)
+        let run = match self.unbegun.take() {
+            Some(begin) => self.agent.db.begin_with_turn(begin, turn).await?,
+            None => self.agent.db.commit_turn(turn).await?,
+        };
+        if !pause {
+            self.keep_lease();
+        }
+        Ok(run)
     }
 
     /// R3, R5.
-    async fn pause(&mut self, attention: bool) -> Result<()> {
+    async fn pause(&mut self, attention: bool) -> Result<Stopped> {
         self.clock();
-        Ok(self.agent.db.pause_run(self.claim.clone(), self.state.snapshot(), attention).await?)
+        let run = self.agent.db.pause_run(self.claim.clone(), self.state.snapshot(), attention).await?;
+        Ok(Stopped::Paused(run))
     }
 
-    /// R8.
-    async fn end(&mut self, status: RunStatus, error: Option<String>) -> Result<()> {
+    async fn complete(&mut self) -> Result<Stopped> {
+        Ok(Stopped::Ended(self.end(RunStatus::Completed, None).await?))
+    }
+
+    /// R8, after the post-hooks.
+    async fn end(&mut self, status: RunStatus, error: Option<String>) -> Result<Run> {
         self.clock();
+        let ending = self.ending(status, error).await?;
+        let (status, error) = (ending.status, ending.error.clone());
         self.state.error.clone_from(&error);
         let end = EndRun { claim: self.claim.clone(), snapshot: self.state.snapshot(), status, error };
-        Ok(self.agent.db.end_run(end).await?)
+        let run = match self.unbegun.take() {
+            Some(begin) => self.agent.db.begin_and_end(begin, end).await?,
+            None => self.agent.db.end_run(end).await?,
+        };
+        ending.tell();
+        Ok(run)
     }
 
     /// Ends the run with an error, and gives that error. If even that cannot be stored, the lease runs out and somebody
     /// else recovers the run.
-    async fn fail(&mut self, error: Error) -> Result<()> {
+    async fn fail(&mut self, error: Error) -> Result<Stopped> {
         match self.end(RunStatus::Error, Some(error.to_string())).await {
             Err(Error::Store(lost @ kern_db::Error::NotMine { .. })) => Err(lost.into()),
             Err(store) => {
                 tracing::error!(run_id = %self.claim.run_id, %store, "a failed run could not be ended");
                 Err(error)
             }
-            Ok(()) => Err(error),
+            Ok(_) => {
+                self.tell(|base| RunEvent::error(base, &error));
+                Err(error)
+            }
         }
     }
 
@@ -241,17 +464,24 @@ impl Drive {
         self.started = Instant::now();
     }
 
-    /// Works off the open turn's calls in order. The first call that somebody has to look at stops it.
+    /// Works off the open turn's calls: those that nobody is asked about at once, then the others in order. The first call
+    /// that somebody has to look at stops it.
     async fn work_off(&mut self) -> Result<Worked> {
-        let calls = self.state.open.as_ref().map(|open| open.calls.clone()).unwrap_or_default();
+        // A body is told of its run.
+        if !self.open_calls().is_empty() {
+            self.begin().await?;
+        }
+        self.run_plain_calls().await?;
+        let mut first = self.first.take();
         let mut waiting = false;
-        for (index, call) in (0_u32..).zip(calls).filter(|(_, call)| call.result.is_none()) {
+        for (index, call) in self.open_calls() {
             let handled = match call.kind {
-                CallKind::Plain { arguments } => {
-                    Handled::Result(self.run_plain(&call.tool_call_id, &call.tool_name, arguments).await)
+                CallKind::Protected => {
+                    let claimed = first.take_if(|first| first.call.index == index);
+                    self.handle(index, claimed).await?
                 }
-                CallKind::Protected => self.handle(index).await?,
-                CallKind::Refused => Handled::Attention,
+                // Both have had their results before.
+                CallKind::Plain { .. } | CallKind::Refused => Handled::Attention,
             };
             match handled {
                 Handled::Result(result) => self.set_result(index, result),
@@ -262,14 +492,25 @@ impl Drive {
         Ok(if waiting { Worked::Waiting } else { Worked::Done })
     }
 
-    fn set_result(&mut self, index: u32, result: CallResult) {
+    /// The calls of the open turn that have no outcome yet, with their places.
+    pub(super) fn open_calls(&self) -> Vec<(u32, OpenCall)> {
+        let calls = self.state.open.iter().flat_map(|open| open.calls.iter());
+        (0_u32..).zip(calls.cloned()).filter(|(_, call)| call.result.is_none()).collect()
+    }
+
+    pub(super) fn set_result(&mut self, index: u32, result: CallResult) {
         let place = usize::try_from(index).expect("a turn's calls were counted in memory");
         let open = self.state.open.as_mut().expect("the turn whose calls are worked off is open");
         open.calls[place].result = Some(result);
     }
 
     /// One protected call. Its rows are read afresh: what stands there counts, whoever put it there.
-    async fn handle(&self, index: u32) -> Result<Handled> {
+    async fn handle(&self, index: u32, claimed: Option<StartedCall>) -> Result<Handled> {
+        if let Some(StartedCall { call, claim }) = claimed
+            && let Some(handled) = self.execute(&call, claim).await?
+        {
+            return Ok(handled);
+        }
         loop {
             let run = self.agent.db.get_run(&self.claim.run_id).await?;
             let place = (self.state.turn(), index);
@@ -295,9 +536,9 @@ impl Drive {
     /// Claims a call and enters its body: the promise, in order. `None`: its rows changed, look at them again.
     async fn start(&self, call: &Call) -> Result<Option<Handled>> {
         // Decided after this build looked at the run's tools, and shown with another one: a build that has it may go on.
-        let Ok(tool) = self.agent.tools.shown_with(call) else {
+        if self.agent.tools.shown_with(call).is_err() {
             return Ok(Some(Handled::Attention));
-        };
+        }
         let claim = ClaimCall {
             claim: self.claim.clone(),
             turn: call.turn,
@@ -316,20 +557,34 @@ impl Drive {
             }
             Err(error) => return Err(error.into()),
         };
-        let context = |claim: &kern_db::CallClaim| {
-            self.context(&call.tool_call_id, &call.tool_name, claim.idempotency_key().to_owned())
-        };
-        let (ticket, ended) = match ToolCall::claimed(claimed, tool.descriptor(), context) {
-            Ok((entry, ticket)) => (ticket, enter(tool, entry).await),
-            Err((ticket, why)) => (ticket, Ended::Failed(why)),
+        self.execute(call, claimed).await
+    }
+
+    /// Enters the body of a call that is claimed, and records what came of it. `None`: somebody gave this start up for
+    /// lost; what they made of it counts.
+    async fn execute(&self, call: &Call, claimed: CallClaim) -> Result<Option<Handled>> {
+        let tool = self.agent.tools.get(&call.tool_name).expect("a call is claimed only for a tool that is there");
+        let context =
+            |claim: &CallClaim| self.context(&call.tool_call_id, &call.tool_name, claim.idempotency_key().to_owned());
+        let shown = self.about_to_start(call);
+        let (ticket, ended, took) = match ToolCall::claimed(claimed, tool.descriptor(), context) {
+            Ok((entry, ticket)) => {
+                self.tell_entered(shown.as_ref());
+                let entered = Instant::now();
+                let ended = enter(tool, entry).await;
+                (ticket, ended, Some(entered.elapsed()))
+            }
+            Err((ticket, why)) => (ticket, Ended::Failed(why), None),
         };
         match self.record(ticket, ended.clone()).await? {
-            Finished::Recorded => Ok(Some(match ended {
-                Ended::Succeeded(content) => Handled::Result(CallResult { content, error: false }),
-                Ended::Failed(content) => Handled::Result(CallResult { content, error: true }),
-                _ => Handled::Attention,
-            })),
-            // Somebody gave this start up for lost. What they made of it counts.
+            Finished::Recorded => {
+                self.tell_ended(shown, tool, &ended, took);
+                Ok(Some(match ended {
+                    Ended::Succeeded(content) => Handled::Result(CallResult { content, error: false }),
+                    Ended::Failed(content) => Handled::Result(CallResult { content, error: true }),
+                    _ => Handled::Attention,
+                }))
+            }
             _ => Ok(None),
         }
     }
@@ -348,7 +603,7 @@ impl Drive {
         Ok(self.agent.db.finish_call(ticket, ended).await?)
     }
 
-    fn context(&self, tool_call_id: &str, tool_name: &str, idempotency_key: String) -> RunContext {
+    pub(super) fn context(&self, tool_call_id: &str, tool_name: &str, idempotency_key: String) -> RunContext {
         RunContext {
             run_id: self.claim.run_id.clone(),
             session_id: self.session_id.clone(),
@@ -358,26 +613,6 @@ impl Drive {
             tool_name: tool_name.to_owned(),
             idempotency_key,
             states: Arc::clone(&self.agent.states),
-        }
-    }
-
-    /// A call that nobody is asked about. A panic in it is an error for the model: there is no row to be unknown.
-    async fn run_plain(&self, tool_call_id: &str, tool_name: &str, arguments: Arguments) -> CallResult {
-        let failed = |content: String| CallResult { content, error: true };
-        let Some(tool) = self.agent.tools.get(tool_name) else {
-            return failed(format!("There is no tool `{tool_name}` in this build"));
-        };
-        // Asked again: another build may have resumed the run, and may protect what this snapshot holds for free.
-        if crate::approval::policy::policy_of(tool.tool(), &arguments).is_some() {
-            return failed(format!("The tool `{tool_name}` needs a decision by now: ask for it again"));
-        }
-        // Nothing was decided about it, so its own place is all that its key can name.
-        let key = format!("kern:{}:{}:{tool_call_id}", self.claim.run_id, self.state.turn());
-        let context = self.context(tool_call_id, tool_name, key);
-        match enter(tool, ToolCall::plain(arguments, context)).await {
-            Ended::Succeeded(content) => CallResult { content, error: false },
-            Ended::Failed(content) | Ended::Lost(content) => failed(content),
-            _ => failed("The call ended in an unknown way".to_owned()),
         }
     }
 }
@@ -397,46 +632,8 @@ fn message(reply: ModelReply, calls: Vec<ToolCallRequest>) -> Message {
     message
 }
 
-/// Enters a body in a task of its own, so that its panic stays its own.
-async fn enter(tool: &ToolHandle, call: ToolCall) -> Ended {
-    let tool = tool.clone();
-    let body = tokio::spawn(async move { tool.tool().call(call).await });
-    match body.await {
-        Ok(Ok(ToolOutput { content, .. })) => Ended::Succeeded(content),
-        Ok(Err(ToolError { message, .. })) => Ended::Failed(message),
-        Err(error) if error.is_panic() => Ended::Lost("the tool panicked".to_owned()),
-        Err(_) => Ended::Lost("the runtime was shut down while the tool ran".to_owned()),
-    }
-}
-
-/// Renews a run's lease while it is driven. Dropping it stops the renewals.
-struct Lease(tokio::task::JoinHandle<()>);
-
-impl Lease {
-    fn keep(agent: &Arc<Inner>, claim: &RunClaim) -> Self {
-        let (agent, claim) = (Arc::clone(agent), claim.clone());
-        Self(tokio::spawn(async move {
-            loop {
-                tokio::time::sleep(agent.lease / 3).await;
-                match agent.db.renew_run(claim.clone(), agent.lease_ms()).await {
-                    Ok(()) => {}
-                    // The fence has moved: the next statement of the owner finds out, too.
-                    Err(kern_db::Error::NotMine { .. }) => return,
-                    Err(error) => tracing::warn!(run_id = %claim.run_id, %error, "a lease was not renewed"),
-                }
-            }
-        }))
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
 /// Runs a future that is not kern's own. `None`: it panicked.
-async fn without_panic<F: Future>(future: F) -> Option<F::Output> {
+pub(crate) async fn without_panic<F: Future>(future: F) -> Option<F::Output> {
     let mut future = pin!(future);
     poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
         Ok(poll) => poll.map(Some),

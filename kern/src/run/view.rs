@@ -2,22 +2,32 @@
 
 use kern_db::{Answer, Call, Outcome, PauseType, Run, RunStatus, Standing};
 
+use super::call::show;
+use super::message::Role;
 use super::output::RunOutput;
-use super::requirement::{Consent, RunRequirement, ToolExecution, UserInputField};
+use super::requirement::{RequirementType, RunRequirement};
 use super::state::RunState;
+use super::tool_execution::{Consent, ToolExecution};
 use crate::agent::Inner;
+use crate::tools::ToolDescriptor;
 
 /// Shows a run.
 pub(crate) fn view(agent: &Inner, run: &Run, mut state: RunState) -> RunOutput {
     for call in &run.calls {
         let requirement = state.requirements.iter_mut().find(|requirement| requirement.id == call.requirement_id);
         if let Some(requirement) = requirement {
-            overlay(&mut requirement.tool_execution, call);
+            overlay(agent, &mut requirement.tool_execution, call);
             answer(requirement, call);
         }
         if let Some(tool) = state.tool_mut(call.turn, call.index) {
-            overlay(tool, call);
+            overlay(agent, tool, call);
         }
+    }
+    // What ran is what the conversation says: values of the user came after the model's own.
+    let results = state.messages.iter_mut().filter(|message| message.role == Role::Tool && !message.from_history);
+    for (message, tool) in results.zip(&state.tools).filter(|(message, tool)| message.tool_call_id == tool.tool_call_id)
+    {
+        message.tool_args.clone_from(&tool.tool_args);
     }
     for (place, call) in (0..).zip(state.open.iter().flat_map(|open| open.calls.clone()).collect::<Vec<_>>()) {
         // Calls without a row have their outcome in the snapshot alone.
@@ -26,13 +36,14 @@ pub(crate) fn view(agent: &Inner, run: &Run, mut state: RunState) -> RunOutput {
             tool.result = Some(result.content);
         }
     }
+    let said = state.said();
     let RunState { tools, requirements, .. } = state;
     let content = match run.status {
         RunStatus::Paused => {
             let said = state.messages.last().and_then(|message| message.content.clone());
             said.filter(|text| !text.is_empty()).or_else(|| Some(waiting(&requirements)))
         }
-        RunStatus::Completed => state.messages.last().and_then(|message| message.content.clone()),
+        RunStatus::Completed => said,
         RunStatus::Error => {
             state.error.or_else(|| Some("interrupted: the process that drove the run is gone".to_owned()))
         }
@@ -60,17 +71,24 @@ pub(crate) fn view(agent: &Inner, run: &Run, mut state: RunState) -> RunOutput {
     }
 }
 
-/// What the store knows of a call by now.
-fn overlay(tool: &mut ToolExecution, call: &Call) {
-    tool.tool_args = serde_json::from_str(&call.arguments).ok();
-    if let Some(approval) = &call.approval {
-        tool.approval_id = Some(approval.id.clone());
+/// The tool that a call was shown with, where this build has it.
+fn shown_with<'a>(agent: &'a Inner, call: &Call) -> Option<&'a ToolDescriptor> {
+    let descriptor = agent.tools.get(&call.tool_name)?.descriptor();
+    (descriptor.version == call.tool_version && descriptor.schema_hash == call.schema_hash).then_some(descriptor)
+}
+
+/// What the store knows of a call by now: what it asks for, too, since it may have been asked again.
+pub(crate) fn overlay(agent: &Inner, tool: &mut ToolExecution, call: &Call) {
+    tool.asks(&call.policy, !matches!(call.standing, Standing::Outcome(_)));
+    tool.approval_id = call.approval.as_ref().map(|approval| approval.id.clone());
+    match serde_json::from_str(&call.arguments) {
+        Ok(arguments) => show(tool, shown_with(agent, call), &call.policy, &arguments),
+        // Not what was stored: nothing runs with it, and nothing is shown for it.
+        Err(_) => tool.tool_args = None,
     }
-    if let Some(fields) = &mut tool.user_input_schema {
-        fill(fields, tool.tool_args.as_ref());
-        if call.unfilled.is_empty() && (call.version > 0 || call.answer == Some(Answer::Confirmed)) {
-            tool.answered = Some(true);
-        }
+    let complete = call.unfilled.is_empty() && (call.version > 0 || call.answer == Some(Answer::Confirmed));
+    if complete && call.policy.pause == Some(PauseType::UserInput) {
+        tool.answered = Some(true);
     }
     if call.answer_is_current && call.policy.pause == Some(PauseType::Confirmation) {
         tool.confirmed = Some(Consent::Confirmed);
@@ -79,7 +97,7 @@ fn overlay(tool: &mut ToolExecution, call: &Call) {
         Standing::Outcome(Outcome::Succeeded(result)) => {
             tool.result = Some(result.clone());
             tool.tool_call_error = Some(false);
-            if tool.requires_confirmation == Some(true) {
+            if call.policy.pause == Some(PauseType::Confirmation) {
                 tool.confirmed = Some(Consent::Confirmed);
             }
         }
@@ -102,12 +120,6 @@ fn overlay(tool: &mut ToolExecution, call: &Call) {
     }
 }
 
-fn fill(fields: &mut [UserInputField], arguments: Option<&serde_json::Map<String, serde_json::Value>>) {
-    for field in fields {
-        field.value = arguments.and_then(|arguments| arguments.get(&field.name)).cloned();
-    }
-}
-
 fn answer(requirement: &mut RunRequirement, call: &Call) {
     requirement.confirmation = requirement.tool_execution.confirmed;
     requirement.confirmation_note.clone_from(&requirement.tool_execution.confirmation_note);
@@ -115,14 +127,17 @@ fn answer(requirement: &mut RunRequirement, call: &Call) {
         requirement.external_execution_result.clone_from(&requirement.tool_execution.result);
     }
     requirement.user_input_schema.clone_from(&requirement.tool_execution.user_input_schema);
+    requirement.user_feedback_schema.clone_from(&requirement.tool_execution.user_feedback_schema);
 }
 
 /// The reference's sentence for what a run waits for; the last call's wins.
 fn waiting(requirements: &[RunRequirement]) -> String {
     let open = requirements.iter().rev().find(|requirement| !requirement.is_resolved());
     let what = match open.map(RunRequirement::pause_type) {
-        Some(PauseType::UserInput) => "I have tools to execute, but I need user input.",
-        Some(PauseType::ExternalExecution) => "I have tools to execute, but it needs external execution.",
+        Some(RequirementType::UserInput | RequirementType::UserFeedback) => {
+            "I have tools to execute, but I need user input."
+        }
+        Some(RequirementType::ExternalExecution) => "I have tools to execute, but it needs external execution.",
         _ => "I have tools to execute, but I need confirmation.",
     };
     what.to_owned()

@@ -1,12 +1,15 @@
 //! Arguments of a tool: from Rust types to one JSON Schema, and from JSON to the types.
 
 use std::fmt;
+use std::sync::OnceLock;
 
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::Serialize;
 use serde::de::{DeserializeOwned, Deserializer, Error as _, Visitor};
 use serde_json::{Map, Value, json};
 
+use super::locate::locate;
 use super::{ArgumentError, Arguments};
 
 /// A type that a tool can take as an argument.
@@ -24,6 +27,9 @@ pub trait ToolArg: Sized {
 
     #[doc(hidden)]
     fn __decode(value: Option<Value>) -> Result<Self, String>;
+
+    #[doc(hidden)]
+    fn __locate(value: Value, reason: &str) -> Vec<String>;
 }
 
 #[diagnostic::do_not_recommend]
@@ -38,6 +44,10 @@ impl<T: DeserializeOwned + JsonSchema> ToolArg for T {
             None => T::deserialize(Missing).map_err(|Absent| Absent.to_string()),
         }
     }
+
+    fn __locate(value: Value, reason: &str) -> Vec<String> {
+        locate::<T>(value, reason)
+    }
 }
 
 /// One parameter of a tool. The bound on its type was used up when it was made ([`arg`]), so that a type without a
@@ -45,19 +55,89 @@ impl<T: DeserializeOwned + JsonSchema> ToolArg for T {
 pub struct Arg<T> {
     name: &'static str,
     docs: &'static [&'static str],
+    sensitive: bool,
+    default: Option<Fallback<T>>,
     schema: fn(&mut SchemaGenerator) -> Schema,
     decode: fn(Option<Value>) -> Result<T, String>,
+    locate: fn(Value, &str) -> Vec<String>,
 }
 
-/// Makes a parameter of its name and the lines of its documentation.
-pub const fn arg<T: ToolArg>(name: &'static str, docs: &'static [&'static str]) -> Arg<T> {
-    Arg { name, docs, schema: T::__schema, decode: T::__decode }
+/// Makes a parameter of its name, the lines of its documentation, and what `#[arg(…)]` says of it.
+pub const fn arg<T: ToolArg>(
+    name: &'static str,
+    docs: &'static [&'static str],
+    sensitive: bool,
+    default: Option<Fallback<T>>,
+) -> Arg<T> {
+    Arg { name, docs, sensitive, default, schema: T::__schema, decode: T::__decode, locate: T::__locate }
 }
+
+/// What an absent argument is.
+///
+/// Where the value can be written as JSON and read back, it is made once and kept: it is in the schema that a paused call
+/// is bound to, so what somebody approved is what the body gets, also if the expression gives something else by then.
+/// Any other value is made anew for each call.
+pub struct Fallback<T> {
+    make: fn() -> T,
+    json: fn(&T) -> Option<Value>,
+    kept: OnceLock<Option<Value>>,
+}
+
+/// Makes a default of its expression, and of what is known of writing it as JSON ([`IsShown`], [`IsOpaque`]).
+pub const fn fallback<T>(make: fn() -> T, json: fn(&T) -> Option<Value>) -> Fallback<T> {
+    Fallback { make, json, kept: OnceLock::new() }
+}
+
+/// A type that a string literal after `default =` is converted to. It is implemented for everything that is
+/// `From<&'static str>`.
+#[diagnostic::on_unimplemented(
+    message = "a string cannot be the default of a `{Self}`",
+    label = "not a `{Self}`",
+    note = "write an expression of this type, or implement `From<&'static str>` for it"
+)]
+pub trait FromText: Sized {
+    #[doc(hidden)]
+    fn __from_text(text: &'static str) -> Self;
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: From<&'static str>> FromText for T {
+    fn __from_text(text: &'static str) -> Self {
+        Self::from(text)
+    }
+}
+
+/// Converts the string literal after `default =`.
+pub fn text<T: FromText>(text: &'static str) -> T {
+    T::__from_text(text)
+}
+
+/// Can the default be in the schema? Chosen first.
+pub trait IsShown {
+    #[doc(hidden)]
+    fn __kern_json(&self) -> Option<Value>;
+}
+
+impl<T: Serialize> IsShown for T {
+    fn __kern_json(&self) -> Option<Value> {
+        serde_json::to_value(self).ok()
+    }
+}
+
+/// Anything else.
+pub trait IsOpaque {
+    #[doc(hidden)]
+    fn __kern_json(&self) -> Option<Value> {
+        None
+    }
+}
+
+impl<T> IsOpaque for &T {}
 
 impl<T> Arg<T> {
     /// Reads the argument for `when`. `None`: it is missing or of another type.
     pub fn peek(&self, arguments: &Arguments) -> Option<T> {
-        (self.decode)(arguments.get(self.name).cloned()).ok()
+        self.read(arguments.get(self.name).cloned()).ok()
     }
 
     /// Takes the argument out of a call that may run.
@@ -66,7 +146,24 @@ impl<T> Arg<T> {
     ///
     /// The argument is missing, or of another type.
     pub fn take(&self, arguments: &mut Arguments) -> Result<T, ArgumentError> {
-        (self.decode)(arguments.remove(self.name)).map_err(|message| ArgumentError::new(pointer(self.name), message))
+        self.read(arguments.remove(self.name)).map_err(|message| ArgumentError::new(pointer(self.name), message))
+    }
+
+    fn read(&self, value: Option<Value>) -> Result<T, String> {
+        match (value, &self.default) {
+            (None, Some(default)) => match self.kept() {
+                Some(json) => (self.decode)(Some(json.clone())),
+                None => Ok((default.make)()),
+            },
+            (value, _) => (self.decode)(value),
+        }
+    }
+
+    /// The default as JSON, if it can be read back.
+    fn kept(&self) -> Option<&Value> {
+        let default = self.default.as_ref()?;
+        let make = || (default.json)(&(default.make)()).filter(|json| (self.decode)(Some(json.clone())).is_ok());
+        default.kept.get_or_init(make).as_ref()
     }
 }
 
@@ -76,14 +173,18 @@ pub trait AnyArg: Sync {
     fn name(&self) -> &'static str;
     /// The lines of its documentation.
     fn docs(&self) -> &'static [&'static str];
+    /// `#[arg(sensitive)]`: displays and notifications leave it out.
+    fn sensitive(&self) -> bool;
+    /// What it is when it is absent, where that can be said in JSON.
+    fn default(&self) -> Option<&Value>;
     /// The schema of its type. A named type goes to the generator's definitions.
     fn schema(&self, generator: &mut SchemaGenerator) -> Schema;
     /// Reads a value of its type and forgets it again.
     ///
     /// # Errors
     ///
-    /// What is wrong with the value, or that there has to be one.
-    fn check(&self, value: Option<Value>) -> Result<(), String>;
+    /// What is wrong with the value and where, or that there has to be one.
+    fn check(&self, value: Option<&Value>) -> Result<(), ArgumentError>;
 }
 
 impl<T> AnyArg for Arg<T> {
@@ -95,12 +196,24 @@ impl<T> AnyArg for Arg<T> {
         self.docs
     }
 
+    fn sensitive(&self) -> bool {
+        self.sensitive
+    }
+
+    fn default(&self) -> Option<&Value> {
+        self.kept()
+    }
+
     fn schema(&self, generator: &mut SchemaGenerator) -> Schema {
         (self.schema)(generator)
     }
 
-    fn check(&self, value: Option<Value>) -> Result<(), String> {
-        (self.decode)(value).map(drop)
+    fn check(&self, value: Option<&Value>) -> Result<(), ArgumentError> {
+        self.read(value.cloned()).map(drop).map_err(|message| {
+            let steps = value.map(|value| (self.locate)(value.clone(), &message)).unwrap_or_default();
+            let place = pointer(self.name) + &steps.iter().map(|step| pointer(step)).collect::<String>();
+            ArgumentError::new(place, message)
+        })
     }
 }
 
@@ -121,6 +234,13 @@ pub fn object_schema(args: &[&dyn AnyArg]) -> Value {
         let description = doc_text(arg.docs());
         if !description.is_empty() {
             schema.insert("description".to_owned(), description.into());
+        }
+        if let Some(default) = arg.default() {
+            schema.insert("default".to_owned(), default.clone());
+        }
+        if arg.sensitive() {
+            // JSON Schema's own word for "not to be shown": it is stored with the tool, so that whoever shows a call knows.
+            schema.insert("writeOnly".to_owned(), true.into());
         }
         properties.insert(arg.name().to_owned(), schema.to_value());
         if arg.check(None).is_err() {
@@ -153,9 +273,7 @@ pub fn check(args: &[&dyn AnyArg], arguments: &Arguments, unfilled: &[String]) -
         if value.is_none() && unfilled.iter().any(|name| name == arg.name()) {
             continue;
         }
-        if let Err(message) = arg.check(value.cloned()) {
-            errors.push(ArgumentError::new(pointer(arg.name()), message));
-        }
+        errors.extend(arg.check(value).err());
     }
     for name in arguments.keys() {
         if !args.iter().any(|arg| arg.name() == name) {
@@ -178,7 +296,7 @@ fn unknown(name: &str) -> ArgumentError {
     ArgumentError::new(pointer(name), "unknown argument, the tool has no such parameter")
 }
 
-/// The JSON pointer (RFC 6901) to a property of the arguments.
+/// One step of a JSON pointer (RFC 6901): a property, or an index.
 fn pointer(name: &str) -> String {
     format!("/{}", name.replace('~', "~0").replace('/', "~1"))
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use super::form::Form;
 use super::state::StateType;
 
 pub use kern_db::PauseType;
@@ -34,6 +35,8 @@ pub struct ToolDescriptor {
     pub options: ToolOptions,
     /// Who is asked before the body runs.
     pub policy: ToolPolicy,
+    /// Whether its arguments are a form that the user fills: kern's own pausing tools.
+    pub(crate) form: Option<Form>,
 }
 
 /// How a tool is called, and what becomes of its result.
@@ -120,6 +123,7 @@ impl ToolDescriptor {
             states: Vec::new(),
             options: ToolOptions::new(),
             policy: ToolPolicy::default(),
+            form: None,
         }
     }
 
@@ -157,6 +161,11 @@ impl ToolDescriptor {
     #[must_use]
     pub fn sensitive(mut self, arguments: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.sensitive = arguments.into_iter().map(Into::into).collect();
+        self
+    }
+
+    pub(crate) fn form(mut self, form: Form) -> Self {
+        self.form = Some(form);
         self
     }
 

@@ -3,11 +3,15 @@
 pub(crate) mod argument;
 mod call;
 mod context;
+mod control_flow;
 mod descriptor;
+mod feedback;
+pub(crate) mod form;
+mod locate;
 pub(crate) mod output;
 pub(crate) mod registry;
-mod state;
-mod toolkit;
+pub(crate) mod state;
+pub(crate) mod toolkit;
 pub(crate) mod wire_json;
 
 use std::fmt;
@@ -21,10 +25,12 @@ use serde_json::{Map, Value};
 pub use argument::ToolArg;
 pub use call::ToolCall;
 pub use context::RunContext;
+pub use control_flow::UserControlFlowTools;
 pub use descriptor::{ApprovalPolicy, ApprovalRules, Effect, PauseType, ToolDescriptor, ToolOptions, ToolPolicy};
+pub use feedback::UserFeedbackTools;
 pub use output::{ToolFailure, ToolReturn};
-pub use state::StateType;
 pub(crate) use state::States;
+pub use state::{StateType, ToolState};
 pub use toolkit::Toolkit;
 
 /// Makes a tool of a function.
@@ -46,10 +52,33 @@ pub use toolkit::Toolkit;
 /// | `user_input_fields("a", "b")` | the same, for these arguments only: the model is not asked for them |
 /// | `external_execution` | the run pauses until somebody brings the result; the body never runs |
 /// | `log_approval` | the same as `#[approval(type = "audit")]` |
+/// | `stop_after_tool_call` | the run ends after this call: the model is not asked again |
+/// | `show_result` | the result is part of what the run says; by default as `stop_after_tool_call` |
+/// | `strict` | the provider holds the model to the schema, where it can |
+/// | `timeout = "30s"` | how long the body may take |
+/// | `inline` | a plain `fn` runs on the task itself, and not on the pool for blocking work |
+/// | `effect = "once"` | the default: the body is started at most once for each approval |
+/// | `effect = "idempotent"` | it may be started again, with the same [`idempotency_key`](RunContext::idempotency_key) |
+/// | `effect = "transactional"` | its writes are committed together with its outcome |
 /// | `version = "…"` | by default `"1"`; a paused call only runs on the version it was shown with |
 /// | `crate = "…"` | the path of kern, where a dependency renames it |
 ///
-/// A flag is written alone, or as `flag = true` or `flag = false`. A tool pauses in one way.
+/// A flag is written alone, or as `flag = true` or `flag = false`. A tool pauses in one way. A duration is a whole number
+/// with `ms`, `s`, `m`, `h` or `d`. An effect other than `once` is not enforced yet: `build()` refuses it.
+///
+/// # Parameters
+///
+/// | Parameter | Who fills it |
+/// |---|---|
+/// | `name: T` | the model, or the user. A doc comment describes it, `Option<T>` may be absent |
+/// | `#[arg(default = …)] name: T` | the same; an absent one is this value |
+/// | `#[arg(sensitive)] name: T` | the same; displays and notifications leave it out |
+/// | `ctx: &RunContext` | kern |
+/// | `#[state] name: &T` | the application, with [`AgentBuilder::state`](crate::AgentBuilder::state): one value for each type |
+///
+/// A default is an expression of the parameter's type; a string literal is converted. Where it can be written as JSON it
+/// is in the schema, and is evaluated once in a process: what somebody approved stays what the body gets. Any other is
+/// evaluated for each call.
 ///
 /// # Examples
 ///
@@ -95,9 +124,87 @@ pub use toolkit::Toolkit;
 /// assert_eq!(tools![residents][0].descriptor().parameters["properties"]["address"]["$ref"], "#/$defs/Address");
 /// ```
 ///
+/// What the model need not say, what nobody shall read, and what the application brings:
+///
+/// ```
+/// use kern::prelude::*;
+///
+/// struct Directory(Vec<String>);
+///
+/// /// Look up users.
+/// #[tool(timeout = "10s")]
+/// async fn find_users(
+///     /// A part of the name.
+///     #[arg(sensitive)]
+///     name: String,
+///     /// How many at most.
+///     #[arg(default = 10)]
+///     limit: usize,
+///     #[state] directory: &Directory,
+/// ) -> Vec<String> {
+///     directory.0.iter().filter(|known| known.contains(&name)).take(limit).cloned().collect()
+/// }
+///
+/// let descriptor = tools![find_users][0].descriptor().clone();
+/// assert_eq!(descriptor.parameters["required"], json!(["name"]));
+/// assert_eq!(descriptor.parameters["properties"]["limit"]["default"], 10);
+/// assert_eq!(descriptor.sensitive, ["name"]);
+/// ```
+///
 /// A module and a re-exported tool of one name clash, because the handle is a type.
 #[cfg(feature = "macros")]
 pub use kern_macros::tool;
+
+/// Makes a [`Toolkit`] of a type: the methods with [`#[tool]`](tool) in this `impl` block are its tools.
+///
+/// A tool takes `&self`, or nothing of the toolkit, and beside it what every tool may take. Its name is the method's. Tools
+/// may run in parallel and share the one value, so the type is `Send + Sync + 'static`; `&mut self` and `self` are refused.
+/// `#[approval]` goes with `#[tool]` in either order. Methods without `#[tool]`, constants and types stay as they are. The
+/// type may be generic. It has one such block. Macros in the block, and what `cfg_attr` hides, are not seen: where that
+/// would lose a `#[tool]` or an `#[approval]`, it is an error.
+///
+/// `crate = "…"` is the only argument: the path of kern, where a dependency renames it.
+///
+/// # Examples
+///
+/// ```
+/// use kern::models::{ScriptedModel, turn};
+/// use kern::prelude::*;
+///
+/// struct Billing {
+///     currency: &'static str,
+/// }
+///
+/// #[toolkit]
+/// impl Billing {
+///     /// Refund a payment. Large refunds need an approval.
+///     #[approval(when = *cents > 10_000)]
+///     #[tool]
+///     async fn refund(&self, ctx: &RunContext, payment: String, cents: u64) -> String {
+///         let key = ctx.idempotency_key();
+///         format!("Refunded {cents} {} of {payment} ({key}).", self.currency)
+///     }
+///
+///     /// Say in which currency is paid.
+///     #[tool]
+///     fn currency(&self) -> &str {
+///         self.currency
+///     }
+/// }
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let model = ScriptedModel::new([turn().tool_call("currency", json!({})), turn().text("In euros.")]);
+/// let db = kern::db::InMemoryDb::new();
+/// let agent = Agent::builder().model(model).toolkit(Billing { currency: "EUR" }).db(db).build()?;
+///
+/// let run = agent.run("In which currency do you pay?").await?;
+/// assert_eq!(run.tool_calls()[0].result.as_deref(), Some("EUR"));
+/// # Ok(())
+/// # }
+/// ```
+#[cfg(feature = "macros")]
+pub use kern_macros::toolkit;
 
 #[doc(inline)]
 pub use crate::__tools as tools;

@@ -94,5 +94,12 @@ fn definition(tool: &ToolHandle) -> ToolDefinition {
             required.retain(|name| name != field);
         }
     }
+    // What is kept from people's displays is nothing that the model has to know.
+    for name in &descriptor.sensitive {
+        let properties = parameters.get_mut("properties").and_then(Value::as_object_mut);
+        if let Some(property) = properties.and_then(|properties| properties.get_mut(name)?.as_object_mut()) {
+            property.remove("writeOnly");
+        }
+    }
     ToolDefinition::new(&descriptor.name, &descriptor.description, parameters).strict(descriptor.options.strict)
 }

@@ -48,10 +48,10 @@ async fn schedule_3_an_owner_that_was_recovered_from_does_nothing_any_more(store
     for claimed_elsewhere in [false, true] {
         let other = if claimed_elsewhere { Some(store.resumed(&run_id).await) } else { None };
         refused(store.claim(&stopped, 1).await.map(drop));
-        refused(store.commit_turn(turn(&stopped, 2, &[required()], true)).await);
-        refused(store.commit_turn(turn(&stopped, 2, &[audit()], false)).await);
-        refused(store.pause_run(stopped.clone(), "{}".to_owned(), false).await);
-        refused(store.complete(&stopped).await);
+        refused(store.commit_turn(turn(&stopped, 2, &[required()], true)).await.map(drop));
+        refused(store.commit_turn(turn(&stopped, 2, &[audit()], false)).await.map(drop));
+        refused(store.pause_run(stopped.clone(), "{}".to_owned(), false).await.map(drop));
+        refused(store.complete(&stopped).await.map(drop));
         refused(store.renew_run(stopped.clone(), LONG).await);
         if let Some(claim) = other {
             store.succeed(&store.start(&claim, 0).await).await;

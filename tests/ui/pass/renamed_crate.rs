@@ -8,8 +8,12 @@ mod vendor {
         pub mod __private {
             pub use kern::__private::*;
 
-            pub fn describe<T: StaticTool>(docs: &[&str], args: &[&dyn AnyArg]) -> ToolDescriptor {
-                kern::__private::describe::<T>(docs, args).version("from vendor::agents")
+            pub fn describe<T: StaticTool>(
+                docs: &[&str],
+                args: &[&dyn AnyArg],
+                states: &[StateType],
+            ) -> ToolDescriptor {
+                kern::__private::describe::<T>(docs, args, states).version("from vendor::agents")
             }
         }
     }

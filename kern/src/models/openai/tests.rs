@@ -5,8 +5,11 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
+use super::failure::PAGE_LIMIT;
+use super::request::wire_message;
 use super::*;
-use crate::run::ToolCallRequest;
+use crate::models::{ModelToolCall, ToolDefinition, Usage};
+use crate::run::{Message, ToolCallRequest};
 
 const KEY: &str = "sk-test-0123456789";
 
@@ -24,15 +27,8 @@ impl Server {
         let (send, requests) = channel();
         thread::spawn(move || {
             let (mut socket, _) = listener.accept().unwrap();
-            let mut request = Vec::new();
-            let mut buffer = [0; 4096];
-            while !is_whole(&request) {
-                match socket.read(&mut buffer) {
-                    Ok(0) | Err(_) => break,
-                    Ok(read) => request.extend_from_slice(&buffer[..read]),
-                }
-            }
-            let _ = send.send(String::from_utf8_lossy(&request).into_owned());
+            let request = read_request(&mut socket).unwrap_or_default();
+            let _ = send.send(request);
             // A client that has read enough hangs up first.
             let _ = socket.write_all(&answer);
         });
@@ -50,6 +46,19 @@ impl Server {
     fn request(&self) -> String {
         self.requests.recv_timeout(Duration::from_secs(5)).unwrap()
     }
+}
+
+/// Reads one request. `None`: the client has hung up.
+fn read_request(socket: &mut impl Read) -> Option<String> {
+    let mut request = Vec::new();
+    let mut buffer = [0; 4096];
+    while !is_whole(&request) {
+        match socket.read(&mut buffer) {
+            Ok(0) | Err(_) => return None,
+            Ok(read) => request.extend_from_slice(&buffer[..read]),
+        }
+    }
+    Some(String::from_utf8_lossy(&request).into_owned())
 }
 
 fn is_whole(request: &[u8]) -> bool {
@@ -205,7 +214,6 @@ async fn an_error_status_keeps_the_providers_message_and_code() {
         ("500 Oh", r#"{"error":"plain"}"#, "plain", None),
         ("503 Oh", "<html>down</html>", "<html>down</html>", None),
         ("502 Oh", "", "no reason given", None),
-        ("302 Found", "", "no reason given", None),
     ];
     for (status, body, wanted, code) in cases {
         match ask(&Server::json(status, body).model()).await {
@@ -369,7 +377,9 @@ async fn a_request_holds_what_the_run_holds() {
     ];
     let tools = [
         ToolDefinition::new("look", "Looks.", json!({ "type": "object" })),
-        ToolDefinition::new("act", "Acts.", json!({ "type": "object" })).strict(true),
+        ToolDefinition::new("act", "Acts.", json!({ "type": "object", "properties": { "n": { "type": "integer" } } }))
+            .strict(true),
+        ToolDefinition::new("any", "Any.", json!({ "type": "object", "additionalProperties": true })).strict(true),
     ];
     let model =
         server.model().temperature(0.2).parameter("seed", 7).parameter("model", "another").parameter("stream", true);
@@ -394,7 +404,11 @@ async fn a_request_holds_what_the_run_holds() {
                 { "type": "function",
                   "function": { "name": "look", "description": "Looks.", "parameters": { "type": "object" } } },
                 { "type": "function",
-                  "function": { "name": "act", "description": "Acts.", "parameters": { "type": "object" }, "strict": true } },
+                  "function": { "name": "act", "description": "Acts.", "strict": true, "parameters": {
+                      "type": "object", "properties": { "n": { "type": "integer" } }, "required": ["n"],
+                      "additionalProperties": false } } },
+                { "type": "function", "function": { "name": "any", "description": "Any.",
+                  "parameters": { "type": "object", "additionalProperties": true } } },
             ],
         })
     );
@@ -403,7 +417,7 @@ async fn a_request_holds_what_the_run_holds() {
 /// What `wire_message` makes of a turn that came as `message`, as the run loop would keep it.
 fn returned(message: Value, host: &str) -> Value {
     let body = serde_json::from_str(&whole(message, "length")).unwrap();
-    let reply = read_reply(&body, "a.example").unwrap();
+    let reply = read_reply(&body, Ending::Reason, "a.example").unwrap();
     let calls = reply
         .tool_calls
         .iter()
@@ -448,3 +462,6 @@ fn another_host_gets_the_turn_without_what_its_first_provider_added() {
     let turn = json!({ "role": "assistant", "content": "hi", "reasoning_content": "so" });
     assert_eq!(returned(turn, "b.example"), json!({ "role": "assistant", "content": "hi" }));
 }
+
+mod messages;
+mod streamed;

@@ -1,0 +1,217 @@
+//! The words of the command line.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::PossibleValuesParser;
+use clap::{Args, Parser, Subcommand};
+
+const EXAMPLES: &str = "\
+Examples:
+  kern approvals list --db sqlite:app.db
+  kern approvals approve 01a2… --db sqlite:app.db --note 'asked Ann, it is fine'
+  KERN_DB=app.db kern approvals watch
+  kern executions settle 01a2… --as succeeded --note 'seen in the bank log'
+  kern audit verify --json
+
+Exit codes: 0, 1 (the answer is no), 2 (it could not be done).
+Results go to standard output. Questions and errors go to standard error; with --json an error is
+{\"error\": {\"code\": …, \"message\": …}}.";
+
+/// Decides about the calls that agents wait with, and reads their audit log.
+#[derive(Debug, Parser)]
+#[command(name = "kern", version, after_help = EXAMPLES, disable_help_subcommand = true)]
+pub(crate) struct Arguments {
+    /// The store: `sqlite:app.db`, or only the file. It is never made. [default: KERN_DB]
+    #[arg(long, global = true, value_name = "DATABASE")]
+    pub(crate) db: Option<OsString>,
+    /// Write JSON, one value on each line.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Calls that wait for somebody's decision.
+    Approvals {
+        #[command(subcommand)]
+        command: Approvals,
+    },
+    /// What became of the calls.
+    Executions {
+        #[command(subcommand)]
+        command: Executions,
+    },
+    /// The log of all that happened.
+    Audit {
+        #[command(subcommand)]
+        command: Audit,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Approvals {
+    /// List approvals, newest first: those that wait, if nothing else is asked for.
+    List(ListApprovals),
+    /// Show one call in full: every argument, who asked, who decided.
+    Show {
+        /// Its whole id.
+        id: String,
+    },
+    /// Show a call, ask, and approve it.
+    #[command(after_help = "Examples:
+  kern approvals approve 01a2…
+  kern approvals approve 01a2… --yes --by ann --note 'ticket 42'
+  kern approvals approve 01a2… --yes --by ann --digest 9f86… # an edited one: the digest that `show` gave")]
+    Approve(Approve),
+    /// Show a call, ask, and reject it. That is final.
+    Reject(Decide),
+    /// Show what waits, and each new one when it comes, until Ctrl-C.
+    Watch {
+        /// Seconds between two looks at the store.
+        #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = interval)]
+        interval: Duration,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ListApprovals {
+    /// Only in this state.
+    #[arg(long, default_value = "pending", value_parser = PossibleValuesParser::new(
+        ["pending", "approved", "rejected", "expired", "cancelled", "any"]
+    ))]
+    pub(crate) status: String,
+    /// Only of this run.
+    #[arg(long, value_name = "ID")]
+    pub(crate) run: Option<String>,
+    /// Only asked for by this user.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) user: Option<String>,
+    /// At most this many, 1 to 1000.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) limit: u32,
+    /// The page, from 1.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) page: u32,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Decide {
+    /// The approval's whole id.
+    pub(crate) id: String,
+    /// Do not show and ask.
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+    /// Who decides, recorded as unverified. [default: the system user]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) by: Option<String>,
+    /// Why. The model is told.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) note: Option<String>,
+    /// The digest of the version that was looked at. Any other version is refused.
+    #[arg(long)]
+    pub(crate) digest: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Approve {
+    #[command(flatten)]
+    pub(crate) decide: Decide,
+    /// The arguments as they are to be, all of them: a JSON object.
+    #[arg(long, value_name = "JSON")]
+    pub(crate) edited_args: Option<String>,
+    /// Values for the fields that are still to be filled: a JSON object.
+    #[arg(long, value_name = "JSON")]
+    pub(crate) values: Option<String>,
+    /// What the other system gave, for a call that runs there.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) result: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Executions {
+    /// List executions, oldest first: those whose end nobody knows, if nothing else is asked for.
+    List(ListExecutions),
+    /// Record how an execution ended whose end nobody knows. That is final.
+    #[command(after_help = "Examples:
+  kern executions settle 01a2… --as succeeded --result 'refund 4711' --note 'seen in the bank statement'
+  kern executions settle 01a2… --as abandoned --note 'the host was down before it could start'")]
+    Settle(Settle),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ListExecutions {
+    /// Only in this state.
+    #[arg(long, default_value = "unknown", value_parser = PossibleValuesParser::new(
+        ["ready", "executing", "succeeded", "failed", "unknown", "abandoned", "any"]
+    ))]
+    pub(crate) status: String,
+    /// Only of this run.
+    #[arg(long, value_name = "ID")]
+    pub(crate) run: Option<String>,
+    /// At most this many, 1 to 1000.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) limit: u32,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Settle {
+    /// The execution's whole id.
+    pub(crate) id: String,
+    /// How it ended.
+    #[arg(long = "as", value_name = "END", value_parser = PossibleValuesParser::new(
+        ["succeeded", "failed", "abandoned", "run-again"]
+    ))]
+    pub(crate) end: String,
+    /// How you know.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) note: String,
+    /// What the model is told: what the call gave, or its error. [default: the note]
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) result: Option<String>,
+    /// Who says so, recorded as unverified. [default: the system user]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) by: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Audit {
+    /// Check that the log is as kern wrote it.
+    Verify,
+    /// Write the log, one JSON object on each line, oldest first.
+    Export {
+        /// Write to this file, which must not be there yet.
+        #[arg(long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+}
+
+fn interval(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "a number of seconds".to_owned())?;
+    if !(0.05..=3600.0).contains(&seconds) {
+        return Err("0.05 to 3600 seconds".to_owned());
+    }
+    Ok(Duration::from_secs_f64(seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_described_without_a_contradiction() {
+        use clap::CommandFactory as _;
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn an_interval_is_a_number_that_can_be_waited() {
+        assert_eq!(interval("0.5"), Ok(Duration::from_millis(500)));
+        for text in ["0", "-1", "NaN", "inf", "1e9", "soon"] {
+            assert!(interval(text).is_err(), "{text}");
+        }
+    }
+}

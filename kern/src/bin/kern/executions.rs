@@ -1,0 +1,118 @@
+//! `kern executions list` and `settle`.
+
+use kern::db::{Db as _, Execution, ExecutionFilter, ExecutionId, ExecutionStatus, Settlement, SqliteDb};
+use serde_json::json;
+
+use crate::approvals::checked;
+use crate::arguments::{ListExecutions, Settle};
+use crate::call::{name, safe};
+use crate::decide::{check_name, system_user};
+use crate::failure::{Answer, Failure, Outcome};
+use crate::output::Output;
+use crate::words::{cell, now, span, table};
+
+pub(crate) async fn list(output: &mut Output, db: &SqliteDb, list: ListExecutions, json: bool) -> Outcome {
+    // One more than is shown says whether there are more.
+    let mut filter = ExecutionFilter::new().limit(list.limit + 1);
+    if list.status != "any" {
+        let status: ExecutionStatus =
+            list.status.parse().map_err(|error| Failure::could_not("usage", format!("{error}")))?;
+        filter = filter.status(status);
+    }
+    if let Some(run) = &list.run {
+        filter = filter.run_id(run);
+    }
+    let mut found = db.list_executions(filter).await?;
+    let limit = usize::try_from(list.limit).unwrap_or(usize::MAX);
+    let more = found.len() > limit;
+    found.truncate(limit);
+    if json {
+        output.json(&json!({ "data": found, "more": more }))?;
+        return Ok(Answer::Done);
+    }
+    if found.is_empty() {
+        output.line(nothing(&list))?;
+        return Ok(Answer::Done);
+    }
+    let rows = found.iter().map(|execution| row(execution, now())).collect();
+    let head = ["ID", "STATUS", "TOOL", "ATTEMPT", "RUN", "AGE", "OUTCOME"];
+    output.line(table(output.ink(), &head, rows))?;
+    output.line("")?;
+    let count = if found.len() == 1 { "1 execution".to_owned() } else { format!("{} executions", found.len()) };
+    let rest = if more { ", and there are more: give a higher --limit, or --run" } else { "" };
+    let next = if list.status == "unknown" {
+        ". Look what became of each, then `kern executions settle ID --as … --note …`."
+    } else {
+        ""
+    };
+    output.line(format!("{count}{rest}{next}"))?;
+    Ok(Answer::Done)
+}
+
+fn row(execution: &Execution, now: i64) -> Vec<String> {
+    let outcome = execution.result.as_deref().or(execution.error.as_deref());
+    vec![
+        safe(execution.id.as_str()),
+        execution.status.to_string(),
+        cell(&safe(&execution.tool_name), 40),
+        execution.attempt.to_string(),
+        safe(execution.run_id.as_str()),
+        span(now - execution.created_at_ms / 1000),
+        outcome.map_or_else(|| "-".to_owned(), |outcome| cell(&safe(outcome), 60)),
+    ]
+}
+
+fn nothing(list: &ListExecutions) -> String {
+    match (list.status.as_str(), &list.run) {
+        ("unknown", None) => {
+            "every execution's end is known, nothing has to be settled. `kern executions list --status \
+                              any` shows all."
+                .to_owned()
+        }
+        ("any", None) => "nothing that needs a record has been started yet".to_owned(),
+        (status, None) => format!("no execution is {status}. `kern executions list --status any` shows all."),
+        (_, Some(_)) => "nothing fits: leave out --run, or give --status any".to_owned(),
+    }
+}
+
+/// What can be refused before the store is opened.
+pub(crate) fn check(settle: &Settle) -> Outcome<()> {
+    if settle.end == "run-again" {
+        let message = "`--as run-again` is not built yet: settle it as abandoned, and ask the agent again";
+        return Err(Failure::could_not("unsupported", message));
+    }
+    if settle.end == "abandoned" && settle.result.is_some() {
+        let message = "what was abandoned has no result: leave out --result, --note says why";
+        return Err(Failure::could_not("invalid", message));
+    }
+    if settle.note.trim().is_empty() {
+        return Err(Failure::could_not("invalid", "--note is empty: say how you know"));
+    }
+    checked(&settle.id).map(drop)
+}
+
+pub(crate) async fn settle(output: &mut Output, db: &SqliteDb, settle: Settle, json: bool) -> Outcome {
+    let by = match settle.by {
+        Some(by) => by,
+        None => system_user()?,
+    };
+    check_name(&by)?;
+    let told = settle.result.unwrap_or_else(|| settle.note.clone());
+    let settlement = match settle.end.as_str() {
+        "succeeded" => Settlement::succeeded(told),
+        "failed" => Settlement::failed(told),
+        "abandoned" => Settlement::abandoned(),
+        other => return Err(Failure::could_not("usage", format!("`{other}` is no end of an execution"))),
+    };
+    let id = ExecutionId::from(settle.id);
+    let settled = db.settle_execution(&id, settlement.by(&by).note(settle.note)).await?;
+    let said = if json {
+        output.json(&settled)
+    } else {
+        let (tool, by) = (safe(&settled.tool_name), name(&by, false));
+        let status = output.ink().bold(settled.status.as_str());
+        output.line(format!("settled as {status}: {tool} {}, by {by}", safe(settled.id.as_str())))
+    };
+    said.map_err(|failure| failure.after(&format!("execution `{}` is settled as {}", settled.id, settled.status)))?;
+    Ok(Answer::Done)
+}

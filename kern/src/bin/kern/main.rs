@@ -1,0 +1,99 @@
+//! The command `kern`: approvals, executions and the audit log of a store, from a shell.
+//!
+//! Exit codes: 0, 1 (the answer is no), 2 (it could not be done). Results go to standard output; questions and errors to
+//! standard error.
+
+mod approvals;
+mod arguments;
+mod audit;
+mod call;
+mod database;
+mod decide;
+mod executions;
+mod failure;
+mod output;
+mod watch;
+mod words;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use clap::error::ErrorKind;
+use kern::display;
+
+use arguments::{Approvals, Arguments, Audit, Command, Executions};
+use database::Database;
+use failure::{Answer, Failure, Outcome};
+use output::Output;
+
+fn main() -> ExitCode {
+    let mut output = Output::new();
+    let code = match Arguments::try_parse() {
+        Ok(arguments) => {
+            let json = arguments.json;
+            match start(&mut output, arguments) {
+                Ok(answer) => answer.code(),
+                Err(failure) => failure.report(json),
+            }
+        }
+        Err(error) => usage(&mut output, &error),
+    };
+    ExitCode::from(code)
+}
+
+fn start(output: &mut Output, arguments: Arguments) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::could_not("internal", format!("cannot start: {error}")))?;
+    let answer = runtime.block_on(run(output, arguments));
+    output.finish()?;
+    answer
+}
+
+async fn run(output: &mut Output, arguments: Arguments) -> Outcome {
+    let Arguments { db, json, command } = arguments;
+    if let Command::Executions { command: Executions::Settle(settle) } = &command {
+        executions::check(settle)?;
+    }
+    let database = Database::named(db)?;
+    match command {
+        Command::Approvals { command } => match command {
+            Approvals::List(list) => approvals::list(output, &database.open().await?, list, json).await,
+            Approvals::Show { id } => approvals::show(output, &database.open().await?, &id, json).await,
+            Approvals::Approve(approve) => decide::approve(output, &database, approve, json).await,
+            Approvals::Reject(reject) => decide::reject(output, &database, reject, json).await,
+            Approvals::Watch { interval } => watch::watch(output, &database.open().await?, interval, json).await,
+        },
+        Command::Executions { command } => match command {
+            Executions::List(list) => executions::list(output, &database.open().await?, list, json).await,
+            Executions::Settle(settle) => executions::settle(output, &database.open().await?, settle, json).await,
+        },
+        Command::Audit { command } => match command {
+            Audit::Verify => audit::verify(output, &database.open().await?, json).await,
+            Audit::Export { output: file } => {
+                audit::export(output, &database.open().await?, file.as_deref(), json).await
+            }
+        },
+    }
+}
+
+/// What clap has to say: the help that was asked for, or what is wrong with the words given.
+fn usage(output: &mut Output, error: &clap::Error) -> u8 {
+    // An argument may hold anything, and clap repeats it.
+    let rendered = error.render().to_string();
+    let lines: Vec<String> = rendered.lines().map(|line| display::text(line).to_string()).collect();
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        let written = lines.iter().try_for_each(|line| output.line(line));
+        return match written.and_then(|()| output.finish()) {
+            Ok(()) => Answer::Done.code(),
+            Err(failure) => failure.report(false),
+        };
+    }
+    // Not parsed, so looked for: a program that asked for JSON gets JSON.
+    let json = std::env::args_os().skip(1).take_while(|word| word != "--").any(|word| word == "--json");
+    if json {
+        let said = lines.first().map_or("", |line| line.strip_prefix("error: ").unwrap_or(line));
+        return Failure::could_not("usage", said.to_owned()).report(true);
+    }
+    output::to_people(&lines.join("\n"));
+    Failure::COULD_NOT
+}

@@ -1,0 +1,95 @@
+//! The lease of a run that is driven here: renewed while it is, and given up when the store says that the run is not ours.
+
+use std::collections::HashMap;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+use kern_db::{RunClaim, RunId};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+
+use crate::agent::Inner;
+
+/// Renews a run's lease while it is driven. Dropping it stops the renewals.
+pub(crate) struct Lease {
+    agent: Arc<Inner>,
+    run_id: RunId,
+    hint: Arc<Notify>,
+    /// Ends when the run's fence has moved, and only then.
+    renewals: JoinHandle<()>,
+    lost: bool,
+}
+
+/// The runs driven in this process, for those who know that one of them is worth a look. It is a hint, which may come too
+/// often or never: the store decides.
+#[derive(Debug, Default)]
+pub(crate) struct Hints(Mutex<HashMap<RunId, Arc<Notify>>>);
+
+impl Hints {
+    /// Lets the owner of a run look at once whether it still is the owner.
+    pub(crate) fn look_at(&self, run_id: &RunId) {
+        if let Some(hint) = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(run_id) {
+            hint.notify_one();
+        }
+    }
+
+    fn register(&self, run_id: &RunId) -> Arc<Notify> {
+        let hint = Arc::new(Notify::new());
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(run_id.clone(), Arc::clone(&hint));
+        hint
+    }
+
+    /// Another owner in this process may have taken the place meanwhile, and keeps it.
+    fn remove(&self, run_id: &RunId, hint: &Arc<Notify>) {
+        let mut hints = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if hints.get(run_id).is_some_and(|found| Arc::ptr_eq(found, hint)) {
+            hints.remove(run_id);
+        }
+    }
+}
+
+impl Lease {
+    pub(super) fn keep(agent: &Arc<Inner>, claim: &RunClaim) -> Self {
+        let (run_id, hint) = (claim.run_id.clone(), agent.hints.register(&claim.run_id));
+        let renewals = tokio::spawn(renew(Arc::clone(agent), claim.clone(), Arc::clone(&hint)));
+        Self { agent: Arc::clone(agent), run_id, hint, renewals, lost: false }
+    }
+
+    fn poll_lost(&mut self, context: &mut Context<'_>) -> bool {
+        self.lost = self.lost || Pin::new(&mut self.renewals).poll(context).is_ready();
+        self.lost
+    }
+}
+
+/// Waits for something, as long as the run is ours. `None`: it is not, and nothing more may be done for it.
+pub(super) async fn while_mine<F: Future>(mut lease: Option<&mut Lease>, future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    poll_fn(|context| {
+        if lease.as_mut().is_some_and(|lease| lease.poll_lost(context)) {
+            return Poll::Ready(None);
+        }
+        future.as_mut().poll(context).map(Some)
+    })
+    .await
+}
+
+async fn renew(agent: Arc<Inner>, claim: RunClaim, hint: Arc<Notify>) {
+    loop {
+        // A hint or the time: both are a reason to ask the store.
+        let _ = tokio::time::timeout(agent.lease / 3, hint.notified()).await;
+        match agent.db.renew_run(claim.clone(), agent.lease_ms()).await {
+            Ok(()) => {}
+            Err(kern_db::Error::NotMine { .. }) => return,
+            Err(error) => tracing::warn!(run_id = %claim.run_id, %error, "a lease was not renewed"),
+        }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.renewals.abort();
+        self.agent.hints.remove(&self.run_id, &self.hint);
+    }
+}

@@ -1,0 +1,11 @@
+use kern::prelude::*;
+
+/// Delete a user.
+#[tool]
+fn delete_user(#[arg(minimum = 3)] id: String) {
+    drop(id);
+}
+
+fn main() {
+    let _ = tools![delete_user];
+}

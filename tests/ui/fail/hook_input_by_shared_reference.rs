@@ -1,0 +1,8 @@
+use kern::prelude::*;
+
+#[hook]
+async fn check(_input: &RunInput, _ctx: &HookContext) -> HookResult {
+    Ok(())
+}
+
+fn main() {}

@@ -1,0 +1,7 @@
+use kern::prelude::*;
+
+#[hook]
+#[derive(Debug)]
+pub struct Audit;
+
+fn main() {}

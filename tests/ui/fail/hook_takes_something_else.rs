@@ -1,0 +1,8 @@
+use kern::prelude::*;
+
+#[hook]
+async fn audit(_text: String, _ctx: &HookContext) -> HookResult {
+    Ok(())
+}
+
+fn main() {}

@@ -1,0 +1,11 @@
+use kern::prelude::*;
+
+/// Delete a user.
+#[tool(timeout = 30)]
+fn delete_user(id: String) {
+    drop(id);
+}
+
+fn main() {
+    let _ = tools![delete_user];
+}

@@ -1,0 +1,17 @@
+use kern::prelude::*;
+
+struct Billing;
+
+#[toolkit]
+impl Billing {
+    /// Refund a payment.
+    #[tool]
+    #[approval(type = "audti")]
+    async fn refund(&self, payment: String) {
+        drop(payment);
+    }
+}
+
+fn main() {
+    let _ = Agent::builder().toolkit(Billing);
+}

@@ -1,0 +1,16 @@
+use kern::prelude::*;
+
+struct Billing;
+
+#[toolkit]
+impl Billing {
+    /// Refund a payment.
+    #[approval]
+    async fn refund(&self, payment: String) {
+        drop(payment);
+    }
+}
+
+fn main() {
+    let _ = Agent::builder().toolkit(Billing);
+}

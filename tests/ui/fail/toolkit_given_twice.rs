@@ -1,0 +1,17 @@
+use kern::prelude::*;
+
+struct Billing;
+
+#[toolkit]
+#[toolkit]
+impl Billing {
+    /// Refund a payment.
+    #[tool]
+    async fn refund(&self, payment: String) {
+        drop(payment);
+    }
+}
+
+fn main() {
+    let _ = Agent::builder().toolkit(Billing);
+}

@@ -1,0 +1,9 @@
+use kern::prelude::*;
+
+/// Refund.
+#[toolkit]
+fn refund() {}
+
+fn main() {
+    refund();
+}

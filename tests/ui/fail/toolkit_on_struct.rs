@@ -1,0 +1,8 @@
+use kern::prelude::*;
+
+#[toolkit]
+struct Billing;
+
+fn main() {
+    let _ = Billing;
+}

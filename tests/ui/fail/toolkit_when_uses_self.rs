@@ -1,0 +1,19 @@
+use kern::prelude::*;
+
+struct Billing {
+    limit: u64,
+}
+
+#[toolkit]
+impl Billing {
+    /// Refund a payment.
+    #[approval(when = *cents > self.limit)]
+    #[tool]
+    async fn refund(&self, cents: u64) {
+        let _ = (cents, self.limit);
+    }
+}
+
+fn main() {
+    let _ = Agent::builder().toolkit(Billing { limit: 3 });
+}

@@ -1,0 +1,16 @@
+use kern::prelude::*;
+
+struct Billing;
+
+#[toolkit(name = "billing")]
+impl Billing {
+    /// Refund a payment.
+    #[tool]
+    async fn refund(&self, payment: String) {
+        drop(payment);
+    }
+}
+
+fn main() {
+    let _ = Agent::builder().toolkit(Billing);
+}
