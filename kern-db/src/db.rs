@@ -12,8 +12,8 @@ use crate::records::execution::{Execution, ExecutionFilter, Settlement};
 use crate::records::principal::{Caller, Principal};
 use crate::records::run::{Run, RunFilter};
 use crate::requests::{
-    AnswerCall, Answered, BeginRun, CallClaim, CallClaimed, ClaimCall, ClaimRun, CommitTurn, EndRun, Ended, Finished,
-    Recovered, RunClaim, RunClaimed, Ticket,
+    AnswerCall, Answered, AskAgain, BeginRun, CallClaim, CallClaimed, ClaimCall, ClaimRun, CommitTurn, EndRun, Ended,
+    Finished, Recovered, RunClaim, RunClaimed, Ticket,
 };
 use crate::{ApprovalId, ApprovalStatus, ExecutionId, Result, RunId, SessionId};
 
@@ -47,15 +47,22 @@ pub trait Db: sealed::Sealed + Transitions + fmt::Debug + Send + Sync + 'static 
 
     /// Decides an approval, if it still has the expected status. Of any number of callers, one wins.
     ///
+    /// A row whose quorum is not reached with this vote comes back `pending`, and so does one that was edited and that
+    /// somebody else has to decide. What [`Resolution::data`] may change is said there.
+    ///
     /// # Errors
     ///
     /// - [`Error::NotFound`](crate::Error::NotFound): there is none with this id.
     /// - [`Error::Conflict`](crate::Error::Conflict): it left the expected status first.
     /// - [`Error::Expired`](crate::Error::Expired): it is past its time.
-    /// - [`Error::NotPermitted`](crate::Error::NotPermitted): whoever asked for the call may not decide about it.
+    /// - [`Error::NotPermitted`](crate::Error::NotPermitted): whoever asked for the call may not decide about it; with a
+    ///   quorum of two or more, neither who wrote this version, nor who voted on it already, nor somebody without a name.
+    /// - [`Error::ReasonRequired`](crate::Error::ReasonRequired): the policy asks for a note.
+    /// - [`Error::NotEditable`](crate::Error::NotEditable): there is nothing to check other arguments with.
     /// - [`Error::StaleView`](crate::Error::StaleView): it was edited since the decider looked at it.
     /// - [`Error::DigestMismatch`](crate::Error::DigestMismatch): what is stored is not what was asked.
-    /// - [`Error::Invalid`](crate::Error::Invalid): the resolution is not usable, or fields are still to be filled.
+    /// - [`Error::Invalid`](crate::Error::Invalid): the resolution is not usable, its arguments do not fit the tool's schema
+    ///   (every mistake is named), or fields are still to be filled.
     fn update_approval<'a>(
         &'a self,
         id: &'a ApprovalId,
@@ -148,6 +155,7 @@ pub trait Transitions: Send + Sync {
     /// `claim_run`, and the claim of the call at this index where it may start.
     fn claim_run_and_call(&self, request: ClaimRun, index: u32) -> DbFuture<'_, (RunClaimed, Option<CallClaim>)>;
     fn answer_call(&self, request: AnswerCall) -> DbFuture<'_, Answered>;
+    fn ask_again(&self, request: AskAgain) -> DbFuture<'_, ()>;
     fn claim_call(&self, request: ClaimCall) -> DbFuture<'_, CallClaimed>;
     fn finish_call(&self, ticket: Ticket, ended: Ended) -> DbFuture<'_, Finished>;
     fn end_run(&self, request: EndRun) -> DbFuture<'_, Run>;
@@ -296,6 +304,10 @@ macro_rules! store {
                 self.write(Lane::Normal, "store an answer", move |tx| finish_now(answer::answer(tx, request)))
             }
 
+            fn ask_again(&self, request: AskAgain) -> DbFuture<'_, ()> {
+                self.write(Lane::Normal, "ask for calls again", move |tx| finish_now(ask::ask_again(tx, request)))
+            }
+
             fn claim_call(&self, request: ClaimCall) -> DbFuture<'_, CallClaimed> {
                 self.write(Lane::Normal, "claim a call", move |tx| finish_now(execution::claim(tx, request)))
             }
@@ -379,10 +391,10 @@ pub(crate) mod prelude {
     pub(crate) use crate::records::principal::{Caller, Principal};
     pub(crate) use crate::records::run::{Run, RunFilter};
     pub(crate) use crate::requests::{
-        AnswerCall, Answered, BeginRun, CallClaim, CallClaimed, ClaimCall, ClaimRun, CommitTurn, EndRun, Ended,
-        Finished, Recovered, RunClaim, RunClaimed, Ticket,
+        AnswerCall, Answered, AskAgain, BeginRun, CallClaim, CallClaimed, ClaimCall, ClaimRun, CommitTurn, EndRun,
+        Ended, Finished, Recovered, RunClaim, RunClaimed, Ticket,
     };
-    pub(crate) use crate::transitions::{answer, approval, execution, read, recovery, run};
+    pub(crate) use crate::transitions::{answer, approval, ask, execution, read, recovery, run};
     pub(crate) use crate::tx::finish_now;
     pub(crate) use crate::{ApprovalId, ApprovalStatus, ExecutionId, RunId, SessionId};
 }

@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 
 /// Canonical JSON (RFC 8785).
 ///
-/// Everything that reaches it was made by kern or passed [`check`](crate::arguments): no number outside the range that
+/// Everything that reaches it was made by kern or passed a strict reader (`exact` in [`arguments`](crate::arguments), the reader of a model's JSON in `kern`): no number outside the range that
 /// doubles hold exactly, so that the text stands for exactly one value.
 pub(crate) fn canonical<T: Serialize>(value: &T) -> String {
     serde_jcs::to_string(value).expect("kern's own types have string keys and finite numbers")

@@ -41,6 +41,20 @@ pub enum Error {
         /// Its version.
         version: u32,
     },
+    /// The policy of this call asks for a reason with every decision.
+    #[error("approval `{id}` is only decided with a reason: add a note")]
+    ReasonRequired {
+        /// The approval.
+        id: ApprovalId,
+    },
+    /// The arguments of this call cannot be edited. It can be approved or rejected as it is.
+    #[error("the arguments of approval `{id}` cannot be edited, approve or reject them as they are: {why}")]
+    NotEditable {
+        /// The approval.
+        id: ApprovalId,
+        /// Why not.
+        why: String,
+    },
     /// The approval is past its time. It can no longer be decided.
     #[error("approval `{id}` has expired: ask again for a new one")]
     Expired {
@@ -161,6 +175,8 @@ impl Error {
             Self::NotFound { .. } => "not_found",
             Self::Conflict { .. } | Self::ExecutionConflict { .. } => "conflict",
             Self::StaleView { .. } => "stale_view",
+            Self::ReasonRequired { .. } => "reason_required",
+            Self::NotEditable { .. } => "not_editable",
             Self::Expired { .. } => "expired",
             Self::NotPermitted { .. } => "not_permitted",
             Self::DigestMismatch { .. } => "digest_mismatch",

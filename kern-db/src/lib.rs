@@ -3,6 +3,7 @@
 //! Every change of a state is one transaction with one conditional statement for each row and one entry in the audit
 //! log. The transitions are written once ([`Transitions`]); a store offers a transaction with four operations.
 
+mod arguments;
 mod audit;
 // The columns' names are for stores that speak SQL.
 #[cfg_attr(not(feature = "sqlite"), allow(dead_code))]
@@ -15,6 +16,7 @@ mod memory;
 mod records;
 mod requests;
 mod rules;
+mod schema;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod transitions;
@@ -34,8 +36,8 @@ pub use records::status::{
     Answer, ApprovalStatus, ApprovalType, Authority, ExecutionStatus, PauseType, RunStatus, UnknownWord,
 };
 pub use requests::{
-    AnswerCall, Answered, BeginRun, Blocker, CallClaim, CallClaimed, ClaimCall, ClaimRun, CommitTurn, EndRun, Ended,
-    Finished, NewAnswer, NewCall, Recovered, RunClaim, RunClaimed, Shown, Ticket,
+    AnswerCall, Answered, AskAgain, BeginRun, Blocker, CallClaim, CallClaimed, ClaimCall, ClaimRun, CommitTurn, EndRun,
+    Ended, Finished, NewAnswer, NewCall, Recovered, RunClaim, RunClaimed, Shown, Ticket,
 };
 #[cfg(feature = "sqlite")]
 pub use sqlite::{SqliteDb, SqliteDbBuilder};

@@ -63,9 +63,15 @@ pub struct NewCall {
     pub tool_name: String,
     pub tool_version: String,
     pub schema_hash: String,
+    /// Canonical JSON of the tool's schema: `schema_hash` is its SHA-256. What an approver edits is checked against it.
+    pub parameters: String,
     /// Canonical JSON.
     pub arguments: String,
+    /// Bytes that canonical arguments may have.
+    pub argument_limit: u32,
     pub unfilled: Vec<String>,
+    /// The fields that the tool leaves to people. Empty: all of them.
+    pub user_fields: Vec<String>,
     pub policy: CallPolicy,
     /// The id the approval row gets, where the policy asks for one.
     pub approval_id: Option<ApprovalId>,
@@ -143,10 +149,28 @@ pub struct AnswerCall {
     pub run_id: RunId,
     pub turn: u32,
     pub index: u32,
+    /// As loaded: a yes to a call that was asked again since then is none.
+    pub generation: u32,
     pub caller: Caller,
     pub answer: NewAnswer,
     /// What the answer says it is about.
     pub shown: Shown,
+}
+
+/// Asks again for calls of the open turn whose tool has changed since they were shown.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct AskAgain {
+    pub run_id: RunId,
+    /// As loaded: for a run that went on since then nothing is asked.
+    pub fence: i64,
+    /// As loaded.
+    pub turn: u32,
+    pub caller: Caller,
+    /// The run as it is shown from now on.
+    pub snapshot: String,
+    /// The calls with the tool of now: same place, name, id and arguments.
+    pub calls: Vec<NewCall>,
 }
 
 /// What a requester saw when they answered.

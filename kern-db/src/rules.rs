@@ -1,12 +1,12 @@
 //! The rules of approval as functions without I/O: whether a gate is open, where a call stands, whether its stored
 //! copies agree. The stores ask them inside the transaction that depends on the answer.
 
-use crate::digest::{CallFields, call_digest, canonical, policy_digest};
-use crate::records::approval::ApprovalRow;
+use crate::digest::{CallFields, call_digest, canonical, policy_digest, sha256};
+use crate::records::approval::{ApprovalRow, VoteRow};
 use crate::records::audit::AuditRow;
 use crate::records::call::{CallPolicy, CallRow, Outcome, Standing, Tier};
 use crate::records::execution::ExecutionRow;
-use crate::records::principal::Principal;
+use crate::records::principal::{Actor, Principal};
 use crate::records::run::RunRow;
 use crate::{Answer, ApprovalStatus, Authority, Error, ExecutionStatus, PauseType, Result};
 
@@ -101,6 +101,11 @@ pub(crate) fn is_due(approval: &ApprovalRow, now: i64) -> bool {
     due.is_some_and(|due| now >= due)
 }
 
+/// Whether an execution that has not started is past the time it may be used in. At the very moment it is.
+pub(crate) fn is_void(execution: &ExecutionRow, now: i64) -> bool {
+    execution.status == ExecutionStatus::Ready && execution.valid_until_ms.is_some_and(|valid_until| now >= valid_until)
+}
+
 fn note(approval: &ApprovalRow) -> Option<String> {
     let data: serde_json::Value = serde_json::from_str(approval.resolution_data.as_deref()?).ok()?;
     data.get("note")?.as_str().map(str::to_owned)
@@ -120,6 +125,8 @@ pub(crate) fn check_binding(run: &RunRow, rows: &CallRows) -> Result<()> {
         Err(Error::DigestMismatch { run_id: call.run_id.clone(), turn: call.turn, index: call.idx, what })
     };
     check(digest_of(call, &call.arguments) == call.digest, "the call and its digest")?;
+    let schema_fits = call.parameters.as_deref().is_none_or(|schema| sha256(schema) == call.schema_hash);
+    check(schema_fits, "the call's schema and its hash")?;
     let requester = run.requester.as_ref().map(|requester| &requester.0);
     check(
         policy_digest_of(call, requester, approval.as_ref().filter(|_| policy.is_decided_by_row()))
@@ -194,16 +201,25 @@ pub(crate) fn check_binding(run: &RunRow, rows: &CallRows) -> Result<()> {
 /// [`Error::DigestMismatch`]: an entry is missing, or there is one that the rows hide.
 pub(crate) fn check_record(rows: &CallRows, entries: &[AuditRow]) -> Result<()> {
     let CallRows { call, policy, execution, .. } = rows;
-    let entries = || entries.iter().filter(|entry| !entry.evidence);
+    if policy.is_decided_by_row() {
+        check_asked(rows, entries)?;
+    }
+    let Some(entries) = of_generation(call, entries) else {
+        return Err(not_on_record(call, "the rows and the audit log"));
+    };
+    // What happens to a row of an older generation says nothing about this one.
+    let entries =
+        || entries.iter().filter(|entry| entry.approval_id.is_none() || entry.approval_id == call.approval_id);
     let said = |actions: &[&str]| {
         entries().any(|entry| {
             actions.contains(&entry.action.as_str()) && entry.call_digest.as_deref() == Some(call.digest.as_str())
         })
     };
     let confirmed = || said(&["confirmed", "confirmed_implied"]);
+    let approved = || said(&["approved"]) && voters(call, entries()).len() as u64 >= u64::from(policy.quorum);
     let allowed = match policy.tier {
-        Tier::Required => said(&["approved"]),
-        Tier::TwoStage => said(&["approved"]) && confirmed(),
+        Tier::Required => approved(),
+        Tier::TwoStage => approved() && confirmed(),
         Tier::User => confirmed(),
         Tier::Audit => true,
     };
@@ -218,43 +234,115 @@ pub(crate) fn check_record(rows: &CallRows, entries: &[AuditRow]) -> Result<()> 
         // A bare audit call: this is the first that is heard of it.
         None => entries().next().is_none(),
     };
-    if allowed && !closed && untouched {
-        return Ok(());
-    }
-    Err(Error::DigestMismatch {
-        run_id: call.run_id.clone(),
-        turn: call.turn,
-        index: call.idx,
-        what: "the rows and the audit log",
-    })
+    if allowed && !closed && untouched { Ok(()) } else { Err(not_on_record(call, "the rows and the audit log")) }
 }
 
-/// What was first asked, and until when it may be decided, is what the audit log says was asked: these are the columns that
-/// no digest covers and that a decision depends on. `entries` are those about the call.
+fn not_on_record(call: &CallRow, what: &'static str) -> Error {
+    Error::DigestMismatch { run_id: call.run_id.clone(), turn: call.turn, index: call.idx, what }
+}
+
+/// What the log says about a call since it was last asked, without evidence. `None`: it was asked again another number of
+/// times than the call says.
+fn of_generation<'a>(call: &CallRow, entries: &'a [AuditRow]) -> Option<Vec<&'a AuditRow>> {
+    let entries: Vec<&AuditRow> = entries.iter().filter(|entry| !entry.evidence).collect();
+    let again = |entry: &&AuditRow| entry.action == "asked_again";
+    if entries.iter().filter(|entry| again(entry)).count() as u64 != u64::from(call.generation) {
+        return None;
+    }
+    let since = entries.iter().rposition(again).map_or(0, |place| place + 1);
+    Some(entries[since..].to_vec())
+}
+
+/// Whoever the log says has voted for the current version, each person once. All who gave no name are one.
+fn voters<'a>(call: &CallRow, entries: impl Iterator<Item = &'a &'a AuditRow>) -> Vec<Option<Principal>> {
+    let mut voters: Vec<Option<Principal>> = Vec::new();
+    for entry in entries.filter(|entry| entry.action == "voted") {
+        let version = payload(entry).get("version").and_then(serde_json::Value::as_u64);
+        if entry.call_digest.as_deref() != Some(call.digest.as_str()) || version != Some(u64::from(call.version)) {
+            continue;
+        }
+        let voter = match &entry.actor.0 {
+            Actor::Person { principal } => Some(Principal::from(principal)),
+            _ => None,
+        };
+        if !voters.iter().any(|other| is_same_voter(other.as_ref(), voter.as_ref())) {
+            voters.push(voter);
+        }
+    }
+    voters
+}
+
+/// Whether two votes are of one person.
+pub(crate) fn is_same_voter(one: Option<&Principal>, other: Option<&Principal>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => one.is_same_person(other),
+        (None, None) => true,
+        _ => false,
+    }
+}
+
+fn payload(entry: &AuditRow) -> serde_json::Value {
+    // What cannot be read says nothing, and so allows nothing.
+    serde_json::from_str(&entry.payload).unwrap_or_default()
+}
+
+/// What was first asked, until when it may be decided and by whom, who wrote what is there now, and who has voted for it, is
+/// what the audit log says: these are the columns that no digest covers and that a decision depends on. `entries` are
+/// those about the call.
 ///
 /// # Errors
 ///
 /// [`Error::DigestMismatch`]: the log says otherwise.
 pub(crate) fn check_asked(rows: &CallRows, entries: &[AuditRow]) -> Result<()> {
     let CallRows { call, approval, .. } = rows;
-    let asked = approval.as_ref().is_some_and(|approval| {
-        entries.iter().any(|entry| {
-            let payload: serde_json::Value = serde_json::from_str(&entry.payload).unwrap_or_default();
-            entry.action == "requested"
-                && entry.approval_id.as_ref() == Some(&approval.id)
-                && entry.call_digest.as_deref() == Some(call.shown_digest.as_str())
-                && payload.get("expires_at").map(serde_json::Value::as_i64) == Some(approval.expires_at)
-        })
+    let wrong = || not_on_record(call, "what was asked and the audit log");
+    let (Some(approval), Some(entries)) = (approval, of_generation(call, entries)) else { return Err(wrong()) };
+    let of_this = || entries.iter().filter(|entry| entry.approval_id.as_ref() == Some(&approval.id));
+    // As it was before any edit: who has to decide does not change with the arguments.
+    let policy = policy_digest(
+        Some(approval.id.as_str()),
+        &call.shown_digest,
+        approval.requester.as_ref().map(|requester| canonical(&requester.0)).as_deref(),
+        &call.policy,
+        approval.requirements.as_deref(),
+    );
+    let asked = of_this().filter(|entry| entry.action == "requested").find(|entry| {
+        let payload = payload(entry);
+        entry.call_digest.as_deref() == Some(call.shown_digest.as_str())
+            && payload.get("expires_at").map(serde_json::Value::as_i64) == Some(approval.expires_at)
+            && payload.get("policy_digest").and_then(serde_json::Value::as_str) == Some(policy.as_str())
     });
-    if asked {
-        return Ok(());
-    }
-    Err(Error::DigestMismatch {
-        run_id: call.run_id.clone(),
-        turn: call.turn,
-        index: call.idx,
-        what: "what was asked and the audit log",
-    })
+    let written = match call.version {
+        0 => asked,
+        version => of_this().rfind(|entry| {
+            entry.action == "edited"
+                && entry.call_digest.as_deref() == Some(call.digest.as_str())
+                && payload(entry).get("version").and_then(serde_json::Value::as_u64) == Some(u64::from(version))
+        }),
+    };
+    let (Some(_), Some(written)) = (asked, written) else { return Err(wrong()) };
+    // Entries from before there were editors name none, and neither do their rows.
+    let author = payload(written).get("edited_by").cloned().unwrap_or_default();
+    let on_row = serde_json::to_value(approval.edited_by.as_ref().map(|editor| &editor.0)).unwrap_or_default();
+    if author == on_row { Ok(()) } else { Err(wrong()) }
+}
+
+/// The votes for the current version are those that the audit log has.
+///
+/// # Errors
+///
+/// [`Error::DigestMismatch`]: one was added, or is gone.
+pub(crate) fn check_votes(rows: &CallRows, votes: &[VoteRow], entries: &[AuditRow]) -> Result<()> {
+    let wrong = || not_on_record(&rows.call, "the votes and the audit log");
+    let entries = of_generation(&rows.call, entries).ok_or_else(wrong)?;
+    let of_this = entries.iter().filter(|entry| entry.approval_id == rows.call.approval_id);
+    let said = voters(&rows.call, of_this);
+    let agree = said.len() == votes.len()
+        && votes.iter().all(|vote| {
+            let voter = vote.voter.as_ref().map(|voter| &voter.0);
+            vote.digest == rows.call.digest && said.iter().any(|said| said.as_ref() == voter)
+        });
+    if agree { Ok(()) } else { Err(wrong()) }
 }
 
 /// Whether text is what arguments are kept as: canonical JSON of one object.

@@ -83,6 +83,19 @@ pub enum Error {
         /// What changed.
         what: &'static str,
     },
+    /// The tool changed since the call was shown, and the call cannot be asked again with the tool of now. Nothing changed:
+    /// the build that showed it can still run it.
+    #[error("call `{tool_call_id}` of run `{run_id}` cannot be asked again for tool `{tool_name}`: {why}")]
+    CannotAskAgain {
+        /// The run.
+        run_id: RunId,
+        /// The call.
+        tool_call_id: String,
+        /// The tool.
+        tool_name: String,
+        /// Why not.
+        why: String,
+    },
     /// Nobody knows how a call ended. Somebody has to settle it; nothing runs it again.
     #[error("nobody knows how execution `{execution_id}` of run `{run_id}` ended: settle it, then continue")]
     ExecutionUnknown {
@@ -142,7 +155,7 @@ impl Error {
             Self::AlreadyRunning { .. } => "already_running",
             Self::NotPaused { .. } => "not_paused",
             Self::RunNotFound { .. } => "run_not_found",
-            Self::ToolChanged { .. } => "tool_changed",
+            Self::ToolChanged { .. } | Self::CannotAskAgain { .. } => "tool_changed",
             Self::ExecutionUnknown { .. } => "execution_unknown",
             Self::TurnLimit { .. } => "turn_limit",
             Self::PolicyUnsupported { .. } => "policy_unsupported",

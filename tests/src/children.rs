@@ -70,6 +70,16 @@ impl Worker {
         text.lines().map(str::to_owned).collect()
     }
 
+    /// Sends it a signal, by name: `STOP`, `CONT`.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be sent.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
+        assert!(sent.expect("there is a `kill`").success(), "{name} cannot be sent");
+    }
+
     /// Ends it as `kill -9` does, and waits until it is gone.
     ///
     /// # Panics

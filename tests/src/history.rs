@@ -2,9 +2,9 @@
 //!
 //! The log is replayed as the transition table says; what comes out has to be what the tables hold.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use kern_db::{ApprovalStatus, AuditEntry, Db, ExecutionFilter, ExecutionStatus, RunFilter, RunStatus};
+use kern_db::{Approval, ApprovalStatus, AuditEntry, Db, ExecutionFilter, ExecutionStatus, RunFilter, RunStatus};
 
 /// Reads the whole audit log.
 pub async fn entries(db: &dyn Db) -> Vec<AuditEntry> {
@@ -50,6 +50,8 @@ struct Replay {
     executions: HashMap<String, ExecutionState>,
     /// By run, turn and index: the last word of the requester.
     answers: HashMap<(String, u32, u32), &'static str>,
+    /// By run, turn and index: how often it was asked again.
+    generations: HashMap<(String, u32, u32), u32>,
 }
 
 /// Walks the audit log and compares it with every row there is.
@@ -69,7 +71,7 @@ pub async fn check(db: &dyn Db) {
 
     let runs = db.list_runs(RunFilter::new().limit(1_000_000)).await.expect("runs can be read");
     assert_eq!(runs.len(), replay.runs.len(), "every run has its entries, and every entry its run");
-    let mut approvals = 0;
+    let mut approvals = HashSet::new();
     for run in &runs {
         let found = RunState { status: run.status, turn: run.turn, recoveries: run.recoveries };
         let id = run.run_id.as_str();
@@ -80,20 +82,24 @@ pub async fn check(db: &dyn Db) {
             let answer = call.answer.map(kern_db::Answer::as_str);
             assert_eq!(replay.answers.get(&place).copied(), answer, "the answer to call {place:?}");
             let Some(approval) = &call.approval else { continue };
-            approvals += 1;
             let visible = db.get_approval(&approval.id).await.expect("approvals can be read");
-            let found = ApprovalState {
-                status: approval.status,
-                version: u64::from(approval.version),
-                votes: approval.votes.iter().filter(|vote| vote.version == approval.version).count(),
-                hidden: visible.is_none(),
-            };
+            let found = ApprovalState { hidden: visible.is_none(), ..state_of(approval) };
             let id = approval.id.as_str();
             assert_eq!(replay.approvals.get(id), Some(&found), "the entries of approval {id}");
             assert_eq!(call.digest, approval.digest, "the copies of call {place:?}");
+            assert_eq!(replay.generations.get(&place).copied().unwrap_or(0), call.generation, "of call {place:?}");
+            approvals.insert(id.to_owned());
         }
     }
-    assert_eq!(approvals, replay.approvals.len(), "every entry of an approval has its row");
+    // The others were asked before their call was asked again: nothing of them is open.
+    for (id, said) in replay.approvals.iter().filter(|(id, _)| !approvals.contains(*id)) {
+        let row = db.get_approval(&id.as_str().into()).await.expect("approvals can be read");
+        assert!(said.status != ApprovalStatus::Pending, "approval {id} was left behind: {said:?}");
+        match row {
+            Some(row) => assert_eq!(said, &state_of(&row), "the entries of approval {id}"),
+            None => assert!(said.hidden, "every entry of an approval has its row: {id}"),
+        }
+    }
 
     let filter = ExecutionFilter::new().limit(1_000_000);
     let executions = db.list_executions(filter).await.expect("executions can be read");
@@ -102,6 +108,16 @@ pub async fn check(db: &dyn Db) {
         let found = ExecutionState { status: execution.status, attempt: execution.attempt };
         let id = execution.id.as_str();
         assert_eq!(replay.executions.get(id), Some(&found), "the entries of execution {id}");
+    }
+}
+
+/// What a row that can be seen says.
+fn state_of(approval: &Approval) -> ApprovalState {
+    ApprovalState {
+        status: approval.status,
+        version: u64::from(approval.version),
+        votes: approval.votes.iter().filter(|vote| vote.version == approval.version).count(),
+        hidden: false,
     }
 }
 
@@ -138,6 +154,25 @@ impl Replay {
                 assert!(legal, "{action} after {before:?}: {entry:?}");
                 let word = if action == "user_rejected" { "rejected" } else { "confirmed" };
                 self.answers.insert(place, word);
+            }
+            "asked_again" => {
+                assert_eq!(run.map(|run| run.status), Some(RunStatus::Paused), "while it waits: {entry:?}");
+                assert!(entry.call_digest.is_some(), "it is about a version: {entry:?}");
+                let place = (run_id, entry.turn.expect("a turn"), entry.index.expect("an index"));
+                // What was asked before is over by now, whatever it was.
+                let before = &entry.payload["before"];
+                if let Some(id) = before["execution_id"].as_str() {
+                    let execution = self.executions.get(id).expect("it has its entries");
+                    assert_eq!((execution.status, execution.attempt), (ExecutionStatus::Abandoned, 0), "{entry:?}");
+                }
+                if let Some(id) = before["approval_id"].as_str() {
+                    let approval = self.approvals.get(id).expect("it has its entries");
+                    assert_ne!(approval.status, ApprovalStatus::Pending, "{entry:?}");
+                }
+                assert_ne!(self.answers.remove(&place), Some("rejected"), "a no is final: {entry:?}");
+                let generation = self.generations.entry(place).or_default();
+                *generation += 1;
+                assert_eq!(entry.payload["generation"].as_u64(), Some(u64::from(*generation)), "{entry:?}");
             }
             _ => panic!("no line of the table is called {action}"),
         }

@@ -22,6 +22,11 @@ pub const LONG: i64 = 600_000;
 /// The arguments of every call that names no others.
 pub const ARGUMENTS: &str = r#"{"amount":100,"to":"x"}"#;
 
+/// What the arguments of every call are checked against that names no other schema: canonical JSON.
+pub const SCHEMA: &str = r#"{"additionalProperties":false,"properties":{"amount":{"format":"uint32","minimum":0,"type":"integer"},"key":{"type":"string","writeOnly":true},"to":{"maxLength":20,"type":"string"}},"required":["amount","to"],"type":"object"}"#;
+/// Its SHA-256.
+pub const SCHEMA_HASH: &str = "c17c900d0b7da08013cd2e141da46b324c0d5a0d93ff77845cfc48e236322041";
+
 /// A folder of its own, removed with everything in it.
 #[derive(Debug)]
 pub struct Folder(PathBuf);
@@ -82,6 +87,14 @@ impl Store {
     pub async fn on_a_file() -> Self {
         let folder = Folder::new();
         let db = SqliteDb::open(folder.file("kern.db")).await.expect("a fresh file opens");
+        Self { db: db.into_db(), memory: None, folder: Some(folder) }
+    }
+
+    /// A store on a file that schema version 1 wrote.
+    pub async fn made_by_0001() -> Self {
+        let folder = Folder::new();
+        write_0001(&folder.file("kern.db"));
+        let db = SqliteDb::open(folder.file("kern.db")).await.expect("an older file opens");
         Self { db: db.into_db(), memory: None, folder: Some(folder) }
     }
 
@@ -199,8 +212,9 @@ impl Store {
 
     /// Somebody answers the version that is there.
     pub async fn answer_as(&self, run_id: &RunId, index: u32, caller: Caller, answer: NewAnswer) -> Result<Answered> {
-        let arguments = self.call_at(run_id, index).await.arguments;
-        self.answer_call(answer_to(run_id, index, caller, answer, &arguments)).await
+        let call = self.call_at(run_id, index).await;
+        let to = answer_to(run_id, index, caller, answer, &call.arguments);
+        self.answer_call(AnswerCall { generation: call.generation, ..to }).await
     }
 
     /// Claims a run as it is now.
@@ -287,6 +301,27 @@ impl Store {
     /// How often a body of this run was allowed to be entered.
     pub async fn starts(&self, run_id: &RunId) -> usize {
         self.count(run_id, "executing").await
+    }
+}
+
+/// Writes a file as schema version 1 left it: its own tables, and the rows that it wrote.
+pub fn write_0001(path: &Path) {
+    const SCHEMA_0001: &str = include_str!("../../kern-db/migrations/sqlite/0001_init.sql");
+    const ROWS: &str = include_str!("../tests/contract/files/made_by_0001.sql");
+    const OWN: &str = "
+        CREATE TABLE kern_migrations (
+            version INTEGER NOT NULL PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL, applied_at_ms INTEGER NOT NULL
+        ) STRICT;
+        CREATE TABLE kern_names (word TEXT NOT NULL PRIMARY KEY, name TEXT NOT NULL) STRICT;";
+    let mut schema = SCHEMA_0001.to_owned();
+    for table in ["runs", "calls", "approvals", "votes", "executions", "audit", "outbox"] {
+        schema = schema.replace(&format!("{{{table}}}"), &format!("kern_{table}"));
+    }
+    // The rows were written one by one, and the triggers would take them only so.
+    let (tables, triggers) = schema.split_once("-- Runs.").expect("the triggers start with those of the runs");
+    let raw = Connection::open(path).expect("a fresh file opens");
+    for sql in [OWN, tables, ROWS, triggers] {
+        raw.execute_batch(sql).expect("SQL that version 1 wrote");
     }
 }
 
@@ -388,13 +423,28 @@ pub fn call(index: u32, policy: CallPolicy) -> NewCall {
         tool_call_id: format!("call_{index}"),
         tool_name: "pay".to_owned(),
         tool_version: "1".to_owned(),
-        schema_hash: "0".repeat(64),
+        schema_hash: SCHEMA_HASH.to_owned(),
+        parameters: SCHEMA.to_owned(),
+        argument_limit: 1000,
+        user_fields: Vec::new(),
         arguments: ARGUMENTS.to_owned(),
         unfilled: Vec::new(),
         policy,
         approval_id: decided.then(ApprovalId::generate),
         requirements: json!([{ "tool_name": "pay" }]),
         context: json!({ "tool_names": ["pay"], "source_name": "Agent" }),
+    }
+}
+
+/// The hash of a schema: what `schema_hash` of a call is.
+#[must_use]
+pub fn schema_hash(schema: &str) -> String {
+    match serde_json::from_str(schema) {
+        Ok(parameters) if kern_db::canonical_json(&parameters) == schema => {
+            kern::tools::ToolDescriptor::new("x", "x", parameters).schema_hash
+        }
+        // Of what is no canonical JSON nobody has one.
+        _ => String::new(),
     }
 }
 
@@ -405,6 +455,7 @@ pub fn answer_to(run_id: &RunId, index: u32, caller: Caller, answer: NewAnswer, 
         run_id: run_id.clone(),
         turn: 1,
         index,
+        generation: 0,
         caller,
         answer,
         shown: Shown { tool_name: "pay".to_owned(), arguments: arguments.to_owned() },

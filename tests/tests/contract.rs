@@ -43,14 +43,20 @@ macro_rules! on_a_file {
 
 #[path = "contract/approvals.rs"]
 mod approvals;
+#[path = "contract/asked_again.rs"]
+mod asked_again;
 #[path = "contract/audit.rs"]
 mod audit;
 #[path = "contract/binding.rs"]
 mod binding;
+#[path = "contract/edits.rs"]
+mod edits;
 #[path = "contract/executions.rs"]
 mod executions;
 #[path = "contract/history.rs"]
 mod history;
+#[path = "contract/made_by_0001.rs"]
+mod made_by_0001;
 #[path = "contract/requester.rs"]
 mod requester;
 #[path = "contract/runs.rs"]
@@ -59,3 +65,5 @@ mod runs;
 mod schedules;
 #[path = "contract/together.rs"]
 mod together;
+#[path = "contract/votes.rs"]
+mod votes;

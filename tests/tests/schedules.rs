@@ -133,6 +133,53 @@ async fn schedule_2_of_many_that_continue_at_once_one_asks_the_model() {
     assert_eq!((won, ledger::of(&session)), (1, vec!["delete u1".to_owned()]));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn schedule_3_an_owner_that_was_stopped_past_its_lease_does_nothing_when_it_wakes() {
+    // What it would do next: claim the second call, complete the run, commit a turn that pauses.
+    for script in ["linger-two", "linger", "linger-again"] {
+        let store = Store::new().await;
+        let run_id = RunId::from(process(&store, "pause", script, &[]).rest().remove(0));
+        store.approve_all(&run_id).await;
+        let mut owner = victim(&store, "resume", script, &run_id);
+        assert_eq!(owner.line(), "in the body");
+        owner.signal("STOP");
+        store.lapsed(&run_id).await;
+        assert_eq!(process(&store, "work", script, &[]).rest(), [] as [&str; 0]);
+        let unknown = store.executions(&run_id).await.remove(0);
+        store.db.settle_execution(&unknown.id, Settlement::failed("lost").by("admin")).await.unwrap();
+        let mut other = process(&store, "claim", script, &[run_id.as_str()]);
+        assert_eq!(other.line(), "claimed");
+        let before = store.db.get_run(&run_id).await.unwrap();
+
+        owner.signal("CONT");
+        owner.tell("go on");
+        assert_eq!(owner.rest(), ["already_running"], "{script}");
+        let after = store.db.get_run(&run_id).await.unwrap();
+        assert_eq!((after.status, after.fence, after.turn), (RunStatus::Running, before.fence, 1), "{script}");
+        assert_eq!((after.snapshot, after.calls.len()), (before.snapshot, before.calls.len()), "{script}");
+        assert_eq!(effects(&store), ["linger u1"], "{script}");
+        assert_eq!(store.states(&run_id).await[0], "failed", "what was settled stays so");
+        assert_eq!(store.count_actions(&run_id, "executing").await, 1);
+        assert_eq!(store.count_actions(&run_id, "late_result").await, 1);
+        other.kill();
+    }
+}
+
+/// A file that an older build left, resumed by a process of this one.
+#[tokio::test(flavor = "multi_thread")]
+async fn i17_what_schema_version_1_asked_for_runs_in_this_build() {
+    let folder = kern_tests::folder::Folder::new();
+    kern_tests::steps::write_0001(&folder.file("app.db"));
+    let store = Store { db: kern_tests::store::open(folder.file("app.db")).await, folder };
+    let runs = store.db.list_runs(kern::db::RunFilter::new()).await.unwrap();
+    let (pending, approved) = (&runs[0].run_id, &runs[2].run_id);
+    assert_eq!(process(&store, "approve", "delete", &[pending.as_str()]).rest(), ["approved"]);
+    for run_id in [pending, approved] {
+        assert_eq!(process(&store, "resume", "delete", &[run_id.as_str()]).rest(), ["COMPLETED"]);
+    }
+    assert_eq!(effects(&store), ["delete u1", "delete u1"]);
+}
+
 #[tokio::test]
 async fn schedule_4_cancelled_while_the_model_thinks_no_call_of_its_answer_comes_to_be() {
     for (name, tools) in [("delete_user", tools![delete_user]), ("lookup", tools![lookup])] {

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::call::CallPolicy;
 use super::execution::Execution;
 use super::principal::Principal;
 use crate::cell::{Json, row};
@@ -50,6 +51,10 @@ row! {
         requester: Option<Json<Principal>>,
         resolver: Option<Json<Principal>>,
         deleted_at: Option<i64>,
+        /// Who wrote the current version, where it is not the model's.
+        edited_by: Option<Json<Principal>>,
+        /// The arguments that displays leave out.
+        sensitive: Option<Json<Vec<String>>>,
     }
 }
 
@@ -63,6 +68,8 @@ row! {
         voter: Option<Json<Principal>>,
         digest: String,
         created_at_ms: i64,
+        /// What the voter sent along.
+        resolution_data: Option<String>,
     }
 }
 
@@ -130,10 +137,16 @@ pub struct Approval {
     pub digest: String,
     /// Who may decide. `None`: anybody but the requester.
     pub pool: Option<String>,
-    /// How many have to.
+    /// How many distinct people have to approve.
     pub quorum: u32,
-    /// Who said yes, to which version.
+    /// Who said yes, to which version. Only those to the current one count.
     pub votes: Vec<Vote>,
+    /// Who wrote the current version, where somebody with a name edited it. With a quorum of two or more their own yes to it
+    /// does not count.
+    pub edited_by: Option<Principal>,
+    /// The arguments that displays and notifications leave out.
+    #[serde(default)]
+    pub sensitive: Vec<String>,
     /// What became of the call.
     pub execution: Option<Execution>,
 }
@@ -152,6 +165,8 @@ pub struct Vote {
     pub digest: String,
     /// Epoch milliseconds.
     pub created_at_ms: i64,
+    /// What the voter sent along.
+    pub resolution_data: Option<Value>,
 }
 
 impl Approval {
@@ -161,6 +176,8 @@ impl Approval {
         votes: Vec<VoteRow>,
         execution: Option<Execution>,
     ) -> crate::Result<Self> {
+        let policy: CallPolicy =
+            serde_json::from_str(&row.policy).map_err(|error| crate::Error::corrupt("approvals.policy", error))?;
         Ok(Self {
             tool_args: Some(object("approvals.tool_args", &row.tool_args)?),
             requirements: json("approvals.requirements", row.requirements.as_deref())?,
@@ -192,18 +209,26 @@ impl Approval {
             version: row.version,
             digest: row.digest,
             pool: None,
-            quorum: 1,
-            votes: votes
-                .into_iter()
-                .map(|vote| Vote {
-                    verified: vote.voter.as_ref().is_some_and(|voter| voter.0.verified),
-                    voter: vote.voter.map(|voter| voter.0.subject),
-                    version: vote.version,
-                    digest: vote.digest,
-                    created_at_ms: vote.created_at_ms,
-                })
-                .collect(),
+            quorum: policy.quorum,
+            votes: votes.into_iter().map(Vote::try_from).collect::<Result<_, _>>()?,
+            edited_by: row.edited_by.map(|editor| editor.0),
+            sensitive: row.sensitive.map(|names| names.0).unwrap_or_default(),
             execution,
+        })
+    }
+}
+
+impl TryFrom<VoteRow> for Vote {
+    type Error = crate::Error;
+
+    fn try_from(row: VoteRow) -> crate::Result<Self> {
+        Ok(Self {
+            verified: row.voter.as_ref().is_some_and(|voter| voter.0.verified),
+            voter: row.voter.map(|voter| voter.0.subject),
+            version: row.version,
+            digest: row.digest,
+            created_at_ms: row.created_at_ms,
+            resolution_data: json("votes.resolution_data", row.resolution_data.as_deref())?,
         })
     }
 }
@@ -347,7 +372,16 @@ impl Resolution {
         self
     }
 
-    /// `resolution_data`: what goes with the decision.
+    /// `resolution_data`: what goes with the decision. With a yes, one key of it may change the call:
+    ///
+    /// - `{"edited_args": {…}}`: all arguments anew. They are checked against the tool's schema and make a new version, for
+    ///   which no earlier yes counts. Where one person decides, it is approved with that; with a quorum of two or more the
+    ///   editor's own yes does not count, and the row stays pending. The same arguments again are no edit.
+    /// - `{"values": {…}}`: fills what a call for user input still lacks, and only the fields that are to be filled. So does a
+    ///   flat object whose keys are all such fields.
+    /// - `{"result": "…"}`: what another system gave, for a call with `external_execution`.
+    ///
+    /// Anything else is kept as it is.
     pub fn data(mut self, data: Value) -> Self {
         self.data = Some(data);
         self

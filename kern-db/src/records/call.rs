@@ -40,6 +40,14 @@ row! {
         answered_by: Option<Json<Principal>>,
         answered_at_ms: Option<i64>,
         created_at_ms: i64,
+        /// Canonical JSON of the tool's schema. `None`: asked by a kern that did not store it.
+        parameters: Option<String>,
+        /// The fields that the tool leaves to people. Empty: all of them.
+        user_fields: Option<Json<Vec<String>>>,
+        /// Bytes that the arguments may have.
+        argument_limit: Option<u32>,
+        /// Ids of the requirements of earlier generations.
+        earlier_requirements: Option<Json<Vec<String>>>,
     }
 }
 
@@ -88,6 +96,22 @@ pub struct CallPolicy {
     pub expires_in_ms: Option<i64>,
     /// How long a given approval may stay unused.
     pub valid_for_ms: Option<i64>,
+    /// How many distinct people have to approve.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub quorum: u32,
+    /// Whether nobody decides without a note.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub require_reason: bool,
+}
+
+// What was stored before there were quorums keeps its text, and so its digest.
+fn one() -> u32 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_one(quorum: &u32) -> bool {
+    *quorum == 1
 }
 
 impl CallPolicy {
@@ -102,7 +126,23 @@ impl CallPolicy {
             allow_self: false,
             expires_in_ms: None,
             valid_for_ms: None,
+            quorum: 1,
+            require_reason: false,
         }
+    }
+
+    /// Sets how many distinct people have to approve.
+    #[must_use]
+    pub fn quorum(mut self, people: u32) -> Self {
+        self.quorum = people;
+        self
+    }
+
+    /// Sets whether nobody decides without a note.
+    #[must_use]
+    pub fn require_reason(mut self, required: bool) -> Self {
+        self.require_reason = required;
+        self
     }
 
     /// Sets whether the requester's answer leaves a row of type `audit`.
@@ -149,6 +189,10 @@ pub struct Call {
     pub arguments: String,
     /// 0 for what the model asked, one more with each edit.
     pub version: u32,
+    /// 0, one more each time the call was asked again.
+    pub generation: u32,
+    /// Ids of the requirements of earlier generations: an answer to one of them is not to this one.
+    pub earlier_requirement_ids: Vec<String>,
     /// Digest of the current version.
     pub digest: String,
     /// Arguments that the user still has to fill.

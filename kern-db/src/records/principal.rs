@@ -105,6 +105,13 @@ impl From<&Principal> for Actor {
     }
 }
 
+impl From<&PrincipalFields> for Principal {
+    fn from(fields: &PrincipalFields) -> Self {
+        let PrincipalFields { issuer, subject, verified } = fields.clone();
+        Self { issuer, subject, verified }
+    }
+}
+
 impl From<&Caller> for Actor {
     fn from(caller: &Caller) -> Self {
         match caller {

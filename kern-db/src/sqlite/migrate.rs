@@ -12,7 +12,10 @@ use crate::memory::wall_clock;
 use crate::{Error, Result};
 
 /// The migrations, in order. One that was ever released is never edited: the next number is added.
-const MIGRATIONS: &[(i64, &str, &str)] = &[(1, "init", include_str!("../../migrations/sqlite/0001_init.sql"))];
+const MIGRATIONS: &[(i64, &str, &str)] = &[
+    (1, "init", include_str!("../../migrations/sqlite/0001_init.sql")),
+    (2, "edits", include_str!("../../migrations/sqlite/0002_edits.sql")),
+];
 
 /// kern's own two tables have fixed names, so that every program finds the others through them.
 const OWN: &str = "

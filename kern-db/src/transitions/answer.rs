@@ -2,19 +2,19 @@
 
 use serde_json::json;
 
-use super::{Decider, abandon, call, close_pending, evidence, make_ready, next, record, run};
+use super::edit::{Edit, edit};
+use super::{Decider, abandon, call, close_pending, evidence, make_ready, record, run};
 use crate::audit::Entry;
 use crate::cell::{Cond, Json};
 use crate::digest::sha256;
-use crate::records::approval::ApprovalRow;
 use crate::records::call::{CallRow, Tier};
 use crate::records::execution::ExecutionRow;
 use crate::records::principal::Actor;
 use crate::records::run::RunRow;
 use crate::requests::{AnswerCall, Answered, NewAnswer};
-use crate::rules::{CallRows, Gate, check_arguments, check_binding, digest_of, gate, is_due, policy_digest_of};
+use crate::rules::{CallRows, Gate, check_arguments, check_binding, digest_of, gate, is_due};
 use crate::tx::{Refused, Step, Tx};
-use crate::{Answer, ApprovalStatus, Error, ExecutionStatus, PauseType, RunStatus};
+use crate::{Answer, ApprovalStatus, Error, ExecutionId, ExecutionStatus, PauseType, RunStatus};
 
 use CallRow as C;
 
@@ -64,6 +64,10 @@ fn check_shown<T: Tx>(tx: &mut T, run: &RunRow, rows: &CallRows, request: &Answe
     let call = &rows.call;
     let shown = digest_of(call, &request.shown.arguments);
     let same_tool = request.shown.tool_name == call.tool_name;
+    if same_tool && request.generation != call.generation {
+        // It was asked again since, with another tool: whatever the arguments are, this is not what was shown.
+        return Some(Answered::Outdated);
+    }
     if same_tool && shown == call.digest {
         return None;
     }
@@ -76,7 +80,7 @@ fn check_shown<T: Tx>(tx: &mut T, run: &RunRow, rows: &CallRows, request: &Answe
 }
 
 /// The call, as this transaction read it.
-fn unchanged(call: &CallRow) -> Vec<Cond<CallRow>> {
+pub(super) fn unchanged(call: &CallRow) -> Vec<Cond<CallRow>> {
     vec![
         C::C.run_id.is(call.run_id.clone()),
         C::C.turn.is(call.turn),
@@ -87,7 +91,7 @@ fn unchanged(call: &CallRow) -> Vec<Cond<CallRow>> {
     ]
 }
 
-fn lost_race(call: &CallRow) -> Refused {
+pub(super) fn lost_race(call: &CallRow) -> Refused {
     Refused::Undo(Error::NotMine { run_id: call.run_id.clone() })
 }
 
@@ -228,12 +232,18 @@ async fn input<T: Tx>(
     if policy.tier != Tier::User && pending.is_none() {
         return Ok(Answered::NotAsked);
     }
-    let call = edit(tx, run, call, pending, arguments).await?;
     let actor = Actor::from(&request.caller);
-    if let Some(approval) = pending {
-        let entry = Entry::new("edited", actor, &run.run_id).call(&call).approval(&approval.id);
-        tx.journal().record(entry.payload(json!({ "version": call.version, "by": "requester" })));
-        tx.journal().tell("approval.edited", &run.run_id, Some(&approval.id), None);
+    let requester = run.requester.as_ref().map(|requester| &requester.0);
+    let author = Edit {
+        arguments,
+        // Who gave no name acts as the requester.
+        author: request.caller.person().or(requester),
+        role: "requester",
+        actor: actor.clone(),
+        note: None,
+    };
+    let call = edit(tx, run, call, pending, author).await?;
+    if pending.is_some() {
         return Ok(Answered::Stored);
     }
     let call = set_answer(tx, &call, request, Answer::Confirmed, None, now).await?;
@@ -245,52 +255,6 @@ async fn input<T: Tx>(
     Ok(Answered::Stored)
 }
 
-/// A new version of a call's arguments. Votes for older versions no longer count: they name another version.
-async fn edit<T: Tx>(
-    tx: &mut T,
-    run: &RunRow,
-    call: &CallRow,
-    pending: Option<&ApprovalRow>,
-    arguments: String,
-) -> Step<CallRow> {
-    use ApprovalRow as A;
-    let mut after = call.clone();
-    after.earlier_digests.0.push(call.digest.clone());
-    after.version = next(call.version, "calls.version")?;
-    after.arguments = arguments;
-    after.unfilled = Json(Vec::new());
-    after.digest = digest_of(&after, &after.arguments);
-    after.policy_digest = policy_digest_of(&after, run.requester.as_ref().map(|requester| &requester.0), pending);
-    let set = vec![
-        C::C.arguments.to(after.arguments.clone()),
-        C::C.version.to(after.version),
-        C::C.digest.to(after.digest.clone()),
-        C::C.policy_digest.to(after.policy_digest.clone()),
-        C::C.earlier_digests.to(after.earlier_digests.clone()),
-        C::C.unfilled.to(after.unfilled.clone()),
-    ];
-    if tx.update(set, unchanged(call)).await? != 1 {
-        return Err(lost_race(call));
-    }
-    if let Some(approval) = pending {
-        let set = vec![
-            A::C.tool_args.to(after.arguments.clone()),
-            A::C.version.to(after.version),
-            A::C.digest.to(after.digest.clone()),
-            A::C.policy_digest.to(after.policy_digest.clone()),
-        ];
-        let expect = vec![
-            A::C.id.is(approval.id.clone()),
-            A::C.status.is(ApprovalStatus::Pending),
-            A::C.version.is(call.version),
-        ];
-        if tx.update(set, expect).await? != 1 {
-            return Err(lost_race(call));
-        }
-    }
-    Ok(after)
-}
-
 /// The result of a call that another system executes: U1 and X1 where nobody else decides, then X10.
 async fn external<T: Tx>(
     tx: &mut T,
@@ -300,7 +264,6 @@ async fn external<T: Tx>(
     result: String,
     now: i64,
 ) -> Step<Answered> {
-    use ExecutionRow as E;
     let CallRows { call, policy, execution, .. } = rows;
     if policy.pause != Some(PauseType::ExternalExecution) || call.answer == Some(Answer::Rejected) {
         return Ok(Answered::NotAsked);
@@ -321,6 +284,21 @@ async fn external<T: Tx>(
             _ => return Ok(Answered::NotAsked),
         }
     };
+    bring_result(tx, run, call, &id, result, actor, now).await?;
+    Ok(Answered::Stored)
+}
+
+/// X10: a READY execution of another system has its result. One result: nothing that is not READY any more takes another.
+pub(super) async fn bring_result<T: Tx>(
+    tx: &mut T,
+    run: &RunRow,
+    call: &CallRow,
+    id: &ExecutionId,
+    result: String,
+    actor: Actor,
+    now: i64,
+) -> Step<()> {
+    use ExecutionRow as E;
     let done = tx
         .update(
             vec![
@@ -334,8 +312,8 @@ async fn external<T: Tx>(
     if done != 1 {
         return Err(lost_race(call));
     }
-    let entry = Entry::new("succeeded", actor, &run.run_id).call(call).execution(&id);
+    let entry = Entry::new("succeeded", actor, &run.run_id).call(call).execution(id);
     tx.journal().record(entry.payload(json!({ "digest": sha256(&result) })));
-    tx.journal().tell("call.answered", &run.run_id, None, Some(&id));
-    Ok(Answered::Stored)
+    tx.journal().tell("call.answered", &run.run_id, None, Some(id));
+    Ok(())
 }

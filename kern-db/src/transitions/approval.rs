@@ -1,13 +1,17 @@
-//! A2, A4 to A8: deciding and hiding an approval.
+//! A2, A4 to A8, and A3 by an approver: deciding and hiding an approval.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
+use super::answer::bring_result;
+use super::edit::{Edit, edit};
 use super::{abandon, call, close_pending, entries, evidence, make_ready, read, run};
+use crate::arguments::{Change, change};
 use crate::audit::Entry;
 use crate::cell::Json;
 use crate::records::approval::{Approval, ApprovalRow, Decision, Resolution, VoteRow};
 use crate::records::principal::{Actor, Principal};
-use crate::rules::{CallRows, check_asked, check_binding, is_due};
+use crate::records::run::RunRow;
+use crate::rules::{CallRows, Gate, check_asked, check_binding, check_votes, gate, is_due, is_same_voter};
 use crate::tx::{Query, Refused, Step, Tx};
 use crate::{ApprovalId, ApprovalStatus, Error, ExecutionStatus, Result};
 
@@ -23,7 +27,7 @@ fn not_found(id: &ApprovalId) -> Error {
     Error::NotFound { entity: "approval", id: id.to_string() }
 }
 
-/// A2 with A4 and X1, or A5, or A6 where the row is past its time.
+/// A2, with A3 before it or A4 and X1 after it, or A5, or A6 where the row is past its time.
 pub(crate) async fn resolve<T: Tx>(
     tx: &mut T,
     id: ApprovalId,
@@ -38,7 +42,6 @@ pub(crate) async fn resolve<T: Tx>(
         let reason = format!("expected_status is `{expected}`: only a pending approval can be decided");
         return Err(Error::Invalid(reason).into());
     }
-    check_data(resolution.data.as_ref())?;
     // Locked in the order of all transactions: run, approvals, executions.
     let actor = Actor::of(resolution.by.as_ref());
     let stray = || Error::DigestMismatch {
@@ -56,6 +59,10 @@ pub(crate) async fn resolve<T: Tx>(
         Err(Error::NotFound { entity: "call", .. }) => return Err(evidence(tx, &found.run_id, actor, stray())),
         Err(error) => return Err(evidence(tx, &found.run_id, actor, error)),
     };
+    // Decided, or void, and asked again since: nothing of it starts any more.
+    if found.generation < rows.call.generation && found.status != ApprovalStatus::Pending {
+        return Err(conflict(&found, expected).into());
+    }
     let Some(approval) = rows.approval.clone().filter(|approval| approval.id == id) else {
         return Err(evidence(tx, &found.run_id, actor, stray()));
     };
@@ -65,67 +72,168 @@ pub(crate) async fn resolve<T: Tx>(
     {
         return Err(Refused::Keep(Error::Expired { id }));
     }
+    let query = Query::of(vec![VoteRow::C.approval_id.is(id.clone()), VoteRow::C.version.is(approval.version)]);
+    let votes = tx.select::<VoteRow>(query.lock()).await?;
     let bound = match check_binding(&run, &rows) {
-        Ok(()) => check_asked(&rows, &entries(tx, &rows.call).await?),
+        Ok(()) => {
+            let entries = entries(tx, &rows.call).await?;
+            check_asked(&rows, &entries).and_then(|()| check_votes(&rows, &votes, &entries))
+        }
         mismatch => mismatch,
     };
     if let Err(error) = bound {
         return Err(evidence(tx, &run.run_id, actor, error));
     }
-    if let Err(error) = may_decide(&rows, &approval, &resolution) {
+    let change = change(&rows, &id, &resolution);
+    // Other words than those that are there: the same again are only a vote, also where they come as an edit.
+    let edits = matches!(change, Ok(Change::Arguments(_)));
+    if let Err(error) = may_decide(&rows, &approval, &votes, &resolution, edits) {
         let entry = Entry::new("vote_refused", actor, &run.run_id).evidence().call(&rows.call).approval(&id);
         tx.journal().record(entry.payload(json!({ "why": error.to_string() })));
         return Err(Refused::Keep(error));
     }
-    if resolution.approve == Decision::Approve && !rows.call.unfilled.0.is_empty() {
-        let fields = rows.call.unfilled.0.join("`, `");
-        return Err(Error::Invalid(format!(
-            "approval `{id}` cannot be approved yet: the person who asked still has to fill `{fields}`"
-        ))
-        .into());
-    }
-    let status = match resolution.approve {
-        Decision::Approve => ApprovalStatus::Approved,
-        Decision::Reject => ApprovalStatus::Rejected,
-    };
-    let decided = tx
-        .update(
-            vec![
-                A::C.status.to(status),
-                A::C.decided_digest.to((status == ApprovalStatus::Approved).then(|| approval.digest.clone())),
-                A::C.resolved_by.to(resolution.by.as_ref().map(|by| by.subject.clone())),
-                A::C.resolver.to(resolution.by.clone().map(Json)),
-                A::C.resolved_at.to(Some(now / 1000)),
-                A::C.resolution_data.to(resolution_data(&resolution)),
-            ],
-            vec![
-                A::C.id.is(id.clone()),
-                A::C.status.is(ApprovalStatus::Pending),
-                A::C.version.is(approval.version),
-                A::C.deleted_at.is(None),
-            ],
-        )
-        .await?;
-    if decided != 1 {
+    if approval.status != ApprovalStatus::Pending {
         return Err(conflict(&approval, expected).into());
     }
-    let entry = |action| Entry::new(action, actor.clone(), &run.run_id).call(&rows.call).approval(&id);
-    if status == ApprovalStatus::Approved {
-        tx.insert(&vote(&approval, resolution.by.as_ref(), now)).await?;
-        tx.journal().record(entry("voted").payload(json!({ "version": approval.version })));
-        tx.journal().record(entry("approved").payload(json!({ "note": resolution.note })));
-        make_ready(tx, &rows.call, &rows.policy, Some(&id), actor.clone(), now).await?;
-    } else {
-        tx.journal().record(entry("rejected").payload(json!({ "note": resolution.note })));
+    let change = change?;
+    let deciding = Deciding { run: &run, rows: &rows, approval: &approval, resolution: &resolution, actor, now };
+    match resolution.approve {
+        Decision::Reject => deciding.close(tx, ApprovalStatus::Rejected).await?,
+        Decision::Approve => deciding.approve(tx, change, votes.len()).await?,
     }
-    tx.journal().tell("approval.resolved", &run.run_id, Some(&id), None);
     // Read here, and not after the commit: nobody can have changed it in between.
     let decided = read::approval(tx, id.clone()).await?;
     decided.ok_or_else(|| not_found(&id).into())
 }
 
-/// Separation: whoever asked does not decide; and a vote is for the version that was looked at.
-fn may_decide(rows: &CallRows, approval: &ApprovalRow, resolution: &Resolution) -> Result<()> {
+/// A decision that may be made.
+struct Deciding<'a> {
+    run: &'a RunRow,
+    rows: &'a CallRows,
+    approval: &'a ApprovalRow,
+    resolution: &'a Resolution,
+    actor: Actor,
+    now: i64,
+}
+
+impl Deciding<'_> {
+    fn entry(&self, action: &'static str) -> Entry {
+        Entry::new(action, self.actor.clone(), &self.run.run_id).call(&self.rows.call).approval(&self.approval.id)
+    }
+
+    /// A yes: A3 where it brings other arguments, then A2, and A4 with X1 where the quorum is reached, then X10 where it
+    /// brings the result of another system.
+    async fn approve<T: Tx>(self, tx: &mut T, change: Change, votes: usize) -> Step<()> {
+        let id = &self.approval.id;
+        let quorum = self.rows.policy.quorum;
+        let result = match change {
+            Change::Arguments(arguments) => return self.edit(tx, arguments).await,
+            Change::Result(result) => Some(result),
+            Change::None => None,
+        };
+        let call = &self.rows.call;
+        if !call.unfilled.0.is_empty() {
+            let fields = call.unfilled.0.join("`, `");
+            return Err(Error::Invalid(format!(
+                "approval `{id}` cannot be approved yet: somebody still has to fill `{fields}`: the person who asked, or \
+                 whoever approves, with `values` in the resolution's data"
+            ))
+            .into());
+        }
+        let reached = votes as u64 + 1 >= u64::from(quorum);
+        if result.is_some() && !reached {
+            let what = format!("approval `{id}` has {votes} of {quorum} votes: a result is taken with the last one");
+            return Err(Error::Invalid(what).into());
+        }
+        let (by, data) = (self.resolution.by.as_ref(), resolution_data(self.resolution));
+        tx.insert(&vote(self.approval, by, data, self.now)).await?;
+        let voted = json!({ "version": self.approval.version, "note": self.resolution.note });
+        tx.journal().record(self.entry("voted").payload(voted));
+        if !reached {
+            tx.journal().tell("approval.voted", &self.run.run_id, Some(id), None);
+            return Ok(());
+        }
+        let Self { run, rows, actor, now, .. } = &self;
+        self.close(tx, ApprovalStatus::Approved).await?;
+        let execution = make_ready(tx, call, &rows.policy, Some(id), actor.clone(), *now).await?;
+        let Some(result) = result else { return Ok(()) };
+        // What the gate is like with this decision, as the store has it now.
+        let rows = super::call(tx, &run.run_id, call.turn, call.idx).await?;
+        if gate(&rows) != Gate::Open {
+            let what =
+                format!("approval `{id}` cannot take a result yet: the person who asked has to confirm the call");
+            return Err(Error::Invalid(what).into());
+        }
+        bring_result(tx, run, call, &execution, result, actor.clone(), *now).await
+    }
+
+    /// A3. Where one person decides, it is approved by who wrote it. Otherwise others have to, and it stays pending.
+    async fn edit<T: Tx>(self, tx: &mut T, arguments: String) -> Step<()> {
+        let Self { run, rows, approval, resolution, actor, now } = self;
+        let written = Edit {
+            arguments,
+            author: resolution.by.as_ref(),
+            role: "approver",
+            actor: actor.clone(),
+            note: resolution.note.as_deref(),
+        };
+        let call = edit(tx, run, &rows.call, Some(approval), written).await?;
+        if rows.policy.quorum > 1 {
+            // The row is not decided, so that it has no place for anything else. What is given is kept or refused.
+            let known = |key: &String| ["edited_args", "values", "note"].contains(&key.as_str());
+            let data = resolution.data.as_ref().and_then(serde_json::Value::as_object);
+            return match data.and_then(|data| data.keys().find(|key| data.contains_key("edited_args") && !known(key))) {
+                Some(other) => Err(Error::Invalid(format!("an edit that others decide on takes no `{other}`")).into()),
+                None => Ok(()),
+            };
+        }
+        let rows = super::call(tx, &run.run_id, call.turn, call.idx).await?;
+        let edited = rows.approval.clone().ok_or_else(|| not_found(&approval.id))?;
+        let deciding = Deciding { run, rows: &rows, approval: &edited, resolution, actor, now };
+        // No votes: they were for other versions.
+        Box::pin(deciding.approve(tx, Change::None, 0)).await
+    }
+
+    /// A5, or the last part of A4.
+    async fn close<T: Tx>(&self, tx: &mut T, status: ApprovalStatus) -> Step<()> {
+        let Self { approval, resolution, now, .. } = self;
+        let decided = tx
+            .update(
+                vec![
+                    A::C.status.to(status),
+                    A::C.decided_digest.to((status == ApprovalStatus::Approved).then(|| approval.digest.clone())),
+                    A::C.resolved_by.to(resolution.by.as_ref().map(|by| by.subject.clone())),
+                    A::C.resolver.to(resolution.by.clone().map(Json)),
+                    A::C.resolved_at.to(Some(now / 1000)),
+                    A::C.resolution_data.to(resolution_data(resolution)),
+                ],
+                vec![
+                    A::C.id.is(approval.id.clone()),
+                    A::C.status.is(ApprovalStatus::Pending),
+                    A::C.version.is(approval.version),
+                    A::C.deleted_at.is(None),
+                ],
+            )
+            .await?;
+        if decided != 1 {
+            return Err(conflict(approval, ApprovalStatus::Pending).into());
+        }
+        let action = if status == ApprovalStatus::Approved { "approved" } else { "rejected" };
+        tx.journal().record(self.entry(action).payload(json!({ "note": resolution.note })));
+        tx.journal().tell("approval.resolved", &self.run.run_id, Some(&approval.id), None);
+        Ok(())
+    }
+}
+
+/// Separation: whoever asked does not decide; several who decide are different people, and none of them wrote what they
+/// decide on; and a vote is for the version that was looked at.
+fn may_decide(
+    rows: &CallRows,
+    approval: &ApprovalRow,
+    votes: &[VoteRow],
+    resolution: &Resolution,
+    edits: bool,
+) -> Result<()> {
     let requester = approval.requester.as_ref().map(|requester| &requester.0);
     if let (Some(by), Some(requester)) = (&resolution.by, requester)
         && !rows.policy.allow_self
@@ -133,6 +241,12 @@ fn may_decide(rows: &CallRows, approval: &ApprovalRow, resolution: &Resolution) 
     {
         let reason = format!("`{}` asked for this call and cannot decide about it: somebody else has to", by.subject);
         return Err(Error::NotPermitted { reason });
+    }
+    if rows.policy.require_reason && !has_reason(resolution) && approval.status == ApprovalStatus::Pending {
+        return Err(Error::ReasonRequired { id: approval.id.clone() });
+    }
+    if resolution.approve == Decision::Approve && rows.policy.quorum > 1 && approval.status == ApprovalStatus::Pending {
+        may_vote(rows.policy.quorum, approval, votes, resolution, edits)?;
     }
     // Whoever says yes to something that was edited says to what: it may have been edited again since they looked.
     let seen = match &resolution.digest {
@@ -146,20 +260,32 @@ fn may_decide(rows: &CallRows, approval: &ApprovalRow, resolution: &Resolution) 
     Ok(())
 }
 
-/// Values that change what would run are refused until they can be enforced: nothing is accepted and then ignored.
-fn check_data(data: Option<&Value>) -> Result<()> {
-    let Some(data) = data else { return Ok(()) };
-    let Some(fields) = data.as_object() else {
-        return Err(Error::Invalid("resolution_data is a JSON object".into()));
+/// One yes of several. One person is one voter, and a name is needed to tell them apart.
+fn may_vote(
+    quorum: u32,
+    approval: &ApprovalRow,
+    votes: &[VoteRow],
+    resolution: &Resolution,
+    edits: bool,
+) -> Result<()> {
+    let refused = |reason: String| Err(Error::NotPermitted { reason });
+    let Some(by) = &resolution.by else {
+        return refused(format!("{quorum} people have to approve, and each of them gives a name"));
     };
-    for field in ["edited_args", "values", "result"] {
-        if fields.contains_key(field) {
-            return Err(Error::Invalid(format!(
-                "resolution_data.{field} is not yet supported: the person who asked answers this on the requirement"
-            )));
-        }
+    if votes.iter().any(|vote| is_same_voter(vote.voter.as_ref().map(|voter| &voter.0), Some(by))) {
+        return refused(format!("`{}` has voted already: somebody else has to", by.subject));
+    }
+    if !edits && approval.edited_by.as_ref().is_some_and(|author| author.0.is_same_person(by)) {
+        let reason = format!("`{}` wrote these arguments and cannot approve them: {quorum} others have to", by.subject);
+        return Err(Error::NotPermitted { reason });
     }
     Ok(())
+}
+
+/// Whether somebody says why, in the note or where the reference keeps it.
+fn has_reason(resolution: &Resolution) -> bool {
+    let in_data = || resolution.data.as_ref().and_then(|data| data.get("note")).and_then(serde_json::Value::as_str);
+    resolution.note.as_deref().or_else(in_data).is_some_and(|note| !note.trim().is_empty())
 }
 
 /// What the approver sent along, with the note where the reference keeps it.
@@ -171,7 +297,7 @@ fn resolution_data(resolution: &Resolution) -> Option<String> {
     data.as_ref().map(crate::digest::canonical)
 }
 
-fn vote(approval: &ApprovalRow, by: Option<&Principal>, now: i64) -> VoteRow {
+fn vote(approval: &ApprovalRow, by: Option<&Principal>, resolution_data: Option<String>, now: i64) -> VoteRow {
     VoteRow {
         approval_id: approval.id.clone(),
         version: approval.version,
@@ -179,6 +305,7 @@ fn vote(approval: &ApprovalRow, by: Option<&Principal>, now: i64) -> VoteRow {
         voter: by.cloned().map(Json),
         digest: approval.digest.clone(),
         created_at_ms: now,
+        resolution_data,
     }
 }
 
@@ -195,10 +322,15 @@ fn conflict(approval: &ApprovalRow, expected: ApprovalStatus) -> Error {
 /// A8: hides a row. It leaves every list; it and the log stay.
 pub(crate) async fn delete<T: Tx>(tx: &mut T, id: ApprovalId, by: Option<Principal>) -> Step<()> {
     let found = visible(tx, &id).await?;
-    let run = run(tx, &found.run_id).await?;
+    // Locked in the order of all transactions.
+    run(tx, &found.run_id).await?;
     let rows = call(tx, &found.run_id, found.turn, found.idx).await?;
     let now = tx.now().await?;
     let actor = Actor::of(by.as_ref());
+    // One that was asked again since has nothing left that could start, and what was asked then is not touched.
+    if found.generation < rows.call.generation && found.status != ApprovalStatus::Pending {
+        return hide(tx, &found, actor, now).await;
+    }
     let Some(approval) = rows.approval.as_ref().filter(|approval| approval.id == id) else {
         return Err(not_found(&id).into());
     };
@@ -214,12 +346,21 @@ pub(crate) async fn delete<T: Tx>(tx: &mut T, id: ApprovalId, by: Option<Princip
             return Err(Refused::Undo(Error::ExecutionConflict { id, found, needs }));
         }
     }
+    hide(tx, approval, actor, now).await
+}
+
+/// The last part of A8.
+async fn hide<T: Tx>(tx: &mut T, approval: &ApprovalRow, actor: Actor, now: i64) -> Step<()> {
     let hidden = tx
-        .update(vec![A::C.deleted_at.to(Some(now / 1000))], vec![A::C.id.is(id.clone()), A::C.deleted_at.is(None)])
+        .update(
+            vec![A::C.deleted_at.to(Some(now / 1000))],
+            vec![A::C.id.is(approval.id.clone()), A::C.deleted_at.is(None)],
+        )
         .await?;
     if hidden != 1 {
-        return Err(not_found(&id).into());
+        return Err(not_found(&approval.id).into());
     }
-    tx.journal().record(Entry::new("hidden", actor, &run.run_id).call(&rows.call).approval(&id));
+    let entry = Entry::new("hidden", actor, &approval.run_id).at(approval.turn, approval.idx).approval(&approval.id);
+    tx.journal().record(entry.digest(&approval.digest));
     Ok(())
 }

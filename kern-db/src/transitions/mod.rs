@@ -6,6 +6,8 @@
 
 pub(crate) mod answer;
 pub(crate) mod approval;
+pub(crate) mod ask;
+mod edit;
 pub(crate) mod execution;
 pub(crate) mod read;
 pub(crate) mod recovery;
@@ -82,6 +84,8 @@ async fn with_rows<T: Tx>(tx: &mut T, calls: Vec<CallRow>) -> Result<Vec<CallRow
             let execution = executions
                 .iter()
                 .filter(|execution| (execution.turn, execution.idx) == (call.turn, call.idx))
+                // What an older generation left is over. One of a later is nothing that kern wrote, and has to be seen.
+                .filter(|execution| execution.generation >= call.generation)
                 .max_by_key(|execution| execution.generation)
                 .cloned();
             Ok(CallRows { call, policy, approval, execution })
@@ -201,11 +205,24 @@ struct NewApproval<'a> {
     resolver: Option<&'a Principal>,
     note: Option<&'a str>,
     expires_at: Option<i64>,
+    edited_by: Option<Json<Principal>>,
 }
 
-fn approval_row(run: &RunRow, call: &CallRow, policy: &CallPolicy, new: NewApproval<'_>, now: i64) -> ApprovalRow {
+/// The secret properties of a stored schema.
+fn sensitive(schema: &str) -> Result<Vec<String>> {
+    let schema = serde_json::from_str(schema).map_err(|error| Error::corrupt("calls.parameters", error))?;
+    Ok(crate::schema::sensitive(&schema))
+}
+
+fn approval_row(
+    run: &RunRow,
+    call: &CallRow,
+    policy: &CallPolicy,
+    new: NewApproval<'_>,
+    now: i64,
+) -> Result<ApprovalRow> {
     let decided = new.status != ApprovalStatus::Pending;
-    ApprovalRow {
+    Ok(ApprovalRow {
         id: new.id,
         run_id: run.run_id.clone(),
         session_id: run.session_id.clone(),
@@ -241,7 +258,9 @@ fn approval_row(run: &RunRow, call: &CallRow, policy: &CallPolicy, new: NewAppro
         requester: run.requester.clone(),
         resolver: new.resolver.cloned().map(Json),
         deleted_at: None,
-    }
+        edited_by: new.edited_by,
+        sensitive: call.parameters.as_deref().map(sensitive).transpose()?.map(Json),
+    })
 }
 
 /// Who decided about a call that only leaves a record.
@@ -280,9 +299,10 @@ async fn record<T: Tx>(
             resolver,
             note: call.answer_note.as_deref(),
             expires_at: None,
+            edited_by: None,
         },
         now,
-    );
+    )?;
     tx.insert(&row).await?;
     let entry = Entry::new("recorded", actor, &run.run_id).call(call).approval(&id);
     tx.journal()

@@ -72,6 +72,8 @@ async fn call<T: Tx>(tx: &mut T, run: &RunRow, rows: CallRows) -> Result<Call> {
         schema_hash: call.schema_hash,
         arguments: call.arguments,
         version: call.version,
+        generation: call.generation,
+        earlier_requirement_ids: call.earlier_requirements.map(|ids| ids.0).unwrap_or_default(),
         answer_is_current: call.answer == Some(Answer::Confirmed)
             && call.answer_digest.as_deref() == Some(call.digest.as_str()),
         digest: call.digest,

@@ -4,26 +4,20 @@ use std::collections::HashSet;
 
 use serde_json::json;
 
+use super::ask::{add_call, check_new};
 use super::execution::{self, Readiness, ReadyCall, readiness};
-use super::{
-    NewApproval, all_calls, approval_row, calls, close_pending, close_rows, entries, evidence, next, read, run, token,
-};
+use super::{all_calls, calls, close_pending, close_rows, entries, evidence, next, read, run, token};
 use crate::audit::Entry;
 use crate::cell::Json;
-use crate::digest::{canonical, sha256};
-use crate::records::approval::ApprovalRow;
+use crate::digest::sha256;
 use crate::records::call::{CallRow, Standing, Tier};
 use crate::records::execution::ExecutionRow;
 use crate::records::principal::{Actor, Caller};
 use crate::records::run::{Run, RunRow};
-use crate::requests::{
-    BeginRun, Blocker, CallClaim, CallClaimed, ClaimRun, CommitTurn, EndRun, NewCall, RunClaim, RunClaimed,
-};
-use crate::rules::{
-    CallRows, check_arguments, check_asked, check_binding, digest_of, is_due, policy_digest_of, standing,
-};
+use crate::requests::{BeginRun, Blocker, CallClaim, CallClaimed, ClaimRun, CommitTurn, EndRun, RunClaim, RunClaimed};
+use crate::rules::{CallRows, check_asked, check_binding, is_due, is_void, standing};
 use crate::tx::{Query, Refused, Step, Tx};
-use crate::{Answer, ApprovalStatus, ApprovalType, Error, ExecutionStatus, RunId, RunStatus};
+use crate::{Answer, ApprovalStatus, Error, ExecutionStatus, RunId, RunStatus};
 
 use RunRow as R;
 
@@ -126,10 +120,8 @@ pub(crate) async fn commit_turn<T: Tx>(tx: &mut T, begin: Option<BeginRun>, turn
     Ok(read::run(tx, run.run_id).await?)
 }
 
-/// What makes no row: a turn that is over, two calls in one place, arguments that nobody could be shown, times that do not
-/// survive canonical JSON.
+/// What makes no row: a turn that is over, two calls in one place, a call that nobody could be shown.
 fn check_turn(run: &RunRow, turn: &CommitTurn) -> Result<(), Error> {
-    const LONGEST: i64 = (1 << 53) - 1;
     if turn.turn <= run.turn {
         let (committed, found) = (run.turn, turn.turn);
         return Err(Error::Invalid(format!("turn {found} is committed after turn {committed}")));
@@ -139,88 +131,8 @@ fn check_turn(run: &RunRow, turn: &CommitTurn) -> Result<(), Error> {
         if !places.insert(call.index) {
             return Err(Error::Invalid(format!("two calls of a turn have the place {}", call.index)));
         }
-        check_arguments(&call.arguments)?;
-        for time in [call.policy.expires_in_ms, call.policy.valid_for_ms].into_iter().flatten() {
-            if !(0..=LONGEST).contains(&time) {
-                return Err(Error::Invalid(format!("{time} milliseconds are no time that an approval can have")));
-            }
-        }
+        check_new(call)?;
     }
-    Ok(())
-}
-
-/// One protected call, and A1 where an approval row decides about it.
-async fn add_call<T: Tx>(tx: &mut T, run: &RunRow, turn: u32, new: NewCall, now: i64) -> Step<()> {
-    let policy = new.policy;
-    let mut call = CallRow {
-        run_id: run.run_id.clone(),
-        turn,
-        idx: new.index,
-        requirement_id: new.requirement_id,
-        tool_call_id: new.tool_call_id,
-        tool_name: new.tool_name,
-        tool_version: new.tool_version,
-        schema_hash: new.schema_hash,
-        arguments: new.arguments,
-        version: 0,
-        digest: String::new(),
-        shown_digest: String::new(),
-        earlier_digests: Json(Vec::new()),
-        unfilled: Json(new.unfilled),
-        policy: canonical(&policy),
-        policy_digest: String::new(),
-        approval_id: None,
-        generation: 0,
-        answer: None,
-        answer_digest: None,
-        answer_note: None,
-        answered_by: None,
-        answered_at_ms: None,
-        created_at_ms: now,
-    };
-    call.digest = digest_of(&call, &call.arguments);
-    call.shown_digest.clone_from(&call.digest);
-    let requester = run.requester.as_ref().map(|requester| &requester.0);
-    if !policy.is_decided_by_row() {
-        call.policy_digest = policy_digest_of(&call, requester, None);
-        tx.insert(&call).await?;
-        return Ok(());
-    }
-    let id = new.approval_id.ok_or_else(|| Error::Invalid("a call that needs an approval has no id for it".into()))?;
-    if tx.count(vec![ApprovalRow::C.id.is(id.clone())]).await? > 0 {
-        return Err(Error::Invalid(format!("there is an approval `{id}` already")).into());
-    }
-    call.approval_id = Some(id.clone());
-    let mut approval = approval_row(
-        run,
-        &call,
-        &policy,
-        NewApproval {
-            id,
-            approval_type: ApprovalType::Required,
-            status: ApprovalStatus::Pending,
-            requirements: Some(canonical(&new.requirements)),
-            context: Some(canonical(&new.context)),
-            resolver: None,
-            note: None,
-            // Rounded up: a row never expires before its time.
-            expires_at: policy
-                .expires_in_ms
-                .map(|expires_in| now.saturating_add(expires_in).saturating_add(999) / 1000),
-        },
-        now,
-    );
-    call.policy_digest = policy_digest_of(&call, requester, Some(&approval));
-    approval.policy_digest.clone_from(&call.policy_digest);
-    tx.insert(&call).await?;
-    tx.insert(&approval).await?;
-    let entry = Entry::new("requested", Actor::of(requester), &run.run_id).call(&call).approval(&approval.id);
-    tx.journal().record(entry.payload(json!({
-        "tool_name": call.tool_name,
-        "policy_digest": call.policy_digest,
-        "expires_at": approval.expires_at,
-    })));
-    tx.journal().tell("approval.requested", &run.run_id, Some(&approval.id), None);
     Ok(())
 }
 
@@ -376,7 +288,7 @@ pub(crate) async fn check<T: Tx>(tx: &mut T, run_id: RunId, caller: Caller) -> S
 }
 
 /// A run and the calls of its open turn, where they can be read, and where the snapshot is the one that was stored.
-async fn open_turn<T: Tx>(tx: &mut T, run_id: &RunId, actor: &Actor) -> Step<(RunRow, Vec<CallRows>)> {
+pub(super) async fn open_turn<T: Tx>(tx: &mut T, run_id: &RunId, actor: &Actor) -> Step<(RunRow, Vec<CallRows>)> {
     let read = match run(tx, run_id).await {
         Ok(run) => calls(tx, &run.run_id, run.turn).await.map(|open| (run, open)),
         Err(error) => Err(error),
@@ -431,6 +343,8 @@ fn confirmation_is_implied(run: &RunRow, rows: &CallRows, caller: &Caller) -> bo
     let requester = run.requester.as_ref().map(|requester| &requester.0);
     let Some(approval) = &rows.approval else { return false };
     rows.policy.tier == Tier::TwoStage
+        // Who goes on may have seen only what was asked before the tool changed.
+        && rows.call.generation == 0
         && rows.call.answer.is_none()
         && approval.status == ApprovalStatus::Approved
         && approval.decided_digest.as_deref() == Some(rows.call.shown_digest.as_str())
@@ -464,7 +378,7 @@ async fn confirm_implied<T: Tx>(tx: &mut T, run: &RunRow, call: &CallRow, caller
 }
 
 /// A6 and X8 for the calls of the open turn that are past their time. Says whether there were any.
-async fn expire_due<T: Tx>(tx: &mut T, open: &[CallRows], now: i64) -> Step<bool> {
+pub(super) async fn expire_due<T: Tx>(tx: &mut T, open: &[CallRows], now: i64) -> Step<bool> {
     let mut any = false;
     for rows in open {
         if let Some(approval) = &rows.approval
@@ -473,7 +387,7 @@ async fn expire_due<T: Tx>(tx: &mut T, open: &[CallRows], now: i64) -> Step<bool
             any |= close_pending(tx, approval, ApprovalStatus::Expired, Actor::Recovery, None, now).await?;
         }
         if let Some(execution) = &rows.execution
-            && execution.valid_until_ms.is_some_and(|valid_until| now >= valid_until)
+            && is_void(execution, now)
         {
             any |= super::abandon(tx, execution, "the approval was not used in time", Actor::Recovery, now).await?;
         }

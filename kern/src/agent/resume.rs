@@ -7,16 +7,18 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use kern_db::{
-    AnswerCall, Answered, Blocker, Call, Caller, ClaimRun, Run, RunClaimed, RunFilter, RunId, RunStatus, Standing,
+    AnswerCall, Answered, AskAgain, Blocker, Call, Caller, ClaimRun, Run, RunClaimed, RunFilter, RunId, RunStatus,
+    Standing,
 };
 
 use super::{Agent, Inner, Requirements, caller, driven};
 use crate::approval::answers::{answer_of, call_of};
 use crate::error::{Error, Result};
+use crate::run::call::Preparing;
 use crate::run::state::RunState;
 use crate::run::stream::{Events, RunStream};
 use crate::run::turn::{Drive, StartedCall};
-use crate::run::{RunOutput, RunRequirement, view};
+use crate::run::{EventBase, RunEvent, RunOutput, RunRequirement, view};
 
 /// A paused run about to go on. Await it, or [watch](ContinueRun::stream) it.
 #[derive(Debug)]
@@ -26,11 +28,12 @@ pub struct ContinueRun {
     run_id: RunId,
     requirements: Requirements,
     caller: Caller,
+    ask_again: bool,
 }
 
 impl ContinueRun {
     pub(super) fn new(agent: Agent, run_id: RunId) -> Self {
-        Self { agent, run_id, requirements: Vec::new(), caller: Caller::Anonymous }
+        Self { agent, run_id, requirements: Vec::new(), caller: Caller::Anonymous, ask_again: false }
     }
 
     /// Sends back the run's requirements. Only the caller's own answers in them are read.
@@ -43,6 +46,30 @@ impl ContinueRun {
     /// who names another user is another user.
     pub fn user_id(mut self, user_id: impl Into<String>) -> Self {
         self.caller = caller(Some(user_id.into()));
+        self
+    }
+
+    /// Asks again where a tool has changed since its call was shown, instead of failing with
+    /// [`Error::ToolChanged`].
+    ///
+    /// Every call of the open turn that waits, or is allowed and has not started, and whose tool in this agent has another
+    /// version, other arguments or stricter rules, is asked again with the tool of now: the same arguments, a new
+    /// requirement, and a new pending approval where one decides. What was said and decided about it before no longer
+    /// counts, a no excepted. The call then gives the run as it stands, paused, with the new requirements: show them, and
+    /// continue once they are decided. Where no tool has changed, the run goes on as ever.
+    ///
+    /// What has started, has an outcome or is unknown is never asked again. The build that showed the calls first cannot run
+    /// them any more.
+    ///
+    /// # Errors
+    ///
+    /// Beside those of [`Agent::continue_run`], and nothing has changed in any of them:
+    ///
+    /// - [`Error::ToolChanged`]: this agent does not have the tool.
+    /// - [`Error::CannotAskAgain`]: the arguments do not fit the tool of now, or nobody would be asked.
+    /// - [`Error::Store`]: fewer people would be asked than before.
+    pub fn ask_again(mut self) -> Self {
+        self.ask_again = true;
         self
     }
 
@@ -67,6 +94,22 @@ impl ContinueRun {
             status => {
                 return Err(Error::NotPaused { run_id: run.run_id, status });
             }
+        }
+        if self.ask_again && ask_again(&agent, &run, &self.caller).await? {
+            let seen = look(&agent, &run.run_id).await?;
+            let base = || EventBase {
+                created_at: jiff::Timestamp::now().as_second(),
+                agent_id: agent.id.clone(),
+                agent_name: agent.name.clone(),
+                run_id: run.run_id.clone(),
+                parent_run_id: None,
+                session_id: run.session_id.clone(),
+                nested_depth: 0,
+                event_index: None,
+            };
+            // Nothing was driven, so that this is all there is to tell.
+            events.tell(base, |base| RunEvent::paused(base, &seen));
+            return Ok(seen);
         }
         if let Err(changed) = check_tools(&agent, &run) {
             // Rows that do not agree with their digests say more than that, and have to be on record.
@@ -188,6 +231,7 @@ async fn store_answers(agent: &Inner, run: &Run, requirements: &[RunRequirement]
             run_id: run.run_id.clone(),
             turn: answer.call.turn,
             index: answer.call.index,
+            generation: answer.call.generation,
             caller: caller.clone(),
             answer: answer.answer,
             shown: answer.shown,
@@ -222,6 +266,66 @@ fn check_tools(agent: &Inner, run: &Run) -> Result<()> {
         agent.tools.shown_with(call).map_err(changed)?;
     }
     Ok(())
+}
+
+/// Asks again for every call that waits and was shown with another tool, in one transaction. `false`: there is none.
+async fn ask_again(agent: &Inner, run: &Run, caller: &Caller) -> Result<bool> {
+    let waits = |call: &&Call| {
+        let standing = matches!(call.standing, Standing::AwaitsApproval | Standing::AwaitsRequester | Standing::Open);
+        call.turn == run.turn && standing
+    };
+    let changed: Vec<&Call> =
+        run.calls.iter().filter(waits).filter(|call| agent.tools.shown_with(call).is_err()).collect();
+    if changed.is_empty() {
+        return Ok(false);
+    }
+    let preparing = Preparing {
+        registry: &agent.tools,
+        agent_name: agent.name.as_deref(),
+        argument_limit: agent.argument_limit,
+        now: jiff::Timestamp::now().as_second(),
+    };
+    let mut state = RunState::read(&run.snapshot)?;
+    let mut calls = Vec::new();
+    for call in changed {
+        let (run_id, tool_call_id) = (run.run_id.clone(), call.tool_call_id.clone());
+        let tool_name = call.tool_name.clone();
+        let Some(tool) = agent.tools.get(&tool_name) else {
+            let what = "this agent does not have it";
+            return Err(Error::ToolChanged { run_id, tool_call_id, tool_name, what });
+        };
+        let prepared = match preparing.prepare_again(call, tool.tool()) {
+            Ok(prepared) => prepared,
+            Err(why) => return Err(Error::CannotAskAgain { run_id, tool_call_id, tool_name, why }),
+        };
+        let shown = state.requirements.iter_mut().find(|requirement| requirement.id == call.requirement_id);
+        let (Some((new, requirement)), Some(shown)) = (prepared.protected, shown) else {
+            let place = "runs.snapshot".to_owned();
+            let detail = format!("it has no requirement for call `{tool_call_id}`");
+            return Err(kern_db::Error::Corrupt { place, detail }.into());
+        };
+        *shown = requirement;
+        if let Some(tool) = state.tool_mut(call.turn, call.index) {
+            *tool = prepared.tool;
+        }
+        calls.push(new);
+    }
+    let request = AskAgain {
+        run_id: run.run_id.clone(),
+        fence: run.fence,
+        turn: run.turn,
+        caller: caller.clone(),
+        snapshot: state.snapshot(),
+        calls,
+    };
+    match agent.db.ask_again(request).await {
+        Ok(()) => Ok(true),
+        // Somebody has decided, claimed or asked since the run was loaded.
+        Err(kern_db::Error::NotMine { run_id } | kern_db::Error::RunConflict { run_id, .. }) => {
+            Err(Error::AlreadyRunning { run_id })
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn will_start(call: &Call) -> bool {

@@ -44,7 +44,8 @@ fn answered_already(call: &Call) -> Error {
 /// [`Error::InvalidAnswer`]: it answers what this run has not asked.
 pub(crate) fn call_of<'a>(run: &'a Run, requirement: &RunRequirement) -> Result<Option<&'a Call>> {
     let is_open = |call: &&Call| call.turn == run.turn;
-    if let Some(known) = run.calls.iter().find(|call| call.requirement_id == requirement.id) {
+    let of_it = |call: &&Call| call.requirement_id == requirement.id || is_outdated(call, requirement);
+    if let Some(known) = run.calls.iter().find(of_it) {
         return Ok(Some(known).filter(is_open));
     }
     let tool_call_id = requirement.tool_execution.tool_call_id.as_deref();
@@ -58,6 +59,11 @@ pub(crate) fn call_of<'a>(run: &'a Run, requirement: &RunRequirement) -> Result<
         )));
     }
     Ok(named.find(is_open))
+}
+
+/// Whether a requirement is of a call that was asked again since, with another tool.
+fn is_outdated(call: &Call, requirement: &RunRequirement) -> bool {
+    call.earlier_requirement_ids.contains(&requirement.id)
 }
 
 /// Reads the requester's answer out of a requirement. `None`: it holds none, or only what the store already knows.
@@ -82,6 +88,13 @@ pub(crate) fn answer_of<'a>(
     // What came from the store and is sent back is no answer of the one who sends it.
     if matches!(call.standing, Standing::Outcome(_) | Standing::Executing | Standing::Unknown) {
         return Ok(None);
+    }
+    if is_outdated(call, requirement) {
+        // Whatever was said to the other tool is asked again. A no is a no to this one, too.
+        let rejected = requirement.consent() == Some(Consent::Rejected);
+        let shown = Shown { tool_name: call.tool_name.clone(), arguments: call.arguments.clone() };
+        let answer = NewAnswer::Reject(requirement.note().map(str::to_owned));
+        return Ok(rejected.then_some(Answer { call, answer, shown }));
     }
     let arguments = requirement.tool_execution.tool_args.clone().unwrap_or_default();
     let shown = Shown {

@@ -1,6 +1,6 @@
 //! Turns what a model asks for into calls: checked, with the policy that applies, and with what a human is shown.
 
-use kern_db::{ApprovalId, CallPolicy, NewCall, PauseType, Tier, canonical_json};
+use kern_db::{ApprovalId, Call, CallPolicy, NewCall, PauseType, Tier, canonical_json};
 use serde_json::{Value, json};
 
 use super::requirement::RunRequirement;
@@ -54,6 +54,25 @@ impl Preparing<'_> {
                 protected: None,
             },
         }
+    }
+
+    /// Prepares a call that was shown with another tool, to be asked again with the one of now.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be, in words.
+    pub(crate) fn prepare_again(&self, call: &Call, tool: &dyn Tool) -> Result<Prepared, String> {
+        let descriptor = tool.descriptor();
+        let arguments = read_arguments(&call.arguments, self.argument_limit)?;
+        // What a person has filled in before stands there, and can be corrected when it is asked again.
+        let mut unfilled = unfilled(descriptor, &arguments);
+        unfilled.retain(|name| !arguments.contains_key(name));
+        tools::check(tool, &arguments, &unfilled).map_err(|errors| {
+            let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
+            format!("its arguments do not fit the tool any more. {}", errors.join("; "))
+        })?;
+        let policy = policy_of(tool, &arguments).ok_or("nobody is asked about it by now")?;
+        Ok(self.protect(call.index, &call.tool_call_id, descriptor, arguments, unfilled, policy))
     }
 
     /// Checks a call before anybody is shown it: no human ever sees a call that cannot run.
@@ -126,6 +145,9 @@ impl Preparing<'_> {
             tool_name: descriptor.name.clone(),
             tool_version: descriptor.version.clone(),
             schema_hash: descriptor.schema_hash.clone(),
+            parameters: canonical_json(&descriptor.parameters),
+            argument_limit: u32::try_from(self.argument_limit).unwrap_or(u32::MAX),
+            user_fields: descriptor.user_input_fields.clone(),
             arguments: canonical_json(&Value::Object(arguments)),
             unfilled,
             approval_id: approval_id.clone(),

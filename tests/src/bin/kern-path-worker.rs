@@ -50,6 +50,16 @@ async fn hang(user_id: String, ctx: &RunContext) -> String {
     user_id
 }
 
+/// Delete a user, and come back when the test says so. An administrator decides.
+#[approval]
+#[tool]
+fn linger(user_id: String, ctx: &RunContext) -> String {
+    enter(ctx, format!("linger {user_id}"));
+    say("in the body");
+    std::io::stdin().lock().read_line(&mut String::new()).expect("the test lets it go on");
+    user_id
+}
+
 /// Export data and never come back. A record is kept.
 #[approval(type = "audit")]
 #[tool]
@@ -96,6 +106,12 @@ fn script(name: &str) -> ScriptedModel {
     let call = match name {
         "erase" => turn().tool_call("erase_user", user),
         "hang" => turn().tool_call("hang", user),
+        "linger" => turn().tool_call("linger", user),
+        "linger-two" => turn().tool_call("linger", user.clone()).tool_call("delete_user", json!({ "user_id": "u2" })),
+        "linger-again" => {
+            let turns = [turn().tool_call("linger", user.clone()), turn().tool_call("delete_user", user)];
+            return ScriptedModel::new(turns);
+        }
         "hang-second" => {
             let second = turn().tool_call("hang_recorded", json!({ "customer": "c1" }));
             return ScriptedModel::new([turn().tool_call("delete_user", user), second, turn().text("ok")]);
@@ -106,7 +122,7 @@ fn script(name: &str) -> ScriptedModel {
 }
 
 fn agent(db: SqliteDb, lease: Duration, name: &str) -> Agent {
-    let tools = tools![delete_user, erase_user, hang, hang_recorded, delete_file, create_file];
+    let tools = tools![delete_user, erase_user, hang, linger, hang_recorded, delete_file, create_file];
     let agent = Agent::builder().id(AGENT).model(script(name)).tools(tools).lease(lease).db(db);
     agent.build().expect("the agent is right")
 }

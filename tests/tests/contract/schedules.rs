@@ -36,6 +36,32 @@ async fn schedule_2_a_claim_with_the_fence_of_now_and_an_older_turn_confirms_not
     assert_eq!(store.get_run(&run_id).await.unwrap().status, RunStatus::Paused);
 }
 
+async fn schedule_3_an_owner_that_was_recovered_from_does_nothing_any_more(store: &Store) {
+    let run_id = store.paused(&[required(), required()]).await;
+    store.approve(&run_id, 0).await.unwrap();
+    store.approve(&run_id, 1).await.unwrap();
+    let mut request = store.load(&run_id, Caller::Worker).await;
+    request.lease_ms = 0;
+    let Ok(RunClaimed::Claimed(stopped)) = store.claim_run(request).await else { panic!("it is claimed") };
+    assert_eq!(store.recover_run(run_id.clone()).await.unwrap(), Recovered::Paused);
+    let refused = |outcome: Result<(), Error>| assert!(matches!(outcome, Err(Error::NotMine { .. })), "{outcome:?}");
+    for claimed_elsewhere in [false, true] {
+        let other = if claimed_elsewhere { Some(store.resumed(&run_id).await) } else { None };
+        refused(store.claim(&stopped, 1).await.map(drop));
+        refused(store.commit_turn(turn(&stopped, 2, &[required()], true)).await.map(drop));
+        refused(store.commit_turn(turn(&stopped, 2, &[audit()], false)).await.map(drop));
+        refused(store.pause_run(stopped.clone(), "{}".to_owned(), false).await.map(drop));
+        refused(store.complete(&stopped).await.map(drop));
+        refused(store.renew_run(stopped.clone(), LONG).await);
+        if let Some(claim) = other {
+            store.succeed(&store.start(&claim, 0).await).await;
+            store.succeed(&store.start(&claim, 1).await).await;
+            store.complete(&claim).await.unwrap();
+        }
+    }
+    assert_eq!(store.starts(&run_id).await, 2);
+}
+
 async fn schedule_4_cancel_before_a_turn_is_committed(store: &Store) {
     let claim = store.started().await;
     store.cancel_run(claim.run_id.clone(), Caller::Anonymous).await.unwrap();
@@ -107,7 +133,7 @@ async fn schedule_8_two_stage_in_both_orders(store: &Store) {
 }
 
 async fn schedule_9_a_confirmation_of_v0_does_not_count_for_v1(store: &Store) {
-    // An approver's edit is not built yet; the requester's input makes a version as well.
+    // As an approver's edit does, the requester's input makes a version.
     let policy = CallPolicy::new(Tier::TwoStage, Some(PauseType::UserInput));
     let run_id = store.paused(&[policy]).await;
     let v0 = store.call(&run_id).await.arguments;
@@ -147,6 +173,71 @@ async fn schedule_10_a_deletion_races_a_claim(store: &Store) {
             (Err(Error::ExecutionConflict { .. }), CallClaimed::Claimed(call)) => store.succeed(&call).await,
             other => panic!("both or neither: {other:?}"),
         }
+    }
+}
+
+/// A deletion and something else at the same time, on two handles, in either order.
+async fn race<A: Send + 'static, B: Send + 'static>(
+    round: u32,
+    one: impl Future<Output = A> + Send + 'static,
+    other: impl Future<Output = B> + Send + 'static,
+) -> (A, B) {
+    if round.is_multiple_of(2) {
+        let one = tokio::spawn(one);
+        let other = tokio::spawn(other);
+        (one.await.unwrap(), other.await.unwrap())
+    } else {
+        let other = tokio::spawn(other);
+        let one = tokio::spawn(one);
+        (one.await.unwrap(), other.await.unwrap())
+    }
+}
+
+async fn schedule_10_deleting_what_is_pending_races_the_claim_of_its_run(store: &Store) {
+    for round in 0..12 {
+        let run_id = store.paused(&[required()]).await;
+        let id = store.approval_id(&run_id, 0).await;
+        let load = store.load(&run_id, Caller::Worker).await;
+        let (deleter, claimer) = (store.second().await, store.shared());
+        let deleting = async move { deleter.delete_approval(&id).await };
+        let (deleted, claimed) = race(round, deleting, async move { claimer.claim_run(load).await }).await;
+        deleted.unwrap();
+        match claimed.unwrap() {
+            RunClaimed::Blocked(_) => {}
+            RunClaimed::Claimed(claim) => {
+                assert!(matches!(store.claim(&claim, 0).await.unwrap(), CallClaimed::Over));
+                store.complete(&claim).await.unwrap();
+            }
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(store.call(&run_id).await.standing, Standing::Outcome(Outcome::Cancelled));
+        assert_eq!((store.starts(&run_id).await, store.count(&run_id, "ready").await), (0, 0));
+    }
+}
+
+async fn schedule_10_what_is_running_or_unknown_is_not_deleted_under_a_claim(store: &Store) {
+    for round in 0..6 {
+        let (claim, call) = store.executing().await;
+        let run_id = claim.run_id.clone();
+        let id = store.approval_id(&run_id, 0).await;
+        let (deleter, claimer, gone) = (store.second().await, store.shared(), id.clone());
+        let again = ClaimCall { claim: claim.clone(), turn: 1, index: 0, lease_ms: LONG };
+        let deleting = async move { deleter.delete_approval(&gone).await };
+        let (deleted, claimed) = race(round, deleting, async move { claimer.claim_call(again).await }).await;
+        let refused = |outcome| matches!(outcome, Err(Error::ExecutionConflict { .. }));
+        assert!(refused(deleted), "its body is running");
+        assert!(matches!(claimed.unwrap(), CallClaimed::NotStartable));
+
+        store.finish_call(call.ticket(), Ended::Lost("it is gone".to_owned())).await.unwrap();
+        store.pause_run(claim, "{}".to_owned(), true).await.unwrap();
+        let load = store.load(&run_id, person(REQUESTER)).await;
+        let (deleter, claimer) = (store.second().await, store.shared());
+        let deleting = async move { deleter.delete_approval(&id).await };
+        let (deleted, claimed) = race(round, deleting, async move { claimer.claim_run(load).await }).await;
+        assert!(refused(deleted), "nobody knows how it ended");
+        assert!(matches!(claimed.unwrap(), RunClaimed::Blocked(_)));
+        assert_eq!(store.call(&run_id).await.standing, Standing::Unknown);
+        assert_eq!((store.starts(&run_id).await, store.count(&run_id, "hidden").await), (1, 0));
     }
 }
 
@@ -191,10 +282,13 @@ async fn schedule_14_the_same_call_again_is_another_call(store: &Store) {
 
 on_each_store! {
     schedule_10_a_deletion_races_a_claim,
+    schedule_10_deleting_what_is_pending_races_the_claim_of_its_run,
+    schedule_10_what_is_running_or_unknown_is_not_deleted_under_a_claim,
     schedule_13_a_bare_audit_call_that_was_killed_is_not_called_again,
     schedule_14_the_same_call_again_is_another_call,
     schedule_2_a_claim_with_the_fence_of_now_and_an_older_turn_confirms_nothing,
     schedule_2_who_loaded_an_older_turn_claims_nothing,
+    schedule_3_an_owner_that_was_recovered_from_does_nothing_any_more,
     schedule_4_cancel_before_a_turn_is_committed,
     schedule_4_cancel_between_two_calls_and_during_a_body,
     schedule_5_valid_until_passes_with_no_sweeper,

@@ -1,0 +1,403 @@
+//! A1: asking for a call, and asking again for one whose tool has changed.
+
+use std::collections::HashSet;
+
+use serde_json::{Value, json};
+
+use super::answer::{lost_race, unchanged};
+use super::run::{expire_due, open_turn};
+use super::{NewApproval, abandon, approval_row, close_pending, evidence, next};
+use crate::audit::Entry;
+use crate::cell::Json;
+use crate::digest::{canonical, sha256};
+use crate::records::approval::ApprovalRow;
+use crate::records::call::{CallPolicy, CallRow, Standing, Tier};
+use crate::records::principal::{Actor, Principal};
+use crate::records::run::RunRow;
+use crate::requests::{AskAgain, NewCall};
+use crate::rules::{CallRows, check_arguments, check_binding, digest_of, is_due, is_void, policy_digest_of, standing};
+use crate::tx::{Refused, Step, Tx};
+use crate::{ApprovalId, ApprovalStatus, ApprovalType, Error, ExecutionStatus, Result, RunStatus};
+
+use CallRow as C;
+use RunRow as R;
+
+/// What makes no row: arguments that nobody could be shown, a schema that is not the one that was hashed, times that do not
+/// survive canonical JSON, a quorum of nobody.
+pub(super) fn check_new(new: &NewCall) -> Result<()> {
+    const LONGEST: i64 = (1 << 53) - 1;
+    check_arguments(&new.arguments)?;
+    let schema: Option<Value> = serde_json::from_str(&new.parameters).ok();
+    if !schema.is_some_and(|schema| schema.is_object()) || sha256(&new.parameters) != new.schema_hash {
+        let what = "its schema is not the one that its `schema_hash` is of: make the descriptor anew, with the schema";
+        return Err(Error::Invalid(format!("tool `{}` cannot be asked for: {what}", new.tool_name)));
+    }
+    for time in [new.policy.expires_in_ms, new.policy.valid_for_ms].into_iter().flatten() {
+        if !(0..=LONGEST).contains(&time) {
+            return Err(Error::Invalid(format!("{time} milliseconds are no time that an approval can have")));
+        }
+    }
+    if new.policy.quorum == 0 {
+        return Err(Error::Invalid("a quorum is one person or more".to_owned()));
+    }
+    Ok(())
+}
+
+/// One protected call, and A1 where an approval row decides about it.
+pub(super) async fn add_call<T: Tx>(tx: &mut T, run: &RunRow, turn: u32, new: NewCall, now: i64) -> Step<()> {
+    let call = CallRow {
+        run_id: run.run_id.clone(),
+        turn,
+        idx: new.index,
+        requirement_id: new.requirement_id,
+        tool_call_id: new.tool_call_id,
+        tool_name: new.tool_name,
+        tool_version: new.tool_version,
+        schema_hash: new.schema_hash,
+        arguments: new.arguments,
+        version: 0,
+        digest: String::new(),
+        shown_digest: String::new(),
+        earlier_digests: Json(Vec::new()),
+        unfilled: Json(new.unfilled),
+        policy: canonical(&new.policy),
+        policy_digest: String::new(),
+        approval_id: None,
+        generation: 0,
+        answer: None,
+        answer_digest: None,
+        answer_note: None,
+        answered_by: None,
+        answered_at_ms: None,
+        created_at_ms: now,
+        parameters: Some(new.parameters),
+        user_fields: Some(Json(new.user_fields)),
+        argument_limit: Some(new.argument_limit),
+        earlier_requirements: None,
+    };
+    let asking = Asking {
+        policy: &new.policy,
+        id: new.approval_id,
+        requirements: &new.requirements,
+        context: &new.context,
+        author: None,
+    };
+    let (call, approval) = bound(tx, run, call, asking, now).await?;
+    tx.insert(&call).await?;
+    if let Some(approval) = approval {
+        request(tx, run, &call, &approval).await?;
+    }
+    Ok(())
+}
+
+/// What a call is asked with.
+struct Asking<'a> {
+    policy: &'a CallPolicy,
+    id: Option<ApprovalId>,
+    requirements: &'a Value,
+    context: &'a Value,
+    /// Who wrote the arguments, where it was not the model.
+    author: Option<Json<Principal>>,
+}
+
+/// The call with its digests, and the row that decides about it, where one does.
+async fn bound<T: Tx>(
+    tx: &mut T,
+    run: &RunRow,
+    mut call: CallRow,
+    asking: Asking<'_>,
+    now: i64,
+) -> Step<(CallRow, Option<ApprovalRow>)> {
+    let Asking { policy, id, requirements, context, author } = asking;
+    call.digest = digest_of(&call, &call.arguments);
+    call.shown_digest.clone_from(&call.digest);
+    let requester = run.requester.as_ref().map(|requester| &requester.0);
+    if !policy.is_decided_by_row() {
+        call.policy_digest = policy_digest_of(&call, requester, None);
+        return Ok((call, None));
+    }
+    let id = id.ok_or_else(|| Error::Invalid("a call that needs an approval has no id for it".into()))?;
+    if tx.count(vec![ApprovalRow::C.id.is(id.clone())]).await? > 0 {
+        return Err(Error::Invalid(format!("there is an approval `{id}` already")).into());
+    }
+    call.approval_id = Some(id.clone());
+    let new = NewApproval {
+        id,
+        approval_type: ApprovalType::Required,
+        status: ApprovalStatus::Pending,
+        requirements: Some(canonical(requirements)),
+        context: Some(canonical(context)),
+        resolver: None,
+        note: None,
+        // Rounded up: a row never expires before its time.
+        expires_at: policy.expires_in_ms.map(|expires_in| now.saturating_add(expires_in).saturating_add(999) / 1000),
+        edited_by: author,
+    };
+    let mut approval = approval_row(run, &call, policy, new, now)?;
+    call.policy_digest = policy_digest_of(&call, requester, Some(&approval));
+    approval.policy_digest.clone_from(&call.policy_digest);
+    Ok((call, Some(approval)))
+}
+
+/// A1.
+async fn request<T: Tx>(tx: &mut T, run: &RunRow, call: &CallRow, approval: &ApprovalRow) -> Step<()> {
+    tx.insert(approval).await?;
+    let requester = run.requester.as_ref().map(|requester| &requester.0);
+    let entry = Entry::new("requested", Actor::of(requester), &run.run_id).call(call).approval(&approval.id);
+    tx.journal().record(entry.payload(json!({
+        "tool_name": call.tool_name,
+        "policy_digest": call.policy_digest,
+        "expires_at": approval.expires_at,
+        "edited_by": approval.edited_by.as_ref().map(|author| &author.0),
+    })));
+    tx.journal().tell("approval.requested", &run.run_id, Some(&approval.id), None);
+    Ok(())
+}
+
+/// Asks again for calls whose tool has changed: A7 or X8 for what was asked and allowed before, then A1 for the next
+/// generation. What has started, has an outcome or is unknown is never asked again. The run stays PAUSED, and its fence
+/// moves: who loaded it before claims nothing any more.
+pub(crate) async fn ask_again<T: Tx>(tx: &mut T, again: AskAgain) -> Step<()> {
+    let actor = Actor::from(&again.caller);
+    let (run, open) = open_turn(tx, &again.run_id, &actor).await?;
+    if run.status != RunStatus::Paused || run.fence != again.fence || run.turn != again.turn {
+        return Err(Refused::Undo(Error::NotMine { run_id: again.run_id }));
+    }
+    let mut places = HashSet::new();
+    let mut asked = Vec::new();
+    for new in again.calls {
+        check_new(&new)?;
+        let rows = open.iter().find(|rows| rows.call.idx == new.index && places.insert(new.index));
+        let Some(rows) = rows else {
+            let what = format!("there is no call {} to ask for again, or it is asked for twice", new.index);
+            return Err(Error::Invalid(what).into());
+        };
+        if let Err(error) = check_binding(&run, rows) {
+            return Err(evidence(tx, &run.run_id, actor, error));
+        }
+        asked.push((rows, new));
+    }
+    if asked.is_empty() {
+        return Err(Error::Invalid("there is no call to ask for again".to_owned()).into());
+    }
+    let now = tx.now().await?;
+    let over = |rows: &CallRows| {
+        rows.approval
+            .as_ref()
+            .is_some_and(|approval| approval.status == ApprovalStatus::Pending && is_due(approval, now))
+            || rows.execution.as_ref().is_some_and(|execution| is_void(execution, now))
+    };
+    if asked.iter().any(|(rows, _)| over(rows)) {
+        expire_due(tx, &open, now).await?;
+        let needs = "a call that is past its time is not asked again: look at the run once more";
+        return Err(Refused::Keep(Error::RunConflict { run_id: run.run_id, found: run.status, needs }));
+    }
+    for (rows, new) in &asked {
+        may_ask_again(&run, rows, new)?;
+    }
+    let fence = next(run.fence, "runs.fence")?;
+    let snapshot_digest = sha256(&again.snapshot);
+    let stored = tx
+        .update(
+            vec![
+                R::C.fence.to(fence),
+                R::C.snapshot_digest.to(snapshot_digest.clone()),
+                R::C.snapshot.to(again.snapshot),
+                R::C.updated_at_ms.to(now),
+            ],
+            vec![
+                R::C.run_id.is(run.run_id.clone()),
+                R::C.status.is(RunStatus::Paused),
+                R::C.fence.is(run.fence),
+                R::C.turn.is(run.turn),
+            ],
+        )
+        .await?;
+    if stored != 1 {
+        return Err(Refused::Undo(Error::NotMine { run_id: run.run_id }));
+    }
+    for (rows, _) in &asked {
+        if let Some(approval) = &rows.approval {
+            let person = again.caller.person();
+            close_pending(tx, approval, ApprovalStatus::Cancelled, actor.clone(), person, now).await?;
+        }
+    }
+    for (rows, _) in &asked {
+        if let Some(execution) = &rows.execution {
+            let why = "the tool has changed, and the call was asked for again";
+            if !abandon(tx, execution, why, actor.clone(), now).await? {
+                return Err(lost_race(&rows.call));
+            }
+        }
+    }
+    for (rows, new) in asked {
+        let stored = Stored { snapshot_digest: &snapshot_digest, fence };
+        next_generation(tx, &run, rows, new, actor.clone(), stored, now).await?;
+    }
+    Ok(())
+}
+
+/// What is stored of the run in the same transaction.
+struct Stored<'a> {
+    snapshot_digest: &'a str,
+    fence: i64,
+}
+
+/// The same call of another tool, and nobody has said anything to it.
+async fn next_generation<T: Tx>(
+    tx: &mut T,
+    run: &RunRow,
+    rows: &CallRows,
+    new: NewCall,
+    actor: Actor,
+    stored: Stored<'_>,
+    now: i64,
+) -> Step<()> {
+    let before = &rows.call;
+    let mut earlier = before.earlier_requirements.clone().unwrap_or(Json(Vec::new()));
+    earlier.0.push(before.requirement_id.clone());
+    let call = CallRow {
+        requirement_id: new.requirement_id,
+        tool_version: new.tool_version,
+        schema_hash: new.schema_hash,
+        version: 0,
+        earlier_digests: Json(Vec::new()),
+        unfilled: Json(new.unfilled),
+        policy: canonical(&new.policy),
+        approval_id: None,
+        generation: next(before.generation, "calls.generation")?,
+        answer: None,
+        answer_digest: None,
+        answer_note: None,
+        answered_by: None,
+        answered_at_ms: None,
+        parameters: Some(new.parameters),
+        user_fields: Some(Json(new.user_fields)),
+        argument_limit: Some(new.argument_limit),
+        earlier_requirements: Some(earlier),
+        ..before.clone()
+    };
+    let asking = Asking {
+        policy: &new.policy,
+        id: new.approval_id,
+        requirements: &new.requirements,
+        context: &new.context,
+        // Whose words they are does not change with the tool.
+        author: rows.approval.as_ref().and_then(|approval| approval.edited_by.clone()),
+    };
+    let (call, approval) = bound(tx, run, call, asking, now).await?;
+    let set = vec![
+        C::C.requirement_id.to(call.requirement_id.clone()),
+        C::C.tool_version.to(call.tool_version.clone()),
+        C::C.schema_hash.to(call.schema_hash.clone()),
+        C::C.version.to(call.version),
+        C::C.digest.to(call.digest.clone()),
+        C::C.shown_digest.to(call.shown_digest.clone()),
+        C::C.earlier_digests.to(call.earlier_digests.clone()),
+        C::C.unfilled.to(call.unfilled.clone()),
+        C::C.policy.to(call.policy.clone()),
+        C::C.policy_digest.to(call.policy_digest.clone()),
+        C::C.approval_id.to(call.approval_id.clone()),
+        C::C.generation.to(call.generation),
+        C::C.answer.to(None),
+        C::C.answer_digest.to(None),
+        C::C.answer_note.to(None),
+        C::C.answered_by.to(None),
+        C::C.answered_at_ms.to(None),
+        C::C.parameters.to(call.parameters.clone()),
+        C::C.user_fields.to(call.user_fields.clone()),
+        C::C.argument_limit.to(call.argument_limit),
+        C::C.earlier_requirements.to(call.earlier_requirements.clone()),
+    ];
+    let mut expect = unchanged(before);
+    expect.push(C::C.generation.is(before.generation));
+    if tx.update(set, expect).await? != 1 {
+        return Err(lost_race(before));
+    }
+    let entry = Entry::new("asked_again", actor, &run.run_id).call(&call);
+    let entry = match &approval {
+        Some(approval) => entry.approval(&approval.id),
+        None => entry,
+    };
+    tx.journal().record(entry.payload(json!({
+        "generation": call.generation,
+        "tool_version": call.tool_version,
+        "before": {
+            "digest": before.digest,
+            "approval_id": before.approval_id,
+            "execution_id": rows.execution.as_ref().map(|execution| &execution.id),
+        },
+        "snapshot_digest": stored.snapshot_digest,
+        "fence": stored.fence,
+    })));
+    match approval {
+        Some(approval) => request(tx, run, &call, &approval).await,
+        None => Ok(()),
+    }
+}
+
+/// Whether a call is one that may be asked again, and is the one that is asked.
+fn may_ask_again(run: &RunRow, rows: &CallRows, new: &NewCall) -> Result<()> {
+    let CallRows { call, policy, execution, .. } = rows;
+    let waits = matches!(standing(rows), Standing::AwaitsApproval | Standing::AwaitsRequester | Standing::Open);
+    let unstarted =
+        execution.as_ref().is_none_or(|execution| execution.status == ExecutionStatus::Ready && execution.attempt == 0);
+    if !waits || !unstarted {
+        let needs = "a call that has started, or has an outcome, is not asked again";
+        return Err(Error::RunConflict { run_id: run.run_id.clone(), found: run.status, needs });
+    }
+    let refused = |what: &str| Err(Error::Invalid(format!("call {} cannot be asked again: {what}", call.idx)));
+    if new.tool_name != call.tool_name || new.tool_call_id != call.tool_call_id || new.arguments != call.arguments {
+        return refused("it is another one");
+    }
+    if new.tool_version == call.tool_version && new.schema_hash == call.schema_hash && new.policy == *policy {
+        return refused("its tool has not changed");
+    }
+    if !asks_no_fewer(policy, &new.policy) {
+        return refused("fewer people would be asked than before");
+    }
+    Ok(())
+}
+
+/// Asking again is no way around somebody who was asked.
+fn asks_no_fewer(before: &CallPolicy, after: &CallPolicy) -> bool {
+    let tier = match before.tier {
+        Tier::Audit => true,
+        Tier::User => after.tier != Tier::Audit,
+        Tier::Required => matches!(after.tier, Tier::Required | Tier::TwoStage),
+        Tier::TwoStage => after.tier == Tier::TwoStage,
+    };
+    let loosened = after.allow_self && !before.allow_self || before.require_reason && !after.require_reason;
+    tier && (!before.is_decided_by_row() || after.quorum >= before.quorum && !loosened)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn asking_again_is_no_way_around_anybody() {
+        let policy = |tier| CallPolicy::new(tier, None);
+        let tiers = [Tier::Audit, Tier::User, Tier::Required, Tier::TwoStage];
+        let allowed: Vec<Vec<bool>> = tiers
+            .iter()
+            .map(|before| tiers.iter().map(|after| asks_no_fewer(&policy(*before), &policy(*after))).collect())
+            .collect();
+        assert_eq!(
+            allowed,
+            [
+                [true, true, true, true],
+                [false, true, true, true],
+                [false, false, true, true],
+                [false, false, false, true]
+            ]
+        );
+        let required = policy(Tier::Required);
+        assert!(!asks_no_fewer(&required.clone().quorum(2), &required));
+        assert!(asks_no_fewer(&required, &required.clone().quorum(2)));
+        assert!(!asks_no_fewer(&required.clone().require_reason(true), &required));
+        let mut own = required.clone();
+        own.allow_self = true;
+        assert!(!asks_no_fewer(&required, &own));
+    }
+}
