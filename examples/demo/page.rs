@@ -1,7 +1,6 @@
 //! What the demonstration prints: colours on a terminal, plain text elsewhere, and nothing that a tool's arguments
 //! could steer.
 
-use std::fmt::Write as _;
 use std::io::Write as _;
 
 /// Where the demonstration prints to.
@@ -72,18 +71,7 @@ pub(crate) fn calls(count: usize, one: &'static str, many: &'static str) -> (Str
     if count == 1 { ("1 call".to_owned(), one) } else { (format!("{count} calls"), many) }
 }
 
-/// Makes a text harmless to look at: control, bidirectional and zero-width characters are shown as their numbers.
+/// Makes a text harmless to look at.
 pub(crate) fn visible(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for character in text.chars() {
-        let hidden = character.is_control()
-            || matches!(character, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-                | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}');
-        if hidden {
-            write!(shown, "\\u{{{:x}}}", u32::from(character)).expect("a string takes everything");
-        } else {
-            shown.push(character);
-        }
-    }
-    shown
+    kern::display::text(text).one_line().to_owned()
 }

@@ -208,9 +208,12 @@ fn decide(page: &mut Page, answers: Answers) -> Option<bool> {
 fn show_call(page: &mut Page, place: &str, approval: &Approval) {
     let name = visible(approval.tool_name.as_deref().unwrap_or("unknown"));
     page.line(format!("\n  {}  {}", page.ink(Ink::Waiting, place), page.ink(Ink::Bold, &name)));
-    let arguments = approval.tool_args.iter().flatten();
-    let mut rows: Vec<(String, String)> =
-        arguments.map(|(name, value)| (visible(name), visible(&value.to_string()))).collect();
+    let arguments = kern::display::arguments(&approval.tool_args.clone().unwrap_or_default(), &approval.sensitive);
+    let mut rows: Vec<(String, String)> = Vec::new();
+    for argument in arguments {
+        rows.push((argument.name.to_string(), argument.value.to_string()));
+        rows.extend(argument.value.warnings.iter().map(|warning| ("warning".to_owned(), warning.to_string())));
+    }
     rows.push(("asked for by".to_owned(), visible(approval.user_id.as_deref().unwrap_or("nobody named"))));
     rows.push(("digest".to_owned(), format!("{:.16}…", approval.digest)));
     let width = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
