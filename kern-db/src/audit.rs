@@ -113,7 +113,7 @@ impl Journal {
         execution_id: Option<&ExecutionId>,
     ) {
         self.events.push(OutboxRow {
-            id: uuid::Uuid::now_v7().to_string(),
+            id: crate::ids::fresh_id(),
             created_at_ms: 0,
             topic: topic.to_owned(),
             run_id: Some(run_id.clone()),

@@ -1,5 +1,6 @@
 //! Ids as types of their own, so that two strings cannot trade places.
 
+use std::cell::RefCell;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -95,4 +96,53 @@ id! {
 id! {
     /// Id of an execution. It equals the approval's id where an approval allows the execution.
     ExecutionId
+}
+
+/// Makes an id for what nobody sorts by it and nothing is decided by: a message, a requirement, an event. A UUID of
+/// version 7, whose random part comes from the operating system in blocks: one call for many ids.
+#[doc(hidden)]
+#[must_use]
+pub fn fresh_id() -> String {
+    thread_local!(static BLOCK: RefCell<Block> = const { RefCell::new(Block { bytes: [0; Block::SIZE], used: Block::SIZE }) });
+    let random = BLOCK.with_borrow_mut(Block::take);
+    let now = u64::try_from(crate::memory::wall_clock()).expect("a clock before 1970 counts as 1970");
+    uuid::Builder::from_unix_timestamp_millis(now, &random).into_uuid().to_string()
+}
+
+/// Random bytes that were fetched and not used yet.
+struct Block {
+    bytes: [u8; Self::SIZE],
+    used: usize,
+}
+
+impl Block {
+    /// Of one id.
+    const PART: usize = 10;
+    const SIZE: usize = 32 * Self::PART;
+
+    fn take(&mut self) -> [u8; Self::PART] {
+        if self.used == Self::SIZE {
+            getrandom::fill(&mut self.bytes).expect("an operating system gives random bytes");
+            self.used = 0;
+        }
+        let end = self.used + Self::PART;
+        let part = self.bytes[self.used..end].try_into().expect("a part has its size");
+        self.used = end;
+        part
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn fresh_ids_are_uuids_of_version_7_and_no_two_are_alike() {
+        let ids: Vec<String> = (0..1000).map(|_| fresh_id()).collect();
+        assert!(ids.iter().all(|id| uuid::Uuid::try_parse(id).unwrap().get_version_num() == 7));
+        let others = std::thread::spawn(|| (0..1000).map(|_| fresh_id()).collect::<Vec<_>>()).join().unwrap();
+        assert_eq!(ids.into_iter().chain(others).collect::<HashSet<_>>().len(), 2000);
+    }
 }

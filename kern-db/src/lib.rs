@@ -24,7 +24,7 @@ mod tx;
 
 pub use db::{Audit, Db, DbFuture, IntoDb, Transitions};
 pub use error::{Error, Result};
-pub use ids::{ApprovalId, ExecutionId, RunId, SessionId};
+pub use ids::{ApprovalId, ExecutionId, RunId, SessionId, fresh_id};
 pub use memory::InMemoryDb;
 pub use records::approval::{Approval, ApprovalFilter, Page, PageMeta, Resolution, Vote};
 pub use records::audit::{AuditBreak, AuditEntry, AuditReport};

@@ -126,7 +126,7 @@ impl Preparing<'_> {
         tool.asks(&policy, true);
         // The row keeps the requirement as it was before it had an id, as the reference does.
         let requirement = RunRequirement {
-            id: uuid::Uuid::now_v7().to_string(),
+            id: kern_db::fresh_id(),
             created_at: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S%.6f+00:00").to_string(),
             confirmation: None,
             confirmation_note: None,

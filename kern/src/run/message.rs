@@ -85,7 +85,7 @@ pub struct FunctionCall {
 impl Message {
     fn new(role: Role, content: Option<String>) -> Self {
         Self {
-            id: uuid::Uuid::now_v7().to_string(),
+            id: kern_db::fresh_id(),
             content,
             from_history: false,
             stop_after_tool_call: false,
