@@ -76,9 +76,12 @@
 //! # Where to look
 //!
 //! - [`prelude`]: what most programs import.
-//! - [`Agent`]: starting, continuing, cancelling and reading runs.
-//! - [`tools::tool`], [`approval::approval`]: the attributes and their arguments.
+//! - [`Agent`]: starting, continuing, cancelling and reading runs; [`AgentBuilder`]: all that it is made of.
+//! - [`tools::tool`], [`approval::approval`], [`tools::toolkit`], [`hooks::hook`]: the attributes and their arguments.
 //! - [`run::RunOutput`] and [`run::RunRequirement`]: what a run gave, what it asks the person who started it.
+//! - [`run::RunStream`] and [`run::RunEvent`]: watching a run while it goes on.
+//! - [`tools::UserFeedbackTools`], [`tools::UserControlFlowTools`]: with these the model asks the user.
+//! - [`hooks`], [`guardrails`]: checks around a run that wait for nobody, and what they do not see.
 //! - [`db`]: the stores, [`db::Db`] with the contract of each method, and [`db::Audit`].
 //! - [`display`]: what a person may be shown of arguments, names and notes.
 //! - [`models`]: [`models::ScriptedModel`] for tests, the clients of providers, and [`models::Model`] for one's own.
@@ -88,7 +91,7 @@
 //!
 //! | Feature | Adds | Default |
 //! |---|---|---|
-//! | `macros` | `#[tool]` and `#[approval]` | yes |
+//! | `macros` | `#[tool]`, `#[toolkit]`, `#[approval]` and `#[hook]` | yes |
 //! | `sqlite` | `SqliteDb` | yes |
 //! | `sqlite-bundled` | SQLite compiled in; without it, the system's is linked | yes |
 //! | `openai` | `OpenAIChat`, and model strings such as `openai:gpt-4o-mini` | no |

@@ -1,5 +1,7 @@
 //! What the tests of this package share.
 
+#![allow(clippy::missing_errors_doc, reason = "a helper of a test hands on what the test is about")]
+
 pub mod bare;
 pub mod children;
 pub mod command;

@@ -267,6 +267,10 @@ fn name_of<T>() -> String {
 )]
 pub trait HookReturn {
     /// Gives it as what it is.
+    ///
+    /// # Errors
+    ///
+    /// Those of the hook.
     fn into_hook_result(self) -> HookResult;
 }
 
