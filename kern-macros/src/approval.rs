@@ -2,7 +2,7 @@
 
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote};
-use syn::{Expr, Ident, ItemFn};
+use syn::{Expr, FnArg, Ident, ItemFn};
 
 use crate::arguments::{self, Argument, Grammar, Milliseconds};
 use crate::attributes::{self, Consumed};
@@ -158,6 +158,15 @@ pub(crate) fn run(args: TokenStream, item: TokenStream) -> TokenStream {
     let Some(tool) = tools.next() else {
         Approval::read(args, &mut errors);
         errors.at(Attribute, WITHOUT_TOOL, alone(&func));
+        // What only `#[tool]` could take would be the compiler's error beside this one.
+        for input in &mut func.sig.inputs {
+            if let FnArg::Typed(typed) = input {
+                let of_tool = |path: &syn::Path| {
+                    path.is_ident("doc") || ["arg", "state"].iter().any(|name| attributes::names(path, name))
+                };
+                typed.attrs.retain(|attr| !of_tool(attr.path()));
+            }
+        }
         let markers = consumed.markers();
         return errors.beside(quote! { #func #markers });
     };

@@ -1,5 +1,7 @@
 //! The crate's one error.
 
+use std::fmt;
+
 use kern_db::{ApprovalId, ExecutionId, RunId, RunStatus};
 
 use crate::models::ModelError;
@@ -8,7 +10,7 @@ use crate::models::ModelError;
 ///
 /// A tool's own failure, and a human's no, are no errors: the model is told. [`code`](Error::code) is stable; the text
 /// is for people.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// An approver has not decided yet. The run is still paused, nothing ran.
@@ -143,6 +145,19 @@ pub enum Error {
 /// A result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+/// What a program that ends with an error prints: the message, the code, and the causes.
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self} [{}]", self.code())?;
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            write!(f, "\n  because: {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}
+
 impl Error {
     /// Gives the stable code of this error.
     pub fn code(&self) -> &'static str {
@@ -189,6 +204,16 @@ fn list(ids: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_program_that_ends_with_an_error_prints_what_a_person_can_read() {
+        let pending = Error::RunNotFound { run_id: "r1".into() };
+        assert_eq!(format!("{pending:?}"), "no run with id `r1` [run_not_found]");
+        let source = std::io::Error::other("the disk is gone");
+        let store = Error::from(kern_db::Error::Unavailable { action: "start a run", source: source.into() });
+        let printed = format!("{store:?}");
+        assert!(printed.contains("[store_unavailable]\n  because: the disk is gone"), "{printed}");
+    }
 
     #[test]
     fn an_error_stays_small_enough_to_return_by_value() {

@@ -2,7 +2,10 @@ use kern::prelude::*;
 
 /// Delete a user.
 #[approval]
-fn delete_user(id: String) {
+fn delete_user(
+    /// Id of the user.
+    id: String,
+) {
     drop(id);
 }
 
