@@ -43,7 +43,7 @@ async fn get_weather(
 
 /// Get the weather in a city.
 #[approval]
-#[tool]
+#[tool(strict)]
 async fn get_weather_in_city(city: String, ctx: &RunContext) -> String {
     enter(ctx, format!("weather {city}"));
     match city.as_str() {
@@ -295,6 +295,13 @@ async fn each_turn_of_a_conversation_waits_for_a_decision_of_its_own() {
     assert_eq!(run.content(), conversation.last_words());
     assert_eq!(conversation.effects(), ["weather CDMX", "weather Mexico City"]);
     conversation.assert_sent_as_recorded(&[]);
+    // `#[tool(strict)]` reaches the provider as it was recorded; the description alone is another.
+    let mut sent = conversation.server.log()[0]["body"]["tools"].clone();
+    sent[0]["function"]["description"] = json!("");
+    let function = json!({ "name": "get_weather_in_city", "description": "", "strict": true, "parameters": {
+        "type": "object", "properties": { "city": { "type": "string" } }, "required": ["city"],
+        "additionalProperties": false } });
+    assert_eq!(sent, json!([{ "type": "function", "function": function }]));
 }
 
 #[tokio::test(flavor = "multi_thread")]
