@@ -38,6 +38,8 @@ const RECORD_AGAIN: [Duration; 4] =
 const LONGEST_ID: usize = 256;
 /// Characters of a tool's name.
 const LONGEST_NAME: usize = 64;
+/// Calls of one answer. An answer of some megabytes has room for a hundred thousand, each a body or a question of its own.
+const MOST_CALLS: usize = 1024;
 
 /// A run in the hands of its owner.
 pub(crate) struct Drive {
@@ -294,6 +296,10 @@ impl Drive {
             return Err(ModelError::InvalidReply { provider, message }.into());
         };
         let reply = reply?;
+        if reply.tool_calls.len() > MOST_CALLS {
+            let message = format!("it asks for {} calls, {MOST_CALLS} are allowed", reply.tool_calls.len());
+            return Err(ModelError::InvalidReply { provider: provider.to_owned(), message }.into());
+        }
         let first = first.into_inner();
         if first.is_none() {
             // A refusal, and the text of a client that hands nothing on while it comes.
