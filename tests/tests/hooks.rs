@@ -138,7 +138,7 @@ fn shown_secrets(store: &Store) -> Vec<Agent> {
     let call = || turn().tool_call("tell", json!({}));
     let says = turn().text(format!("it is {SECRET}")).tool_call("tell", json!({}));
     let build = |turns: Vec<Turn>, tool: Custom| {
-        store.agent(Vec::new(), turns).tool(tool).post_hook(no_secrets_said).build().unwrap()
+        store.agent(Vec::new(), turns).tool(tool).post_hook(no_secrets_said).build().expect("the agent is right")
     };
     vec![
         build(vec![call(), turn().text("that is all")], tool(shows)),
