@@ -3,6 +3,8 @@
 
 use proc_macro2::{Group, Ident, Punct, Spacing, TokenStream, TokenTree};
 
+use syn::ext::IdentExt as _;
+
 use crate::errors::Errors;
 
 /// A name that is not in scope in `when`.
@@ -39,6 +41,19 @@ fn operators(expression: TokenStream, errors: &mut Errors) {
             operator(punct, at, tokens, errors);
         }
     });
+}
+
+/// Says whether an expression may name something. In doubt it does: a text may be a format string.
+pub(crate) fn mentions(expression: TokenStream, name: &Ident) -> bool {
+    let (name, mut found) = (name.unraw().to_string(), false);
+    walk(expression, &mut |at, tokens| {
+        found |= match &tokens[at] {
+            TokenTree::Ident(ident) => ident.unraw() == name,
+            TokenTree::Literal(literal) => literal.to_string().contains(&name),
+            _ => false,
+        };
+    });
+    found
 }
 
 /// Visits every token, those in groups included.

@@ -363,6 +363,30 @@ impl Tool for Handmade {
     }
 }
 
+/// An answer of a few megabytes has room for a hundred thousand calls.
+#[tokio::test]
+async fn more_calls_in_one_answer_than_anybody_means_are_no_answer() {
+    let session = unique("session");
+    let store = Store::new().await;
+    let script = |calls: usize| {
+        let all = (0..calls).fold(turn(), |turn, _| turn.tool_call("lookup", json!({ "key": "k" })));
+        [all, turn().text("ok")]
+    };
+    let agent = store.agent(tools![lookup], script(1025)).build().unwrap();
+    let started = std::time::Instant::now();
+    let error = agent.run("go").session_id(&session).await.map(drop).expect_err("it is refused");
+    assert_eq!(error.code(), "model_invalid_reply");
+    assert!(error.to_string().contains("1025 calls"), "{error}");
+    assert_eq!(ledger::of(&session), NOTHING);
+    let agent = store.agent(tools![lookup], script(100_000)).build().unwrap();
+    assert_eq!(code(agent.run("go").session_id(&session).await.map(drop)), "model_invalid_reply");
+    assert!(started.elapsed() < std::time::Duration::from_secs(20));
+
+    let agent = store.agent(tools![lookup], script(1024)).build().unwrap();
+    let run = agent.run("go").session_id(&session).await.unwrap();
+    assert_eq!((run.status, ledger::of(&session).len()), (RunStatus::Completed, 1024));
+}
+
 #[tokio::test]
 async fn a_tool_by_hand_is_held_to_its_policy_and_its_panics_are_its_own() {
     for (panics_in, pauses) in [("check", false), ("approval_needed", true), ("call", true), ("nowhere", true)] {

@@ -10,6 +10,8 @@ use kern::hooks::{Background, CheckTrigger, HookError, Inline};
 use kern::models::{Model, ModelFuture, ModelRequest, ScriptedModel, Turn, turn};
 use kern::prelude::*;
 use kern::run::Role;
+use kern::tools::ToolOptions;
+use kern_tests::custom::Custom;
 use kern_tests::folder::unique;
 use kern_tests::gates::gate;
 use kern_tests::ledger;
@@ -117,6 +119,32 @@ async fn after(out: &RunOutput, ctx: &HookContext) -> HookResult {
 async fn after_that(_: &RunOutput, ctx: &HookContext) -> HookResult {
     note(ctx, "after that");
     Ok(())
+}
+
+/// Stops what has the secret in what the run says.
+async fn no_secrets_said(out: &RunOutput, _: &HookContext) -> HookResult {
+    if out.content().contains(SECRET) {
+        Err(OutputCheckError::new("the answer was withheld"))?;
+    }
+    Ok(())
+}
+
+/// Agents whose output is more than the model's last text: a result that is shown, one that ends the run, and what the
+/// model said with a call that ends it.
+fn shown_secrets(store: &Store) -> Vec<Agent> {
+    let tool = |options| Custom::new("tell", || async { Ok(format!("it is {SECRET}")) }).options(options);
+    let quiet = |options| Custom::new("tell", || async { Ok("done".to_owned()) }).options(options);
+    let (shows, stops) = (ToolOptions::new().show_result(true), ToolOptions::new().stop_after_tool_call(true));
+    let call = || turn().tool_call("tell", json!({}));
+    let says = turn().text(format!("it is {SECRET}")).tool_call("tell", json!({}));
+    let build = |turns: Vec<Turn>, tool: Custom| {
+        store.agent(Vec::new(), turns).tool(tool).post_hook(no_secrets_said).build().expect("the agent is right")
+    };
+    vec![
+        build(vec![call(), turn().text("that is all")], tool(shows)),
+        build(vec![call()], tool(stops)),
+        build(vec![says], quiet(stops.show_result(false))),
+    ]
 }
 
 mod pre_hooks {
@@ -450,6 +478,39 @@ mod post_hooks {
     }
 
     #[tokio::test]
+    async fn a_blocked_output_is_withheld_in_every_part_that_says_it() {
+        let store = Store::new().await;
+        for agent in shown_secrets(&store) {
+            let (_, blocked) = run(&agent, "go").await;
+            assert_eq!((blocked.status, blocked.content()), (RunStatus::Error, "the answer was withheld"));
+            let given = serde_json::to_string(&blocked).unwrap();
+            assert!(!given.contains(SECRET), "{given}");
+            assert_eq!(agent.get_run(&blocked.run_id).await.unwrap(), blocked);
+            assert!(!on_disk(&store, SECRET), "what was blocked is on the disk: {given}");
+        }
+    }
+
+    /// Its execution is on record for good; what the run gives is another matter.
+    #[tokio::test]
+    async fn a_blocked_result_of_a_protected_call_is_not_given() {
+        let store = Store::new().await;
+        let tell = Custom::new("tell", || async { Ok(format!("it is {SECRET}")) }).approved();
+        let tell = tell.options(ToolOptions::new().show_result(true));
+        let agent = store.agent(Vec::new(), one_call("tell", json!({}))).tool(tell).post_hook(no_secrets_said);
+        let agent = agent.build().unwrap();
+        let (session, paused) = run(&agent, "go").await;
+        store.approve_all(&paused.run_id).await;
+        let blocked = agent.continue_run(&paused.run_id).user_id("alice").await.unwrap();
+        assert_eq!((blocked.status, blocked.content()), (RunStatus::Error, "the answer was withheld"));
+        let given = serde_json::to_string(&blocked).unwrap();
+        assert!(!given.contains(SECRET), "{given}");
+        assert_eq!(agent.get_run(&blocked.run_id).await.unwrap(), blocked);
+        assert_eq!(store.states(&blocked.run_id).await, ["succeeded"]);
+        let next = agent.run("again").user_id("alice").session_id(&session).await.unwrap();
+        assert!(!serde_json::to_string(&next).unwrap().contains(SECRET));
+    }
+
+    #[tokio::test]
     async fn w14_one_that_fails_or_panics_stops_the_run() {
         async fn fails(out: &RunOutput, _: &HookContext) -> HookResult {
             Err(HookError::new(format!("cannot write down `{}`", out.content())))
@@ -633,6 +694,34 @@ mod streamed {
         assert_eq!(said, ["one moment", "a fine answer"]);
         let end = ["RunContent", "RunContentCompleted", "RunCompleted"];
         assert!(names(&passed).ends_with(&end), "{:?}", names(&passed));
+    }
+
+    #[tokio::test]
+    async fn no_part_of_an_output_is_told_before_it_has_passed() {
+        let store = Store::new().await;
+        for agent in shown_secrets(&store) {
+            let blocked = events(&agent, "go").await;
+            assert!(!json!(blocked).to_string().contains(SECRET), "{blocked:?}");
+            assert_eq!(names(&blocked).last(), Some(&"RunError"));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_model_says_with_a_call_that_may_end_the_run_is_told_once() {
+        let store = Store::new().await;
+        for (fails, told) in [(false, "one moment"), (true, "one momentdone")] {
+            let tool =
+                Custom::new(
+                    "tell",
+                    move || async move { if fails { Err("no".to_owned()) } else { Ok("yes".to_owned()) } },
+                );
+            let tool = tool.options(ToolOptions::new().stop_after_tool_call(true).show_result(false));
+            let turns = [turn().text("one moment").tool_call("tell", json!({})), turn().text("done")];
+            let agent = store.agent(Vec::new(), turns).tool(tool).post_hook(no_secrets_said).build().unwrap();
+            let seen = events(&agent, "go").await;
+            let said = seen.iter().filter(|event| event["event"] == "RunContent");
+            assert_eq!(said.filter_map(|event| event["content"].as_str()).collect::<String>(), told);
+        }
     }
 
     #[tokio::test]

@@ -507,6 +507,24 @@ async fn a_default_that_changes_is_asked_for_once() {
     assert_eq!(run.tool_calls()[0].result.as_deref(), Some("100"), "and so does the body");
 }
 
+/// Withdraw a sum that cannot be written down.
+#[approval(when = cents.0 > 100)]
+#[tool]
+fn withdraw_hidden(#[arg(default = Hidden(HIDDEN.fetch_add(100, Ordering::Relaxed)))] cents: Hidden) -> u64 {
+    cents.0
+}
+
+static HIDDEN: AtomicU64 = AtomicU64::new(0);
+
+#[derive(Debug, Deserialize, JsonSchema)]
+struct Hidden(u64);
+
+#[test]
+fn when_does_not_judge_a_default_that_is_made_anew_for_the_body() {
+    assert!(needed(&one!(withdraw_hidden), json!({})), "the body would get another value than the one that was judged");
+    assert!(!needed(&one!(withdraw_hidden), json!({ "cents": 100 })));
+}
+
 /// A value that is written in another way than it is read.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(transparent)]

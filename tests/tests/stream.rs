@@ -324,3 +324,38 @@ async fn what_a_run_says_is_told_also_where_the_models_client_hands_nothing_on()
         assert_eq!(content.as_deref(), Some(expected));
     }
 }
+
+/// Reads some events, then goes away. Gives the run's id where one came.
+async fn peek(mut events: RunStream, count: usize) -> Option<RunId> {
+    let mut run_id = None;
+    for _ in 0..count {
+        let Some(event) = events.next().await else { break };
+        run_id = Some(event.expect("nothing goes wrong").base().run_id.clone());
+    }
+    run_id
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn i6_a_reader_that_goes_away_at_any_event_loses_and_doubles_no_call() {
+    let store = Store::new().await;
+    let script = || {
+        let call = |turn: Turn, id: &str| turn.tool_call("delete_user", json!({ "user_id": id }));
+        [call(call(turn().text("now"), "u1"), "u2").tool_call("lookup", json!({ "key": "k" })), turn().text("done")]
+    };
+    for count in 1..24 {
+        let session = unique("session");
+        let agent = store.agent(tools![delete_user, lookup], script()).build().unwrap();
+        let run_id = peek(agent.run("go").user_id("alice").session_id(&session).stream(), count).await.unwrap();
+        let paused = ended(&agent, &run_id).await;
+        assert!(paused.is_paused(), "after {count} events: {:?}", paused.status);
+        assert_eq!(store.approvals(&run_id).await.len(), 2);
+        store.approve_all(&run_id).await;
+        drop(agent.continue_run(&run_id).stream());
+        assert_eq!(ledger::of(&session), ["lookup k"], "a stream that nobody reads starts nothing");
+        assert_eq!(peek(agent.continue_run(&run_id).user_id("alice").stream(), count).await, Some(run_id.clone()));
+        let run = ended(&agent, &run_id).await;
+        assert_eq!((run.status, run.content()), (RunStatus::Completed, "done"), "after {count} events");
+        assert_eq!(ledger::of(&session), ["lookup k", "delete u1", "delete u2"], "after {count} events");
+        assert_eq!(store.states(&run_id).await, ["succeeded", "succeeded"]);
+    }
+}

@@ -11,6 +11,7 @@ use super::parse::Effect;
 use super::validate::{Options, Pause, ValidTool};
 use crate::approval::{Kind, Rules};
 use crate::arguments::Milliseconds;
+use crate::when;
 
 /// `when`, in the parts of a function of its own and of its caller.
 pub(super) struct WhenParts {
@@ -110,9 +111,11 @@ impl ValidTool {
             let Argument { ident, ty, field, cfgs, .. } = argument;
             params.push(quote!(#(#cfgs)* #ident: &#ty));
             uses.push(quote!(#(#cfgs)* let _ = #ident;));
+            // What the expression does not name cannot change what it says, whatever the body gets.
+            let read = if when::mentions(expression.to_token_stream(), ident) { quote!(judge) } else { quote!(peek) };
             reads.push(quote! {
                 #(#cfgs)*
-                let ::core::option::Option::Some(#field) = #args.#field.peek(__kern_json) else {
+                let ::core::option::Option::Some(#field) = #args.#field.#read(__kern_json) else {
                     return true;
                 };
             });

@@ -14,8 +14,6 @@ use crate::run::{RunOutput, view};
 
 /// What is stored in the place of an input that a pre-hook stopped.
 const INPUT_BLOCKED: &str = "[blocked by a pre-hook, not stored]";
-/// What is stored in the place of an output that a post-hook stopped.
-const OUTPUT_BLOCKED: &str = "[blocked by a post-hook, not stored]";
 
 /// How a run ends, after the post-hooks it waits for.
 pub(crate) struct Ending {
@@ -84,7 +82,7 @@ impl Drive {
         for hook in agent.hooks.post.iter().filter(|hook| !hook.in_background) {
             let outcome = without_panic(async { hook.run(&output, &context).await }).await;
             if let Some(stop) = stopped("post-hook", &hook.name, outcome, &context) {
-                self.state.withhold_output(OUTPUT_BLOCKED);
+                self.state.withhold_output();
                 self.state.failure = Some(stop.failure);
                 return Ok(Ending { status: RunStatus::Error, error: Some(stop.message), background: None });
             }

@@ -13,10 +13,12 @@
 //!
 //! **What was stopped is not kept.** An agent with pre-hooks stores an input only after the last of them has passed it,
 //! and as they left it; of a stopped one, only that it was blocked. Of a blocked output neither `content` nor
-//! `messages` hold anything, and a stream of an agent with post-hooks that are waited for tells the text in one part, after
-//! they have passed it. What a hook itself puts into a check's message or its `additional_data` is stored.
+//! `messages` nor `tools` hold anything, results that are shown included; the execution of a protected call stays on
+//! record. A stream of an agent with post-hooks that are waited for tells the text in one part, after they have passed it,
+//! and no result that is shown with its call. What a hook itself puts into a check's message or its `additional_data` is stored.
 //!
-//! What they do not do: the answers people give to a paused run, and what tools return, pass no pre-hook. What a model says
+//! What they do not do: the answers people give to a paused run, what tools return, and the earlier runs of the
+//! session pass no pre-hook. What a model says
 //! beside a call that pauses the run passes no post-hook. A result of a tool that the model repeats stays among the run's
 //! tool calls also where the output is blocked. A hook that never ends holds its run until that is cancelled. When a
 //! process dies while post-hooks run and the run is recovered, they run again; a hook in the background is lost with its

@@ -12,6 +12,9 @@ use crate::agent::Inner;
 use crate::error::Result;
 use crate::models::{ModelDelta, ModelError, ModelReply, ModelRequest};
 
+/// Calls of one answer. An answer of some megabytes has room for a hundred thousand, each a body or a question of its own.
+const MOST_CALLS: usize = 1024;
+
 /// What the model is sent: the instructions, what was said in the session before, and the run's own messages. It only
 /// grows, so that a long run does not copy all of it for each answer.
 pub(crate) struct Conversation {
@@ -56,6 +59,10 @@ impl Drive {
             return Err(ModelError::InvalidReply { provider, message }.into());
         };
         let reply = reply?;
+        if reply.tool_calls.len() > MOST_CALLS {
+            let message = format!("it asks for {} calls, {MOST_CALLS} are allowed", reply.tool_calls.len());
+            return Err(ModelError::InvalidReply { provider: provider.to_owned(), message }.into());
+        }
         let first = first.into_inner();
         if first.is_none() {
             // A refusal, and the text of a client that hands nothing on while it comes.

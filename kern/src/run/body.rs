@@ -177,7 +177,9 @@ impl Drive {
             _ => return,
         };
         shown.tool_call_error = Some(error);
-        shown.result = Some(result.clone());
+        // Post-hooks see what is a part of the output before anybody else.
+        let held = !error && tool.descriptor().options.show_result && self.agent.hooks.hold_output();
+        shown.result = (!held).then(|| result.clone());
         if let Some(took) = took.filter(|_| !matches!(ended, Ended::Lost(_))) {
             let content = ended_line(&shown, &tool.descriptor().sensitive, took.as_secs_f64());
             let tool = shown.clone();

@@ -12,6 +12,9 @@ use super::requirement::{RunRequirement, ToolExecution};
 use crate::hooks::RunFailure;
 use crate::tools::Arguments;
 
+/// What stands in the place of an output that a post-hook stopped.
+pub(crate) const OUTPUT_BLOCKED: &str = "[blocked by a post-hook, not stored]";
+
 /// The snapshot.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -140,15 +143,24 @@ impl RunState {
         input
     }
 
-    /// Takes out what the run is about to give, and leaves a text in its place.
-    pub(crate) fn withhold_output(&mut self, instead: &str) {
-        self.shown.clear();
-        let given = self.messages.last_mut().expect("a run that is completed has an answer");
-        if given.role == Role::Assistant {
-            // A new one, so that nothing that a message may hold beside its text is left of it.
-            *given = Message::assistant(None, Vec::new());
+    /// Takes out what the run is about to give, wherever it stands, and leaves a text in its place.
+    pub(crate) fn withhold_output(&mut self) {
+        let shown = std::mem::take(&mut self.shown);
+        let given = |text: &Option<String>| text.as_ref().is_some_and(|text| shown.contains(text));
+        let last = self.messages.len().checked_sub(1).expect("a run that is completed has an answer");
+        for (place, message) in self.messages.iter_mut().enumerate() {
+            if message.role == Role::User || !(place == last || given(&message.content)) {
+                continue;
+            }
+            if message.role == Role::Assistant {
+                // A new one, so that nothing that a message may hold beside its text is left of it.
+                *message = Message::assistant(None, std::mem::take(&mut message.tool_calls));
+            }
+            message.content = Some(OUTPUT_BLOCKED.to_owned());
         }
-        given.content = Some(instead.to_owned());
+        for tool in self.tools.iter_mut().filter(|tool| given(&tool.result)) {
+            tool.result = Some(OUTPUT_BLOCKED.to_owned());
+        }
     }
 
     pub(crate) fn snapshot(&self) -> String {
@@ -197,6 +209,12 @@ impl RunState {
     pub(crate) fn tool_mut(&mut self, turn: u32, index: u32) -> Option<&mut ToolExecution> {
         let first = self.turns.get(usize::try_from(turn).ok()?.checked_sub(1)?)?;
         self.tools.get_mut(first + usize::try_from(index).ok()?)
+    }
+
+    /// Whether a call of the open turn may end the run.
+    pub(crate) fn may_stop(&self) -> bool {
+        let open = self.open.as_ref().map_or(0, |open| open.calls.len());
+        self.tools.iter().rev().take(open).any(|tool| tool.stop_after_tool_call)
     }
 
     /// Closes the open turn: its results become messages, in call order. All of them are there.

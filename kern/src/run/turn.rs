@@ -206,11 +206,18 @@ impl Drive {
         {
             return Ok(Stopped::Ended(self.end(RunStatus::Error, Some(why)).await?));
         }
+        // What the model said with calls that may end the run: then it is the run's output, and held back with it.
+        let mut unsaid = (None, None);
         loop {
             if self.state.open.is_some() {
-                match self.work_off().await? {
+                let worked = self.work_off().await?;
+                let (content, reasoning) = std::mem::take(&mut unsaid);
+                match worked {
                     Worked::Done => {
                         let Closed { stops, shown } = self.state.close_turn();
+                        if !stops {
+                            self.tell_held(content, reasoning);
+                        }
                         for result in shown {
                             self.say(Some(result), None);
                         }
@@ -218,8 +225,10 @@ impl Drive {
                             return self.complete().await;
                         }
                     }
-                    Worked::Waiting => return self.pause(false).await,
-                    Worked::Attention => return self.pause(true).await,
+                    waits @ (Worked::Waiting | Worked::Attention) => {
+                        self.tell_held(content, reasoning);
+                        return self.pause(matches!(waits, Worked::Attention)).await;
+                    }
                 }
             }
             self.resumed = false;
@@ -242,8 +251,13 @@ impl Drive {
                 self.state.messages.push(message(reply, Vec::new()));
                 return self.complete().await;
             }
-            self.tell_held(reply.content.clone(), reply.reasoning.clone());
+            let said = (reply.content.clone(), reply.reasoning.clone());
             let calls = self.open_turn(reply);
+            if self.state.may_stop() {
+                unsaid = said;
+            } else {
+                self.tell_held(said.0, said.1);
+            }
             if calls.is_empty() {
                 // Nothing of this turn is committed, so nothing else would notice that the run was cancelled meanwhile.
                 self.still_mine().await?;
@@ -252,6 +266,7 @@ impl Drive {
             let waits_for_all = calls.iter().all(|call| call.policy.tier != Tier::Audit) && self.nothing_to_run();
             let run = self.commit_turn(calls, waits_for_all).await?;
             if waits_for_all {
+                self.tell_held(unsaid.0, unsaid.1);
                 return Ok(Stopped::Paused(run));
             }
         }

@@ -6,7 +6,7 @@ use super::call::show;
 use super::message::Role;
 use super::output::RunOutput;
 use super::requirement::{RequirementType, RunRequirement};
-use super::state::RunState;
+use super::state::{OUTPUT_BLOCKED, RunState};
 use super::tool_execution::{Consent, ToolExecution};
 use crate::agent::Inner;
 use crate::tools::ToolDescriptor;
@@ -14,13 +14,19 @@ use crate::tools::ToolDescriptor;
 /// Shows a run.
 pub(crate) fn view(agent: &Inner, run: &Run, mut state: RunState) -> RunOutput {
     for call in &run.calls {
+        // The row keeps what the call gave. A post-hook stopped that, so it is not given with the run.
+        let blocked = state.tool(call.turn, call.index).and_then(|tool| tool.result.clone());
+        let blocked = blocked.filter(|result| result == OUTPUT_BLOCKED);
         let requirement = state.requirements.iter_mut().find(|requirement| requirement.id == call.requirement_id);
         if let Some(requirement) = requirement {
-            overlay(agent, &mut requirement.tool_execution, call);
+            let tool = &mut requirement.tool_execution;
+            overlay(agent, tool, call);
+            tool.result = blocked.clone().or(tool.result.take());
             answer(requirement, call);
         }
         if let Some(tool) = state.tool_mut(call.turn, call.index) {
             overlay(agent, tool, call);
+            tool.result = blocked.or(tool.result.take());
         }
     }
     // What ran is what the conversation says: values of the user came after the model's own.

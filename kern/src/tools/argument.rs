@@ -135,9 +135,16 @@ pub trait IsOpaque {
 impl<T> IsOpaque for &T {}
 
 impl<T> Arg<T> {
-    /// Reads the argument for `when`. `None`: it is missing or of another type.
+    /// Reads the argument for a `when` that does not name it. `None`: it is missing or of another type.
     pub fn peek(&self, arguments: &Arguments) -> Option<T> {
         self.read(arguments.get(self.name).cloned()).ok()
+    }
+
+    /// Reads the argument for a `when` that names it. `None`, too: it is absent, and its default is made anew for the body,
+    /// which may get another value than the one that was judged.
+    pub fn judge(&self, arguments: &Arguments) -> Option<T> {
+        let made_anew = self.default.is_some() && self.kept().is_none();
+        if made_anew && !arguments.contains_key(self.name) { None } else { self.peek(arguments) }
     }
 
     /// Takes the argument out of a call that may run.

@@ -78,7 +78,7 @@ pub use toolkit::Toolkit;
 ///
 /// A default is an expression of the parameter's type; a string literal is converted. Where it can be written as JSON it
 /// is in the schema, and is evaluated once in a process: what somebody approved stays what the body gets. Any other is
-/// evaluated for each call.
+/// evaluated for each call; a `when` that names it then says that the approval is needed.
 ///
 /// # Examples
 ///

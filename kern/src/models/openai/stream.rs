@@ -144,8 +144,9 @@ impl Assembly {
         match (&mut *known, value) {
             (Value::String(known), Value::String(more)) => known.push_str(more),
             (known, value) => {
-                let mut parts = parts(known);
-                for part in self::parts(value) {
+                // Taken, not copied: there may be a hundred thousand.
+                let mut parts = parts(known.take());
+                for part in self::parts(value.clone()) {
                     add_part(&mut parts, part);
                 }
                 *known = parts.into();
@@ -265,9 +266,9 @@ fn append(text: &mut Option<String>, more: Option<String>) {
 }
 
 /// Gives a content as a list of parts.
-fn parts(content: &Value) -> Vec<Value> {
+fn parts(content: Value) -> Vec<Value> {
     match content {
-        Value::Array(parts) => parts.clone(),
+        Value::Array(parts) => parts,
         Value::String(text) if !text.is_empty() => vec![json!({ "type": "text", "text": text })],
         _ => Vec::new(),
     }

@@ -479,3 +479,16 @@ fn no_part_makes_the_client_panic_or_gives_a_call_that_is_none() {
     }
     assert!(tried > 500 && read > 50, "{tried} tried, {read} read");
 }
+
+#[test]
+fn a_content_of_many_parts_is_put_together_without_copying_it_for_each() {
+    let started = std::time::Instant::now();
+    let mut assembly = Assembly::default();
+    for _ in 0..10_000 {
+        let content = [json!({ "type": "thinking", "thinking": "x" }), json!({ "type": "text", "text": "y" })];
+        assembly.add(&part(json!({ "content": content }))).unwrap();
+    }
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+    let content = &assembly.into_body()["choices"][0]["message"]["content"];
+    assert_eq!(content.as_array().map(Vec::len), Some(20_000));
+}
