@@ -152,8 +152,9 @@ pub trait Transitions: Send + Sync {
     fn pause_run(&self, claim: RunClaim, snapshot: String, attention: bool) -> DbFuture<'_, Run>;
     fn check_run(&self, run_id: RunId, caller: Caller) -> DbFuture<'_, ()>;
     fn claim_run(&self, request: ClaimRun) -> DbFuture<'_, RunClaimed>;
-    /// `claim_run`, and the claim of the call at this index where it may start.
-    fn claim_run_and_call(&self, request: ClaimRun, index: u32) -> DbFuture<'_, (RunClaimed, Option<CallClaim>)>;
+    /// `claim_run`, and the claim of the call with this digest where it may start: the very call that the caller has looked
+    /// at. One that was answered or asked for anew since has another.
+    fn claim_run_and_call(&self, request: ClaimRun, digest: String) -> DbFuture<'_, (RunClaimed, Option<CallClaim>)>;
     fn answer_call(&self, request: AnswerCall) -> DbFuture<'_, Answered>;
     fn ask_again(&self, request: AskAgain) -> DbFuture<'_, ()>;
     fn claim_call(&self, request: ClaimCall) -> DbFuture<'_, CallClaimed>;
@@ -295,9 +296,9 @@ macro_rules! store {
             fn claim_run_and_call(
                 &self,
                 request: ClaimRun,
-                index: u32,
+                digest: String,
             ) -> DbFuture<'_, (RunClaimed, Option<CallClaim>)> {
-                self.write(Lane::Normal, "claim a run", move |tx| finish_now(run::claim(tx, request, Some(index))))
+                self.write(Lane::Normal, "claim a run", move |tx| finish_now(run::claim(tx, request, Some(digest))))
             }
 
             fn answer_call(&self, request: AnswerCall) -> DbFuture<'_, Answered> {

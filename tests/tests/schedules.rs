@@ -2,7 +2,7 @@
 
 use std::future::IntoFuture as _;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kern::agent::AgentBuilder;
@@ -10,8 +10,11 @@ use kern::db::{Db as _, Settlement, SqliteDb, Transitions as _};
 use kern::models::{ScriptedModel, Turn, turn};
 use kern::prelude::*;
 use kern::run::RunId;
-use kern::tools::ToolHandle;
-use kern_db::{Caller, ClaimRun, RunClaimed};
+use kern::tools::{
+    ApprovalPolicy, ArgumentError, Arguments, PauseType, Tool, ToolCall, ToolDescriptor, ToolFuture, ToolHandle,
+    ToolOutput, ToolPolicy,
+};
+use kern_db::{AnswerCall, Caller, ClaimRun, NewAnswer, Principal, RunClaimed, Shown};
 use kern_tests::children::Worker;
 use kern_tests::folder::unique;
 use kern_tests::gates::{SlowModel, gate};
@@ -762,4 +765,80 @@ mod failing_stores {
         assert_eq!((run.status, told(&run)), (RunStatus::Completed, vec!["waited k".to_owned()]));
         assert_eq!(ledger::of(&session), ["wait k"]);
     }
+}
+
+/// Pay. The user may correct the sum; a stricter build asks an administrator about large ones.
+struct Pay {
+    descriptor: ToolDescriptor,
+    /// What happens while a build looks at the call, once.
+    meanwhile: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+    paid: Arc<Mutex<Vec<Value>>>,
+}
+
+impl Pay {
+    fn new(approval: Option<ApprovalPolicy>, paid: &Arc<Mutex<Vec<Value>>>) -> Self {
+        let parameters = json!({
+            "type": "object", "properties": { "sum": { "type": "integer" } }, "required": ["sum"],
+            "additionalProperties": false,
+        });
+        let descriptor = ToolDescriptor::new("pay", "Pay.", parameters);
+        let descriptor = descriptor.policy(ToolPolicy::new(Some(PauseType::UserInput), approval));
+        Self { descriptor, meanwhile: Mutex::default(), paid: Arc::clone(paid) }
+    }
+}
+
+impl Tool for Pay {
+    fn descriptor(&self) -> &ToolDescriptor {
+        &self.descriptor
+    }
+
+    fn check(&self, _: &Arguments, _: &[String]) -> Result<(), Vec<ArgumentError>> {
+        Ok(())
+    }
+
+    fn approval_needed(&self, arguments: &Arguments) -> bool {
+        let needed = arguments["sum"].as_u64().is_none_or(|sum| sum > 100);
+        if let Some(meanwhile) = self.meanwhile.lock().expect("nobody panics with it").take() {
+            std::thread::spawn(meanwhile).join().expect("it works");
+        }
+        needed
+    }
+
+    fn call(&self, call: ToolCall) -> ToolFuture {
+        self.paid.lock().expect("nobody panics with it").push(call.arguments()["sum"].clone());
+        Box::pin(async { Ok(ToolOutput::new("paid")) })
+    }
+}
+
+/// A stricter build looks at a call that waits for its user, a laxer one stores the user's large sum, the stricter one goes
+/// on: the call that it looked at is not the one that would start.
+#[tokio::test]
+async fn a_call_that_was_answered_after_a_stricter_build_looked_does_not_start_there() {
+    let store = Store::new().await;
+    let paid = Arc::new(Mutex::default());
+    let script = || one_call("pay", json!({ "sum": 50 }));
+    let lax = store.agent(vec![], script()).tool(Pay::new(None, &paid)).build().unwrap();
+    let run = lax.run("go").user_id("alice").await.unwrap();
+    let answer = AnswerCall {
+        run_id: run.run_id.clone(),
+        turn: 1,
+        index: 0,
+        caller: Caller::Person(Principal::unverified("alice")),
+        answer: NewAnswer::Input(r#"{"sum":5000}"#.to_owned()),
+        shown: Shown { tool_name: "pay".to_owned(), arguments: r#"{"sum":50}"#.to_owned() },
+    };
+    let strict = Pay::new(Some(ApprovalPolicy::Required), &paid);
+    let db = store.again().await;
+    *strict.meanwhile.lock().unwrap() = Some(Box::new(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(db.answer_call(answer)).unwrap();
+    }));
+    let strict = store.agent(vec![], script()).tool(strict).build().unwrap();
+    let after = strict.continue_run(&run.run_id).user_id("alice").await.unwrap();
+    assert_eq!(*paid.lock().unwrap(), Vec::<Value>::new(), "nobody approved it");
+    assert!(after.is_paused() && after.attention, "somebody has to look");
+    // The build that asked for it may still run it.
+    let after = lax.continue_run(&run.run_id).user_id("alice").await.unwrap();
+    assert_eq!(after.status, RunStatus::Completed);
+    assert_eq!(*paid.lock().unwrap(), [json!(5000)]);
 }

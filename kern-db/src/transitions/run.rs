@@ -174,11 +174,11 @@ async fn store<T: Tx>(
 }
 
 /// R4: claims a paused run whose calls are all decided, with U3 where the requester's confirmation is implied, and with
-/// the first X3 where a call is named that may start.
+/// the first X3 where a call is named, by its digest, that may start.
 pub(crate) async fn claim<T: Tx>(
     tx: &mut T,
     request: ClaimRun,
-    first: Option<u32>,
+    first: Option<String>,
 ) -> Step<(RunClaimed, Option<CallClaim>)> {
     let actor = Actor::from(&request.caller);
     let (run, open) = open_turn(tx, &request.run_id, &actor).await?;
@@ -264,10 +264,10 @@ async fn first_ready<T: Tx>(
     tx: &mut T,
     run: &RunRow,
     open: Vec<CallRows>,
-    first: Option<u32>,
+    first: Option<String>,
     now: i64,
 ) -> Step<Option<ReadyCall>> {
-    let Some(rows) = open.into_iter().find(|rows| Some(rows.call.idx) == first) else { return Ok(None) };
+    let Some(rows) = open.into_iter().find(|rows| Some(&rows.call.digest) == first.as_ref()) else { return Ok(None) };
     if standing(&rows) != Standing::Open {
         return Ok(None);
     }

@@ -129,7 +129,8 @@ impl ContinueRun {
             next.filter(|call| agent.tools.shown_with(call).is_ok()).cloned()
         });
         let (claimed, started) = match &first {
-            Some(call) => agent.db.claim_run_and_call(claim, call.index).await?,
+            // By its digest: what was answered or asked for anew since was not looked at here.
+            Some(call) => agent.db.claim_run_and_call(claim, call.digest.clone()).await?,
             None => (agent.db.claim_run(claim).await?, None),
         };
         let claim = match claimed {

@@ -2,14 +2,32 @@
 //! between and no check.
 
 use kern_db::{
-    CallClaim, Caller, Error, ExecutionStatus, NewAnswer, PauseType, RunClaim, RunClaimed, RunFilter, RunId, RunStatus,
-    Standing, Tier,
+    CallClaim, CallPolicy, Caller, Error, ExecutionStatus, NewAnswer, PauseType, RunClaim, RunClaimed, RunFilter,
+    RunId, RunStatus, Standing, Tier,
 };
 use kern_tests::steps::{REQUESTER, Store, audit, begin, end, person, required, turn, two_stage, user};
 
 /// Claims a run as it is now, and its first call with it.
 async fn resume(store: &Store, run_id: &RunId, caller: Caller, index: u32) -> (RunClaimed, Option<CallClaim>) {
-    store.claim_run_and_call(store.load(run_id, caller).await, index).await.unwrap()
+    let digest = digest(store, run_id, index).await;
+    store.claim_run_and_call(store.load(run_id, caller).await, digest).await.unwrap()
+}
+
+/// The call at a place of a run, by its digest. One that is not there has none.
+async fn digest(store: &Store, run_id: &RunId, index: u32) -> String {
+    let calls = store.get_run(run_id).await.unwrap().calls;
+    calls.into_iter().find(|call| call.index == index).map(|call| call.digest).unwrap_or_default()
+}
+
+async fn i5_a_call_that_changed_since_it_was_looked_at_does_not_start_with_its_run(store: &Store) {
+    let filled = CallPolicy::new(Tier::User, Some(PauseType::UserInput));
+    let run_id = store.paused(&[filled]).await;
+    let looked_at = digest(store, &run_id, 0).await;
+    store.answer(&run_id, 0, NewAnswer::Input(r#"{"amount":9,"to":"x"}"#.to_owned())).await.unwrap();
+    let request = store.load(&run_id, Caller::Worker).await;
+    let (claimed, started) = store.claim_run_and_call(request, looked_at).await.unwrap();
+    assert!(matches!(claimed, RunClaimed::Claimed(_)) && started.is_none(), "{claimed:?} {started:?}");
+    assert_eq!(store.starts(&run_id).await, 0);
 }
 
 async fn i3_a_run_that_starts_with_its_pause_is_there_with_all_its_rows(store: &Store) {
@@ -98,11 +116,11 @@ async fn i1_a_resumed_run_starts_its_first_call_in_the_same_transaction(store: &
 async fn i6_of_many_that_resume_one_gets_the_call(store: &Store) {
     let run_id = store.paused(&[required()]).await;
     store.approve(&run_id, 0).await.unwrap();
-    let request = store.load(&run_id, Caller::Worker).await;
+    let (request, digest) = (store.load(&run_id, Caller::Worker).await, digest(store, &run_id, 0).await);
     let racers: Vec<_> = (0..16)
         .map(|_| {
-            let (store, request) = (store.shared(), request.clone());
-            tokio::spawn(async move { store.claim_run_and_call(request, 0).await.unwrap() })
+            let (store, request, digest) = (store.shared(), request.clone(), digest.clone());
+            tokio::spawn(async move { store.claim_run_and_call(request, digest).await.unwrap() })
         })
         .collect();
     let mut started = 0;
@@ -161,6 +179,7 @@ on_each_store!(
     i1_a_resumed_run_starts_its_first_call_in_the_same_transaction,
     i6_of_many_that_resume_one_gets_the_call,
     i1_what_may_not_start_is_not_started_with_its_run,
+    i5_a_call_that_changed_since_it_was_looked_at_does_not_start_with_its_run,
     i1_an_implied_confirmation_is_stored_before_its_call_starts,
 );
 
@@ -179,8 +198,8 @@ async fn i5_what_does_not_agree_leaves_the_run_unclaimed(store: &Store) {
         kern_tests::steps::drop_triggers(&raw);
         let filter = if sql.contains("WHERE") { "AND" } else { "WHERE" };
         raw.execute_batch(&format!("{sql} {filter} run_id = '{run_id}'")).unwrap();
-        let request = store.load(&run_id, Caller::Worker).await;
-        let refused = store.claim_run_and_call(request, 0).await;
+        let (request, digest) = (store.load(&run_id, Caller::Worker).await, digest(store, &run_id, 0).await);
+        let refused = store.claim_run_and_call(request, digest).await;
         assert!(matches!(refused, Err(Error::DigestMismatch { .. })), "{sql}: {refused:?}");
         assert_eq!(store.get_run(&run_id).await.unwrap().status, RunStatus::Paused, "{sql}");
         assert_eq!((store.starts(&run_id).await, store.count(&run_id, "[digest_mismatch]").await), (0, 1), "{sql}");
