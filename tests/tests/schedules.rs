@@ -823,6 +823,7 @@ async fn a_call_that_was_answered_after_a_stricter_build_looked_does_not_start_t
         run_id: run.run_id.clone(),
         turn: 1,
         index: 0,
+        generation: 0,
         caller: Caller::Person(Principal::unverified("alice")),
         answer: NewAnswer::Input(r#"{"sum":5000}"#.to_owned()),
         shown: Shown { tool_name: "pay".to_owned(), arguments: r#"{"sum":50}"#.to_owned() },
