@@ -585,3 +585,10 @@ async fn no_number_of_tokens_is_too_large() {
     let run = store.agent(tools![lookup], script).build().unwrap().run("go").await.unwrap();
     assert_eq!((run.status, run.metrics.input_tokens), (RunStatus::Completed, u64::MAX));
 }
+
+#[tokio::test]
+async fn an_agent_whose_model_may_not_answer_is_refused() {
+    let refused = Agent::builder().model(kern::models::ScriptedModel::new([])).max_turns(0).build().unwrap_err();
+    assert_eq!(refused.code(), "setup");
+    assert!(refused.to_string().contains("max_turns(0)"), "{refused}");
+}

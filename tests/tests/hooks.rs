@@ -551,6 +551,30 @@ mod post_hooks {
     }
 
     #[tokio::test]
+    async fn one_that_hangs_keeps_nobody_waiting_once_the_run_is_cancelled() {
+        async fn hang_before(_: &mut RunInput, ctx: &HookContext) -> HookResult {
+            gate(ctx.session_id.as_str()).pass().await;
+            Ok(())
+        }
+        async fn hang_after(_: &RunOutput, ctx: &HookContext) -> HookResult {
+            gate(ctx.session_id.as_str()).pass().await;
+            Ok(())
+        }
+        for hangs_before in [true, false] {
+            let store = Store::new().await;
+            let agent = store.agent(Vec::new(), answer());
+            let agent = if hangs_before { agent.pre_hook(hang_before) } else { agent.post_hook(hang_after) };
+            let agent = agent.build().unwrap();
+            let session = unique("session");
+            let running = tokio::spawn(agent.run("go").session_id(&session).into_future());
+            gate(&session).arrival().await;
+            agent.cancel_run(store.only_run().await).await.unwrap();
+            let run = tokio::time::timeout(Duration::from_secs(20), running).await.expect("nobody waits for the hook");
+            assert_eq!(run.unwrap().unwrap().status, RunStatus::Cancelled, "{hangs_before}");
+        }
+    }
+
+    #[tokio::test]
     async fn are_not_told_of_a_run_that_is_cancelled_or_fails() {
         async fn wait(_: &mut RunInput, ctx: &HookContext) -> HookResult {
             gate(ctx.session_id.as_str()).pass().await;

@@ -123,6 +123,17 @@ async fn nobody_sees_the_runs_of_another_person_session_or_agent_or_more_than_as
 }
 
 #[tokio::test]
+async fn a_session_without_a_name_is_nobodys() {
+    let store = Store::new().await;
+    let model = Heard::new([turn().text("noted")]);
+    let agent = agent(&store, &model).build().unwrap();
+    let first = agent.run("my secret").session_id("").await.unwrap();
+    let second = agent.run("what was it?").session_id("").await.unwrap();
+    assert_eq!(model.last(), [said("user", "what was it?", false)]);
+    assert!(!first.session_id.as_str().is_empty() && first.session_id != second.session_id);
+}
+
+#[tokio::test]
 async fn of_runs_that_were_stopped_only_what_was_finished_is_seen() {
     let store = Store::new().await;
     let model = Heard::new([turn().tool_call("delete_user", json!({ "user_id": "u1" })), turn().text("ok")]);

@@ -63,6 +63,10 @@ impl ToolModel {
         let approval = self.approval(errors);
         self.when(&user_input_fields, errors);
         let inline = self.inline(errors);
+        if let (Some((timeout, _)), Some(Pause::ExternalExecution)) = (&self.args.timeout, pause) {
+            let help = "remove it: another system runs the tool, and there is no body here to stop waiting for";
+            errors.at(timeout, "`timeout` cannot be combined with `external_execution`", help);
+        }
         if !errors.is_empty() {
             return None;
         }

@@ -178,6 +178,10 @@ impl AgentBuilder {
     /// - [`Error::PolicyUnsupported`]: an `#[approval]` or an `effect` asks for what this version does not enforce.
     /// - [`Error::Model`]: the model's name is unknown.
     pub fn build(self) -> Result<Agent> {
+        if self.max_turns == 0 {
+            let what = "the model could not even answer once: leave it out for 50";
+            return Err(Error::Setup(format!("`.max_turns(0)`: {what}")));
+        }
         let Some(model) = self.model else {
             let what = "an agent needs a model: `.model(\"openai:gpt-4o-mini\")`, or a `ScriptedModel` for tests";
             return Err(Error::Setup(what.to_owned()));

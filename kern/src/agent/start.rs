@@ -72,12 +72,14 @@ impl StartRun {
     async fn start(self, events: Events) -> Result<RunOutput> {
         let agent = self.agent.0;
         let requester = self.user_id.clone().map(Principal::unverified);
-        let history = match &self.session_id {
+        // A session without a name is everybody's: it is none.
+        let named = self.session_id.filter(|session_id| !session_id.as_str().is_empty());
+        let history = match &named {
             Some(session_id) => History::of_session(&agent, session_id, requester.as_ref()).await?,
             // A new one has none.
             None => History::default(),
         };
-        let session_id = self.session_id.unwrap_or_else(SessionId::generate);
+        let session_id = named.unwrap_or_else(SessionId::generate);
         let run_id = RunId::generate();
         let state = RunState::new(self.input).of(&run_id, &history);
         let conversation = Conversation::new(&agent, history);

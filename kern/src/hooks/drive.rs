@@ -43,22 +43,27 @@ impl Drive {
     /// Runs the pre-hooks on the input of a run that starts. Gives why it has to end, where it has to.
     ///
     /// The input is out of the run's state while they look at it, so that no snapshot can hold what they have not passed.
-    pub(crate) async fn check_input(&mut self) -> Option<String> {
+    ///
+    /// # Errors
+    ///
+    /// The run is not this owner's any more: it was cancelled, and nobody waits for the hook.
+    pub(crate) async fn check_input(&mut self) -> Result<Option<String>> {
         let agent = Arc::clone(&self.agent);
         if agent.hooks.pre.is_empty() {
-            return None;
+            return Ok(None);
         }
         let context = self.hook_context();
         let mut input = self.state.withhold_input(INPUT_BLOCKED);
         for hook in &agent.hooks.pre {
-            let outcome = without_panic(async { hook.run(&mut input, &context).await }).await;
+            let run = without_panic(async { hook.run(&mut input, &context).await });
+            let outcome = self.while_mine(run).await?;
             if let Some(stop) = stopped("pre-hook", &hook.name, outcome, &context) {
                 self.state.failure = Some(stop.failure);
-                return Some(stop.message);
+                return Ok(Some(stop.message));
             }
         }
         self.state.set_input(input);
-        None
+        Ok(None)
     }
 
     /// Runs the post-hooks of a run that is about to be completed. An output that one of them stops is taken out of the
@@ -80,7 +85,8 @@ impl Drive {
         let output = view(&agent, &run, self.state.clone());
         let context = self.hook_context();
         for hook in agent.hooks.post.iter().filter(|hook| !hook.in_background) {
-            let outcome = without_panic(async { hook.run(&output, &context).await }).await;
+            let run = without_panic(async { hook.run(&output, &context).await });
+            let outcome = self.while_mine(run).await?;
             if let Some(stop) = stopped("post-hook", &hook.name, outcome, &context) {
                 self.state.withhold_output();
                 self.state.failure = Some(stop.failure);

@@ -202,7 +202,7 @@ impl Drive {
 
     async fn turns(&mut self) -> Result<Stopped> {
         if !self.resumed
-            && let Some(why) = self.check_input().await
+            && let Some(why) = self.check_input().await?
         {
             return Ok(Stopped::Ended(self.end(RunStatus::Error, Some(why)).await?));
         }
@@ -277,7 +277,7 @@ impl Drive {
     /// # Errors
     ///
     /// It is not any more.
-    pub(super) async fn while_mine<F: Future>(&mut self, future: F) -> Result<F::Output> {
+    pub(crate) async fn while_mine<F: Future>(&mut self, future: F) -> Result<F::Output> {
         match while_mine(self.lease.as_mut(), future).await {
             Some(output) => Ok(output),
             None => Err(self.not_mine()),
