@@ -388,15 +388,16 @@ async fn lose<T: Tx>(tx: &mut T, execution: &ExecutionRow, why: &str, actor: Act
     Ok(lost == 1)
 }
 
-/// T: what every run that ends does with its open rows, approvals first.
-async fn close_rows<T: Tx>(tx: &mut T, calls: &[CallRows], actor: &Actor, now: i64) -> Step<()> {
+/// T: what every run that ends does with its open rows, approvals first. Says whether there were any.
+async fn close_rows<T: Tx>(tx: &mut T, calls: &[CallRows], actor: &Actor, now: i64) -> Step<bool> {
+    let mut any = false;
     let pending = |approval: &&ApprovalRow| approval.status == ApprovalStatus::Pending;
     for approval in calls.iter().filter_map(|rows| rows.approval.as_ref()).filter(pending) {
-        close_pending(tx, approval, ApprovalStatus::Cancelled, actor.clone(), None, now).await?;
+        any |= close_pending(tx, approval, ApprovalStatus::Cancelled, actor.clone(), None, now).await?;
     }
     let ready = |execution: &&ExecutionRow| execution.status == ExecutionStatus::Ready;
     for execution in calls.iter().filter_map(|rows| rows.execution.as_ref()).filter(ready) {
-        abandon(tx, execution, "the run ended before the call was started", actor.clone(), now).await?;
+        any |= abandon(tx, execution, "the run ended before the call was started", actor.clone(), now).await?;
     }
-    Ok(())
+    Ok(any)
 }

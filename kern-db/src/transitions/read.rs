@@ -23,9 +23,15 @@ const LIST: u32 = 1000;
 
 pub(crate) async fn run<T: Tx>(tx: &mut T, run_id: RunId) -> Result<Run> {
     let row = super::run(tx, &run_id).await?;
+    let calls = all_calls(tx, &run_id).await?;
+    run_of(tx, row, calls).await
+}
+
+/// A run of rows that this very transaction has read or written.
+pub(crate) async fn run_of<T: Tx>(tx: &mut T, row: RunRow, rows: Vec<CallRows>) -> Result<Run> {
     let now = tx.now().await?;
-    let mut calls = Vec::new();
-    for rows in all_calls(tx, &run_id).await? {
+    let mut calls = Vec::with_capacity(rows.len());
+    for rows in rows {
         calls.push(call(tx, &row, rows).await?);
     }
     Ok(assemble(row, calls, now))

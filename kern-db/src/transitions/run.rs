@@ -395,6 +395,19 @@ pub(super) async fn expire_due<T: Tx>(tx: &mut T, open: &[CallRows], now: i64) -
     Ok(any)
 }
 
+/// A run's row as [`store`] leaves it when the run ends.
+fn ended(run: RunRow, status: RunStatus, snapshot: String, now: i64) -> RunRow {
+    RunRow {
+        status,
+        owner: None,
+        lease_until_ms: None,
+        snapshot_digest: sha256(&snapshot),
+        snapshot,
+        updated_at_ms: now,
+        ..run
+    }
+}
+
 /// R8, with T, and with R1 where the run starts with it: then it has no calls.
 pub(crate) async fn end<T: Tx>(tx: &mut T, begin: Option<BeginRun>, end: EndRun) -> Step<Run> {
     if !matches!(end.status, RunStatus::Completed | RunStatus::Error) {
@@ -417,15 +430,18 @@ pub(crate) async fn end<T: Tx>(tx: &mut T, begin: Option<BeginRun>, end: EndRun)
     let run = if starts {
         store_started(tx, run, end.status, 0, end.snapshot).await?
     } else {
-        store(tx, &end.claim, end.status, Vec::new(), end.snapshot, now).await?;
-        run
+        store(tx, &end.claim, end.status, Vec::new(), end.snapshot.clone(), now).await?;
+        ended(run, end.status, end.snapshot, now)
     };
     let action = if end.status == RunStatus::Completed { "run_completed" } else { "run_failed" };
     let payload = json!({ "snapshot_digest": digest, "error": end.error });
     tx.journal().record(Entry::new(action, Actor::Runtime, &run.run_id).turn(run.turn).payload(payload));
     tx.journal().tell("run.ended", &run.run_id, None, None);
-    close_rows(tx, &calls, &Actor::Runtime, now).await?;
-    Ok(read::run(tx, run.run_id).await?)
+    Ok(match close_rows(tx, &calls, &Actor::Runtime, now).await? {
+        true => read::run(tx, run.run_id).await?,
+        // Nothing but the run has changed since it was read in this transaction.
+        false => read::run_of(tx, run, calls).await?,
+    })
 }
 
 /// R9, with T. A body under way ends by itself, and its result is recorded.
@@ -454,7 +470,8 @@ pub(crate) async fn cancel<T: Tx>(tx: &mut T, run_id: RunId, caller: Caller) -> 
     tx.journal().record(Entry::new("run_cancelled", actor.clone(), &run.run_id).turn(run.turn));
     tx.journal().tell("run.ended", &run.run_id, None, None);
     let calls = all_calls(tx, &run.run_id).await?;
-    close_rows(tx, &calls, &actor, now).await
+    close_rows(tx, &calls, &actor, now).await?;
+    Ok(())
 }
 
 /// R10: renews the lease of a run and of its executing calls. No transition, no entry. While the run is the caller's,
