@@ -36,6 +36,18 @@ pub(crate) async fn own<T: Tx>(tx: &mut T, claim: &RunClaim) -> Result<RunRow, E
     tx.one(mine(claim)).await?.ok_or_else(|| Error::NotMine { run_id: claim.run_id.clone() })
 }
 
+/// A run's snapshot with its digest, which several places of a transaction need.
+struct Snapshot {
+    text: String,
+    digest: String,
+}
+
+impl From<String> for Snapshot {
+    fn from(text: String) -> Self {
+        Self { digest: sha256(&text), text }
+    }
+}
+
 /// R1.
 pub(crate) async fn begin<T: Tx>(tx: &mut T, new: BeginRun) -> Step<RunClaim> {
     let claim = RunClaim::first(&new.run_id);
@@ -75,20 +87,18 @@ async fn started<T: Tx>(tx: &mut T, new: BeginRun, claim: &RunClaim) -> Step<Run
     Ok(row)
 }
 
-/// Stores a run that started in this transaction as it is after its first step.
-async fn store_started<T: Tx>(tx: &mut T, run: RunRow, status: RunStatus, turn: u32, snapshot: String) -> Step<RunRow> {
+/// A run as it is after its owner's step. One that is not RUNNING has no owner and no lease.
+fn stepped(run: RunRow, status: RunStatus, snapshot: Snapshot, now: i64) -> RunRow {
     let open = status == RunStatus::Running;
-    let run = RunRow {
+    RunRow {
         status,
-        turn,
         owner: run.owner.filter(|_| open),
         lease_until_ms: run.lease_until_ms.filter(|_| open),
-        snapshot_digest: sha256(&snapshot),
-        snapshot,
+        snapshot_digest: snapshot.digest,
+        snapshot: snapshot.text,
+        updated_at_ms: now,
         ..run
-    };
-    tx.insert(&run).await?;
-    Ok(run)
+    }
 }
 
 /// R2, with A1 for each call that an approval row decides, and with R1 where the run starts with it.
@@ -101,14 +111,10 @@ pub(crate) async fn commit_turn<T: Tx>(tx: &mut T, begin: Option<BeginRun>, turn
     check_turn(&run, &turn)?;
     let now = tx.now().await?;
     let status = if turn.pause { RunStatus::Paused } else { RunStatus::Running };
-    let (action, digest) = (if turn.pause { "run_paused" } else { "turn_committed" }, sha256(&turn.snapshot));
-    let run = if starts {
-        store_started(tx, run, status, turn.turn, turn.snapshot).await?
-    } else {
-        let set = vec![R::C.turn.to(turn.turn)];
-        store(tx, &turn.claim, status, set, turn.snapshot, now).await?;
-        run
-    };
+    let (action, snapshot) = (if turn.pause { "run_paused" } else { "turn_committed" }, Snapshot::from(turn.snapshot));
+    let digest = snapshot.digest.clone();
+    let run = stepped(RunRow { turn: turn.turn, ..run }, status, snapshot, now);
+    store(tx, &turn.claim, &run, starts).await?;
     let payload = json!({ "calls": turn.calls.len(), "snapshot_digest": digest });
     tx.journal().record(Entry::new(action, Actor::Runtime, &run.run_id).turn(turn.turn).payload(payload));
     for call in turn.calls {
@@ -117,7 +123,8 @@ pub(crate) async fn commit_turn<T: Tx>(tx: &mut T, begin: Option<BeginRun>, turn
     if turn.pause {
         tx.journal().tell("run.paused", &run.run_id, None, None);
     }
-    Ok(read::run(tx, run.run_id).await?)
+    let calls = all_calls(tx, &run.run_id).await?;
+    Ok(read::run_of(tx, run, calls).await?)
 }
 
 /// What makes no row: a turn that is over, two calls in one place, a call that nobody could be shown.
@@ -141,32 +148,33 @@ fn check_turn(run: &RunRow, turn: &CommitTurn) -> Result<(), Error> {
 pub(crate) async fn pause<T: Tx>(tx: &mut T, claim: RunClaim, snapshot: String, attention: bool) -> Step<Run> {
     let run = own(tx, &claim).await?;
     let now = tx.now().await?;
-    let digest = sha256(&snapshot);
-    let set = vec![R::C.attention.to(attention)];
-    store(tx, &claim, RunStatus::Paused, set, snapshot, now).await?;
+    let snapshot = Snapshot::from(snapshot);
+    let digest = snapshot.digest.clone();
+    let run = stepped(RunRow { attention, ..run }, RunStatus::Paused, snapshot, now);
+    store(tx, &claim, &run, false).await?;
     let payload = json!({ "attention": attention, "snapshot_digest": digest });
     tx.journal().record(Entry::new("run_paused", Actor::Runtime, &run.run_id).turn(run.turn).payload(payload));
     tx.journal().tell("run.paused", &run.run_id, None, None);
-    Ok(read::run(tx, run.run_id).await?)
+    let calls = all_calls(tx, &run.run_id).await?;
+    Ok(read::run_of(tx, run, calls).await?)
 }
 
-/// Changes the caller's own run. A run that is not RUNNING afterwards has no owner and no lease.
-async fn store<T: Tx>(
-    tx: &mut T,
-    claim: &RunClaim,
-    status: RunStatus,
-    mut set: Vec<crate::cell::Assign<RunRow>>,
-    snapshot: String,
-    now: i64,
-) -> Step<()> {
-    set.push(R::C.status.to(status));
-    if status != RunStatus::Running {
-        set.push(R::C.owner.to(None));
-        set.push(R::C.lease_until_ms.to(None));
+/// Stores what the owner's step made of its run: a new row where the run starts with it, else one statement that expects
+/// the run to be the caller's.
+async fn store<T: Tx>(tx: &mut T, claim: &RunClaim, run: &RunRow, starts: bool) -> Step<()> {
+    if starts {
+        return Ok(tx.insert(run).await?);
     }
-    set.push(R::C.snapshot_digest.to(sha256(&snapshot)));
-    set.push(R::C.snapshot.to(snapshot));
-    set.push(R::C.updated_at_ms.to(now));
+    let set = vec![
+        R::C.status.to(run.status),
+        R::C.turn.to(run.turn),
+        R::C.attention.to(run.attention),
+        R::C.owner.to(run.owner.clone()),
+        R::C.lease_until_ms.to(run.lease_until_ms),
+        R::C.snapshot_digest.to(run.snapshot_digest.clone()),
+        R::C.snapshot.to(run.snapshot.clone()),
+        R::C.updated_at_ms.to(run.updated_at_ms),
+    ];
     if tx.update(set, mine(claim)).await? != 1 {
         return Err(Refused::Undo(Error::NotMine { run_id: claim.run_id.clone() }));
     }
@@ -395,19 +403,6 @@ pub(super) async fn expire_due<T: Tx>(tx: &mut T, open: &[CallRows], now: i64) -
     Ok(any)
 }
 
-/// A run's row as [`store`] leaves it when the run ends.
-fn ended(run: RunRow, status: RunStatus, snapshot: String, now: i64) -> RunRow {
-    RunRow {
-        status,
-        owner: None,
-        lease_until_ms: None,
-        snapshot_digest: sha256(&snapshot),
-        snapshot,
-        updated_at_ms: now,
-        ..run
-    }
-}
-
 /// R8, with T, and with R1 where the run starts with it: then it has no calls.
 pub(crate) async fn end<T: Tx>(tx: &mut T, begin: Option<BeginRun>, end: EndRun) -> Step<Run> {
     if !matches!(end.status, RunStatus::Completed | RunStatus::Error) {
@@ -426,13 +421,10 @@ pub(crate) async fn end<T: Tx>(tx: &mut T, begin: Option<BeginRun>, end: EndRun)
         let (found, needs) = (run.status, "a call of it has no outcome");
         return Err(Refused::Undo(Error::RunConflict { run_id: run.run_id, found, needs }));
     }
-    let digest = sha256(&end.snapshot);
-    let run = if starts {
-        store_started(tx, run, end.status, 0, end.snapshot).await?
-    } else {
-        store(tx, &end.claim, end.status, Vec::new(), end.snapshot.clone(), now).await?;
-        ended(run, end.status, end.snapshot, now)
-    };
+    let snapshot = Snapshot::from(end.snapshot);
+    let digest = snapshot.digest.clone();
+    let run = stepped(run, end.status, snapshot, now);
+    store(tx, &end.claim, &run, starts).await?;
     let action = if end.status == RunStatus::Completed { "run_completed" } else { "run_failed" };
     let payload = json!({ "snapshot_digest": digest, "error": end.error });
     tx.journal().record(Entry::new(action, Actor::Runtime, &run.run_id).turn(run.turn).payload(payload));
