@@ -43,6 +43,11 @@ pub(crate) async fn answer<T: Tx>(tx: &mut T, request: AnswerCall) -> Step<Answe
     {
         return Ok(Answered::NotAsked);
     }
+    // A no is taken whatever is there.
+    let is_yes = matches!(request.answer, NewAnswer::Confirm | NewAnswer::Input(_) | NewAnswer::ExternalResult(_));
+    if is_yes && let Err(error) = check_binding(&run, &rows) {
+        return Err(evidence(tx, &run.run_id, Actor::from(&request.caller), error));
+    }
     match check_shown(tx, &run, &rows, &request) {
         None => {}
         // A no to what somebody has edited since is a no to the edit, too.
@@ -275,9 +280,6 @@ async fn external<T: Tx>(
         record_answer(tx, run, rows, &call, request, ApprovalStatus::Approved, now).await?;
         make_ready(tx, &call, policy, None, actor.clone(), now).await?
     } else {
-        if let Err(error) = check_binding(run, rows) {
-            return Err(evidence(tx, &run.run_id, actor, error));
-        }
         match (gate(rows), execution) {
             (Gate::Open, Some(execution)) => execution.id.clone(),
             // Nobody has allowed it yet: a result of something that must not happen is not taken.
