@@ -44,8 +44,8 @@ pub(crate) fn table(ink: Ink, head: &[&str], rows: Vec<Vec<String>>) -> String {
         column.set_padding((0, 2));
     }
     let mut lines = table.lines();
-    let head = lines.next().map(|head| ink.bold(head.trim_end()));
-    head.into_iter().chain(lines.map(|line| line.trim_end().to_owned())).collect::<Vec<_>>().join("\n")
+    let head = lines.next().map(|head| ink.bold(&ink.listed(head.trim_end())));
+    head.into_iter().chain(lines.map(|line| ink.listed(line.trim_end()))).collect::<Vec<_>>().join("\n")
 }
 
 /// A text for a cell. What does not fit is counted, never left out silently.
