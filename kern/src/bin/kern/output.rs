@@ -179,7 +179,8 @@ impl Ink {
 
     /// A line of a list: what does not fit goes on behind a mark.
     pub(crate) fn listed(self, line: &str) -> String {
-        self.fold(line, 4).join(&format!("\n  {} ", self.dim("│")))
+        let parts: Vec<_> = self.fold(line, 4).iter().map(|part| part.trim_end().to_owned()).collect();
+        parts.join(&format!("\n  {} ", self.dim("│")))
     }
 
     pub(crate) fn bold(self, text: &str) -> String {
