@@ -182,6 +182,23 @@ async fn is_not_asked_again(store: &Store, run_id: &RunId, policy: CallPolicy) {
     assert_eq!((store.call(run_id).await.generation, store.count(run_id, "[digest_mismatch]").await), (0, 1));
 }
 
+/// A result of another system is taken for what was really allowed, as a start is.
+async fn i1_a_yes_that_is_only_in_the_rows_takes_no_result(_: &Store) {
+    let store = Store::on_a_file().await;
+    let outside = CallPolicy::new(Tier::Required, Some(kern_db::PauseType::ExternalExecution));
+    let run_id = store.paused(&[outside]).await;
+    store.tamper("UPDATE kern_approvals SET status = 'approved', decided_digest = digest, resolved_by = 'bob'");
+    store.tamper(
+        "INSERT INTO kern_executions SELECT approval_id, run_id, turn, idx, generation, approval_id, 'approval', tool_name,
+         arguments, digest, 'ready', 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, created_at_ms, NULL, NULL
+         FROM kern_calls",
+    );
+    let answered = store.answer(&run_id, 0, NewAnswer::ExternalResult("done".to_owned())).await;
+    assert!(matches!(answered, Err(Error::DigestMismatch { .. })), "{answered:?}");
+    assert_eq!(store.count(&run_id, "[digest_mismatch]").await, 1);
+    assert_eq!(store.count(&run_id, "succeeded").await, 0);
+}
+
 on_each_store!(
     a9_a_record_is_decided_and_deciding_it_again_is_a_conflict,
     i22_what_an_approver_sends_along_is_any_json,
@@ -191,4 +208,5 @@ on_a_file!(
     i10_asking_again_does_not_clear_an_author,
     i9_a_no_and_a_start_that_are_only_in_the_log_are_not_asked_again,
     i5_a_flipped_call_takes_no_result_of_the_requester,
+    i1_a_yes_that_is_only_in_the_rows_takes_no_result,
 );
