@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::edit::{Edit, edit};
-use super::{Decider, abandon, call, close_pending, evidence, make_ready, record, run};
+use super::{Decider, abandon, call, close_pending, entries, evidence, make_ready, record, run};
 use crate::audit::Entry;
 use crate::cell::{Cond, Json};
 use crate::digest::sha256;
@@ -12,7 +12,7 @@ use crate::records::execution::ExecutionRow;
 use crate::records::principal::Actor;
 use crate::records::run::RunRow;
 use crate::requests::{AnswerCall, Answered, NewAnswer};
-use crate::rules::{CallRows, Gate, check_arguments, check_binding, digest_of, gate, is_due};
+use crate::rules::{CallRows, Gate, check_arguments, check_binding, check_record, digest_of, gate, is_due};
 use crate::tx::{Refused, Step, Tx};
 use crate::{Answer, ApprovalStatus, Error, ExecutionId, ExecutionStatus, PauseType, RunStatus};
 
@@ -281,7 +281,12 @@ async fn external<T: Tx>(
         make_ready(tx, &call, policy, None, actor.clone(), now).await?
     } else {
         match (gate(rows), execution) {
-            (Gate::Open, Some(execution)) => execution.id.clone(),
+            (Gate::Open, Some(execution)) => {
+                if let Err(error) = check_record(rows, &entries(tx, call).await?) {
+                    return Err(evidence(tx, &run.run_id, actor, error));
+                }
+                execution.id.clone()
+            }
             // Nobody has allowed it yet: a result of something that must not happen is not taken.
             _ => return Ok(Answered::NotAsked),
         }
