@@ -119,6 +119,32 @@ async fn i22_what_an_approver_sends_along_is_any_json(store: &Store) {
     }
 }
 
+/// What goes with a decision is kept as it was given, or refused: canonical JSON would write another number.
+async fn i12_what_cannot_be_kept_as_it_is_decides_nothing(store: &Store) {
+    let deep = (0..500).fold(json!(1), |inner, _| json!([inner]));
+    for data in [
+        json!({ "n": 9_007_199_254_740_993_i64 }),
+        json!({ "n": [{ "m": u64::MAX }] }),
+        json!({ "n": 1e300 }),
+        json!({ "deep": deep }),
+    ] {
+        let run_id = store.paused(&[required()]).await;
+        let id = store.approval_id(&run_id, 0).await;
+        for resolution in [Resolution::approved(), Resolution::rejected()] {
+            let resolution = resolution.by(APPROVER).data(data.clone());
+            let decided = store.update_approval(&id, ApprovalStatus::Pending, resolution).await;
+            assert!(matches!(decided, Err(Error::Invalid(_))), "{decided:?}");
+        }
+        assert_eq!(store.approval(&run_id).await.status, ApprovalStatus::Pending);
+    }
+    let run_id = store.paused(&[required()]).await;
+    let id = store.approval_id(&run_id, 0).await;
+    let data = json!({ "n": 9_007_199_254_740_991_i64, "half": 0.5, "text": "9007199254740993" });
+    let yes = Resolution::approved().by(APPROVER).data(data.clone());
+    let decided = store.update_approval(&id, ApprovalStatus::Pending, yes).await.unwrap();
+    assert_eq!(decided.resolution_data, Some(data));
+}
+
 /// What is stored of a call that another system runs is what was shown, in each tier.
 async fn i5_a_flipped_call_takes_no_result_of_the_requester(_: &Store) {
     for column in ["arguments", "policy_digest", "digest"] {
@@ -201,6 +227,7 @@ async fn i1_a_yes_that_is_only_in_the_rows_takes_no_result(_: &Store) {
 
 on_each_store!(
     a9_a_record_is_decided_and_deciding_it_again_is_a_conflict,
+    i12_what_cannot_be_kept_as_it_is_decides_nothing,
     i22_what_an_approver_sends_along_is_any_json,
 );
 on_a_file!(
