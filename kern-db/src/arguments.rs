@@ -40,6 +40,10 @@ const KEYS: [&str; 3] = ["edited_args", "values", "result"];
 pub(crate) fn change(rows: &CallRows, id: &ApprovalId, resolution: &Resolution) -> Result<Change> {
     let Some(data) = &resolution.data else { return Ok(Change::None) };
     let Some(data) = data.as_object() else { return Err(invalid("resolution_data is a JSON object")) };
+    for (_, value) in data.iter().filter(|(key, _)| !KEYS.contains(&key.as_str())) {
+        // Kept with the decision, and canonical JSON would keep something else.
+        exact(value.clone(), 0).map_err(|what| Error::Invalid(format!("resolution_data: {what}")))?;
+    }
     let fills = rows.policy.pause == Some(PauseType::UserInput);
     let fields = fillable(&rows.call);
     let flat = fills && KEYS.iter().all(|key| !data.contains_key(*key) || fields.iter().any(|field| field == key));

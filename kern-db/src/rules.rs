@@ -223,7 +223,6 @@ pub(crate) fn check_record(rows: &CallRows, entries: &[AuditRow]) -> Result<()> 
         Tier::User => confirmed(),
         Tier::Audit => true,
     };
-    const CLOSES: &[&str] = &["rejected", "expired", "cancelled", "hidden", "user_rejected"];
     let closed = entries().any(|entry| CLOSES.contains(&entry.action.as_str()));
     let untouched = match execution {
         // Made ready, and nothing since then.
@@ -235,6 +234,32 @@ pub(crate) fn check_record(rows: &CallRows, entries: &[AuditRow]) -> Result<()> 
         None => entries().next().is_none(),
     };
     if allowed && !closed && untouched { Ok(()) } else { Err(not_on_record(call, "the rows and the audit log")) }
+}
+
+/// What is on record of a call that nothing may follow on.
+const CLOSES: &[&str] = &["rejected", "expired", "cancelled", "hidden", "user_rejected"];
+/// What is on record of a call that has started, or of an execution that is over.
+const STARTS: &[&str] = &["executing", "succeeded", "failed", "unknown", "settled", "abandoned"];
+
+/// Whether a call that its rows show as one that waits, or may start, is one by the audit log, too: it is as it was asked
+/// and written, nobody has said no to it, and it has not started. Asking again must not be a way to forget any of that.
+/// `entries` are those about the call.
+///
+/// # Errors
+///
+/// [`Error::DigestMismatch`]: the log says otherwise.
+pub(crate) fn check_unstarted(rows: &CallRows, entries: &[AuditRow]) -> Result<()> {
+    let CallRows { call, policy, .. } = rows;
+    if policy.is_decided_by_row() {
+        check_asked(rows, entries)?;
+    }
+    let wrong = || not_on_record(call, "the rows and the audit log");
+    let over = of_generation(call, entries).ok_or_else(wrong)?.into_iter().any(|entry| {
+        // What happens to a row of an older generation says nothing about this one.
+        (entry.approval_id.is_none() || entry.approval_id == call.approval_id)
+            && (CLOSES.contains(&entry.action.as_str()) || STARTS.contains(&entry.action.as_str()))
+    });
+    if over { Err(wrong()) } else { Ok(()) }
 }
 
 fn not_on_record(call: &CallRow, what: &'static str) -> Error {

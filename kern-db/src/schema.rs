@@ -15,7 +15,7 @@ const DEPTH: usize = 256;
 const WORK: usize = 200_000;
 /// Mistakes that are told at once.
 const TOLD: usize = 100;
-/// Characters of what one form says about a value.
+/// Characters that are told of what a value may be, and of what one form says about it.
 const LONGEST: usize = 500;
 
 /// Keywords that say nothing about which values there are.
@@ -190,7 +190,7 @@ impl<'a> Checking<'a> {
         if let Some(only) = fields.get("const")
             && only != value
         {
-            mistakes.push(told(at, &format!("expected {}", canonical(only))));
+            mistakes.push(told(at, &format!("expected {}", shortened(canonical(only).chars()))));
         }
         if let Some(to) = fields.get("$ref").and_then(Value::as_str) {
             match self.root.pointer(to.strip_prefix('#').unwrap_or_default()) {
@@ -238,7 +238,7 @@ impl<'a> Checking<'a> {
         match (fitting, keyword) {
             (0, _) => {
                 // Forms within forms would repeat themselves without end.
-                let closest: String = closest.unwrap_or_default().join("; ").chars().take(LONGEST).collect();
+                let closest = shortened(closest.unwrap_or_default().join("; ").chars());
                 vec![told(at, &format!("fits none of the forms it may have; the closest says: {closest}"))]
             }
             (1, _) | (_, "anyOf") => Vec::new(),
@@ -258,6 +258,9 @@ impl<'a> Checking<'a> {
         let first: Vec<&Value> = list(fields, "prefixItems").collect();
         for (place, item) in items.iter().enumerate() {
             let Some(schema) = first.get(place).copied().or_else(|| fields.get("items")) else { break };
+            if mistakes.len() >= TOLD {
+                break;
+            }
             mistakes.extend(self.value(schema, item, &format!("{at}/{place}"), depth + 1));
         }
         mistakes
@@ -273,12 +276,15 @@ impl<'a> Checking<'a> {
         let mut mistakes = Vec::new();
         mistakes.extend(counted(fields, "Properties", members.len(), "properties").map(|what| told(at, &what)));
         for name in list(fields, "required").filter_map(Value::as_str) {
-            if !members.contains_key(name) {
+            if mistakes.len() < TOLD && !members.contains_key(name) {
                 mistakes.push(told(&pointer(at, name), "missing, it is required"));
             }
         }
         let properties = fields.get("properties").and_then(Value::as_object);
         for (name, member) in members {
+            if mistakes.len() >= TOLD {
+                break;
+            }
             let here = pointer(at, name);
             match properties.and_then(|properties| properties.get(name)).or_else(|| fields.get("additionalProperties"))
             {
@@ -300,7 +306,28 @@ fn list<'a>(fields: &'a Map<String, Value>, keyword: &str) -> impl Iterator<Item
 }
 
 fn listed(values: &[Value]) -> String {
-    values.iter().map(canonical).collect::<Vec<_>>().join(", ")
+    let texts = values.iter().enumerate().map(|(place, value)| match place {
+        0 => canonical(value),
+        _ => format!(", {}", canonical(value)),
+    });
+    // No more of them than are told: a list may be long, and a value may miss it in many places.
+    let mut text = String::new();
+    for next in texts {
+        text.push_str(&next);
+        if text.len() > 4 * LONGEST {
+            break;
+        }
+    }
+    shortened(text.chars())
+}
+
+/// As much of a text as is told of it.
+fn shortened(mut characters: impl Iterator<Item = char>) -> String {
+    let mut text: String = characters.by_ref().take(LONGEST).collect();
+    if characters.next().is_some() {
+        text.push('…');
+    }
+    text
 }
 
 fn is_of(name: &str, value: &Value) -> bool {
@@ -533,6 +560,27 @@ mod tests {
         assert!(matches!(check(&deep, &json!([])), Err(Unfit::Schema(_))));
         let many: Vec<Value> = (0..1000).map(Value::from).collect();
         assert_eq!(mistakes(&json!({ "items": { "type": "string" } }), json!(many)).len(), TOLD);
+    }
+
+    #[test]
+    fn what_is_said_of_a_value_is_bounded_whatever_the_schema_lists() {
+        let countries: Vec<Value> =
+            (0..5000).map(|number| json!(format!("country number {number} {}", "x".repeat(99)))).collect();
+        let many: Vec<Value> = (0..30_000).map(Value::from).collect();
+        let members: Map<String, Value> = (0..9000).map(|number| (number.to_string(), json!(number))).collect();
+        let listed = json!({ "enum": countries });
+        let begun = std::time::Instant::now();
+        for found in [
+            mistakes(&json!({ "items": listed }), json!(many)),
+            mistakes(&json!({ "prefixItems": [listed, listed] }), json!([1, 2])),
+            mistakes(&json!({ "additionalProperties": listed }), Value::Object(members)),
+            mistakes(&json!({ "items": { "anyOf": [listed, { "const": countries }] } }), json!(many)),
+            mistakes(&json!({ "required": countries }), json!({})),
+        ] {
+            assert!((1..=TOLD).contains(&found.len()), "{}", found.len());
+            assert!(found.iter().all(|mistake| mistake.chars().count() <= 2 * LONGEST), "{}", found[0].len());
+        }
+        assert!(begun.elapsed() < std::time::Duration::from_secs(20), "{:?}", begun.elapsed());
     }
 
     #[test]

@@ -139,7 +139,8 @@ impl Kern {
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the command starts")
     }
 
-    /// Runs it on a pseudo terminal. When `until` is seen, `first` is run, and then `keys` are typed.
+    /// Runs it on a pseudo terminal. When `until` is seen, `first` is run, and then `keys` are typed. The terminal has the
+    /// columns of the variable `TEST_COLUMNS`, or does not say how many it has.
     ///
     /// # Panics
     ///
@@ -164,10 +165,12 @@ impl Kern {
 
 /// Runs a program on a pseudo terminal of its own, for at most a minute.
 const TERMINAL: &str = r#"
-import json, os, pty, signal, subprocess, sys
+import fcntl, json, os, pty, signal, struct, subprocess, sys, termios
 until, keys, first, program = sys.argv[1], sys.argv[2], json.loads(sys.argv[3]), sys.argv[4:]
 child, terminal = pty.fork()
 if child == 0:
+    columns = int(os.environ.pop("TEST_COLUMNS", "0"))
+    fcntl.ioctl(1, termios.TIOCSWINSZ, struct.pack("HHHH", 24 if columns else 0, columns, 0, 0))
     os.execvp(program[0], program)
 signal.signal(signal.SIGALRM, lambda *_: (os.kill(child, signal.SIGKILL), sys.exit("it did not end")))
 signal.alarm(60)

@@ -63,6 +63,8 @@ mod requester;
 mod runs;
 #[path = "contract/schedules.rs"]
 mod schedules;
+#[path = "contract/second_look.rs"]
+mod second_look;
 #[path = "contract/together.rs"]
 mod together;
 #[path = "contract/votes.rs"]

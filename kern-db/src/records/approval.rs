@@ -381,7 +381,8 @@ impl Resolution {
     ///   flat object whose keys are all such fields.
     /// - `{"result": "…"}`: what another system gave, for a call with `external_execution`.
     ///
-    /// Anything else is kept as it is.
+    /// Anything else is kept as it is. What cannot be is refused: a number that is not exact in JSON, and more than 64 lists
+    /// and objects within each other.
     pub fn data(mut self, data: Value) -> Self {
         self.data = Some(data);
         self

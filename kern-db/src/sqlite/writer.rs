@@ -277,3 +277,6 @@ fn run(connection: &Connection, names: &Names, job: Job, alone: bool) -> Result<
     }
     Ok(Ran { answer: done.map(|done| done.answer), kept })
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::edit::{Edit, edit};
-use super::{Decider, abandon, call, close_pending, evidence, make_ready, record, run};
+use super::{Decider, abandon, call, close_pending, entries, evidence, make_ready, record, run};
 use crate::audit::Entry;
 use crate::cell::{Cond, Json};
 use crate::digest::sha256;
@@ -12,7 +12,7 @@ use crate::records::execution::ExecutionRow;
 use crate::records::principal::Actor;
 use crate::records::run::RunRow;
 use crate::requests::{AnswerCall, Answered, NewAnswer};
-use crate::rules::{CallRows, Gate, check_arguments, check_binding, digest_of, gate, is_due};
+use crate::rules::{CallRows, Gate, check_arguments, check_binding, check_record, digest_of, gate, is_due};
 use crate::tx::{Refused, Step, Tx};
 use crate::{Answer, ApprovalStatus, Error, ExecutionId, ExecutionStatus, PauseType, RunStatus};
 
@@ -42,6 +42,11 @@ pub(crate) async fn answer<T: Tx>(tx: &mut T, request: AnswerCall) -> Step<Answe
         .is_some_and(|execution| execution.attempt > 0 || !matches!(execution.status, ExecutionStatus::Ready))
     {
         return Ok(Answered::NotAsked);
+    }
+    // A no is taken whatever is there.
+    let is_yes = matches!(request.answer, NewAnswer::Confirm | NewAnswer::Input(_) | NewAnswer::ExternalResult(_));
+    if is_yes && let Err(error) = check_binding(&run, &rows) {
+        return Err(evidence(tx, &run.run_id, Actor::from(&request.caller), error));
     }
     match check_shown(tx, &run, &rows, &request) {
         None => {}
@@ -275,11 +280,13 @@ async fn external<T: Tx>(
         record_answer(tx, run, rows, &call, request, ApprovalStatus::Approved, now).await?;
         make_ready(tx, &call, policy, None, actor.clone(), now).await?
     } else {
-        if let Err(error) = check_binding(run, rows) {
-            return Err(evidence(tx, &run.run_id, actor, error));
-        }
         match (gate(rows), execution) {
-            (Gate::Open, Some(execution)) => execution.id.clone(),
+            (Gate::Open, Some(execution)) => {
+                if let Err(error) = check_record(rows, &entries(tx, call).await?) {
+                    return Err(evidence(tx, &run.run_id, actor, error));
+                }
+                execution.id.clone()
+            }
             // Nobody has allowed it yet: a result of something that must not happen is not taken.
             _ => return Ok(Answered::NotAsked),
         }

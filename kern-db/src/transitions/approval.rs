@@ -72,6 +72,13 @@ pub(crate) async fn resolve<T: Tx>(
     {
         return Err(Refused::Keep(Error::Expired { id }));
     }
+    // A record is born decided, and nobody was asked for it: there is nothing on record to hold it against.
+    if !rows.policy.is_decided_by_row() && approval.status != ApprovalStatus::Pending {
+        return Err(match check_binding(&run, &rows) {
+            Ok(()) => conflict(&approval, expected).into(),
+            Err(error) => evidence(tx, &run.run_id, actor, error),
+        });
+    }
     let query = Query::of(vec![VoteRow::C.approval_id.is(id.clone()), VoteRow::C.version.is(approval.version)]);
     let votes = tx.select::<VoteRow>(query.lock()).await?;
     let bound = match check_binding(&run, &rows) {

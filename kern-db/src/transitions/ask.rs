@@ -6,16 +6,19 @@ use serde_json::{Value, json};
 
 use super::answer::{lost_race, unchanged};
 use super::run::{expire_due, open_turn};
-use super::{NewApproval, abandon, approval_row, close_pending, evidence, next};
+use super::{NewApproval, abandon, approval_row, close_pending, entries, evidence, next};
 use crate::audit::Entry;
 use crate::cell::Json;
 use crate::digest::{canonical, sha256};
 use crate::records::approval::ApprovalRow;
 use crate::records::call::{CallPolicy, CallRow, Standing, Tier};
+use crate::records::execution::ExecutionRow;
 use crate::records::principal::{Actor, Principal};
 use crate::records::run::RunRow;
 use crate::requests::{AskAgain, NewCall};
-use crate::rules::{CallRows, check_arguments, check_binding, digest_of, is_due, is_void, policy_digest_of, standing};
+use crate::rules::{
+    CallRows, check_arguments, check_binding, check_unstarted, digest_of, is_due, is_void, policy_digest_of, standing,
+};
 use crate::tx::{Refused, Step, Tx};
 use crate::{ApprovalId, ApprovalStatus, ApprovalType, Error, ExecutionStatus, Result, RunStatus};
 
@@ -172,7 +175,11 @@ pub(crate) async fn ask_again<T: Tx>(tx: &mut T, again: AskAgain) -> Step<()> {
             let what = format!("there is no call {} to ask for again, or it is asked for twice", new.index);
             return Err(Error::Invalid(what).into());
         };
-        if let Err(error) = check_binding(&run, rows) {
+        let mut bound = check_binding(&run, rows);
+        if bound.is_ok() && waits(rows) {
+            bound = check_unstarted(rows, &entries(tx, &rows.call).await?);
+        }
+        if let Err(error) = bound {
             return Err(evidence(tx, &run.run_id, actor, error));
         }
         asked.push((rows, new));
@@ -336,13 +343,17 @@ async fn next_generation<T: Tx>(
     }
 }
 
+/// Whether a call has neither an outcome nor a start, by its rows.
+fn waits(rows: &CallRows) -> bool {
+    let unstarted = |execution: &ExecutionRow| execution.status == ExecutionStatus::Ready && execution.attempt == 0;
+    rows.execution.as_ref().is_none_or(unstarted)
+        && matches!(standing(rows), Standing::AwaitsApproval | Standing::AwaitsRequester | Standing::Open)
+}
+
 /// Whether a call is one that may be asked again, and is the one that is asked.
 fn may_ask_again(run: &RunRow, rows: &CallRows, new: &NewCall) -> Result<()> {
-    let CallRows { call, policy, execution, .. } = rows;
-    let waits = matches!(standing(rows), Standing::AwaitsApproval | Standing::AwaitsRequester | Standing::Open);
-    let unstarted =
-        execution.as_ref().is_none_or(|execution| execution.status == ExecutionStatus::Ready && execution.attempt == 0);
-    if !waits || !unstarted {
+    let CallRows { call, policy, .. } = rows;
+    if !waits(rows) {
         let needs = "a call that has started, or has an outcome, is not asked again";
         return Err(Error::RunConflict { run_id: run.run_id.clone(), found: run.status, needs });
     }

@@ -132,3 +132,109 @@ async fn no_value_reaches_the_place_of_the_next_line_on_a_terminal() {
     let piped = Kern::on(store.file()).run(&["approvals", "show", &id]).out;
     assert!(piped.contains(&to), "what is piped stays on its line");
 }
+
+/// Who wrote it, who has said yes to it, and whose yes was to something else.
+#[tokio::test]
+async fn who_edited_and_who_voted_is_shown() {
+    let store = Store::on_a_file().await;
+    let run_id = store.paused(&[required().quorum(2)]).await;
+    let id = store.approval_id(&run_id, 0).await;
+    let kern = Kern::on(store.file());
+    let show = || kern.run(&["approvals", "show", id.as_str()]).out;
+    assert!(show().contains("  votes        0 of 2\n"), "{}", show());
+    let yes = |by: &str| Resolution::approved().by(by);
+    store.update_approval(&id, ApprovalStatus::Pending, yes("bob")).await.unwrap();
+    let data = json!({ "edited_args": { "amount": 7, "to": "y" } });
+    store.update_approval(&id, ApprovalStatus::Pending, yes("carol").data(data)).await.unwrap();
+    let shown = show();
+    for line in [
+        "  edited       once, since it was asked for\n  edited by    carol (unverified)\n",
+        "  votes        0 of 2, and 1 to an older version, which does not count\n",
+    ] {
+        assert!(shown.contains(line), "{line:?} in\n{shown}");
+    }
+    let digest = store.approval(&run_id).await.digest;
+    store.update_approval(&id, ApprovalStatus::Pending, yes("dan").digest(digest)).await.unwrap();
+    assert!(show().contains("  votes        1 of 2: dan (unverified), and 1 to an older version"), "{}", show());
+}
+
+/// What an approver sent along is theirs, and passes for nothing that kern says.
+#[tokio::test]
+async fn the_names_of_what_was_sent_along_are_no_facts() {
+    let store = Store::on_a_file().await;
+    let run_id = store.paused(&[required()]).await;
+    let id = store.approval_id(&run_id, 0).await;
+    let data = json!({ "decided": 1, "execution    succeeded": null, "why": "so" });
+    let yes = Resolution::rejected().by("bob").note("no").data(data);
+    store.update_approval(&id, ApprovalStatus::Pending, yes).await.unwrap();
+    let shown = Kern::on(store.file()).run(&["approvals", "show", id.as_str()]).out;
+    for forged in ["decided      1", "execution    succeeded", "why          "] {
+        assert!(!shown.lines().any(|line| line.trim_start().starts_with(forged)), "{forged:?} in\n{shown}");
+    }
+    assert!(shown.contains("  note         \"no\"\n"), "{shown}");
+    assert!(shown.contains("  sent along   \"decided\": (holds sensitive values, not shown)\n"), "{shown}");
+}
+
+/// A secret argument is in no display, whoever wrote it, and wherever else the row holds it.
+#[tokio::test]
+async fn no_display_shows_a_sensitive_argument() {
+    let store = Store::on_a_file().await;
+    let kern = Kern::on(store.file()).env("NO_COLOR", "1");
+    let claim = store.started().await;
+    let mut asked = turn(&claim, 1, &[], true);
+    let arguments = kern_db::canonical_json(&json!({ "amount": 1, "key": "hunter2", "to": "x" }));
+    asked.calls = vec![NewCall { arguments, ..call(0, required().quorum(2)) }];
+    store.commit_turn(asked).await.unwrap();
+    let id = store.approval_id(&claim.run_id, 0).await;
+    let check = |edited: &str| {
+        let words: [&[&str]; 3] = [
+            &["approvals", "list", "--status", "any"],
+            &["approvals", "show", id.as_str()],
+            &["executions", "list", "--status", "any"],
+        ];
+        for words in words {
+            let said = kern.run(words);
+            assert!(said.code == 0 && !said.out.contains("hunter") && !said.error.contains("hunter"), "{said:?}");
+        }
+        let words = ["approvals", "approve", id.as_str(), "--by", "eve", "--edited-args", edited];
+        let said = kern.on_a_terminal(&words, "[y/N]", &[], "n\r");
+        assert!(said.out.contains("not shown") && !said.out.contains("hunter"), "{said:?}");
+    };
+    let edited = r#"{"amount":2,"key":"hunter3","to":"x"}"#;
+    check(edited);
+    let data = json!({ "edited_args": serde_json::from_str::<Value>(edited).unwrap() });
+    store.update_approval(&id, ApprovalStatus::Pending, Resolution::approved().by("carol").data(data)).await.unwrap();
+    check(edited);
+    let no = Resolution::rejected().by("dan").data(json!({ "instead": { "key": "hunter4" } }));
+    store.update_approval(&id, ApprovalStatus::Pending, no).await.unwrap();
+    let shown = kern.run(&["approvals", "show", id.as_str()]);
+    assert!(!shown.out.contains("hunter"), "{shown:?}");
+}
+
+/// A narrow terminal goes on earlier: nothing of somebody else's begins a line of it.
+#[tokio::test]
+async fn on_a_narrow_terminal_no_value_begins_a_line() {
+    let store = Store::on_a_file().await;
+    let mut request = begin(&RunId::generate());
+    let forged = |columns: usize| format!("eve{}asked by     root", " ".repeat(columns));
+    request.requester = Some(Principal::unverified(forged(15)));
+    let claim = store.begin_run(request).await.unwrap();
+    let mut asked = turn(&claim, 1, &[], true);
+    let arguments = kern_db::canonical_json(&json!({ "to": forged(21), "other": forged(60) }));
+    asked.calls = vec![NewCall { arguments, ..call(0, required()) }];
+    store.commit_turn(asked).await.unwrap();
+    let id = store.approval_id(&claim.run_id, 0).await.to_string();
+    for columns in ["40", "60", "100"] {
+        let kern = Kern::on(store.file()).env("NO_COLOR", "1").env("TEST_COLUMNS", columns);
+        let width: usize = columns.parse().unwrap();
+        for words in [&["approvals", "show", &id][..], &["approvals", "list"], &["executions", "list"]] {
+            let said = kern.on_a_terminal(words, "never", &[], "").out;
+            for line in said.lines().filter(|line| line.chars().count() > width) {
+                // What is kern's own may be long: no letter of it is somebody else's.
+                assert!(!line.contains("eve ") && !line.contains("root"), "{columns}: {line:?}\n{said}");
+            }
+            let begins = said.lines().filter(|line| line.trim_start().starts_with("asked by")).count();
+            assert!(begins <= 1, "{columns}:\n{said}");
+        }
+    }
+}

@@ -83,7 +83,7 @@ async fn it_ends_quietly_when_nobody_reads_any_more() {
 #[tokio::test]
 async fn on_a_terminal_it_says_what_it_does_and_ends_with_ctrl_c() {
     let store = Store::on_a_file().await;
-    let kern = Kern::on(store.file());
+    let kern = Kern::on(store.file()).env("TEST_COLUMNS", "200");
     let said = kern.on_a_terminal(&["approvals", "watch"], "Ctrl-C ends this.", &[], "\u{3}");
     assert_eq!((said.code, said.out.contains("nothing waits")), (0, true), "{said:?}");
     let id = one_more(&store).await;

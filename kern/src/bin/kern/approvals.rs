@@ -153,9 +153,10 @@ pub(crate) fn checked(id: &str) -> Outcome<&str> {
 }
 
 /// One line about an approval.
-pub(crate) fn brief(approval: &Approval, ink: Ink, now: i64) -> String {
-    let tool = ink.bold(&safe(approval.tool_name.as_deref().unwrap_or("(none)")));
-    let asked = approval.user_id.as_deref().map_or("somebody without a name".to_owned(), |user| name(user, false));
+pub(crate) fn brief(approval: &Approval, now: i64) -> String {
+    let tool = cell(&safe(approval.tool_name.as_deref().unwrap_or("(none)")), 64);
+    let asked = approval.user_id.as_deref();
+    let asked = asked.map_or("somebody without a name".to_owned(), |user| cell(&name(user, false), 60));
     let age = span(now - approval.created_at);
     format!("{}  {tool} {}  asked by {asked} {age} ago", safe(approval.id.as_str()), arguments(approval))
 }

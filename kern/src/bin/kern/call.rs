@@ -37,6 +37,9 @@ impl ShownCall<'_> {
         if approval.version > 0 {
             facts.add("edited", self.ink.warning(&format!("{}, since it was asked for", times(approval.version))));
         }
+        if let Some(editor) = &approval.edited_by {
+            facts.say("edited by", &name(&editor.subject, editor.verified));
+        }
         facts.add("asked", moment(approval.created_at, self.now));
         if let Some(expires_at) = approval.expires_at {
             let word = if approval.status == ApprovalStatus::Pending { "expires" } else { "valid until" };
@@ -107,6 +110,7 @@ impl ShownCall<'_> {
         let texts = [
             ("tool", approval.tool_name.as_deref()),
             ("asked by", self.run.requester.as_ref().map(|requester| requester.subject.as_str())),
+            ("edited by", approval.edited_by.as_ref().map(|editor| editor.subject.as_str())),
             ("agent", approval.source_name.as_deref()),
             ("agent", approval.agent_id.as_deref()),
         ];
@@ -134,7 +138,12 @@ impl ShownCall<'_> {
                 })
                 .collect();
             let by = if names.is_empty() { String::new() } else { format!(": {}", names.join(", ")) };
-            facts.say("votes", &format!("{} of {}{by}", names.len(), approval.quorum));
+            let void = match approval.votes.len() - names.len() {
+                0 => String::new(),
+                1 => ", and 1 to an older version, which does not count".to_owned(),
+                count => format!(", and {count} to older versions, which do not count"),
+            };
+            facts.say("votes", &format!("{} of {}{by}{void}", names.len(), approval.quorum));
         }
         let Some(call) = self.call() else { return };
         let pending = approval.status == ApprovalStatus::Pending;
@@ -163,9 +172,17 @@ impl ShownCall<'_> {
             // What holds arguments holds the sensitive ones, too.
             let hides = !sensitive(approval).is_empty() && field != "note";
             match value {
-                _ if hides => facts.add(&safe(field), "(holds sensitive values, not shown)"),
-                Value::String(text) => facts.add_text(&safe(field), text),
-                value => facts.say(&safe(field), display::value(value).one_line()),
+                Value::String(text) if field == "note" => facts.add_text("note", text),
+                // Its name is the approver's, too, and must not pass for one of these facts.
+                value => {
+                    let name = display::value(&Value::from(field.as_str()));
+                    let shown = if hides {
+                        safe("(holds sensitive values, not shown)")
+                    } else {
+                        display::value(value).to_string()
+                    };
+                    facts.say("sent along", &format!("{name}: {shown}"));
+                }
             }
         }
     }

@@ -1,6 +1,9 @@
 //! Standard output and standard error: colours only where somebody sees them, no panic where nobody reads.
 
+use std::fs::File;
 use std::io::{self, IsTerminal as _, Write as _};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 
 use serde::Serialize;
 
@@ -116,8 +119,21 @@ pub(crate) fn asks_yes(question: &str) -> Outcome<bool> {
     Ok(matches!(answer.trim(), "y" | "Y" | "yes" | "Yes" | "YES"))
 }
 
-/// Columns that every terminal has.
+/// Columns of a terminal that does not say how many it has.
 const WIDTH: usize = 80;
+
+/// Columns of the terminal of this process, by the system's own word.
+fn width() -> usize {
+    static COLUMNS: OnceLock<usize> = OnceLock::new();
+    *COLUMNS.get_or_init(|| {
+        let terminal = File::open("/dev/tty").ok();
+        let asked = terminal
+            .and_then(|terminal| Command::new("stty").arg("size").stdin(terminal).stderr(Stdio::null()).output().ok());
+        let said = asked.and_then(|output| String::from_utf8(output.stdout).ok());
+        let columns = said.and_then(|said| said.split_whitespace().nth(1)?.parse().ok());
+        columns.filter(|columns| *columns > 0).unwrap_or(WIDTH).clamp(20, 1000)
+    })
+}
 
 /// Colours, or none.
 #[derive(Clone, Copy, Debug)]
@@ -141,14 +157,17 @@ impl Ink {
     /// Folds a text that is shown behind this many columns.
     ///
     /// A terminal would go on at the start of its next line, where a text with enough spaces passes for one of kern's
-    /// own. The width is the one that every terminal has. What is piped stays on its line.
+    /// own. What is piped stays on its line.
     pub(crate) fn fold(self, text: &str, behind: usize) -> Vec<String> {
-        let width = WIDTH.saturating_sub(behind).max(20);
+        if !self.terminal {
+            return vec![text.to_owned()];
+        }
+        let width = width().saturating_sub(behind).max(8);
         let (mut lines, mut columns) = (vec![String::new()], 0);
         for character in text.chars() {
             // What is not ASCII may be wide.
             let wide = if character.is_ascii() { 1 } else { 2 };
-            if self.terminal && columns + wide > width {
+            if columns + wide > width {
                 lines.push(String::new());
                 columns = 0;
             }
@@ -156,6 +175,12 @@ impl Ink {
             columns += wide;
         }
         lines
+    }
+
+    /// A line of a list: what does not fit goes on behind a mark.
+    pub(crate) fn listed(self, line: &str) -> String {
+        let parts: Vec<_> = self.fold(line, 4).iter().map(|part| part.trim_end().to_owned()).collect();
+        parts.join(&format!("\n  {} ", self.dim("│")))
     }
 
     pub(crate) fn bold(self, text: &str) -> String {

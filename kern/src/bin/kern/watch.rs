@@ -83,7 +83,8 @@ fn say(output: &mut Output, approval: &Approval, json: bool) -> Outcome<()> {
         return output.json(approval);
     }
     let edited = if approval.version > 0 { format!("  (edited, version {})", approval.version) } else { String::new() };
-    output.line(format!("{}{edited}", brief(approval, output.ink(), now())))
+    let line = format!("{}{edited}", brief(approval, now()));
+    output.line(output.ink().listed(&line))
 }
 
 /// Everything that waits, newest first.

@@ -34,18 +34,39 @@ pub(crate) fn moment(epoch_seconds: i64, now: i64) -> String {
     }
 }
 
-/// Rows below a head, in columns as wide as they have to be. Cells are safe to show, and on one line.
+/// Rows below a head, in columns as wide as they have to be. Cells are safe to show, and on one line. Where the terminal is
+/// not wide enough, each row is a list of its own.
 pub(crate) fn table(ink: Ink, head: &[&str], rows: Vec<Vec<String>>) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     table.set_header(head.iter().map(|title| (*title).to_owned()).collect::<Vec<_>>());
-    table.add_rows(rows);
+    table.add_rows(rows.iter().cloned());
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
     }
-    let mut lines = table.lines();
-    let head = lines.next().map(|head| ink.bold(head.trim_end()));
-    head.into_iter().chain(lines.map(|line| line.trim_end().to_owned())).collect::<Vec<_>>().join("\n")
+    let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
+    if lines.iter().any(|line| ink.fold(line, 0).len() > 1) {
+        return rows.iter().map(|row| stacked(ink, head, row)).collect::<Vec<_>>().join("\n");
+    }
+    let mut lines = lines.into_iter();
+    let head = lines.next().map(|head| ink.bold(&head));
+    head.into_iter().chain(lines).collect::<Vec<_>>().join("\n")
+}
+
+/// One row: its first cell, and below it the others with their titles.
+fn stacked(ink: Ink, head: &[&str], row: &[String]) -> String {
+    let width = head.iter().map(|title| title.len()).max().unwrap_or(0);
+    let mut lines = Vec::new();
+    for (place, (title, cell)) in head.iter().zip(row).enumerate() {
+        if place == 0 {
+            lines.push(ink.bold(cell));
+            continue;
+        }
+        let title = ink.dim(&format!("{:<width$}", title.to_lowercase()));
+        let cell = ink.fold(cell, width + 6).join(&format!("\n  {} {} ", " ".repeat(width), ink.dim("│")));
+        lines.push(format!("  {title} {cell}"));
+    }
+    lines.join("\n")
 }
 
 /// A text for a cell. What does not fit is counted, never left out silently.

@@ -1,0 +1,236 @@
+//! What a job leaves and what its caller is told, alone and in a group: the two never differ.
+
+use std::path::PathBuf;
+use std::sync::mpsc;
+
+use super::*;
+use crate::audit::Entry;
+use crate::records::audit::AuditRow;
+use crate::records::outbox::OutboxRow;
+use crate::records::principal::Actor;
+use crate::tx::{Query, Tx};
+use crate::{RunId, sqlite::migrate};
+
+/// A file with kern's schema, and triggers that fail as a disk does.
+struct File {
+    folder: PathBuf,
+    writer: Writer,
+}
+
+/// Rows of the outbox with this topic break the promise of another row, which SQLite asks for at the COMMIT.
+const ORPHAN: &str = "orphan";
+/// Takes the whole transaction back at once, as a full disk does.
+const ROLLBACK: &str = "rollback";
+
+impl File {
+    fn new(pages: Option<i64>) -> Self {
+        let folder = std::env::temp_dir().join(format!("kern-db-{}", RunId::generate()));
+        std::fs::create_dir_all(&folder).expect("the temp folder is writable");
+        let mut connection = Connection::open(folder.join("kern.db")).expect("a fresh file opens");
+        connection
+            .execute_batch("PRAGMA journal_mode = WAL; PRAGMA foreign_keys = ON; PRAGMA recursive_triggers = ON;")
+            .expect("pragmas");
+        let names = migrate::migrate(&mut connection, &[]).expect("a fresh file has no schema");
+        connection
+            .execute_batch(&format!(
+                "CREATE TABLE parents (id TEXT PRIMARY KEY);
+                 CREATE TABLE children (id TEXT REFERENCES parents (id) DEFERRABLE INITIALLY DEFERRED);
+                 CREATE TRIGGER orphan AFTER INSERT ON kern_outbox WHEN NEW.topic = '{ORPHAN}'
+                 BEGIN INSERT INTO children VALUES (NEW.id); END;
+                 CREATE TRIGGER full BEFORE INSERT ON kern_outbox WHEN NEW.topic = '{ROLLBACK}'
+                 BEGIN SELECT RAISE(ROLLBACK, 'no room'); END;"
+            ))
+            .expect("a table of the test's own");
+        if let Some(more) = pages {
+            let used: i64 = connection.query_row("PRAGMA page_count", (), |row| row.get(0)).expect("a count");
+            connection.query_row(&format!("PRAGMA max_page_count = {}", used + more), (), |_| Ok(())).expect("a limit");
+        }
+        let writer = Writer::start(connection, Arc::new(names)).expect("a thread");
+        Self { folder, writer }
+    }
+
+    /// What is in the log and in the outbox by the next look, on a connection of its own.
+    fn stored(&self) -> (Vec<String>, Vec<String>) {
+        let raw = Connection::open(self.folder.join("kern.db")).expect("the file opens");
+        let read = |sql: &str| -> Vec<String> {
+            let mut statement = raw.prepare(sql).expect("kern's tables are there");
+            let rows = statement.query_map((), |row| row.get(0)).expect("rows");
+            rows.collect::<rusqlite::Result<_>>().expect("text")
+        };
+        let logged = read("SELECT action FROM kern_audit ORDER BY seq");
+        (logged, read("SELECT topic FROM kern_outbox WHERE length(topic) < 100 ORDER BY rowid"))
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// How a job ends after it has written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Well,
+    Undo,
+    Keep,
+    Panic,
+    /// A statement is refused, and only that.
+    Twice,
+    /// A statement takes the whole transaction back.
+    Rollback,
+    /// The COMMIT fails.
+    Commit,
+    /// There is no room in mid-job.
+    Full,
+}
+
+fn row(topic: &str) -> OutboxRow {
+    OutboxRow {
+        id: uuid::Uuid::now_v7().to_string(),
+        created_at_ms: 0,
+        topic: topic.to_owned(),
+        run_id: None,
+        approval_id: None,
+        execution_id: None,
+        delivered_at_ms: None,
+    }
+}
+
+/// Writes a row and an entry, and ends so.
+fn job(end: End, topic: &'static str) -> impl FnOnce(&mut SqliteTx<'_>) -> Step<&'static str> + Send + 'static {
+    move |tx| {
+        finish_now(async {
+            let first = row(topic);
+            tx.insert(&first).await?;
+            tx.journal().record(Entry::new(topic, Actor::Runtime, &RunId::from("run")));
+            let refused = || Error::Invalid("it is refused".to_owned());
+            match end {
+                End::Well => {}
+                End::Undo => return Err(Refused::Undo(refused())),
+                End::Keep => return Err(Refused::Keep(refused())),
+                End::Panic => panic!("a job of a test panics"),
+                End::Twice => tx.insert(&first).await?,
+                End::Rollback => tx.insert(&row(ROLLBACK)).await?,
+                End::Commit => tx.insert(&row(ORPHAN)).await?,
+                End::Full => {
+                    for _ in 0..1000 {
+                        tx.insert(&row(&"x".repeat(100_000))).await?;
+                    }
+                }
+            }
+            Ok(topic)
+        })
+    }
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
+}
+
+/// Runs jobs, the first one alone where there is one, and the others in one group behind a job that waits.
+fn run_all(file: &File, jobs: &[(End, &'static str)]) -> Vec<Result<&'static str>> {
+    let (go, wait) = mpsc::channel::<()>();
+    runtime().block_on(async {
+        let blocked = file.writer.run(Lane::Normal, "wait", move |_| {
+            wait.recv().expect("somebody lets it go");
+            Ok(())
+        });
+        let outcomes = async {
+            // Polled once each, and so queued, in this order.
+            let mut waiting: Vec<_> = jobs
+                .iter()
+                .map(|(end, topic)| Box::pin(file.writer.run(Lane::Normal, "test", job(*end, topic))))
+                .collect();
+            for job in &mut waiting {
+                let once = std::future::poll_fn(|context| std::task::Poll::Ready(job.as_mut().poll(context)));
+                assert!(once.await.is_pending());
+            }
+            go.send(()).expect("it waits");
+            let mut outcomes = Vec::new();
+            for job in waiting {
+                outcomes.push(job.await);
+            }
+            outcomes
+        };
+        let mut blocked = Box::pin(blocked);
+        let once = std::future::poll_fn(|context| std::task::Poll::Ready(blocked.as_mut().poll(context)));
+        assert!(once.await.is_pending());
+        // The writer has taken it, and takes the others together when it comes back.
+        while !file.writer.queue.lanes().normal.is_empty() {
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+        let outcomes = outcomes.await;
+        blocked.await.expect("it does nothing");
+        outcomes
+    })
+}
+
+use std::future::Future as _;
+
+const ENDS: [End; 8] = [End::Well, End::Undo, End::Keep, End::Panic, End::Twice, End::Rollback, End::Commit, End::Full];
+
+#[test]
+fn a_job_that_is_alone_leaves_what_its_caller_is_told() {
+    for end in ENDS {
+        let file = File::new((end == End::Full).then_some(50));
+        let outcome = run_all(&file, &[(end, "one")]).remove(0);
+        let kept = matches!(end, End::Well | End::Keep);
+        let expected = if kept { vec!["one".to_owned()] } else { Vec::new() };
+        assert_eq!(file.stored(), (expected.clone(), expected.clone()), "{end:?}: {outcome:?}");
+        match (end, &outcome) {
+            (End::Well, Ok("one")) | (End::Undo | End::Keep, Err(Error::Invalid(_))) => {}
+            (End::Full, Err(Error::Full { .. })) => {}
+            (End::Panic | End::Twice | End::Rollback | End::Commit, Err(Error::Unavailable { .. })) => {}
+            _ => panic!("{end:?}: {outcome:?}"),
+        }
+        // The store goes on.
+        assert!(matches!(run_all(&file, &[(End::Well, "next")])[..], [Ok("next")]), "{end:?}");
+        let more = [expected, vec!["next".to_owned()]].concat();
+        assert_eq!(file.stored(), (more.clone(), more), "{end:?}");
+        chain(&file);
+    }
+}
+
+#[test]
+fn a_job_in_a_group_takes_only_back_what_is_its_own_or_the_whole_group_is_told() {
+    for end in ENDS {
+        let file = File::new((end == End::Full).then_some(50));
+        let outcomes =
+            run_all(&file, &[(End::Well, "before"), (end, "one"), (End::Keep, "after"), (End::Well, "last")]);
+        let whole = matches!(end, End::Rollback | End::Commit | End::Full);
+        let kept = |topic: &str| !whole && (topic != "one" || matches!(end, End::Well | End::Keep));
+        let expected: Vec<String> =
+            ["before", "one", "after", "last"].into_iter().filter(|topic| kept(topic)).map(str::to_owned).collect();
+        let stored = file.stored();
+        if end == End::Full && !stored.0.is_empty() {
+            // SQLite may take back only the statement: then only its job is undone, and told.
+            assert_eq!(stored.0, ["before", "after", "last"], "{outcomes:?}");
+            assert!(matches!(
+                outcomes[..],
+                [Ok("before"), Err(Error::Full { .. }), Err(Error::Invalid(_)), Ok("last")]
+            ));
+            continue;
+        }
+        assert_eq!(stored, (expected.clone(), expected), "{end:?}: {outcomes:?}");
+        for (topic, outcome) in ["before", "one", "last"].into_iter().zip([&outcomes[0], &outcomes[1], &outcomes[3]]) {
+            let well = kept(topic) && (topic != "one" || end == End::Well);
+            assert_eq!(outcome.is_ok(), well, "{end:?} {topic}: {outcome:?}");
+        }
+        // What it was refused with is no news where the store is what failed.
+        assert_eq!(matches!(outcomes[2], Err(Error::Invalid(_))), !whole, "{end:?}: {outcomes:?}");
+        assert!(matches!(run_all(&file, &[(End::Well, "next")])[..], [Ok("next")]), "{end:?}");
+        chain(&file);
+    }
+}
+
+/// The log has no gap and no fork.
+fn chain(file: &File) {
+    let report = runtime().block_on(file.writer.run(Lane::Normal, "verify", |tx| {
+        let report = finish_now(crate::audit::verify(tx))?;
+        let count = finish_now(tx.select::<AuditRow>(Query::of(Vec::new())))?.len();
+        Ok((report, count))
+    }));
+    let (report, count) = report.expect("the log is read");
+    assert!(report.is_intact() && report.entries == count as u64, "{report:?}");
+}
