@@ -10,6 +10,7 @@ pub mod folder;
 pub mod gates;
 pub mod history;
 pub mod ledger;
+pub mod recording;
 pub mod replay;
 pub mod steps;
 pub mod store;

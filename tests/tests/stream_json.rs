@@ -7,6 +7,7 @@ use kern::db::Db as _;
 use kern::models::{Model, ModelFuture, ModelRequest, ScriptedModel, turn};
 use kern::prelude::*;
 use kern::run::{RunId, RunStream};
+use kern_tests::recording;
 use kern_tests::store::Store;
 use serde_json::Value;
 
@@ -46,47 +47,13 @@ async fn watch(mut events: RunStream) -> Vec<RunEvent> {
     seen
 }
 
-fn type_of(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "boolean",
-        Value::Number(number) if number.is_f64() => "float",
-        Value::Number(_) => "integer",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
-    }
-}
-
-/// Gives all that differs, by place.
 fn differences(place: &str, recorded: &Value, found: &Value) -> Vec<String> {
-    let key = place.rsplit('.').next().unwrap_or_default();
-    match (recorded, found) {
-        (Value::Object(recorded), Value::Object(found)) => {
-            let mut names: Vec<&String> = recorded.keys().chain(found.keys()).collect();
-            names.sort_unstable();
-            names.dedup();
-            let compare = |name: &String| match (recorded.get(name), found.get(name)) {
-                (Some(recorded), Some(found)) => differences(&format!("{place}.{name}"), recorded, found),
-                (Some(_), None) => vec![format!("{place}.{name}: missing")],
-                _ => vec![format!("{place}.{name}: not in the recording")],
-            };
-            names.into_iter().flat_map(compare).collect()
-        }
-        (Value::Array(recorded), Value::Array(found)) if recorded.len() == found.len() => {
-            let pairs = recorded.iter().zip(found).enumerate();
-            pairs.flat_map(|(at, (recorded, found))| differences(&format!("{place}[{at}]"), recorded, found)).collect()
-        }
-        _ if type_of(recorded) != type_of(found) => vec![format!("{place}: {recorded} became {found}")],
-        _ if recorded == found || FRESH.contains(&key) => Vec::new(),
+    recording::differences(place, recorded, found, &|key, recorded, found| {
         // The line that a call has ended: its time is in it.
-        (Value::String(recorded), Value::String(found))
-            if recorded.split_once(" completed in ").is_some_and(|(call, _)| found.starts_with(call)) =>
-        {
-            Vec::new()
-        }
-        _ => vec![format!("{place}: {recorded} became {found}")],
-    }
+        let call = recorded.as_str().and_then(|line| line.split_once(" completed in "));
+        let ended = call.zip(found.as_str()).is_some_and(|((call, _), found)| found.starts_with(call));
+        FRESH.contains(&key) || ended
+    })
 }
 
 /// Compares a stream with a recording: first the names, then each event, which is also read again.

@@ -7,6 +7,7 @@ use kern::db::Db as _;
 use kern::models::{ScriptedModel, turn};
 use kern::prelude::*;
 use kern::tools::{ToolHandle, UserControlFlowTools, UserFeedbackTools};
+use kern_tests::recording;
 use kern_tests::store::Store;
 use serde_json::Value;
 
@@ -110,41 +111,8 @@ fn recorded_run(name: &str) -> Value {
     run
 }
 
-fn type_of(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "boolean",
-        Value::Number(number) if number.is_f64() => "float",
-        Value::Number(_) => "integer",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
-    }
-}
-
-/// Gives all that differs, by place.
 fn differences(place: &str, recorded: &Value, found: &Value) -> Vec<String> {
-    let key = place.rsplit('.').next().unwrap_or_default();
-    match (recorded, found) {
-        (Value::Object(recorded), Value::Object(found)) => {
-            let mut names: Vec<&String> = recorded.keys().chain(found.keys()).collect();
-            names.sort_unstable();
-            names.dedup();
-            let compare = |name: &String| match (recorded.get(name), found.get(name)) {
-                (Some(recorded), Some(found)) => differences(&format!("{place}.{name}"), recorded, found),
-                (Some(_), None) => vec![format!("{place}.{name}: missing")],
-                _ => vec![format!("{place}.{name}: not in the recording")],
-            };
-            names.into_iter().flat_map(compare).collect()
-        }
-        (Value::Array(recorded), Value::Array(found)) if recorded.len() == found.len() => {
-            let pairs = recorded.iter().zip(found).enumerate();
-            pairs.flat_map(|(at, (recorded, found))| differences(&format!("{place}[{at}]"), recorded, found)).collect()
-        }
-        _ if type_of(recorded) != type_of(found) => vec![format!("{place}: {recorded} became {found}")],
-        _ if recorded == found || FRESH.contains(&key) => Vec::new(),
-        _ => vec![format!("{place}: {recorded} became {found}")],
-    }
+    recording::differences(place, recorded, found, &|key, _, _| FRESH.contains(&key))
 }
 
 /// A recorded agent: its tool, the arguments' text as the recorded model wrote it, and the session of the recording.
