@@ -171,6 +171,8 @@ child, terminal = pty.fork()
 if child == 0:
     columns = int(os.environ.pop("TEST_COLUMNS", "0"))
     fcntl.ioctl(1, termios.TIOCSWINSZ, struct.pack("HHHH", 24 if columns else 0, columns, 0, 0))
+    # Whoever starts the tests in the background has SIGINT ignored, and children inherit that.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.execvp(program[0], program)
 signal.signal(signal.SIGALRM, lambda *_: (os.kill(child, signal.SIGKILL), sys.exit("it did not end")))
 signal.alarm(60)
