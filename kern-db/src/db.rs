@@ -202,7 +202,7 @@ impl IntoDb for Arc<dyn Db> {
 }
 
 /// Implements [`Db`] and [`Transitions`] for a store that has `write(action, job)` and `read(action, job)`, where a job
-/// gets the store's transaction, and works inside the call.
+/// gets the store's transaction and gives a future that borrows it.
 macro_rules! store {
     ($Store:ident) => {
         impl $crate::db::sealed::Sealed for $Store {}
@@ -210,11 +210,11 @@ macro_rules! store {
         impl $crate::db::Db for $Store {
             fn get_approval<'a>(&'a self, id: &'a ApprovalId) -> DbFuture<'a, Option<Approval>> {
                 let id = id.clone();
-                self.read("read an approval", move |tx| finish_now(read::approval(tx, id)))
+                self.read("read an approval", move |tx| Box::pin(read::approval(tx, id)))
             }
 
             fn list_approvals(&self, filter: ApprovalFilter) -> DbFuture<'_, Page<Approval>> {
-                self.read("list approvals", move |tx| finish_now(read::approvals(tx, filter)))
+                self.read("list approvals", move |tx| Box::pin(read::approvals(tx, filter)))
             }
 
             fn update_approval<'a>(
@@ -225,7 +225,7 @@ macro_rules! store {
             ) -> DbFuture<'a, Approval> {
                 let id = id.clone();
                 self.write(Lane::Normal, "decide an approval", move |tx| {
-                    finish_now(approval::resolve(tx, id, expected_status, resolution))
+                    Box::pin(approval::resolve(tx, id, expected_status, resolution))
                 })
             }
 
@@ -234,27 +234,27 @@ macro_rules! store {
             }
 
             fn count_pending_approvals(&self) -> DbFuture<'_, u64> {
-                self.read("count approvals", move |tx| finish_now(read::pending_count(tx)))
+                self.read("count approvals", move |tx| Box::pin(read::pending_count(tx)))
             }
 
             fn list_executions(&self, filter: ExecutionFilter) -> DbFuture<'_, Vec<Execution>> {
-                self.read("list executions", move |tx| finish_now(read::executions(tx, filter)))
+                self.read("list executions", move |tx| Box::pin(read::executions(tx, filter)))
             }
 
             fn settle_execution<'a>(&'a self, id: &'a ExecutionId, settlement: Settlement) -> DbFuture<'a, Execution> {
                 let id = id.clone();
                 self.write(Lane::Normal, "settle an execution", move |tx| {
-                    finish_now(execution::settle(tx, id, settlement))
+                    Box::pin(execution::settle(tx, id, settlement))
                 })
             }
 
             fn get_run<'a>(&'a self, id: &'a RunId) -> DbFuture<'a, Run> {
                 let id = id.clone();
-                self.read("read a run", move |tx| finish_now(read::run(tx, id)))
+                self.read("read a run", move |tx| Box::pin(read::run(tx, id)))
             }
 
             fn list_runs(&self, filter: RunFilter) -> DbFuture<'_, Vec<Run>> {
-                self.read("list runs", move |tx| finish_now(read::runs(tx, filter)))
+                self.read("list runs", move |tx| Box::pin(read::runs(tx, filter)))
             }
 
             fn audit(&self) -> Audit {
@@ -264,32 +264,30 @@ macro_rules! store {
 
         impl $crate::db::Transitions for $Store {
             fn begin_run(&self, request: BeginRun) -> DbFuture<'_, RunClaim> {
-                self.write(Lane::Normal, "start a run", move |tx| finish_now(run::begin(tx, request)))
+                self.write(Lane::Normal, "start a run", move |tx| Box::pin(run::begin(tx, request)))
             }
 
             fn commit_turn(&self, request: CommitTurn) -> DbFuture<'_, Run> {
-                self.write(Lane::Normal, "commit a turn", move |tx| finish_now(run::commit_turn(tx, None, request)))
+                self.write(Lane::Normal, "commit a turn", move |tx| Box::pin(run::commit_turn(tx, None, request)))
             }
 
             fn begin_with_turn(&self, begin: BeginRun, request: CommitTurn) -> DbFuture<'_, Run> {
                 self.write(Lane::Normal, "start a run with a turn", move |tx| {
-                    finish_now(run::commit_turn(tx, Some(begin), request))
+                    Box::pin(run::commit_turn(tx, Some(begin), request))
                 })
             }
 
             fn pause_run(&self, claim: RunClaim, snapshot: String, attention: bool) -> DbFuture<'_, Run> {
-                self.write(Lane::Normal, "pause a run", move |tx| {
-                    finish_now(run::pause(tx, claim, snapshot, attention))
-                })
+                self.write(Lane::Normal, "pause a run", move |tx| Box::pin(run::pause(tx, claim, snapshot, attention)))
             }
 
             fn check_run(&self, run_id: RunId, caller: Caller) -> DbFuture<'_, ()> {
-                self.write(Lane::Normal, "compare a run's rows", move |tx| finish_now(run::check(tx, run_id, caller)))
+                self.write(Lane::Normal, "compare a run's rows", move |tx| Box::pin(run::check(tx, run_id, caller)))
             }
 
             fn claim_run(&self, request: ClaimRun) -> DbFuture<'_, RunClaimed> {
                 self.write(Lane::Normal, "claim a run", move |tx| {
-                    finish_now(run::claim(tx, request, None)).map(|(claimed, _)| claimed)
+                    Box::pin(async move { Ok(run::claim(tx, request, None).await?.0) })
                 })
             }
 
@@ -298,55 +296,53 @@ macro_rules! store {
                 request: ClaimRun,
                 digest: String,
             ) -> DbFuture<'_, (RunClaimed, Option<CallClaim>)> {
-                self.write(Lane::Normal, "claim a run", move |tx| finish_now(run::claim(tx, request, Some(digest))))
+                self.write(Lane::Normal, "claim a run", move |tx| Box::pin(run::claim(tx, request, Some(digest))))
             }
 
             fn answer_call(&self, request: AnswerCall) -> DbFuture<'_, Answered> {
-                self.write(Lane::Normal, "store an answer", move |tx| finish_now(answer::answer(tx, request)))
+                self.write(Lane::Normal, "store an answer", move |tx| Box::pin(answer::answer(tx, request)))
             }
 
             fn ask_again(&self, request: AskAgain) -> DbFuture<'_, ()> {
-                self.write(Lane::Normal, "ask for calls again", move |tx| finish_now(ask::ask_again(tx, request)))
+                self.write(Lane::Normal, "ask for calls again", move |tx| Box::pin(ask::ask_again(tx, request)))
             }
 
             fn claim_call(&self, request: ClaimCall) -> DbFuture<'_, CallClaimed> {
-                self.write(Lane::Normal, "claim a call", move |tx| finish_now(execution::claim(tx, request)))
+                self.write(Lane::Normal, "claim a call", move |tx| Box::pin(execution::claim(tx, request)))
             }
 
             fn finish_call(&self, ticket: Ticket, ended: Ended) -> DbFuture<'_, Finished> {
-                self.write(Lane::Normal, "record an outcome", move |tx| {
-                    finish_now(execution::finish(tx, ticket, ended))
-                })
+                self.write(Lane::Normal, "record an outcome", move |tx| Box::pin(execution::finish(tx, ticket, ended)))
             }
 
             fn end_run(&self, request: EndRun) -> DbFuture<'_, Run> {
-                self.write(Lane::Normal, "end a run", move |tx| finish_now(run::end(tx, None, request)))
+                self.write(Lane::Normal, "end a run", move |tx| Box::pin(run::end(tx, None, request)))
             }
 
             fn begin_and_end(&self, begin: BeginRun, request: EndRun) -> DbFuture<'_, Run> {
                 self.write(Lane::Normal, "store a run that is over", move |tx| {
-                    finish_now(run::end(tx, Some(begin), request))
+                    Box::pin(run::end(tx, Some(begin), request))
                 })
             }
 
             fn cancel_run(&self, run_id: RunId, caller: Caller) -> DbFuture<'_, ()> {
-                self.write(Lane::Normal, "cancel a run", move |tx| finish_now(run::cancel(tx, run_id, caller)))
+                self.write(Lane::Normal, "cancel a run", move |tx| Box::pin(run::cancel(tx, run_id, caller)))
             }
 
             fn renew_run(&self, claim: RunClaim, lease_ms: i64) -> DbFuture<'_, ()> {
-                self.write(Lane::Urgent, "renew a lease", move |tx| finish_now(run::renew(tx, claim, lease_ms)))
+                self.write(Lane::Urgent, "renew a lease", move |tx| Box::pin(run::renew(tx, claim, lease_ms)))
             }
 
             fn recover_run(&self, run_id: RunId) -> DbFuture<'_, Recovered> {
-                self.write(Lane::Normal, "recover a run", move |tx| finish_now(recovery::recover(tx, run_id)))
+                self.write(Lane::Normal, "recover a run", move |tx| Box::pin(recovery::recover(tx, run_id)))
             }
 
             fn lapsed_runs(&self, agent_id: String, limit: u32) -> DbFuture<'_, Vec<RunId>> {
-                self.read("look for lost runs", move |tx| finish_now(run::lapsed(tx, &agent_id, u64::from(limit))))
+                self.read("look for lost runs", move |tx| Box::pin(run::lapsed(tx, agent_id, u64::from(limit))))
             }
 
             fn hide_approval(&self, id: ApprovalId, by: Option<Principal>) -> DbFuture<'_, ()> {
-                self.write(Lane::Normal, "delete an approval", move |tx| finish_now(approval::delete(tx, id, by)))
+                self.write(Lane::Normal, "delete an approval", move |tx| Box::pin(approval::delete(tx, id, by)))
             }
 
             fn history(
@@ -357,18 +353,16 @@ macro_rules! store {
                 limit: u32,
             ) -> DbFuture<'_, Vec<String>> {
                 self.read("read a session's history", move |tx| {
-                    finish_now(read::history(tx, session_id, agent_id, requester, limit))
+                    Box::pin(read::history(tx, session_id, agent_id, requester, limit))
                 })
             }
 
             fn audit_entries(&self, after: i64, limit: u32) -> DbFuture<'_, Vec<AuditEntry>> {
-                self.read("read the audit log", move |tx| {
-                    finish_now($crate::audit::entries(tx, after, u64::from(limit)))
-                })
+                self.read("read the audit log", move |tx| Box::pin($crate::audit::entries(tx, after, u64::from(limit))))
             }
 
             fn audit_verify(&self) -> DbFuture<'_, AuditReport> {
-                self.read("verify the audit log", move |tx| finish_now($crate::audit::verify(tx)))
+                self.read("verify the audit log", move |tx| Box::pin($crate::audit::verify(tx)))
             }
 
             fn busy_timeout(&self) -> std::time::Duration {
@@ -396,7 +390,6 @@ pub(crate) mod prelude {
         Ended, Finished, Recovered, RunClaim, RunClaimed, Ticket,
     };
     pub(crate) use crate::transitions::{answer, approval, ask, execution, read, recovery, run};
-    pub(crate) use crate::tx::finish_now;
     pub(crate) use crate::{ApprovalId, ApprovalStatus, ExecutionId, RunId, SessionId};
 }
 

@@ -1,7 +1,7 @@
 //! What a store has to offer inside one transaction. The transitions are written once, over this.
 
 use std::future::Future;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 
 use crate::audit::Journal;
@@ -119,6 +119,9 @@ impl From<Error> for Refused {
 
 /// What a transition gives.
 pub(crate) type Step<T> = Result<T, Refused>;
+
+/// What a store runs in a transaction: made by [`store!`](crate::db::store), awaited before the transaction ends.
+pub(crate) type Job<'tx, T> = Pin<Box<dyn Future<Output = T> + 'tx>>;
 
 /// Runs a future of a store that never waits: SQLite and memory do their work inside the call.
 pub(crate) fn finish_now<F: Future>(future: F) -> F::Output {

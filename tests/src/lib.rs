@@ -12,6 +12,7 @@ pub mod history;
 pub mod ledger;
 pub mod recording;
 pub mod replay;
+pub mod scale;
 pub mod steps;
 pub mod store;
 pub mod tools;

@@ -8,7 +8,7 @@ use crate::audit::{Journal, flush};
 use crate::cell::{Assign, Cell, Cond, Op, Row, Table};
 use crate::db::Lane;
 use crate::db::prelude::*;
-use crate::tx::{Query, Refused, Step, Tx};
+use crate::tx::{Job, Query, Refused, Step, Tx, finish_now};
 use crate::{Error, Result};
 
 /// A store that lives and dies with the process. Made for tests, examples and agents without protected tools.
@@ -66,14 +66,14 @@ impl InMemoryDb {
     fn write<'a, V, F>(&'a self, _: Lane, _: &'static str, job: F) -> DbFuture<'a, V>
     where
         V: Send + 'static,
-        F: FnOnce(&mut MemoryTx<'_>) -> Step<V> + Send + 'static,
+        F: for<'tx> FnOnce(&'tx mut MemoryTx<'_>) -> Job<'tx, Step<V>> + Send + 'static,
     {
         Box::pin(async move {
             // A panic inside a job leaves its changes half done; they are taken back before the lock is given up only
             // when the job returns, so a poisoned store answers nothing any more.
             let mut tables = self.tables.lock().map_err(|_| poisoned())?;
             let mut tx = MemoryTx { tables: &mut tables, undo: Vec::new(), journal: Journal::default() };
-            let outcome = job(&mut tx);
+            let outcome = finish_now(job(&mut tx));
             let (commit, outcome) = match outcome {
                 Ok(value) => (true, Ok(value)),
                 Err(Refused::Keep(error)) => (true, Err(error)),
@@ -94,11 +94,12 @@ impl InMemoryDb {
     fn read<'a, V, F>(&'a self, _: &'static str, job: F) -> DbFuture<'a, V>
     where
         V: Send + 'static,
-        F: FnOnce(&mut MemoryTx<'_>) -> Result<V> + Send + 'static,
+        F: for<'tx> FnOnce(&'tx mut MemoryTx<'_>) -> Job<'tx, Result<V>> + Send + 'static,
     {
         Box::pin(async move {
             let mut tables = self.tables.lock().map_err(|_| poisoned())?;
-            job(&mut MemoryTx { tables: &mut tables, undo: Vec::new(), journal: Journal::default() })
+            let mut tx = MemoryTx { tables: &mut tables, undo: Vec::new(), journal: Journal::default() };
+            finish_now(job(&mut tx))
         })
     }
 }

@@ -20,7 +20,7 @@ use rusqlite::{Connection, OpenFlags};
 use crate::cell::Table;
 use crate::db::Lane;
 use crate::db::prelude::*;
-use crate::tx::Step;
+use crate::tx::{Job, Step, finish_now};
 use crate::{Error, Result};
 use readers::Readers;
 use tx::SqliteTx;
@@ -86,17 +86,17 @@ impl SqliteDb {
     fn write<'a, V, F>(&'a self, lane: Lane, action: &'static str, job: F) -> DbFuture<'a, V>
     where
         V: Send + 'static,
-        F: FnOnce(&mut SqliteTx<'_>) -> Step<V> + Send + 'static,
+        F: for<'tx> FnOnce(&'tx mut SqliteTx<'_>) -> Job<'tx, Step<V>> + Send + 'static,
     {
-        Box::pin(self.writer.run(lane, action, job))
+        Box::pin(self.writer.run(lane, action, move |tx: &mut SqliteTx<'_>| finish_now(job(tx))))
     }
 
     fn read<'a, V, F>(&'a self, action: &'static str, job: F) -> DbFuture<'a, V>
     where
         V: Send + 'static,
-        F: FnOnce(&mut SqliteTx<'_>) -> Result<V> + Send + 'static,
+        F: for<'tx> FnOnce(&'tx mut SqliteTx<'_>) -> Job<'tx, Result<V>> + Send + 'static,
     {
-        Box::pin(self.readers.run(action, job))
+        Box::pin(self.readers.run(action, move |tx: &mut SqliteTx<'_>| finish_now(job(tx))))
     }
 }
 

@@ -484,11 +484,11 @@ pub(crate) async fn renew<T: Tx>(tx: &mut T, claim: RunClaim, lease_ms: i64) -> 
 }
 
 /// Runs whose owner's lease is over, and runs with a body whose lease is over, whatever became of the run.
-pub(crate) async fn lapsed<T: Tx>(tx: &mut T, agent_id: &str, limit: u64) -> Result<Vec<RunId>, Error> {
+pub(crate) async fn lapsed<T: Tx>(tx: &mut T, agent_id: String, limit: u64) -> Result<Vec<RunId>, Error> {
     use ExecutionRow as E;
     let now = tx.now().await?;
     let filter = vec![
-        R::C.agent_id.is(agent_id.to_owned()),
+        R::C.agent_id.is(agent_id.clone()),
         R::C.status.is(RunStatus::Running),
         R::C.lease_until_ms.at_most(Some(now)),
     ];
@@ -498,7 +498,7 @@ pub(crate) async fn lapsed<T: Tx>(tx: &mut T, agent_id: &str, limit: u64) -> Res
     let filter = vec![E::C.status.is(ExecutionStatus::Executing), E::C.lease_until_ms.at_most(Some(now))];
     let query = Query::of(filter).oldest(E::C.created_at_ms.order());
     for execution in tx.select::<ExecutionRow>(query).await? {
-        let of_agent = vec![R::C.run_id.is(execution.run_id.clone()), R::C.agent_id.is(agent_id.to_owned())];
+        let of_agent = vec![R::C.run_id.is(execution.run_id.clone()), R::C.agent_id.is(agent_id.clone())];
         if !lapsed.contains(&execution.run_id) && tx.count(of_agent).await? > 0 {
             lapsed.push(execution.run_id);
         }
