@@ -13,6 +13,7 @@ mod digest;
 mod error;
 mod ids;
 mod memory;
+mod page;
 mod records;
 mod requests;
 mod rules;

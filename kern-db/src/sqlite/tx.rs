@@ -6,13 +6,18 @@ use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 use rusqlite::{Connection, ToSql, params_from_iter};
 
 use super::failed;
+use super::migrate;
 use super::names::Names;
 use crate::audit::Journal;
 use crate::cell::{Assign, Cell, Cond, Op, Row};
 use crate::memory::wall_clock;
+use crate::page::Page;
 use crate::records::audit::AuditRow;
 use crate::tx::{Query, Tx, last_entry};
 use crate::{Error, Result};
+
+/// Bytes of text after which a page with a limit ends.
+const PAGE_BYTES: usize = 4 << 20;
 
 /// A transaction that somebody else has begun and will commit.
 pub(super) struct SqliteTx<'a> {
@@ -27,6 +32,23 @@ pub(super) struct SqliteTx<'a> {
 impl<'a> SqliteTx<'a> {
     pub(super) fn new(connection: &'a Connection, names: &'a Names, action: &'static str) -> Self {
         Self { connection, names, action, journal: Journal::default(), head: None }
+    }
+
+    /// A query as SQL, with what is bound to it.
+    fn selection<R: Row>(&self, query: Query<R>) -> (String, impl Iterator<Item = Cell> + use<R>) {
+        let mut sql =
+            format!("SELECT {} FROM {}{}", R::COLUMNS.join(", "), self.names.of(R::TABLE), condition(&query.filter));
+        for (place, (column, _, newest)) in query.order.iter().enumerate() {
+            let word = if place == 0 { " ORDER BY" } else { "," };
+            let way = if *newest { "DESC" } else { "ASC" };
+            write!(sql, "{word} {column} {way}").expect("a string takes everything");
+        }
+        // Bound, not written into the text: the statement is prepared once for all numbers.
+        sql.push_str(" LIMIT ? OFFSET ?");
+        let number = |number: u64| Cell::Int(i64::try_from(number).unwrap_or(i64::MAX));
+        let limit = query.limit.map_or(Cell::Int(-1), number);
+        let offset = number(query.offset);
+        (sql, query.filter.into_iter().map(|cond| cond.value).chain([limit, offset]))
     }
 
     fn sql(&self) -> impl Fn(rusqlite::Error) -> Error + use<> {
@@ -83,18 +105,7 @@ impl Tx for SqliteTx<'_> {
     }
 
     async fn select<R: Row>(&mut self, query: Query<R>) -> Result<Vec<R>> {
-        let mut sql =
-            format!("SELECT {} FROM {}{}", R::COLUMNS.join(", "), self.names.of(R::TABLE), condition(&query.filter));
-        for (place, (column, _, newest)) in query.order.iter().enumerate() {
-            let word = if place == 0 { " ORDER BY" } else { "," };
-            let way = if *newest { "DESC" } else { "ASC" };
-            write!(sql, "{word} {column} {way}").expect("a string takes everything");
-        }
-        // Bound, not written into the text: the statement is prepared once for all numbers.
-        sql.push_str(" LIMIT ? OFFSET ?");
-        let number = |number: u64| Cell::Int(i64::try_from(number).unwrap_or(i64::MAX));
-        let limit = query.limit.map_or(Cell::Int(-1), number);
-        let values = query.filter.into_iter().map(|cond| cond.value).chain([limit, number(query.offset)]);
+        let (sql, values) = self.selection(query);
         let mut statement = self.connection.prepare_cached(&sql).map_err(self.sql())?;
         let mut found = statement.query(params_from_iter(values)).map_err(self.sql())?;
         let mut rows = Vec::new();
@@ -106,6 +117,35 @@ impl Tx for SqliteTx<'_> {
             rows.push(R::from_cells(cells)?);
         }
         Ok(rows)
+    }
+
+    async fn page<R: Row>(&mut self, query: Query<R>) -> Result<Page> {
+        let limited = query.limit.is_some();
+        let (sql, values) = self.selection(query);
+        let mut statement = self.connection.prepare_cached(&sql).map_err(self.sql())?;
+        let mut found = statement.query(params_from_iter(values)).map_err(self.sql())?;
+        let mut page = Page::new(R::COLUMNS.len());
+        while let Some(row) = found.next().map_err(self.sql())? {
+            for place in 0..R::COLUMNS.len() {
+                match row.get_ref(place).map_err(self.sql())? {
+                    ValueRef::Null => page.null(),
+                    ValueRef::Integer(number) => page.int(number),
+                    ValueRef::Text(text) => match std::str::from_utf8(text) {
+                        Ok(text) => page.text(text),
+                        Err(_) => page.odd(),
+                    },
+                    ValueRef::Real(_) | ValueRef::Blob(_) => page.odd(),
+                }
+            }
+            if limited && page.size() > PAGE_BYTES {
+                break;
+            }
+        }
+        Ok(page)
+    }
+
+    async fn schema_faults(&mut self) -> Result<Vec<(String, String)>> {
+        migrate::faults(self.connection, self.names)
     }
 
     async fn count<R: Row>(&mut self, filter: Vec<Cond<R>>) -> Result<u64> {

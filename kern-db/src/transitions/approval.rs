@@ -7,6 +7,7 @@ use super::edit::{Edit, edit};
 use super::{abandon, call, close_pending, entries, evidence, make_ready, read, run};
 use crate::arguments::{Change, change};
 use crate::audit::Entry;
+use crate::rules::data_digest;
 use crate::cell::Json;
 use crate::records::approval::{Approval, ApprovalRow, Decision, Resolution, VoteRow};
 use crate::records::principal::{Actor, Principal};
@@ -128,6 +129,14 @@ impl Deciding<'_> {
         Entry::new(action, self.actor.clone(), &self.run.run_id).call(&self.rows.call).approval(&self.approval.id)
     }
 
+    /// A payload, with the digest of what was sent along.
+    fn with_data(&self, payload: &mut serde_json::Value, data: Option<&str>) -> Result<()> {
+        if let Some(data) = data {
+            payload["data"] = data_digest(&self.rows.call, data)?.into();
+        }
+        Ok(())
+    }
+
     /// A yes: A3 where it brings other arguments, then A2, and A4 with X1 where the quorum is reached, then X10 where it
     /// brings the result of another system.
     async fn approve<T: Tx>(self, tx: &mut T, change: Change, votes: usize) -> Step<()> {
@@ -153,8 +162,9 @@ impl Deciding<'_> {
             return Err(Error::Invalid(what).into());
         }
         let (by, data) = (self.resolution.by.as_ref(), resolution_data(self.resolution));
+        let mut voted = json!({ "version": self.approval.version, "note": self.resolution.note });
+        self.with_data(&mut voted, data.as_deref())?;
         tx.insert(&vote(self.approval, by, data, self.now)).await?;
-        let voted = json!({ "version": self.approval.version, "note": self.resolution.note });
         tx.journal().record(self.entry("voted").payload(voted));
         if !reached {
             tx.journal().tell("approval.voted", &self.run.run_id, Some(id), None);
@@ -204,6 +214,8 @@ impl Deciding<'_> {
     /// A5, or the last part of A4.
     async fn close<T: Tx>(&self, tx: &mut T, status: ApprovalStatus) -> Step<()> {
         let Self { approval, resolution, now, .. } = self;
+        let mut payload = json!({ "note": resolution.note });
+        self.with_data(&mut payload, resolution_data(resolution).as_deref())?;
         let decided = tx
             .update(
                 vec![
@@ -226,7 +238,7 @@ impl Deciding<'_> {
             return Err(conflict(approval, ApprovalStatus::Pending).into());
         }
         let action = if status == ApprovalStatus::Approved { "approved" } else { "rejected" };
-        tx.journal().record(self.entry(action).payload(json!({ "note": resolution.note })));
+        tx.journal().record(self.entry(action).payload(payload));
         tx.journal().tell("approval.resolved", &self.run.run_id, Some(&approval.id), None);
         Ok(())
     }

@@ -273,6 +273,7 @@ pub(crate) async fn settle<T: Tx>(tx: &mut T, id: ExecutionId, settlement: Settl
         ExecutionStatus::Succeeded => (settlement.result.clone(), None),
         _ => (None, settlement.result.clone().or_else(|| settlement.note.clone())),
     };
+    let said = result.clone().or_else(|| error.clone());
     let settled = tx
         .update(
             vec![
@@ -292,7 +293,8 @@ pub(crate) async fn settle<T: Tx>(tx: &mut T, id: ExecutionId, settlement: Settl
     }
     let entry = Entry::new("settled", Actor::of(settlement.by.as_ref()), &run.run_id).at(found.turn, found.idx);
     let entry = entry.execution(&id).digest(&found.decided_digest);
-    tx.journal().record(entry.payload(json!({ "as": settlement.to, "note": settlement.note })));
+    let digest = said.as_deref().map(sha256);
+    tx.journal().record(entry.payload(json!({ "as": settlement.to, "note": settlement.note, "digest": digest })));
     tx.journal().tell("execution.settled", &run.run_id, found.approval_id.as_ref(), Some(&id));
     let settled = tx.select::<ExecutionRow>(Query::of(vec![E::C.id.is(id.clone())])).await?.pop();
     let missing = || Error::NotFound { entity: "execution", id: id.to_string() };
