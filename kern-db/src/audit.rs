@@ -152,7 +152,8 @@ pub(crate) async fn flush<T: Tx>(tx: &mut T) -> Result<()> {
     if journal.entries.is_empty() {
         return Ok(());
     }
-    // Read inside the transaction, never cached: other processes write too.
+    tx.lock_log().await?;
+    // Read inside the transaction and after its lock, never cached: other processes write too.
     let head = tx.head().await?;
     let (mut seq, mut prev_hash, time_ms) = match head {
         Some(head) => (head.seq, head.hash, head.time_ms.max(now)),
