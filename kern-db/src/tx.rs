@@ -47,7 +47,7 @@ pub(crate) trait Tx {
     /// The time of this transaction: the store's clock, but never before the last entry of the audit log. A clock set
     /// back revives nothing.
     async fn now(&mut self) -> Result<i64> {
-        let wall = self.clock().await?;
+        let wall = self.clock().await?.saturating_add(self.journal().ahead_ms);
         let head = self.head().await?;
         let now = head.map_or(wall, |head| head.time_ms.max(wall));
         self.journal().time_ms = Some(now);
