@@ -8,6 +8,8 @@ mod audit;
 // The columns' names are for stores that speak SQL.
 #[cfg_attr(not(feature = "sqlite"), allow(dead_code))]
 mod cell;
+#[doc(hidden)]
+pub mod clock;
 mod db;
 mod digest;
 mod error;

@@ -36,6 +36,12 @@ pub(crate) trait Tx {
     /// The store's clock, epoch milliseconds. Read after the locks are held.
     async fn clock(&mut self) -> Result<i64>;
 
+    /// Waits until this transaction is the only one that may add to the audit log: the last lock of all. Nothing, where a
+    /// transaction that writes is the only one that does.
+    async fn lock_log(&mut self) -> Result<()> {
+        Ok(())
+    }
+
     /// What the transaction is going to add to the audit log and the outbox.
     fn journal(&mut self) -> &mut Journal;
 
@@ -48,7 +54,7 @@ pub(crate) trait Tx {
     /// The time of this transaction: the store's clock, but never before the last entry of the audit log. A clock set
     /// back revives nothing.
     async fn now(&mut self) -> Result<i64> {
-        let wall = self.clock().await?;
+        let wall = self.clock().await?.saturating_add(self.journal().ahead_ms);
         let head = self.head().await?;
         let now = head.map_or(wall, |head| head.time_ms.max(wall));
         self.journal().time_ms = Some(now);
@@ -67,6 +73,17 @@ pub(crate) async fn last_entry<T: Tx + ?Sized>(tx: &mut T) -> Result<Option<Audi
     Ok(rows.pop())
 }
 
+/// Whether the rows of a query are locked until the transaction ends. Means something where several transactions write
+/// at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lock {
+    No,
+    /// Waits for whoever has them locked.
+    Wait,
+    /// Leaves out what somebody else has locked.
+    Skip,
+}
+
 /// Which rows, in which order.
 #[derive(Clone, Debug)]
 pub(crate) struct Query<R> {
@@ -75,12 +92,14 @@ pub(crate) struct Query<R> {
     pub(crate) order: Vec<(&'static str, usize, bool)>,
     pub(crate) limit: Option<u64>,
     pub(crate) offset: u64,
-    pub(crate) lock: bool,
+    // Stores with one writer at a time have nothing to lock.
+    #[allow(dead_code)]
+    pub(crate) lock: Lock,
 }
 
 impl<R> Query<R> {
     pub(crate) fn of(filter: Vec<Cond<R>>) -> Self {
-        Self { filter, order: Vec::new(), limit: None, offset: 0, lock: false }
+        Self { filter, order: Vec::new(), limit: None, offset: 0, lock: Lock::No }
     }
 
     pub(crate) fn oldest(mut self, (name, place): (&'static str, usize)) -> Self {
@@ -104,7 +123,12 @@ impl<R> Query<R> {
     }
 
     pub(crate) fn lock(mut self) -> Self {
-        self.lock = true;
+        self.lock = Lock::Wait;
+        self
+    }
+
+    pub(crate) fn lock_or_skip(mut self) -> Self {
+        self.lock = Lock::Skip;
         self
     }
 }

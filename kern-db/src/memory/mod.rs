@@ -11,7 +11,7 @@ use crate::cell::{Assign, Cell, Cond, Op, Row, Table};
 use crate::db::Lane;
 use crate::db::prelude::*;
 use crate::tx::{Job, Query, Refused, Step, Tx, finish_now};
-use crate::{Error, Result};
+use crate::{Error, Result, clock};
 
 /// A store that lives and dies with the process. Made for tests, examples and agents without protected tools.
 ///
@@ -71,11 +71,12 @@ impl InMemoryDb {
         V: Send + 'static,
         F: for<'tx> FnOnce(&'tx mut MemoryTx<'_>) -> Job<'tx, Step<V>> + Send + 'static,
     {
+        let ahead_ms = clock::ahead_ms();
         Box::pin(async move {
             // A panic inside a job leaves its changes half done; they are taken back before the lock is given up only
             // when the job returns, so a poisoned store answers nothing any more.
             let mut tables = self.tables.lock().map_err(|_| poisoned())?;
-            let mut tx = MemoryTx { tables: &mut tables, undo: Vec::new(), journal: Journal::default() };
+            let mut tx = MemoryTx { tables: &mut tables, undo: Vec::new(), journal: Journal::ahead(ahead_ms) };
             let outcome = finish_now(job(&mut tx));
             let (commit, outcome) = match outcome {
                 Ok(value) => (true, Ok(value)),
@@ -109,9 +110,10 @@ impl InMemoryDb {
         V: Send + 'static,
         F: for<'tx> FnOnce(&'tx mut MemoryTx<'_>) -> Job<'tx, Result<V>> + Send + 'static,
     {
+        let ahead_ms = clock::ahead_ms();
         Box::pin(async move {
             let mut tables = self.tables.lock().map_err(|_| poisoned())?;
-            let mut tx = MemoryTx { tables: &mut tables, undo: Vec::new(), journal: Journal::default() };
+            let mut tx = MemoryTx { tables: &mut tables, undo: Vec::new(), journal: Journal::ahead(ahead_ms) };
             finish_now(job(&mut tx))
         })
     }

@@ -21,8 +21,8 @@ use rusqlite::{Connection, OpenFlags};
 use crate::cell::Table;
 use crate::db::Lane;
 use crate::db::prelude::*;
-use crate::tx::{Job, Step, finish_now};
-use crate::{Error, Result};
+use crate::tx::{Job, Step, Tx, finish_now};
+use crate::{Error, Result, clock};
 use readers::Readers;
 use tx::SqliteTx;
 use watch::Watch;
@@ -91,7 +91,11 @@ impl SqliteDb {
         V: Send + 'static,
         F: for<'tx> FnOnce(&'tx mut SqliteTx<'_>) -> Job<'tx, Step<V>> + Send + 'static,
     {
-        Box::pin(self.writer.run(lane, action, move |tx: &mut SqliteTx<'_>| finish_now(job(tx))))
+        let ahead_ms = clock::ahead_ms();
+        Box::pin(self.writer.run(lane, action, move |tx: &mut SqliteTx<'_>| {
+            tx.journal().ahead_ms = ahead_ms;
+            finish_now(job(tx))
+        }))
     }
 
     fn read<'a, V, F>(&'a self, action: &'static str, job: F) -> DbFuture<'a, V>
@@ -99,7 +103,11 @@ impl SqliteDb {
         V: Send + 'static,
         F: for<'tx> FnOnce(&'tx mut SqliteTx<'_>) -> Job<'tx, Result<V>> + Send + 'static,
     {
-        Box::pin(self.readers.run(action, move |tx: &mut SqliteTx<'_>| finish_now(job(tx))))
+        let ahead_ms = clock::ahead_ms();
+        Box::pin(self.readers.run(action, move |tx: &mut SqliteTx<'_>| {
+            tx.journal().ahead_ms = ahead_ms;
+            finish_now(job(tx))
+        }))
     }
 
     fn next_change(&self) -> DbFuture<'_, ()> {

@@ -189,6 +189,10 @@ pub(crate) async fn claim<T: Tx>(
     first: Option<String>,
 ) -> Step<(RunClaimed, Option<CallClaim>)> {
     let actor = Actor::from(&request.caller);
+    // The worker has other runs to look at, and does not wait for one that somebody is at.
+    if matches!(request.caller, Caller::Worker) && is_held(tx, &request.run_id).await? {
+        return Ok((RunClaimed::AlreadyRunning, None));
+    }
     let (run, open) = open_turn(tx, &request.run_id, &actor).await?;
     let now = tx.now().await?;
     let expired = expire_due(tx, &open, now).await?;
@@ -264,6 +268,17 @@ pub(crate) async fn claim<T: Tx>(
         None => None,
     };
     Ok((RunClaimed::Claimed(claim), started))
+}
+
+/// Whether another transaction is at a run right now. If not, it is locked.
+async fn is_held<T: Tx>(tx: &mut T, run_id: &RunId) -> Result<bool, Error> {
+    let filter = || vec![R::C.run_id.is(run_id.clone())];
+    match tx.select::<RunRow>(Query::of(filter()).limit(1).lock_or_skip()).await {
+        Ok(free) => Ok(free.is_empty() && tx.count(filter()).await? > 0),
+        // Nobody has it, and what is wrong with it is put on record by whoever reads it.
+        Err(Error::Corrupt { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// The call that starts together with the claim of its run, if it may: everything is asked before the run is claimed, so
