@@ -23,7 +23,7 @@ pub(crate) trait Tx {
     /// Reads one column of the rows that a query finds, and locks nothing: for lists that must not bring whole rows along.
     async fn pluck<R: Row, V: Stored>(&mut self, column: Column<R, V>, query: Query<R>) -> Result<Vec<V>> {
         let (name, place) = column.order();
-        let rows = self.select(Query { lock: false, ..query }).await?;
+        let rows = self.select(Query { lock: Lock::No, ..query }).await?;
         rows.into_iter().map(|row| take::<R, V>(name, row.to_cells().into_iter().nth(place))).collect()
     }
 
