@@ -38,8 +38,8 @@ pub use records::status::{
     Answer, ApprovalStatus, ApprovalType, Authority, ExecutionStatus, PauseType, RunStatus, UnknownWord,
 };
 pub use requests::{
-    AnswerCall, Answered, AskAgain, BeginRun, Blocker, CallClaim, CallClaimed, ClaimCall, ClaimRun, CommitTurn, EndRun,
-    Ended, Finished, NewAnswer, NewCall, Recovered, RunClaim, RunClaimed, Shown, Ticket,
+    AnswerCall, Answered, AskAgain, BeginRun, Blocker, CallClaim, CallClaimed, Candidates, ClaimCall, ClaimRun,
+    CommitTurn, EndRun, Ended, Finished, NewAnswer, NewCall, Recovered, Resumable, RunClaim, RunClaimed, Shown, Ticket,
 };
 #[cfg(feature = "sqlite")]
 pub use sqlite::{SqliteDb, SqliteDbBuilder};

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use tokio::sync::Notify;
+
 use crate::audit::{Journal, flush};
 use crate::cell::{Assign, Cell, Cond, Op, Row, Table};
 use crate::db::Lane;
@@ -26,6 +28,7 @@ use crate::{Error, Result, clock};
 #[derive(Clone, Debug, Default)]
 pub struct InMemoryDb {
     tables: Arc<Mutex<Tables>>,
+    changes: Arc<Notify>,
     busy_timeout: Duration,
 }
 
@@ -88,7 +91,17 @@ impl InMemoryDb {
                 tx.take_back();
                 return Err(error);
             }
+            self.changes.notify_waiters();
             outcome
+        })
+    }
+
+    fn next_change(&self) -> DbFuture<'_, ()> {
+        // Made here: what changes before this is awaited counts, too.
+        let change = self.changes.notified();
+        Box::pin(async move {
+            change.await;
+            Ok(())
         })
     }
 

@@ -7,6 +7,7 @@ mod migrate;
 mod names;
 mod readers;
 mod tx;
+mod watch;
 mod writer;
 
 use std::io;
@@ -24,6 +25,7 @@ use crate::tx::{Job, Step, Tx, finish_now};
 use crate::{Error, Result, clock};
 use readers::Readers;
 use tx::SqliteTx;
+use watch::Watch;
 use writer::Writer;
 
 /// How long a statement waits for another process's lock by default.
@@ -48,6 +50,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct SqliteDb {
     writer: Arc<Writer>,
     readers: Arc<Readers>,
+    watch: Arc<Watch>,
     busy_timeout: Duration,
 }
 
@@ -105,6 +108,10 @@ impl SqliteDb {
             tx.journal().ahead_ms = ahead_ms;
             finish_now(job(tx))
         }))
+    }
+
+    fn next_change(&self) -> DbFuture<'_, ()> {
+        self.watch.next_change()
     }
 }
 
@@ -183,12 +190,14 @@ impl SqliteDbBuilder {
                 (path, connection, names)
             };
             let names = Arc::new(names);
+            let watch = Arc::new(Watch::new(path.clone(), busy_timeout));
             let readers = Readers::new(path, Arc::clone(&names), busy_timeout);
-            Ok((Writer::start(connection, names)?, readers))
+            let changes = Arc::clone(watch.changes());
+            Ok((Writer::start(connection, names, changes)?, readers, watch))
         })
         .await;
-        let (writer, readers) = opened.map_err(|error| unavailable("open the database", error))??;
-        Ok(SqliteDb { writer: Arc::new(writer), readers: Arc::new(readers), busy_timeout })
+        let (writer, readers, watch) = opened.map_err(|error| unavailable("open the database", error))??;
+        Ok(SqliteDb { writer: Arc::new(writer), readers: Arc::new(readers), watch, busy_timeout })
     }
 }
 
