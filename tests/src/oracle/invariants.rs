@@ -226,7 +226,8 @@ fn execution(before: &State, event: Event, was: Option<&Call>, now: &Call) -> Op
             ticket.generation == now.generation && Some(ticket.owner) == old.owner && ticket.fence == old.fence
         }));
         let lapsed = before.now >= old.lease_until;
-        if !own && !(lapsed && event == Event::Recover) {
+        let recovered = lapsed && event == Event::Recover;
+        if !own && !recovered {
             return Some("X5: a start is ended by somebody else while its lease runs");
         }
     }
