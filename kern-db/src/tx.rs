@@ -5,7 +5,7 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 
 use crate::audit::Journal;
-use crate::cell::{Assign, Cond, Row};
+use crate::cell::{Assign, Column, Cond, Row, Stored, take};
 use crate::page::Page;
 use crate::records::audit::AuditRow;
 use crate::{Error, Result};
@@ -30,6 +30,13 @@ pub(crate) trait Tx {
     /// What of the tables, indexes and triggers is not as the migrations made it: its name, and what is wrong.
     async fn schema_faults(&mut self) -> Result<Vec<(String, String)>> {
         Ok(Vec::new())
+    }
+
+    /// Reads one column of the rows that a query finds, and locks nothing: for lists that must not bring whole rows along.
+    async fn pluck<R: Row, V: Stored>(&mut self, column: Column<R, V>, query: Query<R>) -> Result<Vec<V>> {
+        let (name, place) = column.order();
+        let rows = self.select(Query { lock: Lock::No, ..query }).await?;
+        rows.into_iter().map(|row| take::<R, V>(name, row.to_cells().into_iter().nth(place))).collect()
     }
 
     /// Counts rows.
@@ -63,7 +70,7 @@ pub(crate) trait Tx {
         if let Some(now) = self.journal().time_ms {
             return Ok(now);
         }
-        let wall = self.clock().await?;
+        let wall = self.clock().await?.saturating_add(self.journal().ahead_ms);
         let head = self.head().await?;
         let now = head.map_or(wall, |head| head.time_ms.max(wall));
         self.journal().time_ms = Some(now);

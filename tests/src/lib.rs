@@ -10,6 +10,7 @@ pub mod folder;
 pub mod gates;
 pub mod history;
 pub mod ledger;
+pub mod oracle;
 pub mod recording;
 pub mod replay;
 pub mod scale;

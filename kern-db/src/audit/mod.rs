@@ -24,6 +24,8 @@ use verify::GENESIS;
 #[derive(Debug, Default)]
 pub(crate) struct Journal {
     pub(crate) time_ms: Option<i64>,
+    /// How far a test has moved the clock.
+    pub(crate) ahead_ms: i64,
     entries: Vec<Entry>,
     events: Vec<OutboxRow>,
 }
@@ -103,6 +105,10 @@ impl Entry {
 }
 
 impl Journal {
+    pub(crate) fn ahead(ahead_ms: i64) -> Self {
+        Self { ahead_ms, ..Self::default() }
+    }
+
     pub(crate) fn record(&mut self, entry: Entry) {
         self.entries.push(entry);
     }

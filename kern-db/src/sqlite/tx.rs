@@ -9,7 +9,7 @@ use super::failed;
 use super::migrate;
 use super::names::Names;
 use crate::audit::Journal;
-use crate::cell::{Assign, Cell, Cond, Op, Row};
+use crate::cell::{Assign, Cell, Column, Cond, Op, Row, Stored, take};
 use crate::memory::wall_clock;
 use crate::page::Page;
 use crate::records::audit::AuditRow;
@@ -35,9 +35,9 @@ impl<'a> SqliteTx<'a> {
     }
 
     /// A query as SQL, with what is bound to it.
-    fn selection<R: Row>(&self, query: Query<R>) -> (String, impl Iterator<Item = Cell> + use<R>) {
+    fn selection<R: Row>(&self, columns: &[&str], query: Query<R>) -> (String, impl Iterator<Item = Cell> + use<R>) {
         let mut sql =
-            format!("SELECT {} FROM {}{}", R::COLUMNS.join(", "), self.names.of(R::TABLE), condition(&query.filter));
+            format!("SELECT {} FROM {}{}", columns.join(", "), self.names.of(R::TABLE), condition(&query.filter));
         for (place, (column, _, newest)) in query.order.iter().enumerate() {
             let word = if place == 0 { " ORDER BY" } else { "," };
             let way = if *newest { "DESC" } else { "ASC" };
@@ -54,6 +54,27 @@ impl<'a> SqliteTx<'a> {
     fn sql(&self) -> impl Fn(rusqlite::Error) -> Error + use<> {
         let action = self.action;
         move |error| failed(action, error)
+    }
+
+    /// Columns of the rows that a query finds.
+    fn find<R: Row, V>(
+        &self,
+        columns: &[&'static str],
+        query: Query<R>,
+        read: impl Fn(Vec<Cell>) -> Result<V>,
+    ) -> Result<Vec<V>> {
+        let (sql, values) = self.selection(columns, query);
+        let mut statement = self.connection.prepare_cached(&sql).map_err(self.sql())?;
+        let mut found = statement.query(params_from_iter(values)).map_err(self.sql())?;
+        let mut rows = Vec::new();
+        while let Some(row) = found.next().map_err(self.sql())? {
+            let mut cells = Vec::with_capacity(columns.len());
+            for (place, column) in columns.iter().enumerate() {
+                cells.push(cell::<R>(row.get_ref(place).map_err(self.sql())?, column)?);
+            }
+            rows.push(read(cells)?);
+        }
+        Ok(rows)
     }
 }
 
@@ -105,23 +126,17 @@ impl Tx for SqliteTx<'_> {
     }
 
     async fn select<R: Row>(&mut self, query: Query<R>) -> Result<Vec<R>> {
-        let (sql, values) = self.selection(query);
-        let mut statement = self.connection.prepare_cached(&sql).map_err(self.sql())?;
-        let mut found = statement.query(params_from_iter(values)).map_err(self.sql())?;
-        let mut rows = Vec::new();
-        while let Some(row) = found.next().map_err(self.sql())? {
-            let mut cells = Vec::with_capacity(R::COLUMNS.len());
-            for (place, column) in R::COLUMNS.iter().enumerate() {
-                cells.push(cell::<R>(row.get_ref(place).map_err(self.sql())?, column)?);
-            }
-            rows.push(R::from_cells(cells)?);
-        }
-        Ok(rows)
+        self.find(R::COLUMNS, query, R::from_cells)
+    }
+
+    async fn pluck<R: Row, V: Stored>(&mut self, column: Column<R, V>, query: Query<R>) -> Result<Vec<V>> {
+        let (name, _) = column.order();
+        self.find(&[name], query, |cells| take::<R, V>(name, cells.into_iter().next()))
     }
 
     async fn page<R: Row>(&mut self, query: Query<R>) -> Result<Page> {
         let limited = query.limit.is_some();
-        let (sql, values) = self.selection(query);
+        let (sql, values) = self.selection(R::COLUMNS, query);
         let mut statement = self.connection.prepare_cached(&sql).map_err(self.sql())?;
         let mut found = statement.query(params_from_iter(values)).map_err(self.sql())?;
         let mut page = Page::new(R::COLUMNS.len());
