@@ -82,7 +82,8 @@ async fn append(store: &Store) {
     let run_id = cycle(store).await;
     let last = store.audit().verify().await.expect("the log can be read").entries;
     let last = i64::try_from(last).expect("it is one");
-    let entries = store.audit().entries(last - i64::try_from(ENTRIES).expect("it is one"), 100).await.expect("they are read");
+    let entries =
+        store.audit().entries(last - i64::try_from(ENTRIES).expect("it is one"), 100).await.expect("they are read");
     let beside = store.file().with_file_name("bare.db");
     let mut bare = Bare::of(&store.file(), run_id.as_str(), &beside);
     let mut rounds: Vec<[f64; 3]> = Vec::new();

@@ -17,8 +17,8 @@ use crate::tx::{Query, Tx};
 use crate::{ApprovalId, ExecutionId, Result, RunId};
 
 pub(crate) use rows::rest;
-pub(crate) use verify::verify;
 use verify::GENESIS;
+pub(crate) use verify::verify;
 
 /// What a transaction adds to the audit log and the outbox when it commits.
 #[derive(Debug, Default)]

@@ -279,10 +279,38 @@ pub(super) struct Execution {
 
 /// The words of the table that change a state.
 const ACTIONS: &[&str] = &[
-    "run_started", "turn_committed", "run_paused", "run_claimed", "run_recovered", "run_completed", "run_failed",
-    "run_cancelled", "requested", "recorded", "voted", "edited", "approved", "rejected", "expired", "cancelled", "hidden",
-    "confirmed", "confirmed_implied", "user_rejected", "ready", "executing", "succeeded", "failed", "unknown", "retry",
-    "abandoned", "settled", "run_again", "asked_again", "pool_set", "erased",
+    "run_started",
+    "turn_committed",
+    "run_paused",
+    "run_claimed",
+    "run_recovered",
+    "run_completed",
+    "run_failed",
+    "run_cancelled",
+    "requested",
+    "recorded",
+    "voted",
+    "edited",
+    "approved",
+    "rejected",
+    "expired",
+    "cancelled",
+    "hidden",
+    "confirmed",
+    "confirmed_implied",
+    "user_rejected",
+    "ready",
+    "executing",
+    "succeeded",
+    "failed",
+    "unknown",
+    "retry",
+    "abandoned",
+    "settled",
+    "run_again",
+    "asked_again",
+    "pool_set",
+    "erased",
 ];
 
 fn check(holds: bool, otherwise: impl Into<Wrong>) -> Result<(), Wrong> {
@@ -342,7 +370,8 @@ impl Replay {
         if let Some(known) = self.actors.get(actor) {
             return Ok(*known);
         }
-        let read: Actor = serde_json::from_str(actor).map_err(|error| format!("it is unreadable: audit.actor: {error}"))?;
+        let read: Actor =
+            serde_json::from_str(actor).map_err(|error| format!("it is unreadable: audit.actor: {error}"))?;
         let shown = read.to_string();
         let who = match &read {
             Actor::Person { principal } => {
@@ -653,7 +682,14 @@ impl Run {
                 let again = |vote: &Vote| vote.version == now_at && vote.by == *by;
                 check(!approval.votes.iter().any(again), "one person votes once")?;
                 let data = sha(said.data);
-                approval.votes.push(Vote { version: now_at, digest, by: *by, at_ms: *at_ms, data, noted: said.note.is_some() });
+                approval.votes.push(Vote {
+                    version: now_at,
+                    digest,
+                    by: *by,
+                    at_ms: *at_ms,
+                    data,
+                    noted: said.note.is_some(),
+                });
                 return Ok(());
             }
             "edited" => {}
@@ -765,7 +801,10 @@ impl Call {
     fn has_outcome(&self) -> bool {
         let open = self.approvals.iter().any(|approval| approval.status == ApprovalStatus::Pending)
             || self.executions.iter().any(|execution| {
-                matches!(execution.status, ExecutionStatus::Ready | ExecutionStatus::Executing | ExecutionStatus::Unknown)
+                matches!(
+                    execution.status,
+                    ExecutionStatus::Ready | ExecutionStatus::Executing | ExecutionStatus::Unknown
+                )
             });
         !open
     }
@@ -798,10 +837,9 @@ impl Call {
                     && approval.hidden_ms.is_none()
                     && approval.digest == execution.digest
             }),
-            Authority::Answer => self
-                .answer
-                .as_ref()
-                .is_some_and(|answer| answer.confirmed && answer.digest == execution.digest),
+            Authority::Answer => {
+                self.answer.as_ref().is_some_and(|answer| answer.confirmed && answer.digest == execution.digest)
+            }
             Authority::Policy => true,
         };
         allowed && !said_no

@@ -251,7 +251,10 @@ impl<'a> Rows<'a> {
         let snapshot = text(row, c.snapshot.order())?;
         let digest = sha256(snapshot);
         check(row.text(c.snapshot_digest.order()) == Some(&digest), "its snapshot and the digest of it do not agree")?;
-        check(state.snapshot.is_none_or(|said| said.is(&digest)), "its snapshot is not the one that the audit log says")?;
+        check(
+            state.snapshot.is_none_or(|said| said.is(&digest)),
+            "its snapshot is not the one that the audit log says",
+        )?;
         let open = state.calls.iter().any(|call| {
             call.approvals.iter().any(|approval| approval.status == ApprovalStatus::Pending)
                 || call.executions.iter().any(|execution| execution.status == ExecutionStatus::Ready)
@@ -277,7 +280,12 @@ impl<'a> Rows<'a> {
             match policy {
                 Ok(policy) => calls.push(KnownCall { row, state: said, policy }),
                 Err(what) => {
-                    self.report(said.map_or(state.seq, |call| call.seq), Table::Calls, &format!("{id}/{turn}/{idx}"), what);
+                    self.report(
+                        said.map_or(state.seq, |call| call.seq),
+                        Table::Calls,
+                        &format!("{id}/{turn}/{idx}"),
+                        what,
+                    );
                 }
             }
         }
@@ -312,7 +320,12 @@ impl<'a> Rows<'a> {
             let said = said.and_then(|call| Some((call, call.approvals.iter().find(|said| *said.id == *id)?)));
             let call = calls.iter().find(|call| place == (Some(place_of(&call.row).0), Some(place_of(&call.row).1)));
             let Some((_, said)) = said else {
-                self.report(state.seq, Table::Approvals, id, wrong("no entry of the audit log says that it was asked for"));
+                self.report(
+                    state.seq,
+                    Table::Approvals,
+                    id,
+                    wrong("no entry of the audit log says that it was asked for"),
+                );
                 continue;
             };
             let Some(call) = call else {
@@ -321,14 +334,20 @@ impl<'a> Rows<'a> {
             };
             let policy = text(&row, ApprovalRow::C.policy.order()).and_then(|text| self.policy(text));
             let sensitive = self.sensitive(call);
-            let outcome = policy.and_then(|policy| self.approval(run, &row, said, call, (&policy, sensitive.as_deref())));
+            let outcome =
+                policy.and_then(|policy| self.approval(run, &row, said, call, (&policy, sensitive.as_deref())));
             if let Err(what) = outcome {
                 self.report(said.seq, Table::Approvals, id, what);
             }
         }
         for said in state.calls.iter().flat_map(|call| &call.approvals) {
             if !found.contains_key(&*said.id) {
-                self.report(said.seq, Table::Approvals, &said.id, wrong("the audit log has it, and its row is not there"));
+                self.report(
+                    said.seq,
+                    Table::Approvals,
+                    &said.id,
+                    wrong("the audit log has it, and its row is not there"),
+                );
             }
         }
         found
@@ -363,10 +382,8 @@ impl<'a> Rows<'a> {
         } else {
             None
         };
-        if let Some(tool) = &said.tool {
-            if let Some((version, schema)) = tool_of(call, current) {
-                check(version == &*tool.version && tool.schema.is(schema), "its tool is another than it was asked with")?;
-            }
+        if let (Some(said), Some((version, schema))) = (&said.tool, tool) {
+            check(version == &*said.version && said.schema.is(schema), "its tool is another than it was asked with")?;
         }
         if let Some((tool_version, schema_hash)) = tool {
             let arguments = text(row, c.tool_args.order())?;
@@ -423,7 +440,10 @@ impl<'a> Rows<'a> {
         }
         if said.status == ApprovalStatus::Approved {
             let votes = || said.votes.iter().filter(|vote| vote.version == said.version);
-            check(votes().count() as u64 >= u64::from(policy.quorum), "it is approved by fewer people than its policy asks")?;
+            check(
+                votes().count() as u64 >= u64::from(policy.quorum),
+                "it is approved by fewer people than its policy asks",
+            )?;
             let own = |by: u32| match (&who(by).person, asker) {
                 (Some(voter), Some(asker)) => voter.is_same_person(asker),
                 _ => false,
@@ -467,7 +487,12 @@ impl<'a> Rows<'a> {
         }
         for said in state.calls.iter().flat_map(|call| &call.executions) {
             if !met.contains(&&*said.id) {
-                self.report(said.seq, Table::Executions, &said.id, wrong("the audit log has it, and its row is not there"));
+                self.report(
+                    said.seq,
+                    Table::Executions,
+                    &said.id,
+                    wrong("the audit log has it, and its row is not there"),
+                );
             }
         }
     }
@@ -549,14 +574,17 @@ impl<'a> Rows<'a> {
             let call = run.calls.iter().find(|call| (call.turn, call.idx) == (place.turn, place.idx))?;
             call.approvals.iter().find(|approval| *approval.id == *id)
         });
-        let approval = approval.ok_or_else(|| (0, wrong("it is about an approval that the audit log does not have")))?;
+        let approval =
+            approval.ok_or_else(|| (0, wrong("it is about an approval that the audit log does not have")))?;
         let at = |outcome: Result<(), Wrong>| outcome.map_err(|what| (approval.seq, what));
         at(check(!row.is_odd(), "a column holds what kern does not store"))?;
         let key = row.text(c.voter_key.order()).unwrap_or_default();
         let version = row.int(c.version.order());
         let who = |by: u32| &self.replay.who[by as usize];
-        let vote = approval.votes.iter().find(|vote| Some(vote.version.into()) == version && who(vote.by).voter_key == key);
-        let vote = vote.ok_or_else(|| (approval.seq, wrong("no entry of the audit log says that this vote was given")))?;
+        let vote =
+            approval.votes.iter().find(|vote| Some(vote.version.into()) == version && who(vote.by).voter_key == key);
+        let vote =
+            vote.ok_or_else(|| (approval.seq, wrong("no entry of the audit log says that this vote was given")))?;
         at(is_sha(row, c.digest.order(), &vote.digest))?;
         at(is_text(row, c.voter.order(), who(vote.by).principal.as_deref()))?;
         at(is_time(row, c.created_at_ms.order(), Some(vote.at_ms), 1))?;
@@ -589,7 +617,7 @@ impl<'a> Rows<'a> {
 }
 
 /// The rows of each run of a page.
-fn grouped<'p>(page: &'p Page, column: Column) -> HashMap<&'p str, Vec<usize>> {
+fn grouped(page: &Page, column: Column) -> HashMap<&str, Vec<usize>> {
     let mut groups: HashMap<&str, Vec<usize>> = HashMap::new();
     for (place, row) in page.rows().enumerate() {
         groups.entry(row.text(column).unwrap_or_default()).or_default().push(place);
@@ -600,11 +628,6 @@ fn grouped<'p>(page: &'p Page, column: Column) -> HashMap<&'p str, Vec<usize>> {
 fn place_of(call: &RowRef<'_>) -> (i64, i64) {
     let number = |column: Column| call.int(column).unwrap_or(-1);
     (number(CallRow::C.turn.order()), number(CallRow::C.idx.order()))
-}
-
-fn tool_of<'a>(call: &KnownCall<'a>, current: bool) -> Option<(&'a str, &'a str)> {
-    let (version, schema) = (CallRow::C.tool_version.order(), CallRow::C.schema_hash.order());
-    Some((call.row.text(version)?, call.row.text(schema)?)).filter(|_| current)
 }
 
 /// The digest that these arguments have in a call's place.
@@ -688,7 +711,9 @@ fn check_call(
         let shown = earlier.first().unwrap_or(&state.digest);
         is_sha(row, c.shown_digest.order(), shown)?;
     }
-    if state.version == 0 && let Some(said) = &state.policy {
+    if state.version == 0
+        && let Some(said) = &state.policy
+    {
         check(said.is(&recomputed), "its policy, or what was shown, is not what the audit log says")?;
     }
     if let Some(said) = &state.unfilled {

@@ -295,11 +295,7 @@ async fn rows<T: Tx>(tx: &mut T, second: &mut Second, replay: &Arc<Replay>, foun
 }
 
 /// The rows of the runs between two.
-fn between<R: Row>(
-    run_id: &Column<R, RunId>,
-    after: Option<&RunId>,
-    last: Option<&RunId>,
-) -> Vec<Cond<R>> {
+fn between<R: Row>(run_id: &Column<R, RunId>, after: Option<&RunId>, last: Option<&RunId>) -> Vec<Cond<R>> {
     let after = after.map(|after| run_id.above(after.clone()));
     after.into_iter().chain(last.map(|last| run_id.at_most(last.clone()))).collect()
 }

@@ -215,7 +215,8 @@ pub(super) fn faults(connection: &Connection, names: &Names) -> Result<Vec<(Stri
         }
     }
     let ours = |table: &str| Table::ALL.iter().any(|own| names.of(*own).eq_ignore_ascii_case(table));
-    for (name, (table, _)) in found.iter().filter(|(name, _)| name.starts_with("trigger") && !made.contains_key(*name)) {
+    for (name, (table, _)) in found.iter().filter(|(name, _)| name.starts_with("trigger") && !made.contains_key(*name))
+    {
         if ours(table) {
             faults.push((name.clone(), format!("it is on `{table}`, and kern did not make it")));
         }

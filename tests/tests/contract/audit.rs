@@ -217,7 +217,9 @@ async fn i13_every_edited_column_of_every_row_is_found(store: &Store) {
             if spared.contains(&column.as_str()) {
                 continue;
             }
-            for value in [format!("coalesce({column}, '') || 'x'"), format!("coalesce({column}, 0) + 7777"), "NULL".to_owned()] {
+            for value in
+                [format!("coalesce({column}, '') || 'x'"), format!("coalesce({column}, 0) + 7777"), "NULL".to_owned()]
+            {
                 // Keys and checks of the schema refuse some of it.
                 let sql = format!("PRAGMA foreign_keys = OFF; UPDATE kern_{table} SET {column} = {value}");
                 if connection.execute_batch(&sql).is_err() {
@@ -232,7 +234,8 @@ async fn i13_every_edited_column_of_every_row_is_found(store: &Store) {
                     .unwrap();
                 let report = store.audit().verify().await.unwrap();
                 let rows = report.broken.iter().chain(&report.others);
-                let found = rows.filter(|found| found.row.as_ref().is_some_and(|row| !row.starts_with("trigger"))).count();
+                let found =
+                    rows.filter(|found| found.row.as_ref().is_some_and(|row| !row.starts_with("trigger"))).count();
                 assert_eq!(found > 0, same > 0, "{table}.{column} = {value}: {report:?}");
                 connection
                     .execute_batch(&format!("DELETE FROM kern_{table}; INSERT INTO kern_{table} SELECT * FROM kept"))
