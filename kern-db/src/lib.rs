@@ -11,6 +11,8 @@ mod cell;
 mod db;
 mod digest;
 mod error;
+#[doc(hidden)]
+pub mod fault;
 mod ids;
 mod memory;
 mod records;

@@ -9,7 +9,7 @@ use crate::cell::{Assign, Cell, Cond, Op, Row, Table};
 use crate::db::Lane;
 use crate::db::prelude::*;
 use crate::tx::{Job, Query, Refused, Step, Tx, finish_now};
-use crate::{Error, Result};
+use crate::{Error, Result, fault};
 
 /// A store that lives and dies with the process. Made for tests, examples and agents without protected tools.
 ///
@@ -230,7 +230,7 @@ impl Tx for MemoryTx<'_> {
 /// Epoch milliseconds of the machine. A clock before 1970 counts as 1970.
 pub(crate) fn wall_clock() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX).saturating_add(fault::shift_ms())
 }
 
 store!(InMemoryDb);
