@@ -24,7 +24,7 @@ pub const MIGRATE: &str = "migrate";
 pub const ENTER: &str = "enter";
 /// The body of a tool has ended, and its outcome is not handed to the store yet.
 pub const LEFT: &str = "left";
-/// What [`shift_ms`] asks for.
+/// How far the clock of the whole process is moved: `return(MILLISECONDS)`.
 pub const CLOCK: &str = "clock";
 
 /// Stops here, fails here, or goes on, as a test has asked.
@@ -59,8 +59,7 @@ fn failure(kind: Option<&str>, action: &'static str) -> Error {
 
 /// How far a test has moved the clock of this machine, in milliseconds.
 #[cfg(feature = "failpoints")]
-#[must_use]
-pub fn shift_ms() -> i64 {
+pub(crate) fn shift_ms() -> i64 {
     fail::eval(CLOCK, |shift| shift.and_then(|shift| shift.parse().ok())).flatten().unwrap_or(0)
 }
 
@@ -69,12 +68,4 @@ pub fn shift_ms() -> i64 {
 #[allow(missing_docs, clippy::missing_errors_doc)]
 pub fn point(_: &'static str, _: &'static str) -> Result<(), Error> {
     Ok(())
-}
-
-#[cfg(not(feature = "failpoints"))]
-#[inline(always)]
-#[allow(missing_docs)]
-#[must_use]
-pub fn shift_ms() -> i64 {
-    0
 }
