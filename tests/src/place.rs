@@ -74,18 +74,11 @@ impl Place {
     ///
     /// # Panics
     ///
-    /// When it says anything before, but that others kept the store from it: then it is started anew.
+    /// When it says anything before.
     pub fn kill_at(&self, stop: &str, words: &[&str]) {
-        for _ in 0..20 {
-            let mut victim = self.start_with(SHORT, Some(stop), words);
-            match victim.line().as_str() {
-                HERE => return victim.kill(),
-                // Another victim stood in its transaction for too long. Nothing was written.
-                "store_busy" => {}
-                said => panic!("{words:?} until `{stop}`: {said}"),
-            }
-        }
-        panic!("{words:?} until `{stop}`: the store stays busy");
+        let mut victim = self.start_with(SHORT, Some(stop), words);
+        assert_eq!(victim.line(), HERE, "{words:?} until `{stop}`");
+        victim.kill();
     }
 
     fn start_with(&self, busy: Duration, stop: Option<&str>, words: &[&str]) -> Worker {
