@@ -11,6 +11,7 @@ pub mod folder;
 pub mod gates;
 pub mod history;
 pub mod ledger;
+pub mod oracle;
 pub mod place;
 pub mod recording;
 pub mod replay;
