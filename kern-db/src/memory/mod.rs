@@ -56,6 +56,7 @@ struct MemoryTx<'a> {
 
 impl InMemoryDb {
     const DURABLE: bool = false;
+    const TAKES_WRITES: bool = false;
 
     /// Makes an empty store.
     #[must_use]
@@ -96,11 +97,16 @@ impl InMemoryDb {
         V: Send + 'static,
         F: for<'tx> FnOnce(&'tx mut MemoryTx<'_>) -> Job<'tx, Result<V>> + Send + 'static,
     {
-        Box::pin(async move {
-            let mut tables = self.tables.lock().map_err(|_| poisoned())?;
-            let mut tx = MemoryTx { tables: &mut tables, undo: Vec::new(), journal: Journal::default() };
-            finish_now(job(&mut tx))
-        })
+        Box::pin(async move { self.read_now("", job) })
+    }
+
+    fn read_now<V, F>(&self, _: &'static str, job: F) -> Result<V>
+    where
+        F: for<'tx> FnOnce(&'tx mut MemoryTx<'_>) -> Job<'tx, Result<V>>,
+    {
+        let mut tables = self.tables.lock().map_err(|_| poisoned())?;
+        let mut tx = MemoryTx { tables: &mut tables, undo: Vec::new(), journal: Journal::default() };
+        finish_now(job(&mut tx))
     }
 }
 
