@@ -188,6 +188,12 @@ impl Store {
         self.call_at(run_id, index).await.approval.expect("the call has an approval").id
     }
 
+    /// When the first approval of a run is past its time, epoch milliseconds.
+    pub async fn approval_row_due(&self, run_id: &RunId) -> i64 {
+        let approval = self.call_at(run_id, 0).await.approval.expect("the call has an approval");
+        approval.expires_at.expect("it has an end") * 1000
+    }
+
     /// An approver says yes to what is there.
     pub async fn approve(&self, run_id: &RunId, index: u32) -> Result<Approval> {
         let id = self.approval_id(run_id, index).await;

@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use rusqlite::Connection;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::guard::Guard;
 use super::names::Names;
@@ -120,7 +120,8 @@ impl Queue {
 }
 
 impl Writer {
-    pub(super) fn start(mut connection: Connection, names: Arc<Names>) -> Result<Self> {
+    /// `changes` is told after each commit.
+    pub(super) fn start(mut connection: Connection, names: Arc<Names>, changes: Arc<Notify>) -> Result<Self> {
         let guard = Guard::set(&mut connection, &names)?;
         let desk = Desk { connection, names, guard };
         let queue = Arc::new(Queue {
@@ -135,6 +136,7 @@ impl Writer {
             .spawn(move || {
                 while let Some(group) = jobs.next() {
                     commit(&desk, group);
+                    changes.notify_waiters();
                 }
             })
             .map_err(|error| unavailable("start the writer's thread", error))?;
