@@ -228,6 +228,7 @@ fn commit(desk: &Desk, group: Vec<Queued>) {
     let mut failure = None;
     // A job that is alone needs no savepoint, which would copy every page it changes: the transaction is its own.
     let alone = group.len() == 1;
+    let guest = group.iter().any(|queued| queued.alone);
     let mut taken_back = false;
     for queued in group {
         let action = queued.action;
@@ -254,7 +255,9 @@ fn commit(desk: &Desk, group: Vec<Queued>) {
         }
     }
     if failure.is_none() && !taken_back {
-        failure = connection.execute_batch("COMMIT").err().map(|error| Failure::from(error).at_commit());
+        failure = connection.execute_batch("COMMIT").err().map(Failure::from);
+        // kern's own rules are all looked at before: this one is about what somebody else's statements wrote.
+        failure = failure.map(|failure| Failure { at_commit: guest, ..failure });
     }
     if failure.is_some() && !connection.is_autocommit() {
         // Takes back what is left of it. Where even that fails, the next BEGIN fails too, and nobody is told a lie.
