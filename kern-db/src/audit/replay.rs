@@ -86,6 +86,9 @@ pub(super) struct Said<'a> {
     rest: Option<&'a str>,
     unfilled: Vec<String>,
     #[serde(borrow)]
+    name: Option<Cow<'a, str>>,
+    members: Vec<String>,
+    #[serde(borrow)]
     data: Option<&'a str>,
     #[serde(borrow)]
     asked: Vec<Asked<'a>>,
@@ -129,8 +132,18 @@ pub(super) struct Replay {
     /// Which call an approval is about.
     pub(super) approvals: HashMap<Box<str>, Place>,
     pub(super) executions: u64,
+    pub(super) pools: HashMap<Box<str>, Pool>,
     actors: HashMap<Box<str>, u32>,
     pub(super) who: Vec<Who>,
+}
+
+/// A pool as it was last set.
+#[derive(Debug)]
+pub(super) struct Pool {
+    pub(super) seq: i64,
+    pub(super) members: String,
+    pub(super) by: u32,
+    pub(super) at_ms: i64,
 }
 
 /// Where a call is.
@@ -333,7 +346,11 @@ impl Replay {
         let at_ms = said.at_ms.unwrap_or(line.time_ms);
         check(at_ms <= line.time_ms, "its rows are said to be younger than it is")?;
         if line.action == "pool_set" {
-            return check(line.run_id.is_none(), "a pool has no run");
+            check(line.run_id.is_none(), "a pool has no run")?;
+            let name = need(said.name.as_deref(), "pool")?;
+            let members = crate::digest::canonical(&said.members);
+            self.pools.insert(name.into(), Pool { seq: line.seq, members, by, at_ms });
+            return Ok(());
         }
         let run_id = need(line.run_id, "run")?;
         if line.action == "run_started" {

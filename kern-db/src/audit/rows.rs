@@ -11,8 +11,9 @@ use crate::digest::{CallFields, Fields, call_digest, canonical, policy_digest, s
 use crate::page::{CellRef, Page, RowRef};
 use crate::records::approval::{ApprovalRow, VoteRow};
 use crate::records::audit::AuditBreak;
-use crate::records::call::{CallPolicy, CallRow, Tier};
+use crate::records::call::{CallPolicy, CallRow, Effect, Tier};
 use crate::records::execution::ExecutionRow;
+use crate::records::pool::PoolRow;
 use crate::records::run::RunRow;
 use crate::{ApprovalStatus, Authority, ExecutionStatus, PauseType};
 
@@ -598,6 +599,31 @@ impl<'a> Rows<'a> {
         Ok(())
     }
 
+    /// Every pool.
+    pub(super) fn pools(&mut self, pools: &Page) {
+        let c = PoolRow::C;
+        let mut met = Vec::new();
+        for row in pools.rows() {
+            let Some(name) = row.text(c.name.order()) else { continue };
+            let Some(said) = self.replay.pools.get(name) else {
+                self.report(0, Table::Pools, name, wrong("no entry of the audit log says who is in it"));
+                continue;
+            };
+            met.push(name);
+            let who = &self.replay.who[said.by as usize];
+            let agrees = check(!row.is_odd(), "a column holds what kern does not store")
+                .and_then(|()| is_text(&row, c.members.order(), Some(&said.members)))
+                .and_then(|()| is_text(&row, c.set_by.order(), who.principal.as_deref()))
+                .and_then(|()| is_time(&row, c.set_at_ms.order(), Some(said.at_ms), 1));
+            if let Err(what) = agrees {
+                self.report(said.seq, Table::Pools, name, what);
+            }
+        }
+        for (name, said) in self.replay.pools.iter().filter(|(name, _)| !met.contains(&&***name)) {
+            self.report(said.seq, Table::Pools, name, wrong("the audit log has it, and its row is not there"));
+        }
+    }
+
     /// Runs and votes whose rows nobody has met.
     pub(super) fn missing(&mut self) {
         let replay = self.replay;
@@ -742,6 +768,11 @@ fn check_call(
     };
     let other = |execution: &Execution| execution.generation == state.generation && execution.authority != authority;
     check(!state.executions.iter().any(other), "its policy is another than the one its execution was allowed by")?;
+    let again = |execution: &Execution| execution.generation == state.generation && execution.attempt > 1;
+    check(
+        policy.effect != Effect::Once || !state.executions.iter().any(again),
+        "its policy lets it start once, and it was started again",
+    )?;
     match &state.answer {
         None => {
             let unsaid = [c.answer.order(), c.answer_digest.order(), c.answer_note.order(), c.answered_by.order()];

@@ -17,6 +17,7 @@ use crate::records::approval::{ApprovalRow, VoteRow};
 use crate::records::audit::{AuditBreak, AuditReport, AuditRow};
 use crate::records::call::CallRow;
 use crate::records::execution::ExecutionRow;
+use crate::records::pool::PoolRow;
 use crate::records::run::RunRow;
 use crate::tx::{Query, Tx};
 use crate::{Error, Result, RunId};
@@ -269,6 +270,14 @@ async fn rows<T: Tx>(tx: &mut T, second: &mut Second, replay: &Arc<Replay>, foun
         match last {
             Some(last) => after = Some(last),
             None => break,
+        }
+    }
+    match tx.page::<PoolRow>(Query::of(Vec::new())).await {
+        Err(error) => return unreadable(error, found),
+        Ok(pools) => {
+            let mut rows = Rows::new(replay);
+            rows.pools(&pools);
+            found.rows(rows.found);
         }
     }
     let mut offset = 0;
