@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::records::approval::{Approval, ApprovalFilter, Page, Resolution};
-use crate::records::audit::{AuditEntry, AuditReport};
+use crate::records::audit::{AuditEntry, AuditReport, Erased};
 use crate::records::execution::{Execution, ExecutionFilter, Settlement};
 use crate::records::pool::Pool;
 use crate::records::principal::{Caller, Principal};
@@ -187,6 +187,23 @@ impl Audit {
     pub async fn verify(&self) -> Result<AuditReport> {
         self.store.audit_verify().await
     }
+
+    /// Takes the sensitive arguments (`#[arg(sensitive)]`) of a run's calls out of the store, once the run has ended, and puts
+    /// on record who did it and why. In their place stand their commitments, which every digest is over: the log and the rows
+    /// still verify. What was erased before, or has nothing to be erased, is left as it is, and the answer says so.
+    ///
+    /// Not erased is what tools gave, what was said in free text, and what copies of the store hold. A database file keeps
+    /// overwritten text until it is vacuumed.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::NotFound`](crate::Error::NotFound): there is no such run.
+    /// - [`Error::RunConflict`](crate::Error::RunConflict): the run has not ended.
+    /// - [`Error::DigestMismatch`](crate::Error::DigestMismatch): what is stored is not what kern wrote, and would be hidden.
+    /// - [`Error::Invalid`](crate::Error::Invalid): the note is empty.
+    pub async fn erase(&self, run_id: &RunId, by: Option<Principal>, note: impl Into<String>) -> Result<Erased> {
+        self.store.erase_run(run_id.clone(), by, note.into()).await
+    }
 }
 
 /// What the runtime asks of a store: the lines of the transition table. Applications have no use for it.
@@ -242,6 +259,7 @@ pub trait Transitions: Send + Sync {
     /// The number of the last entry, 0 where there is none.
     fn audit_head(&self) -> DbFuture<'_, i64>;
     fn audit_verify(&self) -> DbFuture<'_, AuditReport>;
+    fn erase_run(&self, run_id: RunId, by: Option<Principal>, note: String) -> DbFuture<'_, Erased>;
     /// How long the store waits for a lock. Leases have to be longer.
     fn busy_timeout(&self) -> Duration;
     /// Whether what is stored outlives the process.
@@ -495,6 +513,12 @@ macro_rules! store {
                 self.read("verify the audit log", move |tx| Box::pin($crate::audit::verify(tx)))
             }
 
+            fn erase_run(&self, run_id: RunId, by: Option<Principal>, note: String) -> DbFuture<'_, Erased> {
+                self.write(Lane::Normal, "erase a run's secrets", move |tx| {
+                    Box::pin(erase::erase(tx, run_id, by, note))
+                })
+            }
+
             fn busy_timeout(&self) -> std::time::Duration {
                 self.busy_timeout
             }
@@ -515,7 +539,7 @@ pub(crate) use store;
 pub(crate) mod prelude {
     pub(crate) use super::{Audit, DbFuture, Transitions, store};
     pub(crate) use crate::records::approval::{Approval, ApprovalFilter, Page, Resolution};
-    pub(crate) use crate::records::audit::{AuditEntry, AuditReport};
+    pub(crate) use crate::records::audit::{AuditEntry, AuditReport, Erased};
     pub(crate) use crate::records::execution::{Execution, ExecutionFilter, Settlement};
     pub(crate) use crate::records::pool::Pool;
     pub(crate) use crate::records::principal::{Caller, Principal};
@@ -524,7 +548,9 @@ pub(crate) mod prelude {
         AnswerCall, Answered, AskAgain, BeginRun, CallClaim, CallClaimed, Candidates, ClaimCall, ClaimRun, CommitTurn,
         EndRun, Ended, Finished, Recovered, Resumable, RunClaim, RunClaimed, Swept, Ticket, Write,
     };
-    pub(crate) use crate::transitions::{answer, approval, ask, execution, pool, read, recovery, run, settle, sweep};
+    pub(crate) use crate::transitions::{
+        answer, approval, ask, erase, execution, pool, read, recovery, run, settle, sweep,
+    };
     pub(crate) use crate::{ApprovalId, ApprovalStatus, ExecutionId, RunId, SessionId};
 }
 

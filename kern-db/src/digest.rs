@@ -3,6 +3,8 @@
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
+use crate::sensitive::Salts;
+
 /// Canonical JSON (RFC 8785).
 ///
 /// Everything that reaches it was made by kern or passed a strict reader (`exact` in [`arguments`](crate::arguments), the reader of a model's JSON in `kern`): no number outside the range that
@@ -73,8 +75,16 @@ pub(crate) struct CallFields<'a> {
 }
 
 /// `call_digest` of the approval specification.
-pub(crate) fn call_digest(call: CallFields<'_>) -> String {
-    Fields::new("kern/call/v1")
+///
+/// Where secrets are covered by commitments, the digest is of another kind and names them: whoever changes rows cannot make
+/// a commitment pass for an argument, nor an argument for a commitment.
+pub(crate) fn call_digest(call: CallFields<'_>, salts: Option<&Salts>) -> String {
+    let committed = salts.and_then(|salts| salts.committed(call.arguments));
+    let (kind, arguments) = match &committed {
+        None => ("kern/call/v1", call.arguments),
+        Some((arguments, _)) => ("kern/call/v2", arguments.as_str()),
+    };
+    let fields = Fields::new(kind)
         .text(call.run_id)
         .number(i64::from(call.turn))
         .number(i64::from(call.index))
@@ -82,8 +92,11 @@ pub(crate) fn call_digest(call: CallFields<'_>) -> String {
         .text(call.tool_name)
         .text(call.tool_version)
         .text(call.schema_hash)
-        .text(call.arguments)
-        .finish()
+        .text(arguments);
+    match &committed {
+        None => fields.finish(),
+        Some((_, names)) => fields.text(names).finish(),
+    }
 }
 
 /// `policy_digest`: what was asked of whom. It also covers what the approver was shown beside the arguments.

@@ -22,6 +22,7 @@ mod records;
 mod requests;
 mod rules;
 mod schema;
+mod sensitive;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod transitions;
@@ -32,7 +33,7 @@ pub use error::{Error, Result};
 pub use ids::{ApprovalId, ExecutionId, RunId, SessionId, fresh_id};
 pub use memory::InMemoryDb;
 pub use records::approval::{Approval, ApprovalFilter, Page, PageMeta, Resolution, Vote};
-pub use records::audit::{AuditBreak, AuditEntry, AuditReport};
+pub use records::audit::{AuditBreak, AuditEntry, AuditReport, Erased};
 pub use records::call::{ATTEMPTS, Call, CallPolicy, Effect, Outcome, Standing, Tier};
 pub use records::execution::{Execution, ExecutionFilter, Settlement};
 pub use records::pool::Pool;

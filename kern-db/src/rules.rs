@@ -126,6 +126,10 @@ pub(crate) fn check_binding(run: &RunRow, rows: &CallRows) -> Result<()> {
         }
         Err(Error::DigestMismatch { run_id: call.run_id.clone(), turn: call.turn, index: call.idx, what })
     };
+    let erased = call.erased_at_ms.is_some() || call.salts.as_ref().is_some_and(|salts| salts.0.is_erased());
+    // Of a run that has ended nothing starts, whatever its rows say.
+    let has_ended = matches!(run.status, RunStatus::Completed | RunStatus::Error | RunStatus::Cancelled);
+    check(has_ended || (!erased && run.erased_at_ms.is_none()), "the call and its arguments, which were erased")?;
     check(digest_of(call, &call.arguments) == call.digest, "the call and its digest")?;
     let schema_fits = call.parameters.as_deref().is_none_or(|schema| sha256(schema) == call.schema_hash);
     check(schema_fits, "the call's schema and its hash")?;
@@ -535,7 +539,7 @@ pub(crate) fn check_arguments(text: &str) -> Result<()> {
 
 /// The digest a call would have with these arguments.
 pub(crate) fn digest_of(call: &CallRow, arguments: &str) -> String {
-    call_digest(CallFields {
+    let fields = CallFields {
         run_id: call.run_id.as_str(),
         turn: call.turn,
         index: call.idx,
@@ -544,16 +548,8 @@ pub(crate) fn digest_of(call: &CallRow, arguments: &str) -> String {
         tool_version: &call.tool_version,
         schema_hash: &call.schema_hash,
         arguments,
-    })
-}
-
-/// The digest of what somebody sent along with a decision about a call.
-///
-/// # Errors
-///
-/// [`Error::Corrupt`]: the call's schema cannot be read.
-pub(crate) fn data_digest(_call: &CallRow, data: &str) -> Result<String> {
-    Ok(sha256(data))
+    };
+    call_digest(fields, call.salts.as_ref().map(|salts| &salts.0))
 }
 
 /// The policy digest a call has to have. `deciding` is its approval row, where that row decides.

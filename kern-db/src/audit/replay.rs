@@ -181,6 +181,8 @@ pub(super) struct Run {
     pub(super) fence: i64,
     /// `None`: nothing has been said of it yet.
     pub(super) snapshot: Option<Sha>,
+    /// When the secrets of its calls were taken out.
+    pub(super) erased_ms: Option<i64>,
     pub(super) started_ms: i64,
     pub(super) changed_ms: i64,
     pub(super) turns: Vec<Turn>,
@@ -450,6 +452,7 @@ impl Run {
             attention: false,
             fence: 1,
             snapshot: sha(said.snapshot_digest),
+            erased_ms: None,
             started_ms: at_ms,
             changed_ms: at_ms,
             turns: Vec::new(),
@@ -806,8 +809,10 @@ impl Run {
     }
 
     fn erased(&mut self, step: &Step<'_>) -> Result<(), Wrong> {
-        let Step { line, said, .. } = step;
+        let Step { line, said, at_ms, .. } = step;
         check(self.has_ended(), "only what has ended is erased")?;
+        check(self.erased_ms.is_none(), "what was erased is not erased again")?;
+        self.erased_ms = Some(*at_ms);
         self.snapshot = Some(sha(said.snapshot_digest).ok_or("its snapshot has no digest")?);
         self.seq = line.seq;
         Ok(())

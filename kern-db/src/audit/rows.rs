@@ -15,6 +15,7 @@ use crate::records::call::{CallPolicy, CallRow, Effect, Tier};
 use crate::records::execution::ExecutionRow;
 use crate::records::pool::PoolRow;
 use crate::records::run::RunRow;
+use crate::sensitive::{Salts, snapshot_digest};
 use crate::{ApprovalStatus, Authority, ExecutionStatus, PauseType};
 
 /// A time in a row may be this much before the entry's, in files of builds that read the clock twice in a transaction.
@@ -250,7 +251,10 @@ impl<'a> Rows<'a> {
         let driven = state.status == crate::RunStatus::Running;
         check(driven || row.cell(c.owner.order().1) == CellRef::Null, "nobody drives it, and it has an owner")?;
         let snapshot = text(row, c.snapshot.order())?;
-        let digest = sha256(snapshot);
+        is_time(row, c.erased_at_ms.order(), state.erased_ms, 1)?;
+        let salt = row.text(c.snapshot_salt.order());
+        check(state.erased_ms.is_none() || salt.is_none(), "it was erased, and the salt of its snapshot is there")?;
+        let digest = snapshot_digest(snapshot, salt);
         check(row.text(c.snapshot_digest.order()) == Some(&digest), "its snapshot and the digest of it do not agree")?;
         check(
             state.snapshot.is_none_or(|said| said.is(&digest)),
@@ -337,6 +341,7 @@ impl<'a> Rows<'a> {
             let sensitive = self.sensitive(call);
             let outcome =
                 policy.and_then(|policy| self.approval(run, &row, said, call, (&policy, sensitive.as_deref())));
+            let outcome = outcome.and_then(|()| is_erased(&row, ApprovalRow::C.erased_at_ms.order(), &call.row, state));
             if let Err(what) = outcome {
                 self.report(said.seq, Table::Approvals, id, what);
             }
@@ -479,7 +484,9 @@ impl<'a> Rows<'a> {
             };
             met.push(id);
             let outcome = match call {
-                Some(call) => self.execution(&row, said, call, approvals),
+                Some(call) => self
+                    .execution(&row, said, call, approvals)
+                    .and_then(|()| is_erased(&row, ExecutionRow::C.erased_at_ms.order(), &call.row, state)),
                 None => Err(wrong("the call that it is about is not there")),
             };
             if let Err(what) = outcome {
@@ -659,7 +666,8 @@ fn place_of(call: &RowRef<'_>) -> (i64, i64) {
 /// The digest that these arguments have in a call's place.
 fn digest_of(call: &RowRef<'_>, tool_version: &str, schema_hash: &str, arguments: &str) -> Result<String, Wrong> {
     let c = CallRow::C;
-    Ok(call_digest(CallFields {
+    let salts = salts_of(call)?;
+    let fields = CallFields {
         run_id: text(call, c.run_id.order())?,
         turn: number(call, c.turn.order())?,
         index: number(call, c.idx.order())?,
@@ -668,7 +676,18 @@ fn digest_of(call: &RowRef<'_>, tool_version: &str, schema_hash: &str, arguments
         tool_version,
         schema_hash,
         arguments,
-    }))
+    };
+    Ok(call_digest(fields, salts.as_ref()))
+}
+
+fn salts_of(call: &RowRef<'_>) -> Result<Option<Salts>, Wrong> {
+    let salts = call.text(CallRow::C.salts.order()).map(serde_json::from_str).transpose();
+    salts.map_err(|error| format!("`salts` cannot be read: {error}"))
+}
+
+/// A row says that it was erased where the log says it of the run, and nowhere else.
+fn is_erased(row: &RowRef<'_>, column: Column, call: &RowRef<'_>, run: &Run) -> Result<(), Wrong> {
+    is_time(row, column, run.erased_ms.filter(|_| call.text(CallRow::C.salts.order()).is_some()), 1)
 }
 
 fn check_call(
@@ -682,6 +701,13 @@ fn check_call(
     let c = CallRow::C;
     let KnownCall { row, state, policy } = call;
     check(!row.is_odd(), "a column holds what kern does not store")?;
+    is_erased(row, c.erased_at_ms.order(), row, said)?;
+    let salts = salts_of(row)?;
+    let salts_fit = salts.is_none_or(|salts| match said.erased_ms {
+        None => !salts.is_erased(),
+        Some(_) => salts.is_all_erased(),
+    });
+    check(salts_fit, "its salts are gone and it was not erased, or they are there and it was")?;
     let digest = text(row, c.digest.order())?;
     let (version, schema) = (text(row, c.tool_version.order())?, text(row, c.schema_hash.order())?);
     let recomputed = digest_of(row, version, schema, text(row, c.arguments.order())?)?;

@@ -55,6 +55,8 @@ row! {
         edited_by: Option<Json<Principal>>,
         /// The arguments that displays leave out.
         sensitive: Option<Json<Vec<String>>>,
+        /// When the secrets of its call were taken out.
+        erased_at_ms: Option<i64>,
     }
 }
 

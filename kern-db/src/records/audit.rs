@@ -96,6 +96,25 @@ impl TryFrom<AuditRow> for AuditEntry {
     }
 }
 
+/// What an erasure took out of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Erased {
+    /// The run.
+    pub run_id: RunId,
+    /// When, epoch milliseconds. `None`: there was nothing to be erased, and nothing was changed.
+    pub erased_at_ms: Option<i64>,
+    /// Whether it was erased before. Then nothing was changed now.
+    pub before: bool,
+    /// The erased properties, as `tool.property`, by name.
+    pub names: Vec<String>,
+    /// How many calls had them.
+    pub calls: u64,
+    /// Calls whose sensitive arguments stay: they were asked by a kern that kept no salts, and their digests are over the
+    /// values themselves.
+    pub kept: u64,
+}
+
 /// What a verification of the audit log found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]

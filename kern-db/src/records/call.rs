@@ -6,6 +6,7 @@ use super::approval::Approval;
 use super::execution::Execution;
 use super::principal::Principal;
 use crate::cell::{Json, row};
+use crate::sensitive::Salts;
 use crate::{Answer, ApprovalId, PauseType, RunId};
 
 row! {
@@ -48,6 +49,10 @@ row! {
         argument_limit: Option<u32>,
         /// Ids of the requirements of earlier generations.
         earlier_requirements: Option<Json<Vec<String>>>,
+        /// Of the sensitive properties. `None`: there are none, or it was asked by a kern that had no salts.
+        salts: Option<Json<Salts>>,
+        /// When its secrets were taken out.
+        erased_at_ms: Option<i64>,
     }
 }
 

@@ -34,6 +34,8 @@ row! {
         created_at_ms: i64,
         started_at_ms: Option<i64>,
         finished_at_ms: Option<i64>,
+        /// When the secrets of its call were taken out.
+        erased_at_ms: Option<i64>,
     }
 }
 

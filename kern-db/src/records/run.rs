@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::call::Call;
 use super::principal::Principal;
 use crate::cell::{Json, row};
+use crate::sensitive::snapshot_digest;
 use crate::{RunId, RunStatus, SessionId};
 
 row! {
@@ -30,6 +31,17 @@ row! {
         snapshot_digest: String,
         created_at_ms: i64,
         updated_at_ms: i64,
+        /// Of the snapshot's digest, from the first turn on that has secrets in it.
+        snapshot_salt: Option<String>,
+        /// When the secrets of its calls were taken out.
+        erased_at_ms: Option<i64>,
+    }
+}
+
+impl RunRow {
+    /// The digest that the run's snapshot has to have.
+    pub(crate) fn digest_of_snapshot(&self) -> String {
+        snapshot_digest(&self.snapshot, self.snapshot_salt.as_deref())
     }
 }
 
@@ -68,6 +80,9 @@ pub struct Run {
     pub created_at_ms: i64,
     /// Epoch milliseconds.
     pub updated_at_ms: i64,
+    /// When the sensitive arguments of its calls were erased, epoch milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub erased_at_ms: Option<i64>,
 }
 
 /// Which runs to list.

@@ -8,12 +8,13 @@ use super::{abandon, call, close_pending, entries, evidence, make_ready, pool, r
 use crate::arguments::{Change, change};
 use crate::audit::Entry;
 use crate::cell::Json;
+use crate::digest::sha256;
 use crate::records::approval::{Approval, ApprovalRow, Decision, Resolution, VoteRow};
 use crate::records::pool::Pool;
 use crate::records::principal::{Actor, Principal};
 use crate::records::run::RunRow;
 use crate::rules::{
-    CallRows, Gate, check_asked, check_binding, check_votes, data_digest, gate, is_due, is_same_voter, not_on_record,
+    CallRows, Gate, check_asked, check_binding, check_votes, gate, is_due, is_same_voter, not_on_record,
 };
 use crate::tx::{Query, Refused, Step, Tx};
 use crate::{ApprovalId, ApprovalStatus, Error, ExecutionStatus, Result};
@@ -177,12 +178,17 @@ impl Deciding<'_> {
         Entry::new(action, self.actor.clone(), &self.run.run_id).call(&self.rows.call).approval(&self.approval.id)
     }
 
-    /// A payload, with the digest of what was sent along.
-    fn with_data(&self, payload: &mut serde_json::Value, data: Option<&str>) -> Result<()> {
-        if let Some(data) = data {
-            payload["data"] = data_digest(&self.rows.call, data)?.into();
+    /// What the approver sent along, with the note where the reference keeps it. Secrets that it brings are where the
+    /// arguments are, and nowhere else.
+    fn data(&self) -> Option<String> {
+        let mut data = self.resolution.data.clone();
+        if let (Some(data), Some(salts)) = (&mut data, &self.rows.call.salts) {
+            salts.0.cover_data(data);
         }
-        Ok(())
+        if let Some(note) = &self.resolution.note {
+            data.get_or_insert_with(|| json!({}))["note"] = json!(note);
+        }
+        data.as_ref().map(crate::digest::canonical)
     }
 
     /// A yes: A3 where it brings other arguments, then A2, and A4 with X1 where the quorum is reached, then X10 where it
@@ -209,9 +215,9 @@ impl Deciding<'_> {
             let what = format!("approval `{id}` has {votes} of {quorum} votes: a result is taken with the last one");
             return Err(Error::Invalid(what).into());
         }
-        let (by, data) = (self.resolution.by.as_ref(), resolution_data(self.resolution));
-        let mut voted = json!({ "version": self.approval.version, "note": self.resolution.note });
-        self.with_data(&mut voted, data.as_deref())?;
+        let (by, data) = (self.resolution.by.as_ref(), self.data());
+        let voted = json!({ "version": self.approval.version, "note": self.resolution.note });
+        let voted = with_data(voted, data.as_deref());
         tx.insert(&vote(self.approval, by, data, self.now)).await?;
         tx.journal().record(self.entry("voted").payload(voted));
         if !reached {
@@ -262,8 +268,8 @@ impl Deciding<'_> {
     /// A5, or the last part of A4.
     async fn close<T: Tx>(&self, tx: &mut T, status: ApprovalStatus) -> Step<()> {
         let Self { approval, resolution, now, .. } = self;
-        let mut payload = json!({ "note": resolution.note });
-        self.with_data(&mut payload, resolution_data(resolution).as_deref())?;
+        let data = self.data();
+        let payload = with_data(json!({ "note": resolution.note }), data.as_deref());
         let decided = tx
             .update(
                 vec![
@@ -272,7 +278,7 @@ impl Deciding<'_> {
                     A::C.resolved_by.to(resolution.by.as_ref().map(|by| by.subject.clone())),
                     A::C.resolver.to(resolution.by.clone().map(Json)),
                     A::C.resolved_at.to(Some(now / 1000)),
-                    A::C.resolution_data.to(resolution_data(resolution)),
+                    A::C.resolution_data.to(data),
                 ],
                 vec![
                     A::C.id.is(approval.id.clone()),
@@ -359,13 +365,12 @@ fn has_reason(resolution: &Resolution) -> bool {
     resolution.note.as_deref().or_else(in_data).is_some_and(|note| !note.trim().is_empty())
 }
 
-/// What the approver sent along, with the note where the reference keeps it.
-fn resolution_data(resolution: &Resolution) -> Option<String> {
-    let mut data = resolution.data.clone();
-    if let Some(note) = &resolution.note {
-        data.get_or_insert_with(|| json!({}))["note"] = json!(note);
+/// A payload, with the digest of what was sent along.
+fn with_data(mut payload: serde_json::Value, data: Option<&str>) -> serde_json::Value {
+    if let Some(data) = data {
+        payload["data"] = sha256(data).into();
     }
-    data.as_ref().map(crate::digest::canonical)
+    payload
 }
 
 fn vote(approval: &ApprovalRow, by: Option<&Principal>, resolution_data: Option<String>, now: i64) -> VoteRow {

@@ -8,6 +8,7 @@ use super::answer::{lost_race, unchanged};
 use super::run::{expire_due, open_turn};
 use super::{
     Decider, NewApproval, abandon, approval_row, close_pending, entries, evidence, make_ready, next, pool, record,
+    sensitive,
 };
 use crate::audit::{Entry, rest};
 use crate::cell::Json;
@@ -22,6 +23,7 @@ use crate::requests::{AskAgain, NewCall};
 use crate::rules::{
     CallRows, check_arguments, check_binding, check_unstarted, digest_of, is_due, is_void, policy_digest_of, standing,
 };
+use crate::sensitive::{Salts, salt, snapshot_digest};
 use crate::tx::{Refused, Step, Tx};
 use crate::{ApprovalId, ApprovalStatus, ApprovalType, Error, ExecutionStatus, Result, RunStatus};
 
@@ -65,6 +67,7 @@ pub(super) async fn add_call<T: Tx>(
     new: NewCall,
     now: i64,
 ) -> Step<Option<Value>> {
+    let salts = Salts::fresh(sensitive(&new.parameters)?, None).map(Json);
     let call = CallRow {
         run_id: run.run_id.clone(),
         turn,
@@ -94,6 +97,8 @@ pub(super) async fn add_call<T: Tx>(
         user_fields: Some(Json(new.user_fields)),
         argument_limit: Some(new.argument_limit),
         earlier_requirements: None,
+        salts,
+        erased_at_ms: None,
     };
     let asking = Asking {
         policy: &new.policy,
@@ -139,6 +144,16 @@ struct Asking<'a> {
     author: Option<Json<Principal>>,
 }
 
+/// What an approver is shown beside the arguments, without the secrets that it may repeat: the policy's digest is in the log
+/// and covers it, and it never changes.
+fn shown(call: &CallRow, requirements: &Value) -> Value {
+    let mut requirements = requirements.clone();
+    if let Some(salts) = &call.salts {
+        salts.0.cover_shown(&call.tool_name, &mut requirements);
+    }
+    requirements
+}
+
 /// The call with its digests, and the row that decides about it, where one does.
 async fn bound<T: Tx>(
     tx: &mut T,
@@ -164,7 +179,7 @@ async fn bound<T: Tx>(
         id,
         approval_type: ApprovalType::Required,
         status: ApprovalStatus::Pending,
-        requirements: Some(canonical(requirements)),
+        requirements: Some(canonical(&shown(&call, requirements))),
         context: Some(canonical(context)),
         resolver: None,
         note: None,
@@ -242,13 +257,15 @@ pub(crate) async fn ask_again<T: Tx>(tx: &mut T, again: AskAgain) -> Step<()> {
         may_ask_again(&run, rows, new)?;
     }
     let fence = next(run.fence, "runs.fence")?;
-    let snapshot_digest = sha256(&again.snapshot);
+    let salt = snapshot_salt(&run, asked.iter().map(|(_, new)| new))?;
+    let snapshot_digest = snapshot_digest(&again.snapshot, salt.as_deref());
     let stored = tx
         .update(
             vec![
                 R::C.fence.to(fence),
                 R::C.snapshot_digest.to(snapshot_digest.clone()),
                 R::C.snapshot.to(again.snapshot),
+                R::C.snapshot_salt.to(salt),
                 R::C.updated_at_ms.to(now),
             ],
             vec![
@@ -283,6 +300,19 @@ pub(crate) async fn ask_again<T: Tx>(tx: &mut T, again: AskAgain) -> Step<()> {
     Ok(())
 }
 
+/// The salt of the digest of a run's snapshot: it needs one from the first call with secrets on.
+pub(super) fn snapshot_salt<'a>(run: &RunRow, calls: impl Iterator<Item = &'a NewCall>) -> Result<Option<String>> {
+    if run.snapshot_salt.is_some() {
+        return Ok(run.snapshot_salt.clone());
+    }
+    for call in calls {
+        if !sensitive(&call.parameters)?.is_empty() {
+            return Ok(Some(salt()));
+        }
+    }
+    Ok(None)
+}
+
 /// What is stored of the run in the same transaction.
 #[derive(Clone, Copy)]
 struct Stored<'a> {
@@ -300,7 +330,9 @@ async fn with_another_tool<T: Tx>(
     stored: Stored<'_>,
     now: i64,
 ) -> Step<()> {
+    let known = rows.call.salts.as_ref().map(|salts| &salts.0);
     let call = CallRow {
+        salts: Salts::fresh(sensitive(&new.parameters)?, known).map(Json),
         requirement_id: new.requirement_id,
         tool_version: new.tool_version,
         schema_hash: new.schema_hash,
@@ -470,6 +502,7 @@ async fn next_generation<T: Tx>(
         C::C.user_fields.to(call.user_fields.clone()),
         C::C.argument_limit.to(call.argument_limit),
         C::C.earlier_requirements.to(call.earlier_requirements.clone()),
+        C::C.salts.to(call.salts.clone()),
     ];
     let mut expect = unchanged(before);
     expect.push(C::C.generation.is(before.generation));

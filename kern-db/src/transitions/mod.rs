@@ -8,6 +8,7 @@ pub(crate) mod answer;
 pub(crate) mod approval;
 pub(crate) mod ask;
 mod edit;
+pub(crate) mod erase;
 pub(crate) mod execution;
 pub(crate) mod pool;
 pub(crate) mod read;
@@ -215,6 +216,7 @@ fn execution_row(
         created_at_ms: now,
         started_at_ms: None,
         finished_at_ms: None,
+        erased_at_ms: None,
     }
 }
 
@@ -284,6 +286,7 @@ fn approval_row(
         deleted_at: None,
         edited_by: new.edited_by,
         sensitive: call.parameters.as_deref().map(sensitive).transpose()?.map(Json),
+        erased_at_ms: None,
     })
 }
 

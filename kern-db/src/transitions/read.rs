@@ -2,7 +2,6 @@
 
 use super::all_calls;
 use crate::cell::{Cond, Json};
-use crate::digest::sha256;
 use crate::records::approval::{Approval, ApprovalFilter, ApprovalRow, Page, PageMeta, VoteRow};
 use crate::records::call::{Call, Standing};
 use crate::records::execution::{Execution, ExecutionFilter, ExecutionRow};
@@ -55,6 +54,7 @@ fn assemble(row: RunRow, calls: Vec<Call>, now: i64) -> Run {
         calls,
         created_at_ms: row.created_at_ms,
         updated_at_ms: row.updated_at_ms,
+        erased_at_ms: row.erased_at_ms,
     }
 }
 
@@ -206,7 +206,7 @@ pub(crate) async fn history<T: Tx>(
 
 /// The snapshot, if it is the one that was stored.
 fn snapshot(run: RunRow) -> Result<String> {
-    if run.snapshot_digest == sha256(&run.snapshot) {
+    if run.snapshot_digest == run.digest_of_snapshot() {
         return Ok(run.snapshot);
     }
     let what = "the run's snapshot and its digest";

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use serde_json::json;
 
-use super::ask::{add_call, check_new};
+use super::ask::{add_call, check_new, snapshot_salt};
 use super::execution::{self, Readiness, ReadyCall, readiness};
 use super::{
     GivenUp, NOT_IN_TIME, all_calls, calls, close_pending, close_rows, drop_ready, entries, evidence, next, read, run,
@@ -21,6 +21,7 @@ use crate::requests::{
     BeginRun, Blocker, CallClaim, CallClaimed, ClaimRun, CommitTurn, EndRun, RunClaim, RunClaimed, Swept,
 };
 use crate::rules::{CallRows, check_asked, check_binding, is_due, is_void, standing};
+use crate::sensitive::snapshot_digest;
 use crate::tx::{Query, Refused, Step, Tx};
 use crate::{Answer, ApprovalStatus, Error, ExecutionStatus, RunId, RunStatus};
 
@@ -47,9 +48,9 @@ struct Snapshot {
     digest: String,
 }
 
-impl From<String> for Snapshot {
-    fn from(text: String) -> Self {
-        Self { digest: sha256(&text), text }
+impl Snapshot {
+    fn of(run: &RunRow, text: String) -> Self {
+        Self { digest: snapshot_digest(&text, run.snapshot_salt.as_deref()), text }
     }
 }
 
@@ -85,6 +86,8 @@ async fn started<T: Tx>(tx: &mut T, new: BeginRun, claim: &RunClaim) -> Step<Run
         snapshot: new.snapshot,
         created_at_ms: now,
         updated_at_ms: now,
+        snapshot_salt: None,
+        erased_at_ms: None,
     };
     let actor = Actor::of(row.requester.as_ref().map(|requester| &requester.0));
     let payload = json!({
@@ -121,7 +124,9 @@ pub(crate) async fn commit_turn<T: Tx>(tx: &mut T, begin: Option<BeginRun>, turn
     check_turn(&run, &turn)?;
     let now = tx.now().await?;
     let status = if turn.pause { RunStatus::Paused } else { RunStatus::Running };
-    let (action, snapshot) = (if turn.pause { "run_paused" } else { "turn_committed" }, Snapshot::from(turn.snapshot));
+    let action = if turn.pause { "run_paused" } else { "turn_committed" };
+    let run = RunRow { snapshot_salt: snapshot_salt(&run, turn.calls.iter())?, ..run };
+    let snapshot = Snapshot::of(&run, turn.snapshot);
     let digest = snapshot.digest.clone();
     let run = stepped(RunRow { turn: turn.turn, ..run }, status, snapshot, now);
     store(tx, &turn.claim, &run, starts).await?;
@@ -174,7 +179,7 @@ fn check_turn(run: &RunRow, turn: &CommitTurn) -> Result<(), Error> {
 pub(crate) async fn pause<T: Tx>(tx: &mut T, claim: RunClaim, snapshot: String, attention: bool) -> Step<Run> {
     let run = own(tx, &claim).await?;
     let now = tx.now().await?;
-    let snapshot = Snapshot::from(snapshot);
+    let snapshot = Snapshot::of(&run, snapshot);
     let digest = snapshot.digest.clone();
     let run = stepped(RunRow { attention, ..run }, RunStatus::Paused, snapshot, now);
     store(tx, &claim, &run, false).await?;
@@ -199,6 +204,7 @@ async fn store<T: Tx>(tx: &mut T, claim: &RunClaim, run: &RunRow, starts: bool) 
         R::C.lease_until_ms.to(run.lease_until_ms),
         R::C.snapshot_digest.to(run.snapshot_digest.clone()),
         R::C.snapshot.to(run.snapshot.clone()),
+        R::C.snapshot_salt.to(run.snapshot_salt.clone()),
         R::C.updated_at_ms.to(run.updated_at_ms),
     ];
     if tx.update(set, mine(claim)).await? != 1 {
@@ -346,7 +352,7 @@ pub(super) async fn open_turn<T: Tx>(tx: &mut T, run_id: &RunId, actor: &Actor) 
         Ok(read) => read,
         Err(error) => return Err(evidence(tx, run_id, actor.clone(), error)),
     };
-    if run.snapshot_digest != sha256(&run.snapshot) {
+    if run.snapshot_digest != run.digest_of_snapshot() {
         let error = Error::DigestMismatch {
             run_id: run.run_id.clone(),
             turn: run.turn,
@@ -462,7 +468,7 @@ pub(crate) async fn end<T: Tx>(tx: &mut T, begin: Option<BeginRun>, end: EndRun)
         let (found, needs) = (run.status, "a call of it has no outcome");
         return Err(Refused::Undo(Error::RunConflict { run_id: run.run_id, found, needs }));
     }
-    let snapshot = Snapshot::from(end.snapshot);
+    let snapshot = Snapshot::of(&run, end.snapshot);
     let digest = snapshot.digest.clone();
     let run = stepped(run, end.status, snapshot, now);
     store(tx, &end.claim, &run, starts).await?;
