@@ -209,6 +209,11 @@ impl Replay {
                 *generation += 1;
                 assert_eq!(entry.payload["generation"].as_u64(), Some(u64::from(*generation)), "{entry:?}");
             }
+            "erased" => {
+                let ended =
+                    run.map(|run| matches!(run.status, RunStatus::Completed | RunStatus::Error | RunStatus::Cancelled));
+                assert_eq!(ended, Some(true), "only what has ended is erased: {entry:?}");
+            }
             _ => panic!("no line of the table is called {action}"),
         }
     }

@@ -53,6 +53,8 @@ mod binding;
 mod edits;
 #[path = "contract/effects.rs"]
 mod effects;
+#[path = "contract/erasure.rs"]
+mod erasure;
 #[path = "contract/executions.rs"]
 mod executions;
 #[path = "contract/history.rs"]

@@ -187,6 +187,28 @@ pub(crate) enum Audit {
         #[arg(long, value_name = "FILE")]
         output: Option<PathBuf>,
     },
+    /// Erase the sensitive arguments of a run that has ended, and put on record who did it and why. Nothing brings them back.
+    #[command(after_help = "Examples:
+  kern audit erase 01a2… --note 'asked for by the customer, ticket 42'
+  kern audit erase 01a2… --note 'ticket 42' --by ann --yes
+
+What tools gave, free text, free pages of the database file and copies of it are not erased.")]
+    Erase(Erase),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Erase {
+    /// The run's whole id.
+    pub(crate) run: String,
+    /// Why. It stays on record.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) note: String,
+    /// Who you are. If left out: the system's name for you.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) by: Option<String>,
+    /// Erase without being asked.
+    #[arg(long)]
+    pub(crate) yes: bool,
 }
 
 fn interval(text: &str) -> Result<Duration, String> {

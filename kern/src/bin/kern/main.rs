@@ -9,6 +9,7 @@ mod audit;
 mod call;
 mod database;
 mod decide;
+mod erase;
 mod executions;
 mod failure;
 mod output;
@@ -72,6 +73,7 @@ async fn run(output: &mut Output, arguments: Arguments) -> Outcome {
             Audit::Export { output: file } => {
                 audit::export(output, &*database.open().await?, file.as_deref(), json).await
             }
+            Audit::Erase(erase) => erase::erase(output, &database, erase, json).await,
         },
     }
 }
