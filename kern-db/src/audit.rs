@@ -21,6 +21,8 @@ const PAGE: u64 = 4096;
 #[derive(Debug, Default)]
 pub(crate) struct Journal {
     pub(crate) time_ms: Option<i64>,
+    /// How far a test has moved the clock.
+    pub(crate) ahead_ms: i64,
     entries: Vec<Entry>,
     events: Vec<OutboxRow>,
 }
@@ -100,6 +102,10 @@ impl Entry {
 }
 
 impl Journal {
+    pub(crate) fn ahead(ahead_ms: i64) -> Self {
+        Self { ahead_ms, ..Self::default() }
+    }
+
     pub(crate) fn record(&mut self, entry: Entry) {
         self.entries.push(entry);
     }
@@ -146,7 +152,8 @@ pub(crate) async fn flush<T: Tx>(tx: &mut T) -> Result<()> {
     if journal.entries.is_empty() {
         return Ok(());
     }
-    // Read inside the transaction, never cached: other processes write too.
+    tx.lock_log().await?;
+    // Read inside the transaction and after its lock, never cached: other processes write too.
     let head = tx.head().await?;
     let (mut seq, mut prev_hash, time_ms) = match head {
         Some(head) => (head.seq, head.hash, head.time_ms.max(now)),

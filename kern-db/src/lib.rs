@@ -8,6 +8,8 @@ mod audit;
 // The columns' names are for stores that speak SQL.
 #[cfg_attr(not(feature = "sqlite"), allow(dead_code))]
 mod cell;
+#[doc(hidden)]
+pub mod clock;
 mod db;
 mod digest;
 mod error;
@@ -36,8 +38,8 @@ pub use records::status::{
     Answer, ApprovalStatus, ApprovalType, Authority, ExecutionStatus, PauseType, RunStatus, UnknownWord,
 };
 pub use requests::{
-    AnswerCall, Answered, AskAgain, BeginRun, Blocker, CallClaim, CallClaimed, ClaimCall, ClaimRun, CommitTurn, EndRun,
-    Ended, Finished, NewAnswer, NewCall, Recovered, RunClaim, RunClaimed, Shown, Ticket,
+    AnswerCall, Answered, AskAgain, BeginRun, Blocker, CallClaim, CallClaimed, Candidates, ClaimCall, ClaimRun,
+    CommitTurn, EndRun, Ended, Finished, NewAnswer, NewCall, Recovered, Resumable, RunClaim, RunClaimed, Shown, Ticket,
 };
 #[cfg(feature = "sqlite")]
 pub use sqlite::{SqliteDb, SqliteDbBuilder};

@@ -5,7 +5,7 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 
 use crate::audit::Journal;
-use crate::cell::{Assign, Cond, Row};
+use crate::cell::{Assign, Column, Cond, Row, Stored, take};
 use crate::records::audit::AuditRow;
 use crate::{Error, Result};
 
@@ -20,6 +20,13 @@ pub(crate) trait Tx {
     /// Reads rows, and locks them until the transaction ends where the query asks for it.
     async fn select<R: Row>(&mut self, query: Query<R>) -> Result<Vec<R>>;
 
+    /// Reads one column of the rows that a query finds, and locks nothing: for lists that must not bring whole rows along.
+    async fn pluck<R: Row, V: Stored>(&mut self, column: Column<R, V>, query: Query<R>) -> Result<Vec<V>> {
+        let (name, place) = column.order();
+        let rows = self.select(Query { lock: Lock::No, ..query }).await?;
+        rows.into_iter().map(|row| take::<R, V>(name, row.to_cells().into_iter().nth(place))).collect()
+    }
+
     /// Counts rows.
     async fn count<R: Row>(&mut self, filter: Vec<Cond<R>>) -> Result<u64>;
 
@@ -28,6 +35,12 @@ pub(crate) trait Tx {
 
     /// The store's clock, epoch milliseconds. Read after the locks are held.
     async fn clock(&mut self) -> Result<i64>;
+
+    /// Waits until this transaction is the only one that may add to the audit log: the last lock of all. Nothing, where a
+    /// transaction that writes is the only one that does.
+    async fn lock_log(&mut self) -> Result<()> {
+        Ok(())
+    }
 
     /// What the transaction is going to add to the audit log and the outbox.
     fn journal(&mut self) -> &mut Journal;
@@ -41,7 +54,7 @@ pub(crate) trait Tx {
     /// The time of this transaction: the store's clock, but never before the last entry of the audit log. A clock set
     /// back revives nothing.
     async fn now(&mut self) -> Result<i64> {
-        let wall = self.clock().await?;
+        let wall = self.clock().await?.saturating_add(self.journal().ahead_ms);
         let head = self.head().await?;
         let now = head.map_or(wall, |head| head.time_ms.max(wall));
         self.journal().time_ms = Some(now);
@@ -60,6 +73,17 @@ pub(crate) async fn last_entry<T: Tx + ?Sized>(tx: &mut T) -> Result<Option<Audi
     Ok(rows.pop())
 }
 
+/// Whether the rows of a query are locked until the transaction ends. Means something where several transactions write
+/// at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lock {
+    No,
+    /// Waits for whoever has them locked.
+    Wait,
+    /// Leaves out what somebody else has locked.
+    Skip,
+}
+
 /// Which rows, in which order.
 #[derive(Clone, Debug)]
 pub(crate) struct Query<R> {
@@ -68,12 +92,14 @@ pub(crate) struct Query<R> {
     pub(crate) order: Vec<(&'static str, usize, bool)>,
     pub(crate) limit: Option<u64>,
     pub(crate) offset: u64,
-    pub(crate) lock: bool,
+    // Stores with one writer at a time have nothing to lock.
+    #[allow(dead_code)]
+    pub(crate) lock: Lock,
 }
 
 impl<R> Query<R> {
     pub(crate) fn of(filter: Vec<Cond<R>>) -> Self {
-        Self { filter, order: Vec::new(), limit: None, offset: 0, lock: false }
+        Self { filter, order: Vec::new(), limit: None, offset: 0, lock: Lock::No }
     }
 
     pub(crate) fn oldest(mut self, (name, place): (&'static str, usize)) -> Self {
@@ -97,7 +123,12 @@ impl<R> Query<R> {
     }
 
     pub(crate) fn lock(mut self) -> Self {
-        self.lock = true;
+        self.lock = Lock::Wait;
+        self
+    }
+
+    pub(crate) fn lock_or_skip(mut self) -> Self {
+        self.lock = Lock::Skip;
         self
     }
 }

@@ -64,7 +64,7 @@ impl Readers {
     }
 }
 
-fn connect(path: &std::path::Path, busy_timeout: Duration) -> rusqlite::Result<Connection> {
+pub(super) fn connect(path: &std::path::Path, busy_timeout: Duration) -> rusqlite::Result<Connection> {
     // Read-write because a WAL file needs its shared memory; query_only takes the writing away.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;

@@ -189,6 +189,10 @@ pub(crate) async fn claim<T: Tx>(
     first: Option<String>,
 ) -> Step<(RunClaimed, Option<CallClaim>)> {
     let actor = Actor::from(&request.caller);
+    // The worker has other runs to look at, and does not wait for one that somebody is at.
+    if matches!(request.caller, Caller::Worker) && is_held(tx, &request.run_id).await? {
+        return Ok((RunClaimed::AlreadyRunning, None));
+    }
     let (run, open) = open_turn(tx, &request.run_id, &actor).await?;
     let now = tx.now().await?;
     let expired = expire_due(tx, &open, now).await?;
@@ -264,6 +268,17 @@ pub(crate) async fn claim<T: Tx>(
         None => None,
     };
     Ok((RunClaimed::Claimed(claim), started))
+}
+
+/// Whether another transaction is at a run right now. If not, it is locked.
+async fn is_held<T: Tx>(tx: &mut T, run_id: &RunId) -> Result<bool, Error> {
+    let filter = || vec![R::C.run_id.is(run_id.clone())];
+    match tx.select::<RunRow>(Query::of(filter()).limit(1).lock_or_skip()).await {
+        Ok(free) => Ok(free.is_empty() && tx.count(filter()).await? > 0),
+        // Nobody has it, and what is wrong with it is put on record by whoever reads it.
+        Err(Error::Corrupt { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// The call that starts together with the claim of its run, if it may: everything is asked before the run is claimed, so
@@ -492,15 +507,16 @@ pub(crate) async fn lapsed<T: Tx>(tx: &mut T, agent_id: String, limit: u64) -> R
         R::C.status.is(RunStatus::Running),
         R::C.lease_until_ms.at_most(Some(now)),
     ];
-    let rows = tx.select::<RunRow>(Query::of(filter).oldest(R::C.created_at_ms.order()).limit(limit)).await?;
-    let mut lapsed: Vec<RunId> = rows.into_iter().map(|row| row.run_id).collect();
+    let query = Query::of(filter).oldest(R::C.created_at_ms.order()).limit(limit);
+    let mut lapsed = tx.pluck(R::C.run_id, query).await?;
     // The body of a run that ended meanwhile is nobody's business but this one's.
     let filter = vec![E::C.status.is(ExecutionStatus::Executing), E::C.lease_until_ms.at_most(Some(now))];
     let query = Query::of(filter).oldest(E::C.created_at_ms.order());
-    for execution in tx.select::<ExecutionRow>(query).await? {
-        let of_agent = vec![R::C.run_id.is(execution.run_id.clone()), R::C.agent_id.is(agent_id.clone())];
-        if !lapsed.contains(&execution.run_id) && tx.count(of_agent).await? > 0 {
-            lapsed.push(execution.run_id);
+    let mut listed: HashSet<RunId> = lapsed.iter().cloned().collect();
+    for run_id in tx.pluck(E::C.run_id, query).await? {
+        let of_agent = vec![R::C.run_id.is(run_id.clone()), R::C.agent_id.is(agent_id.clone())];
+        if listed.insert(run_id.clone()) && tx.count(of_agent).await? > 0 {
+            lapsed.push(run_id);
         }
     }
     lapsed.truncate(usize::try_from(limit).unwrap_or(usize::MAX));

@@ -1,6 +1,6 @@
 //! `kern approvals list` and `show`.
 
-use kern::db::{Approval, ApprovalFilter, ApprovalId, ApprovalStatus, Db as _, Error, Page, Run, SqliteDb};
+use kern::db::{Approval, ApprovalFilter, ApprovalId, ApprovalStatus, Db, Error, Page, Run};
 use kern::display;
 use serde_json::Value;
 
@@ -13,7 +13,7 @@ use crate::words::{cell, now, span, table};
 /// Characters of the arguments that a list shows.
 const ARGUMENTS: usize = 60;
 
-pub(crate) async fn list(output: &mut Output, db: &SqliteDb, list: ListApprovals, json: bool) -> Outcome {
+pub(crate) async fn list(output: &mut Output, db: &dyn Db, list: ListApprovals, json: bool) -> Outcome {
     let mut filter = ApprovalFilter::new().limit(list.limit).page(list.page);
     if list.status != "any" {
         let status: ApprovalStatus =
@@ -113,7 +113,7 @@ fn summary(list: &ListApprovals, page: &Page<Approval>) -> String {
     said
 }
 
-pub(crate) async fn show(output: &mut Output, db: &SqliteDb, id: &str, json: bool) -> Outcome {
+pub(crate) async fn show(output: &mut Output, db: &dyn Db, id: &str, json: bool) -> Outcome {
     let (approval, run) = find(db, id).await?;
     if json {
         output.json(&approval)?;
@@ -133,7 +133,7 @@ pub(crate) fn lines(approval: &Approval, run: &Run, ink: Ink) -> Vec<String> {
 }
 
 /// The approval of an id, with its run.
-pub(crate) async fn find(db: &SqliteDb, id: &str) -> Outcome<(Approval, Run)> {
+pub(crate) async fn find(db: &dyn Db, id: &str) -> Outcome<(Approval, Run)> {
     let id = ApprovalId::from(checked(id)?);
     let Some(approval) = db.get_approval(&id).await? else {
         return Err(Error::NotFound { entity: "approval", id: id.to_string() }.into());

@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write as _};
 use std::path::Path;
 
-use kern::db::{Db as _, SqliteDb};
+use kern::db::Db;
 use serde_json::json;
 
 use crate::call::safe;
@@ -14,7 +14,7 @@ use crate::output::{Output, json_line};
 /// Entries read at once.
 const PAGE: u32 = 1000;
 
-pub(crate) async fn verify(output: &mut Output, db: &SqliteDb, json: bool) -> Outcome {
+pub(crate) async fn verify(output: &mut Output, db: &dyn Db, json: bool) -> Outcome {
     let report = db.audit().verify().await?;
     let answer = if report.is_intact() { Answer::Done } else { Answer::No };
     if json {
@@ -39,7 +39,7 @@ pub(crate) async fn verify(output: &mut Output, db: &SqliteDb, json: bool) -> Ou
     Ok(answer)
 }
 
-pub(crate) async fn export(output: &mut Output, db: &SqliteDb, file: Option<&Path>, json: bool) -> Outcome {
+pub(crate) async fn export(output: &mut Output, db: &dyn Db, file: Option<&Path>, json: bool) -> Outcome {
     let Some(path) = file else {
         let mut after = 0;
         while let Some((lines, last, _)) = page(db, after).await? {
@@ -83,7 +83,7 @@ enum Stopped {
     File(io::Error),
 }
 
-async fn to_file(db: &SqliteDb, file: File) -> Result<u64, Stopped> {
+async fn to_file(db: &dyn Db, file: File) -> Result<u64, Stopped> {
     let mut file = BufWriter::new(file);
     let (mut after, mut count) = (0, 0);
     while let Some((lines, last, entries)) = page(db, after).await.map_err(Stopped::Store)? {
@@ -96,7 +96,7 @@ async fn to_file(db: &SqliteDb, file: File) -> Result<u64, Stopped> {
 }
 
 /// The next entries as lines, the number of the last one, and how many they are. `None`: there are no more.
-async fn page(db: &SqliteDb, after: i64) -> Outcome<Option<(String, i64, u64)>> {
+async fn page(db: &dyn Db, after: i64) -> Outcome<Option<(String, i64, u64)>> {
     let entries = db.audit().entries(after, PAGE).await?;
     let Some(last) = entries.last().map(|entry| entry.seq) else { return Ok(None) };
     let mut lines = String::new();

@@ -2,8 +2,9 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use kern::db::{self, SqliteDb};
+use kern::db::{self, Db, IntoDb as _, SqliteDb};
 use kern::display;
 
 use crate::failure::{Failure, Outcome, chain};
@@ -29,10 +30,10 @@ impl Database {
     }
 
     /// Opens it. It is closed when what this gives is dropped, and then nothing of it is left beside the file.
-    pub(crate) async fn open(&self) -> Outcome<SqliteDb> {
+    pub(crate) async fn open(&self) -> Outcome<Arc<dyn Db>> {
         let shown = display::text(&self.path.display().to_string()).to_string();
         let opened = SqliteDb::builder(&self.path).existing().open().await;
-        opened.map_err(|error| refused(&shown, &error))
+        opened.map(SqliteDb::into_db).map_err(|error| refused(&shown, &error))
     }
 }
 

@@ -1,6 +1,6 @@
 //! `kern approvals approve` and `reject`: show the call, ask, decide. The store decides whether that may be.
 
-use kern::db::{Approval, ApprovalStatus, Db as _, Error, Resolution};
+use kern::db::{Approval, ApprovalStatus, Error, Resolution};
 use kern::display::{self, WarningKind};
 use serde_json::{Map, Value};
 
@@ -45,7 +45,7 @@ async fn decide(
     };
     check_name(&by)?;
     let db = database.open().await?;
-    let (approval, run) = find(&db, &decide.id).await?;
+    let (approval, run) = find(&*db, &decide.id).await?;
     if approval.status != ApprovalStatus::Pending {
         return Err(decided(&approval).into());
     }

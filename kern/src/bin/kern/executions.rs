@@ -1,6 +1,6 @@
 //! `kern executions list` and `settle`.
 
-use kern::db::{Db as _, Execution, ExecutionFilter, ExecutionId, ExecutionStatus, Settlement, SqliteDb};
+use kern::db::{Db, Execution, ExecutionFilter, ExecutionId, ExecutionStatus, Settlement};
 use serde_json::json;
 
 use crate::approvals::checked;
@@ -11,7 +11,7 @@ use crate::failure::{Answer, Failure, Outcome};
 use crate::output::Output;
 use crate::words::{cell, now, span, table};
 
-pub(crate) async fn list(output: &mut Output, db: &SqliteDb, list: ListExecutions, json: bool) -> Outcome {
+pub(crate) async fn list(output: &mut Output, db: &dyn Db, list: ListExecutions, json: bool) -> Outcome {
     // One more than is shown says whether there are more.
     let mut filter = ExecutionFilter::new().limit(list.limit + 1);
     if list.status != "any" {
@@ -91,7 +91,7 @@ pub(crate) fn check(settle: &Settle) -> Outcome<()> {
     checked(&settle.id).map(drop)
 }
 
-pub(crate) async fn settle(output: &mut Output, db: &SqliteDb, settle: Settle, json: bool) -> Outcome {
+pub(crate) async fn settle(output: &mut Output, db: &dyn Db, settle: Settle, json: bool) -> Outcome {
     let by = match settle.by {
         Some(by) => by,
         None => system_user()?,

@@ -57,20 +57,20 @@ async fn run(output: &mut Output, arguments: Arguments) -> Outcome {
     let database = Database::named(db)?;
     match command {
         Command::Approvals { command } => match command {
-            Approvals::List(list) => approvals::list(output, &database.open().await?, list, json).await,
-            Approvals::Show { id } => approvals::show(output, &database.open().await?, &id, json).await,
+            Approvals::List(list) => approvals::list(output, &*database.open().await?, list, json).await,
+            Approvals::Show { id } => approvals::show(output, &*database.open().await?, &id, json).await,
             Approvals::Approve(approve) => decide::approve(output, &database, approve, json).await,
             Approvals::Reject(reject) => decide::reject(output, &database, reject, json).await,
-            Approvals::Watch { interval } => watch::watch(output, &database.open().await?, interval, json).await,
+            Approvals::Watch { interval } => watch::watch(output, &*database.open().await?, interval, json).await,
         },
         Command::Executions { command } => match command {
-            Executions::List(list) => executions::list(output, &database.open().await?, list, json).await,
-            Executions::Settle(settle) => executions::settle(output, &database.open().await?, settle, json).await,
+            Executions::List(list) => executions::list(output, &*database.open().await?, list, json).await,
+            Executions::Settle(settle) => executions::settle(output, &*database.open().await?, settle, json).await,
         },
         Command::Audit { command } => match command {
-            Audit::Verify => audit::verify(output, &database.open().await?, json).await,
+            Audit::Verify => audit::verify(output, &*database.open().await?, json).await,
             Audit::Export { output: file } => {
-                audit::export(output, &database.open().await?, file.as_deref(), json).await
+                audit::export(output, &*database.open().await?, file.as_deref(), json).await
             }
         },
     }

@@ -6,7 +6,7 @@ use std::io;
 use std::pin::pin;
 use std::time::Duration;
 
-use kern::db::{Approval, ApprovalFilter, ApprovalStatus, Db as _, SqliteDb};
+use kern::db::{Approval, ApprovalFilter, ApprovalStatus, Db};
 use tokio::time::timeout;
 
 use crate::approvals::brief;
@@ -17,7 +17,7 @@ use crate::words::now;
 /// Rows read at once.
 const PAGE: u32 = 1000;
 
-pub(crate) async fn watch(output: &mut Output, db: &SqliteDb, interval: Duration, json: bool) -> Outcome {
+pub(crate) async fn watch(output: &mut Output, db: &dyn Db, interval: Duration, json: bool) -> Outcome {
     let mut stop = pin!(tokio::signal::ctrl_c());
     // Waited for from now on: before its first look the process would end as any does.
     if let Ok(stopped) = timeout(Duration::ZERO, &mut stop).await {
@@ -88,7 +88,7 @@ fn say(output: &mut Output, approval: &Approval, json: bool) -> Outcome<()> {
 }
 
 /// Everything that waits, newest first.
-async fn waiting(db: &SqliteDb) -> Outcome<Vec<Approval>> {
+async fn waiting(db: &dyn Db) -> Outcome<Vec<Approval>> {
     let mut found: Vec<Approval> = Vec::new();
     for number in 1_u32.. {
         let filter = ApprovalFilter::new().status(ApprovalStatus::Pending).limit(PAGE).page(number);
@@ -102,7 +102,7 @@ async fn waiting(db: &SqliteDb) -> Outcome<Vec<Approval>> {
 }
 
 /// The number of the last entry of the log. The log has no gaps: it is found by asking for ever later ones.
-async fn last(db: &SqliteDb) -> Outcome<i64> {
+async fn last(db: &dyn Db) -> Outcome<i64> {
     let audit = db.audit();
     let (mut there, mut gone) = (0_i64, 1_i64);
     while let Some(entry) = audit.entries(gone, 1).await?.first() {
