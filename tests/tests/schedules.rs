@@ -149,7 +149,7 @@ async fn schedule_3_an_owner_that_was_stopped_past_its_lease_does_nothing_when_i
         store.lapsed(&run_id).await;
         assert_eq!(process(&store, "work", script, &[]).rest(), [] as [&str; 0]);
         let unknown = store.executions(&run_id).await.remove(0);
-        store.db.settle_execution(&unknown.id, Settlement::failed("lost").by("admin")).await.unwrap();
+        store.db.settle_execution(&unknown.id, Settlement::failed("lost").by("admin").note("looked")).await.unwrap();
         let mut other = process(&store, "claim", script, &[run_id.as_str()]);
         assert_eq!(other.line(), "claimed");
         let before = store.db.get_run(&run_id).await.unwrap();
@@ -268,7 +268,7 @@ async fn schedule_6_a_panic_stops_the_turn_until_it_is_settled_then_the_worker_g
     assert!(agent.resume_decided_runs().await.unwrap().is_empty());
     assert_eq!(ledger::of(&session), ["explode boom"]);
 
-    store.db.settle_execution(execution_id, Settlement::failed("half done").by("admin")).await.unwrap();
+    store.db.settle_execution(execution_id, Settlement::failed("half done").by("admin").note("looked")).await.unwrap();
     let resumed = agent.resume_decided_runs().await.unwrap();
     let run = resumed[0].as_ref().unwrap();
     assert_eq!(told(run), ["half done", "deleted u2"]);
@@ -330,7 +330,7 @@ async fn schedule_13_a_recorded_call_killed_in_the_second_turn_is_unknown_and_no
     assert_eq!(process(&store, "resume", "hang-second", &[run_id.as_str()]).rest(), ["execution_unknown"]);
     assert_eq!(store.states(&run_id).await, ["succeeded", "unknown"]);
     let unknown = store.executions(&run_id).await.remove(1);
-    store.db.settle_execution(&unknown.id, Settlement::failed("lost").by("admin")).await.unwrap();
+    store.db.settle_execution(&unknown.id, Settlement::failed("lost").by("admin").note("looked")).await.unwrap();
     assert_eq!(process(&store, "work", "hang-second", &[]).rest(), ["COMPLETED"]);
     assert_eq!(effects(&store), ["delete u1", "hang_recorded c1"]);
     assert_eq!(store.count_actions(&run_id, "executing").await, 2);
@@ -706,19 +706,30 @@ mod failing_stores {
     }
 
     #[tokio::test]
-    async fn a_second_call_that_cannot_be_claimed_does_not_start_and_the_run_goes_on_later() {
-        let store = Store::new().await;
-        let both = turn().tool_call("delete_user", user("u1")).tool_call("delete_user", user("u2"));
-        let builder = store.agent(tools![delete_user], [both, turn().text("ok")]).lease(SHORT_LEASE);
-        let (agent, session, run) = approved(&store, builder).await;
-        refuse(&store, "executions", "NEW.status = 'executing' AND NEW.idx = 1");
-        assert_eq!(code(agent.continue_run(&run.run_id).await), "store_unavailable");
-        assert_eq!(ledger::of(&session), ["delete u1"]);
-        allow(&store);
-        store.lapsed(&run.run_id).await;
-        let resumed = agent.resume_decided_runs().await.unwrap();
-        assert_eq!(told(resumed[0].as_ref().unwrap()), ["deleted u1", "deleted u2"]);
-        assert_eq!(ledger::of(&session), ["delete u1", "delete u2"]);
+    async fn a_second_call_that_cannot_be_claimed_does_not_start_and_the_run_is_paused_at_once_if_it_can() {
+        for can in [true, false] {
+            let store = Store::new().await;
+            let both = turn().tool_call("delete_user", user("u1")).tool_call("delete_user", user("u2"));
+            let builder = store.agent(tools![delete_user], [both, turn().text("ok")]).lease(SHORT_LEASE);
+            let (agent, session, run) = approved(&store, builder).await;
+            refuse(&store, "executions", "NEW.status = 'executing' AND NEW.idx = 1");
+            if !can {
+                let pauses = "CREATE TRIGGER refuse_too BEFORE UPDATE ON kern_runs WHEN NEW.status = 'PAUSED'
+                              BEGIN SELECT RAISE(ABORT, 'no'); END;";
+                store.raw().execute_batch(pauses).unwrap();
+            }
+            assert_eq!(code(agent.continue_run(&run.run_id).await), "store_unavailable");
+            assert_eq!(ledger::of(&session), ["delete u1"]);
+            allow(&store);
+            assert_eq!(agent.get_run(&run.run_id).await.unwrap().is_paused(), can);
+            if !can {
+                store.raw().execute_batch("DROP TRIGGER refuse_too").unwrap();
+                store.lapsed(&run.run_id).await;
+            }
+            let resumed = agent.resume_decided_runs().await.unwrap();
+            assert_eq!(told(resumed[0].as_ref().unwrap()), ["deleted u1", "deleted u2"]);
+            assert_eq!(ledger::of(&session), ["delete u1", "delete u2"]);
+        }
     }
 
     #[tokio::test]
