@@ -282,8 +282,13 @@ fn way<'a>(
         }
         let attempts = way.map_or(0, |way| way.attempts);
         way = Some(match (way.map(|way| way.word), entry.action.as_str()) {
-            // How long it may be used is on record, too: both of its columns could be moved together.
-            (None, "ready") if payload.get("valid_until_ms") != Some(&execution.valid_until_ms.into()) => return None,
+            // How long it may be used is on record, too: both of its columns could be moved together. Compared as it is
+            // written there, where the far end of time is not exact.
+            (None, "ready")
+                if payload.get("valid_until_ms").map(canonical) != Some(canonical(&execution.valid_until_ms)) =>
+            {
+                return None;
+            }
             (None, "ready") => Way { word: Word::Ready, attempts },
             // Only a bare audit call starts without having been made ready.
             (None, "executing") if policy.tier != Tier::Audit => return None,

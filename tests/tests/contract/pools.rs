@@ -164,8 +164,7 @@ async fn i10_a_vote_races_leaving_the_pool(store: &Store) {
         left.await.unwrap().unwrap();
         let voted = voted.await.unwrap().unwrap();
         let entries = kern_tests::history::entries(&**store).await;
-        let place =
-            |found: &dyn Fn(&kern_db::AuditEntry) -> bool| entries.iter().rposition(|entry| found(entry)).unwrap();
+        let place = |found: &dyn Fn(&kern_db::AuditEntry) -> bool| entries.iter().rposition(found).unwrap();
         let left = place(&|entry| entry.action == "pool_set");
         let last_vote = place(&|entry| entry.action == "voted");
         assert_eq!(voted.status == ApprovalStatus::Approved, last_vote < left, "{round}");
