@@ -47,12 +47,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let yes = |name: &str| Resolution::approved().by(name).note("checked the invoice");
     for (resolution, expected) in [
-        (yes("mallory"), Err("not_permitted")),                        // not in the pool
-        (yes("alice"), Err("not_permitted")),                          // she asked
-        (Resolution::approved().by("ann"), Err("reason_required")),    // without a word
-        (yes("ann"), Ok(ApprovalStatus::Pending)),                     // the first of two
-        (yes("ann"), Err("not_permitted")),                            // she has voted
-        (yes("bob"), Ok(ApprovalStatus::Approved)),                    // the second
+        (yes("mallory"), Err("not_permitted")),                     // not in the pool
+        (yes("alice"), Err("not_permitted")),                       // she asked
+        (Resolution::approved().by("ann"), Err("reason_required")), // without a word
+        (yes("ann"), Ok(ApprovalStatus::Pending)),                  // the first of two
+        (yes("ann"), Err("not_permitted")),                         // she has voted
+        (yes("bob"), Ok(ApprovalStatus::Approved)),                 // the second
     ] {
         let decided = db.update_approval(&approval.id, ApprovalStatus::Pending, resolution).await;
         match &decided {

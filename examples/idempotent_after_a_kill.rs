@@ -53,11 +53,10 @@ async fn pay(
 }
 
 fn agent(db: &SqliteDb, path: &Path) -> kern::Result<Agent> {
-    let model = ScriptedModel::new([
-        turn().tool_call("pay", json!({ "to": "ACME" })),
-        turn().text("ACME has its money."),
-    ]);
-    let agent = Agent::builder().id("payments").model(model).tools(tools![pay]).state(Bank(path.with_extension("bank")));
+    let model =
+        ScriptedModel::new([turn().tool_call("pay", json!({ "to": "ACME" })), turn().text("ACME has its money.")]);
+    let agent =
+        Agent::builder().id("payments").model(model).tools(tools![pay]).state(Bank(path.with_extension("bank")));
     // Short, so that nobody has to wait long for a process that is gone. At least three times the busy timeout.
     agent.db(db.clone()).lease(Duration::from_millis(900)).build()
 }

@@ -19,7 +19,8 @@ async fn reserve(
 ) -> Result<String, ToolError> {
     // Nothing is written here. Both statements are committed when the call is recorded as succeeded, or neither.
     ctx.transaction().execute("UPDATE stock SET pieces = pieces - ? WHERE article = ?", (pieces, &article))?;
-    ctx.transaction().execute("INSERT INTO reservations VALUES (?, ?, ?)", (ctx.idempotency_key(), &article, pieces))?;
+    ctx.transaction()
+        .execute("INSERT INTO reservations VALUES (?, ?, ?)", (ctx.idempotency_key(), &article, pieces))?;
     // A start that is lost before its end has left nothing, and is made again.
     assert!(ctx.attempt() > 1, "the first start of each call panics in this example");
     Ok(format!("{pieces} of {article} are reserved."))

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use kern_db::{
     BeginRun, Call, CallClaim, CallClaimed, ClaimCall, CommitTurn, Effect, EndRun, Ended, Finished, NewCall, Run,
-    RunClaim, RunStatus, SessionId, Standing, Ticket, Tier, Write,
+    RunClaim, RunStatus, SessionId, Standing, Ticket, Tier, Write, fault,
 };
 
 use super::ask::Conversation;
@@ -570,7 +570,9 @@ impl Drive {
             Ok((entry, ticket)) => {
                 self.tell_entered(shown.as_ref());
                 let entered = Instant::now();
+                fault::point(fault::ENTER, "run a tool")?;
                 let ended = enter(tool, entry, &self.stop).await;
+                fault::point(fault::LEFT, "run a tool")?;
                 (ticket, ended, Some(entered.elapsed()))
             }
             Err((ticket, why)) => (ticket, Ended::Failed(why), None),
