@@ -10,6 +10,8 @@ mod crash_points;
 mod endings;
 #[path = "faults/killed.rs"]
 mod killed;
+#[path = "faults/races.rs"]
+mod races;
 #[path = "faults/store_fails.rs"]
 mod store_fails;
 

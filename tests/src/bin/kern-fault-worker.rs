@@ -1,5 +1,6 @@
 //! A process that is killed, or that goes on after one: `kern-fault-worker ADDRESS BUSY_MS COMMAND …`.
 
+use std::future::IntoFuture as _;
 use std::io::{BufRead as _, Write as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -114,6 +115,24 @@ async fn main() {
                 Err(error) => say(&format!("error {}", error.code())),
             }
             say(&counted.load(Ordering::Relaxed).to_string());
+        }
+        // For each run that it is told of: many tasks that go on with it at once.
+        "race" => {
+            let tasks: usize = word().parse().expect("a number of tasks");
+            for line in std::io::stdin().lock().lines() {
+                let run_id = line.expect("the test speaks UTF-8");
+                let runners: Vec<_> = (0..tasks)
+                    .map(|_| tokio::spawn(agent.continue_run(&run_id).user_id("bob").into_future()))
+                    .collect();
+                let mut outcomes = Vec::new();
+                for runner in runners {
+                    outcomes.push(match runner.await.expect("a runner does not panic") {
+                        Ok(run) => run.status.to_string(),
+                        Err(error) => error.code().to_owned(),
+                    });
+                }
+                say(&outcomes.join(" "));
+            }
         }
         "load" => load(&agent, word().parse().expect("a number of tasks")).await,
         "decide" => decide(&*db).await,
