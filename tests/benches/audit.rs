@@ -28,7 +28,7 @@ async fn cycle(store: &Store) -> RunId {
     store.update_approval(&approval.id, kern_db::ApprovalStatus::Pending, yes).await.expect("it is approved");
     let claim = store.resumed(&paused.run_id).await;
     let call = store.start(&claim, 0).await;
-    store.finish_call(call.ticket(), Ended::Succeeded("paid".to_owned())).await.expect("it is recorded");
+    store.finish_call(call.ticket(), Ended::Succeeded("paid".to_owned()), Vec::new()).await.expect("it is recorded");
     store.end_run(end(&claim, RunStatus::Completed)).await.expect("it completes").run_id
 }
 

@@ -142,10 +142,7 @@ pub(crate) async fn commit_turn<T: Tx>(tx: &mut T, begin: Option<BeginRun>, turn
         asked.extend(add_call(tx, &run, turn.turn, call, now).await?);
     }
     // The turn comes first, and says of the calls that have no entry of their own what they are.
-    let mut payload = json!({ "calls": calls, "snapshot_digest": digest });
-    if !policies.is_empty() {
-        payload["policies"] = policies.into();
-    }
+    let mut payload = json!({ "calls": calls, "snapshot_digest": digest, "policies": policies });
     if !asked.is_empty() {
         payload["asked"] = asked.into();
     }

@@ -9,6 +9,7 @@ use super::requirement::{RequirementType, RunRequirement};
 use super::state::{OUTPUT_BLOCKED, RunState};
 use super::tool_execution::{Consent, ToolExecution};
 use crate::agent::Inner;
+use crate::approval::outcome::result_of;
 use crate::tools::ToolDescriptor;
 
 /// Shows a run.
@@ -111,11 +112,17 @@ pub(crate) fn overlay(agent: &Inner, tool: &mut ToolExecution, call: &Call) {
             tool.result = Some(error.clone());
             tool.tool_call_error = Some(true);
         }
+        Standing::Outcome(outcome @ Outcome::Abandoned(_)) => {
+            // It was allowed, and nobody rejected it.
+            tool.result = Some(result_of(outcome.clone()).content);
+            tool.tool_call_error = Some(true);
+        }
         Standing::Outcome(outcome) => {
             tool.confirmed = Some(Consent::Rejected);
             tool.tool_call_error = Some(true);
             tool.confirmation_note = match outcome {
                 Outcome::Rejected(note) | Outcome::UserRejected(note) => note.clone(),
+                Outcome::Expired => Some(result_of(outcome.clone()).content),
                 _ => None,
             };
             if tool.confirmation_note.is_none() {

@@ -92,17 +92,17 @@ pub(super) async fn watch(db: Arc<dyn Db>, stop: Stop, hint: Arc<Notify>, poll_i
     }
 }
 
-/// Keeps taking runs from processes that are gone, whatever else the worker is busy with.
+/// Keeps taking runs from processes that are gone and closing what is past its time, whatever else the worker is busy with.
 pub(super) async fn keep_up(agent: Agent, stop: Stop, poll_interval: Duration) {
     let mut troubles = Troubles::default();
     while !stop.is_closing() {
         match keep(&agent, &mut troubles).await {
             Ok(failed) => {
                 for error in failed {
-                    tracing::warn!(%error, "a run whose process is gone was not recovered");
+                    tracing::warn!(%error, "a run was not recovered, or what is past its time in it not closed");
                 }
             }
-            Err(error) => tracing::warn!(%error, "runs whose process is gone could not be listed"),
+            Err(error) => tracing::warn!(%error, "runs that are lost or past their time could not be listed"),
         }
         stop.unless_closing(tokio::time::sleep(poll_interval)).await;
     }
@@ -177,7 +177,10 @@ impl Work {
             // What is no longer to be gone on with is no trouble any more.
             let mut known = lock(known);
             for run_id in run_ids {
-                if !found.decided.contains(&run_id) && !known.underway.contains(&run_id) {
+                if !found.decided.contains(&run_id)
+                    && !found.unknown.contains(&run_id)
+                    && !known.underway.contains(&run_id)
+                {
                     known.troubles.forget(&run_id);
                 }
             }
@@ -193,6 +196,10 @@ impl Work {
     /// Goes on with runs, each in a task of its own, as soon as there is a place for it.
     async fn go_on(&self, found: Resumable, known: &Arc<Mutex<Known>>, runs: &mut JoinSet<()>) {
         let mut decided = found.decided;
+        if self.agent.0.tools.any_probe() {
+            // Whoever goes on with a run asks the probes of its tools first.
+            decided.extend(found.unknown);
+        }
         // Each worker in an order of its own: two that look at the same runs seldom try the same one.
         let order = RandomState::new();
         decided.sort_by_cached_key(|run_id| order.hash_one(run_id));
@@ -277,7 +284,7 @@ fn named(entries: Vec<AuditEntry>) -> Vec<RunId> {
     named.filter(|run_id| seen.insert(run_id.clone())).collect()
 }
 
-/// Takes an agent's runs from processes that are gone. Gives what went wrong with single ones: a run that cannot be
+/// Takes an agent's runs from processes that are gone, and closes what is past its time. Gives what went wrong with single ones: a run that cannot be
 /// recovered keeps no other from going on.
 ///
 /// # Errors
@@ -285,16 +292,25 @@ fn named(entries: Vec<AuditEntry>) -> Vec<RunId> {
 /// They cannot be listed.
 async fn keep(agent: &Agent, troubles: &mut Troubles) -> Result<Vec<Error>> {
     let inner = &agent.0;
-    let mut failed = Vec::new();
+    let mut outcomes = Vec::new();
     for run_id in inner.db.lapsed_runs(inner.id.clone(), LAPSED).await? {
-        let now = Instant::now();
-        if troubles.rests(&run_id, now) {
-            continue;
+        if !troubles.rests(&run_id, Instant::now()) {
+            let recovered = recover(inner, &run_id).await;
+            outcomes.push((run_id, recovered));
         }
-        match recover(inner, &run_id).await {
+    }
+    for run_id in inner.db.overdue(LAPSED).await? {
+        if !troubles.rests(&run_id, Instant::now()) {
+            let swept = inner.db.sweep_run(run_id.clone()).await;
+            outcomes.push((run_id, swept.map(drop).map_err(Error::from)));
+        }
+    }
+    let mut failed = Vec::new();
+    for (run_id, outcome) in outcomes {
+        match outcome {
             Ok(()) => troubles.forget(&run_id),
             Err(error) => {
-                troubles.note(run_id, now);
+                troubles.note(run_id, Instant::now());
                 failed.push(error);
             }
         }
@@ -314,7 +330,8 @@ pub(crate) async fn pass(agent: &Agent) -> Result<Vec<Result<RunOutput>>> {
     loop {
         let page = Candidates::Page { after, limit: PAGE };
         let found = agent.0.db.resumable_runs(agent.id().to_owned(), page).await?;
-        for run_id in found.decided {
+        let unknown = found.unknown.into_iter().filter(|_| agent.0.tools.any_probe());
+        for run_id in found.decided.into_iter().chain(unknown) {
             let agent = agent.clone();
             // In a task of its own: who stops waiting loses no run.
             let run = tokio::spawn(async move { ContinueRun::as_worker(&agent, run_id, Stop::never()).await });
