@@ -67,12 +67,12 @@ impl Salts {
         covered
     }
 
-    /// Arguments as they enter the digest, with the names of what is covered in them: canonical JSON, both. `None`: nothing
-    /// is.
+    /// Arguments as they enter the digest, with the names of what is covered wherever it is there: canonical JSON, both.
+    /// `None`: they are no arguments.
     pub(crate) fn committed(&self, arguments: &str) -> Option<(String, String)> {
         let mut arguments: Map<String, Value> = serde_json::from_str(arguments).ok()?;
-        let covered = self.cover(&mut arguments);
-        (!covered.is_empty()).then(|| (canonical(&arguments), canonical(&covered)))
+        self.cover(&mut arguments);
+        Some((canonical(&arguments), canonical(&self.names())))
     }
 
     /// Arguments without their secrets, and the names of what was taken out.
@@ -272,7 +272,9 @@ mod tests {
         assert_eq!(names, ["key"]);
         assert!(!erased.contains("hunter2"));
         assert_eq!(one.erased().committed(&erased), Some(before));
-        assert!(one.committed(r#"{"id":7}"#).is_none());
+        // Without the secret it is another kind of digest all the same: that there is one cannot be taken back.
+        assert_eq!(one.committed(r#"{"id":7}"#), Some((r#"{"id":7}"#.to_owned(), r#"["key"]"#.to_owned())));
+        assert!(one.committed("x").is_none());
     }
 
     #[test]

@@ -354,10 +354,10 @@ async fn i16_a_new_row_does_not_push_an_old_one_out(store: &Store) {
          SELECT 'new', run_id, session_id, 'pending', source_type, approval_type, pause_type, tool_name, tool_args,
            expires_at, agent_id, team_id, workflow_id, user_id, schedule_id, schedule_run_id, source_name, requirements,
            context, NULL, NULL, NULL, created_at, turn, idx, generation, tool_call_id, version, digest, NULL, policy,
-           policy_digest, requester, NULL, NULL, NULL, NULL FROM kern_approvals WHERE status = 'approved' LIMIT 1",
+           policy_digest, requester, NULL, NULL, NULL, NULL, NULL FROM kern_approvals WHERE status = 'approved' LIMIT 1",
         "INSERT OR REPLACE INTO kern_executions
          SELECT 'new', run_id, turn, idx, generation, approval_id, authority, tool_name, arguments, decided_digest, 'ready',
-           0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, created_at_ms, NULL, NULL
+           0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, created_at_ms, NULL, NULL, NULL
            FROM kern_executions WHERE status = 'succeeded' LIMIT 1",
     ] {
         let outcome = connection.execute(sql, ());
@@ -401,7 +401,7 @@ async fn i1_no_execution_is_born_without_what_allows_it(store: &Store) {
     let insert = |status: &str, attempt: u32| {
         let sql = format!(
             "INSERT INTO kern_executions SELECT approval_id, run_id, turn, idx, generation, approval_id, 'approval', tool_name,
-             arguments, digest, '{status}', {attempt}, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, created_at_ms, NULL, NULL
+             arguments, digest, '{status}', {attempt}, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, created_at_ms, NULL, NULL, NULL
              FROM kern_calls"
         );
         let outcome = connection.execute(&sql, ());
