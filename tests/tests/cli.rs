@@ -6,6 +6,8 @@
 mod bad_input;
 #[path = "cli/commands.rs"]
 mod commands;
+#[path = "cli/erasing.rs"]
+mod erasing;
 #[path = "cli/pools.rs"]
 mod pools;
 #[path = "cli/prompts.rs"]

@@ -1,6 +1,6 @@
 //! `kern audit erase`: ask, and take the sensitive arguments out of a run that has ended.
 
-use kern::db::{Principal, RunId};
+use kern::db::{Error, Principal, RunId};
 
 use crate::approvals::checked;
 use crate::arguments::Erase;
@@ -38,7 +38,11 @@ pub(crate) async fn erase(output: &mut Output, database: &Database, erase: Erase
         }
     }
     let db = database.open().await?;
-    let erased = db.audit().erase(&run_id, Some(Principal::unverified(&by)), erase.note).await?;
+    let erased = db.audit().erase(&run_id, Some(Principal::unverified(&by)), erase.note).await;
+    let erased = erased.map_err(|error| match error {
+        Error::RunConflict { .. } => Failure::no("not_ended", error.to_string()),
+        error => error.into(),
+    })?;
     let said = if json {
         output.json(&erased)
     } else if erased.before {
@@ -48,7 +52,7 @@ pub(crate) async fn erase(output: &mut Output, database: &Database, erase: Erase
     } else {
         lines(output, &shown, &erased.names, erased.calls, erased.kept)
     };
-    said.map_err(|failure| failure.after(&format!("run `{shown}` was looked after")))?;
+    said.map_err(|failure| failure.after(&format!("the erasure of run `{shown}` is done")))?;
     Ok(Answer::Done)
 }
 
