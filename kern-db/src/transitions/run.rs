@@ -127,10 +127,7 @@ pub(crate) async fn commit_turn<T: Tx>(tx: &mut T, begin: Option<BeginRun>, turn
         .filter(|call| !call.policy.is_decided_by_row())
         .map(|call| (call.index.to_string(), sha256(&canonical(&call.policy)).into()))
         .collect();
-    let mut payload = json!({ "calls": turn.calls.len(), "snapshot_digest": digest });
-    if !policies.is_empty() {
-        payload["policies"] = policies.into();
-    }
+    let payload = json!({ "calls": turn.calls.len(), "snapshot_digest": digest, "policies": policies });
     tx.journal().record(Entry::new(action, Actor::Runtime, &run.run_id).turn(turn.turn).payload(payload));
     for call in turn.calls {
         add_call(tx, &run, turn.turn, call, now).await?;
