@@ -17,6 +17,7 @@ mod error;
 pub mod fault;
 mod ids;
 mod memory;
+mod page;
 mod records;
 mod requests;
 mod rules;

@@ -555,6 +555,15 @@ pub(crate) fn digest_of(call: &CallRow, arguments: &str) -> String {
     })
 }
 
+/// The digest of what somebody sent along with a decision about a call.
+///
+/// # Errors
+///
+/// [`Error::Corrupt`]: the call's schema cannot be read.
+pub(crate) fn data_digest(_call: &CallRow, data: &str) -> Result<String> {
+    Ok(sha256(data))
+}
+
 /// The policy digest a call has to have. `deciding` is its approval row, where that row decides.
 pub(crate) fn policy_digest_of(
     call: &CallRow,
