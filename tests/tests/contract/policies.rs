@@ -77,7 +77,9 @@ async fn i15_an_end_counts_at_the_vote_at_the_claim_and_in_a_retry(store: &Store
         RunClaimed::Claimed(claim) => claim,
         other => panic!("what is void is an outcome: {other:?}"),
     };
-    assert!(matches!(store.claim(&claim, 0).await.unwrap(), CallClaimed::Over));
+    assert!(!matches!(store.claim(&claim, 0).await.unwrap(), CallClaimed::Claimed(_)));
+    assert!(matches!(store.call(&run_id).await.standing, Standing::Outcome(Outcome::Abandoned(_))));
+    store.complete(&claim).await.unwrap();
     // Of a call that was to be started again.
     let run_id = store.paused(&[required().valid_for_ms(300).effect(kern_db::Effect::Idempotent)]).await;
     let until = store.approve(&run_id, 0).await.unwrap().execution.unwrap().created_at_ms + 300;
