@@ -18,8 +18,7 @@ pub(crate) fn view(agent: &Inner, run: &Run, mut state: RunState) -> RunOutput {
         // The row keeps what the call gave. A post-hook stopped that, so it is not given with the run.
         let blocked = state.tool(call.turn, call.index).and_then(|tool| tool.result.clone());
         let blocked = blocked.filter(|result| result == OUTPUT_BLOCKED);
-        let requirement = state.requirements.iter_mut().find(|requirement| requirement.id == call.requirement_id);
-        if let Some(requirement) = requirement {
+        if let Some(requirement) = of_call(&mut state.requirements, call) {
             let tool = &mut requirement.tool_execution;
             overlay(agent, tool, call);
             tool.result = blocked.clone().or(tool.result.take());
@@ -76,6 +75,15 @@ pub(crate) fn view(agent: &Inner, run: &Run, mut state: RunState) -> RunOutput {
         attention: run.attention,
         input: state.input,
     }
+}
+
+/// The requirement of a call. The store asks for a call that is run again under another id, which the snapshot does not know:
+/// it is shown as that one, so that an answer to it counts.
+fn of_call<'a>(requirements: &'a mut [RunRequirement], call: &Call) -> Option<&'a mut RunRequirement> {
+    let of_it = |id: &String| *id == call.requirement_id || call.earlier_requirement_ids.contains(id);
+    let requirement = requirements.iter_mut().find(|requirement| of_it(&requirement.id))?;
+    requirement.id.clone_from(&call.requirement_id);
+    Some(requirement)
 }
 
 /// The tool that a call was shown with, where this build has it.
