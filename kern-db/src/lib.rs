@@ -6,17 +6,23 @@
 mod arguments;
 mod audit;
 // The columns' names are for stores that speak SQL.
-#[cfg_attr(not(feature = "sqlite"), allow(dead_code))]
+#[cfg_attr(not(any(feature = "sqlite", feature = "postgres")), allow(dead_code))]
 mod cell;
 mod db;
 mod digest;
 mod error;
 mod ids;
 mod memory;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod migrations;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod names;
 mod records;
 mod requests;
 mod rules;
 mod schema;
+#[cfg(feature = "postgres")]
+mod postgres;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod transitions;
@@ -26,6 +32,8 @@ pub use db::{Audit, Db, DbFuture, IntoDb, Transitions};
 pub use error::{Error, Result};
 pub use ids::{ApprovalId, ExecutionId, RunId, SessionId, fresh_id};
 pub use memory::InMemoryDb;
+#[cfg(feature = "postgres")]
+pub use postgres::{PostgresDb, PostgresDbBuilder};
 pub use records::approval::{Approval, ApprovalFilter, Page, PageMeta, Resolution, Vote};
 pub use records::audit::{AuditBreak, AuditEntry, AuditReport};
 pub use records::call::{Call, CallPolicy, Effect, Outcome, Standing, Tier};

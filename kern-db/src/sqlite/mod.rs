@@ -4,7 +4,6 @@
 //! write returned is on the disk: WAL with `synchronous=FULL`.
 
 mod migrate;
-mod names;
 mod readers;
 mod tx;
 mod writer;

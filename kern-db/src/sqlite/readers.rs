@@ -7,7 +7,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::Semaphore;
 
-use super::names::Names;
+use crate::names::Names;
 use super::tx::SqliteTx;
 use super::{failed, keep_statements, unavailable};
 use crate::Result;

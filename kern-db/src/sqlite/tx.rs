@@ -6,7 +6,7 @@ use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 use rusqlite::{Connection, ToSql, params_from_iter};
 
 use super::failed;
-use super::names::Names;
+use crate::names::Names;
 use crate::audit::Journal;
 use crate::cell::{Assign, Cell, Cond, Op, Row};
 use crate::memory::wall_clock;

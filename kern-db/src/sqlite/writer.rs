@@ -11,7 +11,7 @@ use std::thread;
 use rusqlite::Connection;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-use super::names::Names;
+use crate::names::Names;
 use super::tx::SqliteTx;
 use super::{Failure, unavailable};
 use crate::audit::flush;
