@@ -21,6 +21,8 @@ const PAGE: u64 = 4096;
 #[derive(Debug, Default)]
 pub(crate) struct Journal {
     pub(crate) time_ms: Option<i64>,
+    /// How far a test has moved the clock.
+    pub(crate) ahead_ms: i64,
     entries: Vec<Entry>,
     events: Vec<OutboxRow>,
 }
@@ -100,6 +102,10 @@ impl Entry {
 }
 
 impl Journal {
+    pub(crate) fn ahead(ahead_ms: i64) -> Self {
+        Self { ahead_ms, ..Self::default() }
+    }
+
     pub(crate) fn record(&mut self, entry: Entry) {
         self.entries.push(entry);
     }

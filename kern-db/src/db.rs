@@ -12,8 +12,8 @@ use crate::records::execution::{Execution, ExecutionFilter, Settlement};
 use crate::records::principal::{Caller, Principal};
 use crate::records::run::{Run, RunFilter};
 use crate::requests::{
-    AnswerCall, Answered, AskAgain, BeginRun, CallClaim, CallClaimed, ClaimCall, ClaimRun, CommitTurn, EndRun, Ended,
-    Finished, Recovered, RunClaim, RunClaimed, Ticket,
+    AnswerCall, Answered, AskAgain, BeginRun, CallClaim, CallClaimed, Candidates, ClaimCall, ClaimRun, CommitTurn,
+    EndRun, Ended, Finished, Recovered, Resumable, RunClaim, RunClaimed, Ticket,
 };
 use crate::{ApprovalId, ApprovalStatus, ExecutionId, Result, RunId, SessionId};
 
@@ -166,6 +166,11 @@ pub trait Transitions: Send + Sync {
     fn renew_run(&self, claim: RunClaim, lease_ms: i64) -> DbFuture<'_, ()>;
     fn recover_run(&self, run_id: RunId) -> DbFuture<'_, Recovered>;
     fn lapsed_runs(&self, agent_id: String, limit: u32) -> DbFuture<'_, Vec<RunId>>;
+    /// Looks which paused runs of an agent could go on. A run whose rows cannot be read is one of them: who tries is told.
+    fn resumable_runs(&self, agent_id: String, candidates: Candidates) -> DbFuture<'_, Resumable>;
+    /// Resolves when the store may have changed since this was called, by whatever process. It is a hint: it may come for
+    /// nothing, late, or never.
+    fn changed(&self) -> DbFuture<'_, ()>;
     fn hide_approval(&self, id: ApprovalId, by: Option<Principal>) -> DbFuture<'_, ()>;
     /// Snapshots of the newest runs of a session that have ended, of one agent and asked for by one person, oldest first.
     fn history(
@@ -176,6 +181,8 @@ pub trait Transitions: Send + Sync {
         limit: u32,
     ) -> DbFuture<'_, Vec<String>>;
     fn audit_entries(&self, after: i64, limit: u32) -> DbFuture<'_, Vec<AuditEntry>>;
+    /// The number of the last entry, 0 where there is none.
+    fn audit_head(&self) -> DbFuture<'_, i64>;
     fn audit_verify(&self) -> DbFuture<'_, AuditReport>;
     /// How long the store waits for a lock. Leases have to be longer.
     fn busy_timeout(&self) -> Duration;
@@ -341,6 +348,14 @@ macro_rules! store {
                 self.read("look for lost runs", move |tx| Box::pin(run::lapsed(tx, agent_id, u64::from(limit))))
             }
 
+            fn resumable_runs(&self, agent_id: String, candidates: Candidates) -> DbFuture<'_, Resumable> {
+                self.read("look for runs that can go on", move |tx| Box::pin(read::resumable(tx, agent_id, candidates)))
+            }
+
+            fn changed(&self) -> DbFuture<'_, ()> {
+                self.next_change()
+            }
+
             fn hide_approval(&self, id: ApprovalId, by: Option<Principal>) -> DbFuture<'_, ()> {
                 self.write(Lane::Normal, "delete an approval", move |tx| Box::pin(approval::delete(tx, id, by)))
             }
@@ -359,6 +374,12 @@ macro_rules! store {
 
             fn audit_entries(&self, after: i64, limit: u32) -> DbFuture<'_, Vec<AuditEntry>> {
                 self.read("read the audit log", move |tx| Box::pin($crate::audit::entries(tx, after, u64::from(limit))))
+            }
+
+            fn audit_head(&self) -> DbFuture<'_, i64> {
+                self.read("read the audit log's head", move |tx| {
+                    Box::pin(async move { Ok($crate::tx::Tx::head(tx).await?.map_or(0, |head| head.seq)) })
+                })
             }
 
             fn audit_verify(&self) -> DbFuture<'_, AuditReport> {
@@ -386,8 +407,8 @@ pub(crate) mod prelude {
     pub(crate) use crate::records::principal::{Caller, Principal};
     pub(crate) use crate::records::run::{Run, RunFilter};
     pub(crate) use crate::requests::{
-        AnswerCall, Answered, AskAgain, BeginRun, CallClaim, CallClaimed, ClaimCall, ClaimRun, CommitTurn, EndRun,
-        Ended, Finished, Recovered, RunClaim, RunClaimed, Ticket,
+        AnswerCall, Answered, AskAgain, BeginRun, CallClaim, CallClaimed, Candidates, ClaimCall, ClaimRun, CommitTurn,
+        EndRun, Ended, Finished, Recovered, Resumable, RunClaim, RunClaimed, Ticket,
     };
     pub(crate) use crate::transitions::{answer, approval, ask, execution, read, recovery, run};
     pub(crate) use crate::{ApprovalId, ApprovalStatus, ExecutionId, RunId, SessionId};

@@ -8,6 +8,8 @@ mod audit;
 // The columns' names are for stores that speak SQL.
 #[cfg_attr(not(any(feature = "sqlite", feature = "postgres")), allow(dead_code))]
 mod cell;
+#[doc(hidden)]
+pub mod clock;
 mod db;
 mod digest;
 mod error;
@@ -17,12 +19,12 @@ mod memory;
 mod migrations;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod names;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod records;
 mod requests;
 mod rules;
 mod schema;
-#[cfg(feature = "postgres")]
-mod postgres;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod transitions;
@@ -44,8 +46,8 @@ pub use records::status::{
     Answer, ApprovalStatus, ApprovalType, Authority, ExecutionStatus, PauseType, RunStatus, UnknownWord,
 };
 pub use requests::{
-    AnswerCall, Answered, AskAgain, BeginRun, Blocker, CallClaim, CallClaimed, ClaimCall, ClaimRun, CommitTurn, EndRun,
-    Ended, Finished, NewAnswer, NewCall, Recovered, RunClaim, RunClaimed, Shown, Ticket,
+    AnswerCall, Answered, AskAgain, BeginRun, Blocker, CallClaim, CallClaimed, Candidates, ClaimCall, ClaimRun,
+    CommitTurn, EndRun, Ended, Finished, NewAnswer, NewCall, Recovered, Resumable, RunClaim, RunClaimed, Shown, Ticket,
 };
 #[cfg(feature = "sqlite")]
 pub use sqlite::{SqliteDb, SqliteDbBuilder};

@@ -337,6 +337,28 @@ pub struct EndRun {
     pub error: Option<String>,
 }
 
+/// Which paused runs to look at.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub enum Candidates {
+    /// All of them, in the order of their ids: at most `limit`, after this one.
+    Page { after: Option<RunId>, limit: u32 },
+    /// Those of these that are paused.
+    These(Vec<RunId>),
+}
+
+/// What a look at paused runs found: ids alone, so that a list of thousands is no burden.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Resumable {
+    /// Nobody has to decide anything about their calls, as far as rows can say: whether they may go on is for the claim.
+    pub decided: Vec<RunId>,
+    /// The end of a call is unknown, and nothing else keeps them.
+    pub unknown: Vec<RunId>,
+    /// Where the next page starts. `None`: this was the last.
+    pub next: Option<RunId>,
+}
+
 /// What recovering a run did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

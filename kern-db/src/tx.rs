@@ -5,7 +5,7 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 
 use crate::audit::Journal;
-use crate::cell::{Assign, Cond, Row};
+use crate::cell::{Assign, Column, Cond, Row, Stored, take};
 use crate::records::audit::AuditRow;
 use crate::{Error, Result};
 
@@ -19,6 +19,13 @@ pub(crate) trait Tx {
 
     /// Reads rows, and locks them until the transaction ends where the query asks for it.
     async fn select<R: Row>(&mut self, query: Query<R>) -> Result<Vec<R>>;
+
+    /// Reads one column of the rows that a query finds, and locks nothing: for lists that must not bring whole rows along.
+    async fn pluck<R: Row, V: Stored>(&mut self, column: Column<R, V>, query: Query<R>) -> Result<Vec<V>> {
+        let (name, place) = column.order();
+        let rows = self.select(Query { lock: Lock::No, ..query }).await?;
+        rows.into_iter().map(|row| take::<R, V>(name, row.to_cells().into_iter().nth(place))).collect()
+    }
 
     /// Counts rows.
     async fn count<R: Row>(&mut self, filter: Vec<Cond<R>>) -> Result<u64>;
@@ -47,7 +54,7 @@ pub(crate) trait Tx {
     /// The time of this transaction: the store's clock, but never before the last entry of the audit log. A clock set
     /// back revives nothing.
     async fn now(&mut self) -> Result<i64> {
-        let wall = self.clock().await?;
+        let wall = self.clock().await?.saturating_add(self.journal().ahead_ms);
         let head = self.head().await?;
         let now = head.map_or(wall, |head| head.time_ms.max(wall));
         self.journal().time_ms = Some(now);

@@ -59,6 +59,8 @@ mod history;
 mod made_by_0001;
 #[path = "contract/requester.rs"]
 mod requester;
+#[path = "contract/resuming.rs"]
+mod resuming;
 #[path = "contract/runs.rs"]
 mod runs;
 #[path = "contract/schedules.rs"]

@@ -4,12 +4,14 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use tokio::sync::Notify;
+
 use crate::audit::{Journal, flush};
 use crate::cell::{Assign, Cell, Cond, Op, Row, Table};
 use crate::db::Lane;
 use crate::db::prelude::*;
 use crate::tx::{Job, Query, Refused, Step, Tx, finish_now};
-use crate::{Error, Result};
+use crate::{Error, Result, clock};
 
 /// A store that lives and dies with the process. Made for tests, examples and agents without protected tools.
 ///
@@ -26,6 +28,7 @@ use crate::{Error, Result};
 #[derive(Clone, Debug, Default)]
 pub struct InMemoryDb {
     tables: Arc<Mutex<Tables>>,
+    changes: Arc<Notify>,
     busy_timeout: Duration,
 }
 
@@ -68,11 +71,12 @@ impl InMemoryDb {
         V: Send + 'static,
         F: for<'tx> FnOnce(&'tx mut MemoryTx<'_>) -> Job<'tx, Step<V>> + Send + 'static,
     {
+        let ahead_ms = clock::ahead_ms();
         Box::pin(async move {
             // A panic inside a job leaves its changes half done; they are taken back before the lock is given up only
             // when the job returns, so a poisoned store answers nothing any more.
             let mut tables = self.tables.lock().map_err(|_| poisoned())?;
-            let mut tx = MemoryTx { tables: &mut tables, undo: Vec::new(), journal: Journal::default() };
+            let mut tx = MemoryTx { tables: &mut tables, undo: Vec::new(), journal: Journal::ahead(ahead_ms) };
             let outcome = finish_now(job(&mut tx));
             let (commit, outcome) = match outcome {
                 Ok(value) => (true, Ok(value)),
@@ -87,7 +91,17 @@ impl InMemoryDb {
                 tx.take_back();
                 return Err(error);
             }
+            self.changes.notify_waiters();
             outcome
+        })
+    }
+
+    fn next_change(&self) -> DbFuture<'_, ()> {
+        // Made here: what changes before this is awaited counts, too.
+        let change = self.changes.notified();
+        Box::pin(async move {
+            change.await;
+            Ok(())
         })
     }
 
@@ -96,9 +110,10 @@ impl InMemoryDb {
         V: Send + 'static,
         F: for<'tx> FnOnce(&'tx mut MemoryTx<'_>) -> Job<'tx, Result<V>> + Send + 'static,
     {
+        let ahead_ms = clock::ahead_ms();
         Box::pin(async move {
             let mut tables = self.tables.lock().map_err(|_| poisoned())?;
-            let mut tx = MemoryTx { tables: &mut tables, undo: Vec::new(), journal: Journal::default() };
+            let mut tx = MemoryTx { tables: &mut tables, undo: Vec::new(), journal: Journal::ahead(ahead_ms) };
             finish_now(job(&mut tx))
         })
     }

@@ -28,7 +28,8 @@ impl Changes {
     }
 
     /// Waits until somebody has committed something that others are told of, or may have while nobody listened.
-    pub(super) async fn next(&self) {
+    pub(super) fn next(&self) -> impl Future<Output = ()> + Send + use<> {
+        // From now on, not from when it is awaited.
         let mut heard = self.heard.subscribe();
         {
             let mut listening = self.listening.lock().unwrap_or_else(PoisonError::into_inner);
@@ -38,8 +39,12 @@ impl Changes {
                 *listening = Some(tokio::spawn(listener));
             }
         }
-        // It fails only if the sender is gone, which is here.
-        let _ = heard.changed().await;
+        async move {
+            // It fails if the store is gone, and then nothing changes any more.
+            if heard.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
     }
 }
 

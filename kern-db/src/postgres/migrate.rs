@@ -83,7 +83,8 @@ async fn apply(connection: &Client, wanted: &[(Table, String)], busy: Duration) 
     };
     let schema = connection.query_one("SELECT quote_ident(current_schema())", &[]).await.map_err(sql)?;
     let schema: Option<String> = schema.try_get(0).map_err(sql)?;
-    let schema = schema.ok_or_else(|| Error::Invalid("the user's search path names no schema that is there".to_owned()))?;
+    let schema =
+        schema.ok_or_else(|| Error::Invalid("the user's search path names no schema that is there".to_owned()))?;
     for (version, name, text) in &MIGRATIONS[done..] {
         connection.batch_execute(&names.fill(text).replace("{schema}", &schema)).await.map_err(sql)?;
         let insert = "INSERT INTO kern_migrations (version, name, checksum, applied_at_ms) VALUES ($1, $2, $3, $4)";

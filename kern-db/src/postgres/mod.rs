@@ -26,8 +26,8 @@ use crate::cell::Table;
 use crate::db::Lane;
 use crate::db::prelude::*;
 use crate::names::Names;
-use crate::tx::{Refused, Step};
-use crate::{Error, Result};
+use crate::tx::{Refused, Step, Tx as _};
+use crate::{Error, Result, clock};
 use address::Address;
 use changes::Changes;
 use failure::{is_passing, no_connection, unavailable};
@@ -130,12 +130,13 @@ impl PostgresDb {
         V: Send + 'static,
         F: for<'tx> FnOnce(&'tx mut PostgresTx) -> SendJob<'tx, Step<V>> + Send + 'static,
     {
+        let ahead_ms = clock::ahead_ms();
         Box::pin(async move {
             // Whoever stops waiting here has begun nothing.
             let connection = self.shared.connection(self.shared.lane(lane), action).await?;
             // And from here on it is done to its end, whoever waits: half of it would be a commit that nobody knows of.
             let shared = Arc::clone(&self.shared);
-            let done = tokio::spawn(async move { shared.transact(connection, lane, action, job).await });
+            let done = tokio::spawn(async move { shared.transact(connection, lane, action, ahead_ms, job).await });
             done.await.map_err(|error| unavailable(action, error))?
         })
     }
@@ -145,15 +146,27 @@ impl PostgresDb {
         V: Send + 'static,
         F: for<'tx> FnOnce(&'tx mut PostgresTx) -> SendJob<'tx, Result<V>> + Send + 'static,
     {
+        let ahead_ms = clock::ahead_ms();
         Box::pin(async move {
             let shared = &self.shared;
             let connection = shared.connection(&shared.pool, action).await?;
             // One look at everything: what is read together was there together.
             let how = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY";
             let mut tx = shared.begin(connection, Lane::Normal, action, how).await?;
+            tx.journal().ahead_ms = ahead_ms;
             let found = job(&mut tx).await;
             tx.roll_back().await;
             found
+        })
+    }
+}
+
+impl PostgresDb {
+    fn next_change(&self) -> DbFuture<'_, ()> {
+        let change = self.shared.changes.next();
+        Box::pin(async move {
+            change.await;
+            Ok(())
         })
     }
 }
@@ -167,7 +180,7 @@ impl Shared {
     }
 
     /// A connection, waited for as long as a lock is. A server that restarts is waited for, too.
-    async fn connection(&self, pool: &Pool, action: &'static str) -> Result<Object> {
+    async fn connection(&self, pool: &Pool, action: &'static str) -> Result<Object, Error> {
         let until = Instant::now() + self.busy_timeout;
         loop {
             match pool.get().await {
@@ -203,12 +216,20 @@ impl Shared {
         begun.map_err(|error| error.unwrap_or_else(|| unavailable(action, "the server closes every connection")))
     }
 
-    async fn transact<V, F>(&self, connection: Object, lane: Lane, action: &'static str, job: F) -> Result<V>
+    async fn transact<V, F>(
+        &self,
+        connection: Object,
+        lane: Lane,
+        action: &'static str,
+        ahead_ms: i64,
+        job: F,
+    ) -> Result<V>
     where
         F: for<'tx> FnOnce(&'tx mut PostgresTx) -> SendJob<'tx, Step<V>>,
     {
         let how = "BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE";
         let mut tx = self.begin(connection, lane, action, how).await?;
+        tx.journal().ahead_ms = ahead_ms;
         let outcome = match job(&mut tx).await {
             Ok(value) => Ok(value),
             Err(Refused::Keep(error)) => Err(error),
@@ -263,7 +284,8 @@ impl PostgresDbBuilder {
     /// Sets how long a statement waits for another transaction's lock, and a caller for a connection, before it gives up
     /// with [`Error::Busy`]. 5 seconds by default, at least 10 milliseconds.
     pub fn busy_timeout(mut self, timeout: Duration) -> Self {
-        self.busy_timeout = timeout.clamp(Duration::from_millis(10), Duration::from_millis(i32::MAX.unsigned_abs().into()) / 4);
+        self.busy_timeout =
+            timeout.clamp(Duration::from_millis(10), Duration::from_millis(i32::MAX.unsigned_abs().into()) / 4);
         self
     }
 

@@ -7,8 +7,8 @@ use tokio_postgres::Error as Failed;
 use super::Shared;
 use super::failure::{unavailable, within};
 use super::tx::Mark;
-use crate::cell::Table;
 use crate::Result;
+use crate::cell::Table;
 
 /// Between two questions.
 const PAUSE: Duration = Duration::from_millis(20);

@@ -5,15 +5,15 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use deadpool_postgres::Object;
 use bytes::BytesMut;
+use deadpool_postgres::Object;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 use tokio_postgres::{Error as Failed, Row as Found};
 
 use super::failure::{failed, is_lost, unavailable, within};
 use super::text;
 use crate::audit::Journal;
-use crate::cell::{Assign, Cell, Cond, Op, Row, Table};
+use crate::cell::{Assign, Cell, Column, Cond, Op, Row, Stored, Table, take};
 use crate::names::Names;
 use crate::records::audit::AuditRow;
 use crate::tx::{Lock, Query, Tx};
@@ -125,9 +125,42 @@ impl PostgresTx {
         }
     }
 
+    /// Columns of the rows that a query finds.
+    async fn find<R: Row>(&mut self, columns: &[&'static str], query: Query<R>) -> Result<Vec<Found>> {
+        let mut values = Vec::new();
+        let condition = condition(query.filter, &mut values);
+        let mut sql = format!("SELECT {} FROM {}{condition}", columns.join(", "), self.names.of(R::TABLE));
+        for (place, (column, _, newest)) in query.order.iter().enumerate() {
+            let word = if place == 0 { " ORDER BY" } else { "," };
+            // No column that orders is ever null, of which the stores think differently.
+            let way = if *newest { "DESC" } else { "ASC" };
+            write!(sql, "{word} {column} {way}").expect("a string takes everything");
+        }
+        let number = |number: u64| Cell::Int(i64::try_from(number).unwrap_or(i64::MAX));
+        match query.limit {
+            // Said, not bound: one row is planned otherwise than many.
+            Some(1) => sql.push_str(" LIMIT 1"),
+            Some(limit) => {
+                values.push(number(limit));
+                write!(sql, " LIMIT ${}", values.len()).expect("a string takes everything");
+            }
+            None => {}
+        }
+        if query.offset > 0 {
+            values.push(number(query.offset));
+            write!(sql, " OFFSET ${}", values.len()).expect("a string takes everything");
+        }
+        match query.lock {
+            Lock::No => {}
+            Lock::Wait => sql.push_str(" FOR UPDATE"),
+            Lock::Skip => sql.push_str(" FOR UPDATE SKIP LOCKED"),
+        }
+        self.ask(&sql, &values).await
+    }
+
     /// The only value of the only row.
-    async fn number(&mut self, sql: &str) -> Result<i64> {
-        let rows = self.ask(sql, &[]).await?;
+    async fn number(&mut self, sql: &str, values: &[Cell]) -> Result<i64> {
+        let rows = self.ask(sql, values).await?;
         match rows.first().map(|row| row.try_get::<_, i64>(0)) {
             Some(Ok(number)) => Ok(number),
             _ => Err(unavailable(self.action, "the server answered with no number")),
@@ -235,14 +268,14 @@ impl<'a> FromSql<'a> for Kept {
     }
 }
 
-fn cells<R: Row>(row: &Found) -> Result<R> {
-    let mut cells = Vec::with_capacity(R::COLUMNS.len());
-    for (place, column) in R::COLUMNS.iter().enumerate() {
+fn cells<R: Row>(columns: &[&'static str], row: &Found) -> Result<Vec<Cell>> {
+    let mut cells = Vec::with_capacity(columns.len());
+    for (place, column) in columns.iter().enumerate() {
         let place_of = || format!("{}.{column}", R::TABLE.word());
         let kept: Kept = row.try_get(place).map_err(|error| Error::corrupt(place_of(), error))?;
         cells.push(kept.0.map_err(|detail| Error::corrupt(place_of(), detail))?);
     }
-    R::from_cells(cells)
+    Ok(cells)
 }
 
 /// ` WHERE …` for conditions, and the values that it binds after `values`. Null is compared as a value, in a way that uses
@@ -292,35 +325,13 @@ impl Tx for PostgresTx {
     }
 
     async fn select<R: Row>(&mut self, query: Query<R>) -> Result<Vec<R>> {
-        let mut values = Vec::new();
-        let condition = condition(query.filter, &mut values);
-        let mut sql = format!("SELECT {} FROM {}{condition}", R::COLUMNS.join(", "), self.names.of(R::TABLE));
-        for (place, (column, _, newest)) in query.order.iter().enumerate() {
-            let word = if place == 0 { " ORDER BY" } else { "," };
-            // No column that orders is ever null, of which the stores think differently.
-            let way = if *newest { "DESC" } else { "ASC" };
-            write!(sql, "{word} {column} {way}").expect("a string takes everything");
-        }
-        let number = |number: u64| Cell::Int(i64::try_from(number).unwrap_or(i64::MAX));
-        match query.limit {
-            // Said, not bound: one row is planned otherwise than many.
-            Some(1) => sql.push_str(" LIMIT 1"),
-            Some(limit) => {
-                values.push(number(limit));
-                write!(sql, " LIMIT ${}", values.len()).expect("a string takes everything");
-            }
-            None => {}
-        }
-        if query.offset > 0 {
-            values.push(number(query.offset));
-            write!(sql, " OFFSET ${}", values.len()).expect("a string takes everything");
-        }
-        match query.lock {
-            Lock::No => {}
-            Lock::Wait => sql.push_str(" FOR UPDATE"),
-            Lock::Skip => sql.push_str(" FOR UPDATE SKIP LOCKED"),
-        }
-        self.ask(&sql, &values).await?.iter().map(cells).collect()
+        self.find(R::COLUMNS, query).await?.iter().map(|row| R::from_cells(cells::<R>(R::COLUMNS, row)?)).collect()
+    }
+
+    async fn pluck<R: Row, V: Stored>(&mut self, column: Column<R, V>, query: Query<R>) -> Result<Vec<V>> {
+        let (name, _) = column.order();
+        let found = self.find(&[name], Query { lock: Lock::No, ..query }).await?;
+        found.iter().map(|row| take::<R, V>(name, cells::<R>(&[name], row)?.into_iter().next())).collect()
     }
 
     async fn count<R: Row>(&mut self, filter: Vec<Cond<R>>) -> Result<u64> {
@@ -348,17 +359,18 @@ impl Tx for PostgresTx {
 
     /// Never `now()`: that is the time at which the transaction began, and it may have waited for a lock since.
     async fn clock(&mut self) -> Result<i64> {
-        self.number("SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint").await
+        self.number("SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint", &[]).await
     }
 
     /// One question instead of two.
     async fn now(&mut self) -> Result<i64> {
         let sql = format!(
-            "SELECT greatest(floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint,
+            "SELECT greatest(floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint + $1::bigint,
                 (SELECT time_ms FROM {} ORDER BY seq DESC LIMIT 1))",
             self.names.of(Table::Audit)
         );
-        let now = self.number(&sql).await?;
+        let ahead = Cell::Int(self.journal.ahead_ms);
+        let now = self.number(&sql, &[ahead]).await?;
         self.journal.time_ms = Some(now);
         Ok(now)
     }

@@ -6,6 +6,7 @@
 mod migrate;
 mod readers;
 mod tx;
+mod watch;
 mod writer;
 
 use std::io;
@@ -19,10 +20,11 @@ use rusqlite::{Connection, OpenFlags};
 use crate::cell::Table;
 use crate::db::Lane;
 use crate::db::prelude::*;
-use crate::tx::{Job, Step, finish_now};
-use crate::{Error, Result};
+use crate::tx::{Job, Step, Tx, finish_now};
+use crate::{Error, Result, clock};
 use readers::Readers;
 use tx::SqliteTx;
+use watch::Watch;
 use writer::Writer;
 
 /// How long a statement waits for another process's lock by default.
@@ -47,6 +49,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct SqliteDb {
     writer: Arc<Writer>,
     readers: Arc<Readers>,
+    watch: Arc<Watch>,
     busy_timeout: Duration,
 }
 
@@ -87,7 +90,11 @@ impl SqliteDb {
         V: Send + 'static,
         F: for<'tx> FnOnce(&'tx mut SqliteTx<'_>) -> Job<'tx, Step<V>> + Send + 'static,
     {
-        Box::pin(self.writer.run(lane, action, move |tx: &mut SqliteTx<'_>| finish_now(job(tx))))
+        let ahead_ms = clock::ahead_ms();
+        Box::pin(self.writer.run(lane, action, move |tx: &mut SqliteTx<'_>| {
+            tx.journal().ahead_ms = ahead_ms;
+            finish_now(job(tx))
+        }))
     }
 
     fn read<'a, V, F>(&'a self, action: &'static str, job: F) -> DbFuture<'a, V>
@@ -95,7 +102,15 @@ impl SqliteDb {
         V: Send + 'static,
         F: for<'tx> FnOnce(&'tx mut SqliteTx<'_>) -> Job<'tx, Result<V>> + Send + 'static,
     {
-        Box::pin(self.readers.run(action, move |tx: &mut SqliteTx<'_>| finish_now(job(tx))))
+        let ahead_ms = clock::ahead_ms();
+        Box::pin(self.readers.run(action, move |tx: &mut SqliteTx<'_>| {
+            tx.journal().ahead_ms = ahead_ms;
+            finish_now(job(tx))
+        }))
+    }
+
+    fn next_change(&self) -> DbFuture<'_, ()> {
+        self.watch.next_change()
     }
 }
 
@@ -174,12 +189,14 @@ impl SqliteDbBuilder {
                 (path, connection, names)
             };
             let names = Arc::new(names);
+            let watch = Arc::new(Watch::new(path.clone(), busy_timeout));
             let readers = Readers::new(path, Arc::clone(&names), busy_timeout);
-            Ok((Writer::start(connection, names)?, readers))
+            let changes = Arc::clone(watch.changes());
+            Ok((Writer::start(connection, names, changes)?, readers, watch))
         })
         .await;
-        let (writer, readers) = opened.map_err(|error| unavailable("open the database", error))??;
-        Ok(SqliteDb { writer: Arc::new(writer), readers: Arc::new(readers), busy_timeout })
+        let (writer, readers, watch) = opened.map_err(|error| unavailable("open the database", error))??;
+        Ok(SqliteDb { writer: Arc::new(writer), readers: Arc::new(readers), watch, busy_timeout })
     }
 }
 

@@ -7,10 +7,10 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::Semaphore;
 
-use crate::names::Names;
 use super::tx::SqliteTx;
 use super::{failed, keep_statements, unavailable};
 use crate::Result;
+use crate::names::Names;
 
 /// Reads that run at the same time.
 const READERS: usize = 4;
@@ -64,7 +64,7 @@ impl Readers {
     }
 }
 
-fn connect(path: &std::path::Path, busy_timeout: Duration) -> rusqlite::Result<Connection> {
+pub(super) fn connect(path: &std::path::Path, busy_timeout: Duration) -> rusqlite::Result<Connection> {
     // Read-write because a WAL file needs its shared memory; query_only takes the writing away.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;

@@ -6,10 +6,10 @@ use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 use rusqlite::{Connection, ToSql, params_from_iter};
 
 use super::failed;
-use crate::names::Names;
 use crate::audit::Journal;
-use crate::cell::{Assign, Cell, Cond, Op, Row};
+use crate::cell::{Assign, Cell, Column, Cond, Op, Row, Stored, take};
 use crate::memory::wall_clock;
+use crate::names::Names;
 use crate::records::audit::AuditRow;
 use crate::tx::{Query, Tx, last_entry};
 use crate::{Error, Result};
@@ -32,6 +32,38 @@ impl<'a> SqliteTx<'a> {
     fn sql(&self) -> impl Fn(rusqlite::Error) -> Error + use<> {
         let action = self.action;
         move |error| failed(action, error)
+    }
+
+    /// Columns of the rows that a query finds.
+    fn find<R: Row, V>(
+        &self,
+        columns: &[&'static str],
+        query: Query<R>,
+        read: impl Fn(Vec<Cell>) -> Result<V>,
+    ) -> Result<Vec<V>> {
+        let mut sql =
+            format!("SELECT {} FROM {}{}", columns.join(", "), self.names.of(R::TABLE), condition(&query.filter));
+        for (place, (column, _, newest)) in query.order.iter().enumerate() {
+            let word = if place == 0 { " ORDER BY" } else { "," };
+            let way = if *newest { "DESC" } else { "ASC" };
+            write!(sql, "{word} {column} {way}").expect("a string takes everything");
+        }
+        // Bound, not written into the text: the statement is prepared once for all numbers.
+        sql.push_str(" LIMIT ? OFFSET ?");
+        let number = |number: u64| Cell::Int(i64::try_from(number).unwrap_or(i64::MAX));
+        let limit = query.limit.map_or(Cell::Int(-1), number);
+        let values = query.filter.into_iter().map(|cond| cond.value).chain([limit, number(query.offset)]);
+        let mut statement = self.connection.prepare_cached(&sql).map_err(self.sql())?;
+        let mut found = statement.query(params_from_iter(values)).map_err(self.sql())?;
+        let mut rows = Vec::new();
+        while let Some(row) = found.next().map_err(self.sql())? {
+            let mut cells = Vec::with_capacity(columns.len());
+            for (place, column) in columns.iter().enumerate() {
+                cells.push(cell::<R>(row.get_ref(place).map_err(self.sql())?, column)?);
+            }
+            rows.push(read(cells)?);
+        }
+        Ok(rows)
     }
 }
 
@@ -83,29 +115,12 @@ impl Tx for SqliteTx<'_> {
     }
 
     async fn select<R: Row>(&mut self, query: Query<R>) -> Result<Vec<R>> {
-        let mut sql =
-            format!("SELECT {} FROM {}{}", R::COLUMNS.join(", "), self.names.of(R::TABLE), condition(&query.filter));
-        for (place, (column, _, newest)) in query.order.iter().enumerate() {
-            let word = if place == 0 { " ORDER BY" } else { "," };
-            let way = if *newest { "DESC" } else { "ASC" };
-            write!(sql, "{word} {column} {way}").expect("a string takes everything");
-        }
-        // Bound, not written into the text: the statement is prepared once for all numbers.
-        sql.push_str(" LIMIT ? OFFSET ?");
-        let number = |number: u64| Cell::Int(i64::try_from(number).unwrap_or(i64::MAX));
-        let limit = query.limit.map_or(Cell::Int(-1), number);
-        let values = query.filter.into_iter().map(|cond| cond.value).chain([limit, number(query.offset)]);
-        let mut statement = self.connection.prepare_cached(&sql).map_err(self.sql())?;
-        let mut found = statement.query(params_from_iter(values)).map_err(self.sql())?;
-        let mut rows = Vec::new();
-        while let Some(row) = found.next().map_err(self.sql())? {
-            let mut cells = Vec::with_capacity(R::COLUMNS.len());
-            for (place, column) in R::COLUMNS.iter().enumerate() {
-                cells.push(cell::<R>(row.get_ref(place).map_err(self.sql())?, column)?);
-            }
-            rows.push(R::from_cells(cells)?);
-        }
-        Ok(rows)
+        self.find(R::COLUMNS, query, R::from_cells)
+    }
+
+    async fn pluck<R: Row, V: Stored>(&mut self, column: Column<R, V>, query: Query<R>) -> Result<Vec<V>> {
+        let (name, _) = column.order();
+        self.find(&[name], query, |cells| take::<R, V>(name, cells.into_iter().next()))
     }
 
     async fn count<R: Row>(&mut self, filter: Vec<Cond<R>>) -> Result<u64> {

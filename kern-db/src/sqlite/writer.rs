@@ -9,13 +9,13 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use rusqlite::Connection;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 
-use crate::names::Names;
 use super::tx::SqliteTx;
 use super::{Failure, unavailable};
 use crate::audit::flush;
 use crate::db::Lane;
+use crate::names::Names;
 use crate::tx::{Refused, Step, finish_now};
 use crate::{Error, Result};
 
@@ -102,7 +102,8 @@ impl Queue {
 }
 
 impl Writer {
-    pub(super) fn start(connection: Connection, names: Arc<Names>) -> Result<Self> {
+    /// `changes` is told after each commit.
+    pub(super) fn start(connection: Connection, names: Arc<Names>, changes: Arc<Notify>) -> Result<Self> {
         let queue = Arc::new(Queue {
             lanes: Mutex::default(),
             filled: Condvar::new(),
@@ -115,6 +116,7 @@ impl Writer {
             .spawn(move || {
                 while let Some(group) = jobs.next() {
                     commit(&connection, &names, group);
+                    changes.notify_waiters();
                 }
             })
             .map_err(|error| unavailable("start the writer's thread", error))?;

@@ -4,11 +4,12 @@ use super::all_calls;
 use crate::cell::{Cond, Json};
 use crate::digest::sha256;
 use crate::records::approval::{Approval, ApprovalFilter, ApprovalRow, Page, PageMeta, VoteRow};
-use crate::records::call::Call;
+use crate::records::call::{Call, Standing};
 use crate::records::execution::{Execution, ExecutionFilter, ExecutionRow};
 use crate::records::principal::Principal;
 use crate::records::run::{Run, RunFilter, RunRow};
-use crate::rules::{CallRows, standing};
+use crate::requests::{Candidates, Resumable};
+use crate::rules::{CallRows, is_due, standing};
 use crate::tx::{Query, Tx};
 use crate::{Answer, ApprovalId, ApprovalStatus, ApprovalType, Error, Result, RunId, RunStatus, SessionId};
 
@@ -111,6 +112,63 @@ pub(crate) async fn runs<T: Tx>(tx: &mut T, filter: RunFilter) -> Result<Vec<Run
         .oldest(R::C.run_id.order())
         .limit(u64::from(filter.limit.unwrap_or(LIST)));
     Ok(tx.select(query).await?.into_iter().map(|row| assemble(row, Vec::new(), now)).collect())
+}
+
+/// Which paused runs of an agent wait for nobody, by their rows.
+pub(crate) async fn resumable<T: Tx>(tx: &mut T, agent_id: String, candidates: Candidates) -> Result<Resumable> {
+    let now = tx.now().await?;
+    let paused = || vec![R::C.agent_id.is(agent_id.clone()), R::C.status.is(RunStatus::Paused)];
+    let mut found = Resumable::default();
+    let run_ids = match candidates {
+        Candidates::Page { after, limit } => {
+            let conds = paused().into_iter().chain(after.map(|run_id| R::C.run_id.above(run_id))).collect();
+            let query = Query::of(conds).oldest(R::C.run_id.order()).limit(u64::from(limit));
+            let run_ids = tx.pluck(R::C.run_id, query).await?;
+            if run_ids.len() as u64 == u64::from(limit) {
+                found.next = run_ids.last().cloned();
+            }
+            run_ids
+        }
+        Candidates::These(run_ids) => run_ids,
+    };
+    for run_id in run_ids {
+        let conds = paused().into_iter().chain([R::C.run_id.is(run_id.clone())]).collect();
+        match wait(tx, &run_id, conds, now).await {
+            Ok(Some(Wait::Nobody)) => found.decided.push(run_id),
+            Ok(Some(Wait::Settler)) => found.unknown.push(run_id),
+            Ok(Some(Wait::Somebody) | None) => {}
+            // Of this run alone: it keeps no other from going on.
+            Err(Error::Corrupt { .. }) => found.decided.push(run_id),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(found)
+}
+
+/// Whom a paused run waits for.
+enum Wait {
+    Nobody,
+    /// Whoever can say how a call ended.
+    Settler,
+    Somebody,
+}
+
+/// Whom a run waits for, if it meets the conditions still.
+async fn wait<T: Tx>(tx: &mut T, run_id: &RunId, paused: Vec<Cond<RunRow>>, now: i64) -> Result<Option<Wait>> {
+    let Some(turn) = tx.pluck(R::C.turn, Query::of(paused)).await?.pop() else { return Ok(None) };
+    let mut wait = Wait::Nobody;
+    for rows in super::calls(tx, run_id, turn).await? {
+        match standing(&rows) {
+            Standing::Outcome(_) | Standing::Open | Standing::Missing => {}
+            // The claim expires it, and goes on.
+            Standing::AwaitsApproval if rows.approval.as_ref().is_some_and(|approval| is_due(approval, now)) => {}
+            Standing::Unknown => wait = Wait::Settler,
+            Standing::AwaitsApproval | Standing::AwaitsRequester | Standing::Executing => {
+                return Ok(Some(Wait::Somebody));
+            }
+        }
+    }
+    Ok(Some(wait))
 }
 
 /// Snapshots of the newest runs of a session that have ended, oldest first: of this agent, and asked for by this very

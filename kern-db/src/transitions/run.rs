@@ -507,15 +507,16 @@ pub(crate) async fn lapsed<T: Tx>(tx: &mut T, agent_id: String, limit: u64) -> R
         R::C.status.is(RunStatus::Running),
         R::C.lease_until_ms.at_most(Some(now)),
     ];
-    let rows = tx.select::<RunRow>(Query::of(filter).oldest(R::C.created_at_ms.order()).limit(limit)).await?;
-    let mut lapsed: Vec<RunId> = rows.into_iter().map(|row| row.run_id).collect();
+    let query = Query::of(filter).oldest(R::C.created_at_ms.order()).limit(limit);
+    let mut lapsed = tx.pluck(R::C.run_id, query).await?;
     // The body of a run that ended meanwhile is nobody's business but this one's.
     let filter = vec![E::C.status.is(ExecutionStatus::Executing), E::C.lease_until_ms.at_most(Some(now))];
     let query = Query::of(filter).oldest(E::C.created_at_ms.order());
-    for execution in tx.select::<ExecutionRow>(query).await? {
-        let of_agent = vec![R::C.run_id.is(execution.run_id.clone()), R::C.agent_id.is(agent_id.clone())];
-        if !lapsed.contains(&execution.run_id) && tx.count(of_agent).await? > 0 {
-            lapsed.push(execution.run_id);
+    let mut listed: HashSet<RunId> = lapsed.iter().cloned().collect();
+    for run_id in tx.pluck(E::C.run_id, query).await? {
+        let of_agent = vec![R::C.run_id.is(run_id.clone()), R::C.agent_id.is(agent_id.clone())];
+        if listed.insert(run_id.clone()) && tx.count(of_agent).await? > 0 {
+            lapsed.push(run_id);
         }
     }
     lapsed.truncate(usize::try_from(limit).unwrap_or(usize::MAX));

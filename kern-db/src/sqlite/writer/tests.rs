@@ -45,7 +45,7 @@ impl File {
             let used: i64 = connection.query_row("PRAGMA page_count", (), |row| row.get(0)).expect("a count");
             connection.query_row(&format!("PRAGMA max_page_count = {}", used + more), (), |_| Ok(())).expect("a limit");
         }
-        let writer = Writer::start(connection, Arc::new(names)).expect("a thread");
+        let writer = Writer::start(connection, Arc::new(names), Arc::default()).expect("a thread");
         Self { folder, writer }
     }
 
