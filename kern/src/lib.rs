@@ -119,7 +119,7 @@ pub mod prelude;
 pub mod run;
 pub mod tools;
 
-/// Stores: `SqliteDb`, `InMemoryDb`, and the trait they share.
+/// Stores: `SqliteDb`, `PostgresDb`, `InMemoryDb`, and the trait they share.
 pub mod db {
     pub use kern_db::*;
 
@@ -127,6 +127,12 @@ pub mod db {
     #[cfg(feature = "sqlite")]
     pub mod sqlite {
         pub use kern_db::{SqliteDb, SqliteDbBuilder};
+    }
+
+    /// The documents' path of `PostgresDb`.
+    #[cfg(feature = "postgres")]
+    pub mod postgres {
+        pub use kern_db::{PostgresDb, PostgresDbBuilder};
     }
 }
 

@@ -10,6 +10,8 @@ pub mod folder;
 pub mod gates;
 pub mod history;
 pub mod ledger;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 pub mod recording;
 pub mod replay;
 pub mod scale;

@@ -297,14 +297,14 @@ BEGIN
     END IF;
     IF TG_OP = 'INSERT' THEN
         IF NOT (NEW.status = 'ready' AND NEW.attempt = 0
-                  OR NEW.status = 'executing' AND NEW.attempt = 1 AND NEW.authority = 'policy')
-          OR NOT CASE NEW.authority
+              OR NEW.status = 'executing' AND NEW.attempt = 1 AND NEW.authority = 'policy')
+          OR NOT (CASE NEW.authority
             WHEN 'approval' THEN EXISTS (SELECT 1 FROM {approvals} WHERE id = NEW.approval_id AND id = NEW.id
               AND approval_type = 'required' AND status = 'approved' AND deleted_at IS NULL AND decided_digest = NEW.decided_digest)
             WHEN 'answer' THEN EXISTS (SELECT 1 FROM {calls} WHERE run_id = NEW.run_id AND turn = NEW.turn AND idx = NEW.idx
               AND answer = 'confirmed' AND answer_digest = NEW.decided_digest)
             ELSE EXISTS (SELECT 1 FROM {approvals} WHERE id = NEW.approval_id AND id = NEW.id
-              AND approval_type = 'audit' AND status = 'approved' AND decided_digest = NEW.decided_digest) END THEN
+              AND approval_type = 'audit' AND status = 'approved' AND decided_digest = NEW.decided_digest) END) THEN
             RAISE EXCEPTION 'kern: an execution starts with what allows it';
         END IF;
     END IF;

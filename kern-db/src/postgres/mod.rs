@@ -150,9 +150,7 @@ impl PostgresDb {
         Box::pin(async move {
             let shared = &self.shared;
             let connection = shared.connection(&shared.pool, action).await?;
-            // One look at everything: what is read together was there together.
-            let how = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY";
-            let mut tx = shared.begin(connection, Lane::Normal, action, how).await?;
+            let mut tx = shared.begin(connection, Lane::Normal, action, true).await?;
             tx.journal().ahead_ms = ahead_ms;
             let found = job(&mut tx).await;
             tx.roll_back().await;
@@ -197,22 +195,16 @@ impl Shared {
     }
 
     /// Begins a transaction, on another connection where this one died while nobody used it.
-    async fn begin(
-        &self,
-        connection: Object,
-        lane: Lane,
-        action: &'static str,
-        how: &'static str,
-    ) -> Result<PostgresTx> {
+    async fn begin(&self, connection: Object, lane: Lane, action: &'static str, looks: bool) -> Result<PostgresTx> {
         let mut connection = connection;
         for _ in 1..TRIES {
-            match PostgresTx::begin(connection, Arc::clone(&self.names), action, self.patience(), how).await {
+            match PostgresTx::begin(connection, Arc::clone(&self.names), action, self.patience(), looks).await {
                 Ok(tx) => return Ok(tx),
                 Err(Some(error)) => return Err(error),
                 Err(None) => connection = self.connection(self.lane(lane), action).await?,
             }
         }
-        let begun = PostgresTx::begin(connection, Arc::clone(&self.names), action, self.patience(), how).await;
+        let begun = PostgresTx::begin(connection, Arc::clone(&self.names), action, self.patience(), looks).await;
         begun.map_err(|error| error.unwrap_or_else(|| unavailable(action, "the server closes every connection")))
     }
 
@@ -227,8 +219,7 @@ impl Shared {
     where
         F: for<'tx> FnOnce(&'tx mut PostgresTx) -> SendJob<'tx, Step<V>>,
     {
-        let how = "BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE";
-        let mut tx = self.begin(connection, lane, action, how).await?;
+        let mut tx = self.begin(connection, lane, action, false).await?;
         tx.journal().ahead_ms = ahead_ms;
         let outcome = match job(&mut tx).await {
             Ok(value) => Ok(value),

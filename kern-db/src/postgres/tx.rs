@@ -25,6 +25,8 @@ pub(super) struct PostgresTx {
     connection: Option<Object>,
     names: Arc<Names>,
     action: &'static str,
+    /// Whether it only looks: all of it sees one moment, and locks nothing.
+    looks: bool,
     /// How long an answer of the server is waited for.
     patience: Duration,
     journal: Journal,
@@ -64,17 +66,22 @@ impl PostgresTx {
         names: Arc<Names>,
         action: &'static str,
         patience: Duration,
-        how: &'static str,
+        looks: bool,
     ) -> Result<Self, Option<Error>> {
         let tx = Self {
             connection: Some(connection),
             names,
             action,
+            looks,
             patience,
             journal: Journal::default(),
             failed: None,
             tells: false,
             mark: None,
+        };
+        let how = match looks {
+            true => "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY",
+            false => "BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE",
         };
         match within(patience, tx.connection().batch_execute(how)).await {
             Ok(()) => Ok(tx),
@@ -152,6 +159,7 @@ impl PostgresTx {
         }
         match query.lock {
             Lock::No => {}
+            _ if self.looks => {}
             Lock::Wait => sql.push_str(" FOR UPDATE"),
             Lock::Skip => sql.push_str(" FOR UPDATE SKIP LOCKED"),
         }
