@@ -94,6 +94,7 @@
 //! | `macros` | `#[tool]`, `#[toolkit]`, `#[approval]` and `#[hook]` | yes |
 //! | `sqlite` | `SqliteDb` | yes |
 //! | `sqlite-bundled` | SQLite compiled in; without it, the system's is linked | yes |
+//! | `postgres` | `PostgresDb`, with TLS | no |
 //! | `openai` | `OpenAIChat`, and model strings such as `openai:gpt-4o-mini` | no |
 //! | `models` | all model clients: today, `openai` | no |
 //! | `cli` | the command `kern`: approvals, executions and the audit log from a shell | no |
@@ -118,6 +119,7 @@ pub mod models;
 pub mod prelude;
 pub mod run;
 pub mod tools;
+pub mod worker;
 
 /// Stores: `SqliteDb`, `PostgresDb`, `InMemoryDb`, and the trait they share.
 pub mod db {

@@ -6,10 +6,13 @@ pub mod bare;
 pub mod children;
 pub mod command;
 pub mod custom;
+pub mod faults;
 pub mod folder;
 pub mod gates;
 pub mod history;
 pub mod ledger;
+pub mod oracle;
+pub mod place;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 pub mod recording;

@@ -14,7 +14,7 @@ use crate::digest::sha256;
 use crate::memory::wall_clock;
 use crate::migrations::{Migration, agree, had, newest, recorded_names};
 use crate::names::Names;
-use crate::{Error, Result};
+use crate::{Error, Result, fault};
 
 /// The migrations, in order: the same list as SQLite's. One that was ever released is never edited: the next number is
 /// added.
@@ -47,7 +47,9 @@ pub(super) async fn migrate(connection: Object, wanted: &[(Table, String)], busy
     connection.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE").await.map_err(sql)?;
     match apply(&connection, wanted, busy).await {
         Ok(names) => {
+            fault::point(fault::COMMIT, ACTION)?;
             connection.batch_execute("COMMIT").await.map_err(sql)?;
+            fault::point(fault::COMMITTED, ACTION)?;
             Ok(names)
         }
         Err(error) => {
@@ -86,6 +88,7 @@ async fn apply(connection: &Client, wanted: &[(Table, String)], busy: Duration) 
     let schema =
         schema.ok_or_else(|| Error::Invalid("the user's search path names no schema that is there".to_owned()))?;
     for (version, name, text) in &MIGRATIONS[done..] {
+        fault::point(fault::MIGRATE, name)?;
         connection.batch_execute(&names.fill(text).replace("{schema}", &schema)).await.map_err(sql)?;
         let insert = "INSERT INTO kern_migrations (version, name, checksum, applied_at_ms) VALUES ($1, $2, $3, $4)";
         connection.execute(insert, &[version, name, &sha256(text), &wall_clock()]).await.map_err(sql)?;

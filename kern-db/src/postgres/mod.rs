@@ -27,7 +27,7 @@ use crate::db::Lane;
 use crate::db::prelude::*;
 use crate::names::Names;
 use crate::tx::{Refused, Step, Tx as _};
-use crate::{Error, Result, clock};
+use crate::{Error, Result, clock, fault};
 use address::Address;
 use changes::Changes;
 use failure::{is_passing, no_connection, unavailable};
@@ -149,6 +149,7 @@ impl PostgresDb {
         let ahead_ms = clock::ahead_ms();
         Box::pin(async move {
             let shared = &self.shared;
+            fault::point(fault::READ, action)?;
             let connection = shared.connection(&shared.pool, action).await?;
             let mut tx = shared.begin(connection, Lane::Normal, action, true).await?;
             tx.journal().ahead_ms = ahead_ms;
@@ -221,7 +222,11 @@ impl Shared {
     {
         let mut tx = self.begin(connection, lane, action, false).await?;
         tx.journal().ahead_ms = ahead_ms;
-        let outcome = match job(&mut tx).await {
+        let done = match fault::point(fault::BEGIN, action) {
+            Ok(()) => job(&mut tx).await,
+            Err(error) => Err(Refused::Undo(error)),
+        };
+        let outcome = match done {
             Ok(value) => Ok(value),
             Err(Refused::Keep(error)) => Err(error),
             Err(Refused::Undo(error)) => {
@@ -229,7 +234,11 @@ impl Shared {
                 return Err(error);
             }
         };
-        if let Err(error) = flush(&mut tx).await {
+        let flushed = match fault::point(fault::WRITTEN, action) {
+            Ok(()) => flush(&mut tx).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = flushed.and_then(|()| fault::point(fault::COMMIT, action)) {
             tx.roll_back().await;
             return Err(error);
         }

@@ -17,7 +17,7 @@ use crate::cell::{Assign, Cell, Column, Cond, Op, Row, Stored, Table, take};
 use crate::names::Names;
 use crate::records::audit::AuditRow;
 use crate::tx::{Lock, Query, Tx};
-use crate::{Error, Result};
+use crate::{Error, Result, fault};
 
 /// A transaction. It has its connection for itself, and takes it along if it is dropped before its end.
 pub(super) struct PostgresTx {
@@ -187,6 +187,12 @@ impl PostgresTx {
             false => "COMMIT".to_owned(),
         };
         match within(self.patience, self.connection().batch_execute(&sql)).await {
+            // As if its answer had not come.
+            Ok(()) if fault::point(fault::COMMITTED, self.action).is_err() => {
+                let mark = self.mark.take();
+                self.abandon();
+                CommitEnd::Unheard(mark)
+            }
             Ok(()) => {
                 self.connection.take();
                 CommitEnd::Committed

@@ -9,8 +9,8 @@ use tokio::sync::Semaphore;
 
 use super::tx::SqliteTx;
 use super::{failed, keep_statements, unavailable};
-use crate::Result;
 use crate::names::Names;
+use crate::{Result, fault};
 
 /// Reads that run at the same time.
 const READERS: usize = 4;
@@ -47,6 +47,7 @@ impl Readers {
         let (names, busy_timeout) = (Arc::clone(&self.names), self.busy_timeout);
         let read = move || {
             let _place = place;
+            fault::point(fault::READ, action)?;
             let rested = idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let connection = match rested {
                 Some(connection) => connection,

@@ -17,7 +17,7 @@ use crate::audit::flush;
 use crate::db::Lane;
 use crate::names::Names;
 use crate::tx::{Refused, Step, finish_now};
-use crate::{Error, Result};
+use crate::{Error, Result, fault};
 
 /// Jobs that may wait before callers wait themselves.
 const QUEUE: usize = 1024;
@@ -149,15 +149,17 @@ impl Writer {
         });
         let job: Job = Box::new(move |connection, names| {
             let mut tx = SqliteTx::new(connection, names, action);
-            let (keep, outcome) = match job(&mut tx) {
+            let done = fault::point(fault::BEGIN, action).map_err(Refused::Undo).and_then(|()| job(&mut tx));
+            let (keep, outcome) = match done {
                 Ok(value) => (true, Ok(value)),
                 Err(Refused::Keep(error)) => (true, Err(error)),
                 Err(Refused::Undo(error)) => (false, Err(error)),
             };
-            let (keep, outcome) = match keep.then(|| finish_now(flush(&mut tx))) {
-                Some(Err(error)) => (false, Err(error)),
-                _ => (keep, outcome),
-            };
+            let (keep, outcome) =
+                match keep.then(|| fault::point(fault::WRITTEN, action).and_then(|()| finish_now(flush(&mut tx)))) {
+                    Some(Err(error)) => (false, Err(error)),
+                    _ => (keep, outcome),
+                };
             let failure = outcome.as_ref().err().map(Failure::from);
             let answer: Answer = Box::new(move |lost| {
                 if let Some(sender) = take(&sender) {
@@ -233,7 +235,12 @@ fn commit(connection: &Connection, names: &Names, group: Vec<Queued>) {
         }
     }
     if failure.is_none() && !taken_back {
-        failure = connection.execute_batch("COMMIT").err().map(Failure::from);
+        let reach = |place| answers.iter().find_map(|(action, _)| fault::point(place, action).err());
+        failure = match reach(fault::COMMIT) {
+            Some(error) => Some(Failure::from(&error)),
+            None => connection.execute_batch("COMMIT").err().map(Failure::from),
+        };
+        failure = failure.or_else(|| reach(fault::COMMITTED).map(|error| Failure::from(&error)));
     }
     if failure.is_some() && !connection.is_autocommit() {
         // Takes back what is left of it. Where even that fails, the next BEGIN fails too, and nobody is told a lie.

@@ -1,0 +1,298 @@
+//! Walks every state that a configuration can reach.
+//!
+//! A breadth-first search of our own and not `stateright`: most of the invariants are about a step (who did it, what was
+//! written into the log), which its properties cannot see, and a map of fingerprints is all that it would have saved.
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use super::invariants::{broken_log, broken_state, broken_step};
+use super::state::{ExecutionState, Person, RunState, Spec, State, Tamper, Tier, Waits};
+use super::step::{Ending, Event, Rules, Says, Who};
+
+/// Who does what in one search.
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    /// What it is about.
+    pub name: &'static str,
+    /// The policies of each turn's calls.
+    pub script: &'static [&'static [Spec]],
+    /// Who decides.
+    pub voters: &'static [Person],
+    /// Who is in the pool at first.
+    pub pool: &'static [Person],
+    /// What the pool may become.
+    pub pools: &'static [u8],
+    /// Who continues the run and answers.
+    pub callers: &'static [Who],
+    /// Other arguments that people may write.
+    pub edits: &'static [u8],
+    /// Who settles.
+    pub settlers: &'static [Person],
+    /// Whether they may order a call again, once.
+    pub again: bool,
+    /// How far the clock goes.
+    pub ticks: u8,
+    /// How many processes die.
+    pub crashes: u8,
+    /// How high the fence may get by claims.
+    pub fence: u8,
+    /// Whether rows are deleted.
+    pub delete: bool,
+    /// Whether the run is cancelled.
+    pub cancel: bool,
+    /// Whether somebody reaches into the rows, once.
+    pub reach: &'static [Tamper],
+    /// Decisions without a note, too.
+    pub silent: bool,
+    /// Whether processes also look at a run that somebody drives.
+    pub eager: bool,
+    /// Processes.
+    pub processes: u8,
+}
+
+impl Config {
+    /// Two processes, two approvers, the requester and the worker; nothing goes wrong.
+    #[must_use]
+    pub const fn of(name: &'static str, script: &'static [&'static [Spec]]) -> Self {
+        Self {
+            name,
+            script,
+            voters: &[Person::Bob, Person::Carol],
+            pool: &[],
+            pools: &[],
+            callers: &[Who::Ana, Who::Worker],
+            edits: &[],
+            settlers: &[],
+            again: false,
+            ticks: 0,
+            crashes: 0,
+            fence: 3,
+            delete: false,
+            cancel: false,
+            reach: &[],
+            silent: false,
+            eager: false,
+            processes: 2,
+        }
+    }
+
+    /// The table for it.
+    #[must_use]
+    pub fn rules(&self) -> Rules {
+        Rules::of(self.script)
+    }
+}
+
+/// What a search found.
+#[derive(Clone, Debug)]
+pub struct Explored {
+    /// Different states.
+    pub states: usize,
+    /// Steps between them.
+    pub steps: usize,
+    /// The first broken invariant, and the events that lead there.
+    pub broken: Option<(String, Vec<Event>)>,
+}
+
+fn fingerprint(state: &State) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    state.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// The same state with the processes in a fixed order: they are alike, and which of them did something is told apart only
+/// by what they hold.
+fn canonical(mut state: State) -> State {
+    let key = |process: usize| {
+        let proc = &state.procs[process];
+        let claim = proc.claim.map(|claim| claim.fence);
+        let ticket = proc.ticket.map(|ticket| (ticket.call, ticket.generation, ticket.fence));
+        (proc.loaded.map(|loaded| (loaded.fence, loaded.turn)), claim, ticket)
+    };
+    if key(0) >= key(1) {
+        return state;
+    }
+    state.procs.swap(0, 1);
+    let other = |owner: &mut u8| *owner = 1 - *owner;
+    for proc in &mut state.procs {
+        proc.claim.iter_mut().for_each(|claim| other(&mut claim.owner));
+        proc.ticket.iter_mut().for_each(|ticket| other(&mut ticket.owner));
+    }
+    state.run.owner.iter_mut().for_each(other);
+    for call in state.calls.iter_mut().flatten() {
+        call.execution.iter_mut().flat_map(|row| &mut row.owner).for_each(other);
+    }
+    state
+}
+
+/// Walks every state, and stops where an invariant breaks.
+#[must_use]
+pub fn explore(config: &Config, rules: &Rules) -> Explored {
+    let first = State::new(config.pool);
+    // Of a state its fingerprint is kept, with the one before it and the event between them: what leads to a broken
+    // invariant is walked again.
+    let mut seen: HashMap<u64, Option<(u64, Event)>> = HashMap::from([(fingerprint(&first), None)]);
+    let mut waiting = VecDeque::from([first]);
+    let mut steps = 0;
+    let mut possible = Vec::new();
+    while let Some(state) = waiting.pop_front() {
+        let from = fingerprint(&state);
+        possible.clear();
+        events(config, &state, &mut possible);
+        for event in possible.iter().copied() {
+            for step in rules.step(&state, event) {
+                steps += 1;
+                if step.state == state {
+                    continue;
+                }
+                let next = canonical(step.state);
+                let to = fingerprint(&next);
+                let new = !seen.contains_key(&to);
+                let broken = broken_step(&state, event, &step);
+                // A table without one of its guards is asked what it breaks, and not what it writes down about that.
+                let log = rules.off.is_empty();
+                let broken = broken.or_else(|| log.then(|| broken_log(&state, event, &step)).flatten());
+                let ask = new && step.state.tampered == 0;
+                let broken = broken.or_else(|| ask.then(|| broken_state(rules, &step.state)).flatten());
+                if let Some(what) = broken {
+                    let mut path = vec![event];
+                    let mut at = from;
+                    while let Some((before, event)) = seen[&at] {
+                        path.push(event);
+                        at = before;
+                    }
+                    path.reverse();
+                    return Explored { states: seen.len(), steps, broken: Some((what, path)) };
+                }
+                if new {
+                    seen.insert(to, Some((from, event)));
+                    waiting.push_back(next);
+                }
+            }
+        }
+    }
+    Explored { states: seen.len(), steps, broken: None }
+}
+
+/// What honest processes and people may do next; what they may not is refused to them.
+pub fn events(config: &Config, state: &State, events: &mut Vec<Event>) {
+    let run = &state.run;
+    if run.state == RunState::None {
+        // The processes are alike until one of them starts the run.
+        events.push(Event::Begin(0));
+        return;
+    }
+    if state.now < config.ticks {
+        events.push(Event::Tick);
+    }
+    if config.cancel && !run.state.is_terminal() {
+        events.push(Event::Cancel);
+    }
+    if config.ticks > 0 {
+        events.extend([Event::Recover, Event::Sweep]);
+    }
+    events.extend(config.pools.iter().filter(|pool| **pool != state.pool).map(|pool| Event::Pool(*pool)));
+    for process in 0..config.processes {
+        process_events(config, state, process, events);
+    }
+    for (place, call) in state.all() {
+        people(config, state, place, events);
+        if config.delete && call.approval.is_some() {
+            events.push(Event::Delete(place));
+        }
+        if state.tampered == 0 {
+            events.extend(config.reach.iter().map(|how| Event::Reach(place, *how)));
+        }
+        for by in config.settlers.iter().copied() {
+            for note in [true, false].into_iter().take(1 + usize::from(config.silent)) {
+                for to in [ExecutionState::Succeeded, ExecutionState::Abandoned] {
+                    events.push(Event::Settle { by, call: place, to, note });
+                }
+                if config.again && call.generation == 0 {
+                    events.push(Event::RunAgain { by, call: place, note });
+                }
+            }
+        }
+    }
+}
+
+fn process_events(config: &Config, state: &State, process: u8, events: &mut Vec<Event>) {
+    let proc = &state.procs[usize::from(process)];
+    let holds = proc.claim.is_some() || proc.ticket.is_some() || proc.loaded.is_some();
+    if holds && state.crashes < config.crashes {
+        events.push(Event::Crash(process));
+    }
+    if proc.ticket.is_some() {
+        // A process is in one body at a time, and waits for it.
+        events.extend([Ending::Succeeded, Ending::Lost].map(|ending| Event::Finish(process, ending)));
+        if config.ticks > 0 {
+            events.push(Event::Renew(process));
+        }
+        return;
+    }
+    if proc.claim.is_some() {
+        let all = state.all().all(|(_, call)| call.has_outcome());
+        let more = usize::from(state.script) < config.script.len();
+        if more && all {
+            let plain = config.script[usize::from(state.script)].iter().all(|spec| spec.tier != Tier::Audit);
+            events.push(Event::Commit(process, plain));
+        }
+        if state.run.turn > 0 {
+            events.extend([Event::Pause(process), Event::End(process, true)]);
+        }
+        events.push(Event::End(process, false));
+        if config.ticks > 0 {
+            events.push(Event::Renew(process));
+        }
+        for (place, call) in state.all() {
+            // What may be started again without end is started four times.
+            if call.turn == state.run.turn && call.execution.is_none_or(|row| row.attempt < 4) {
+                events.push(Event::ClaimCall(process, place));
+            }
+        }
+        return;
+    }
+    let there = state.run.state == RunState::Paused || config.eager && state.run.state == RunState::Running;
+    if proc.loaded.is_none() && there {
+        events.push(Event::Load(process));
+    }
+    if proc.loaded.is_some() && state.run.fence < config.fence {
+        events.extend(config.callers.iter().map(|who| Event::ClaimRun(process, *who)));
+    }
+}
+
+fn people(config: &Config, state: &State, place: u8, events: &mut Vec<Event>) {
+    let call = state.call(place).expect("it is there");
+    if call.spec.tier.needs_approver() {
+        let notes = [true, false].into_iter().take(1 + usize::from(config.silent));
+        for note in notes {
+            for by in config.voters.iter().copied() {
+                let vote = |yes, seen, edit| Event::Vote { by, call: place, yes, seen, edit, note };
+                events.extend([vote(true, Some(call.arguments), None), vote(false, None, None)]);
+                if call.version > 0 {
+                    events.extend([vote(true, None, None), vote(true, Some(call.first), None)]);
+                    // There are two edits, so that the same arguments can come back.
+                    if call.version < 2 && config.edits.contains(&call.first) {
+                        events.push(vote(true, Some(call.arguments), Some(call.first)));
+                    }
+                } else {
+                    events.extend(config.edits.iter().map(|edit| vote(true, Some(0), Some(*edit))));
+                }
+            }
+        }
+    }
+    for by in config.callers.iter().copied() {
+        let answer = |says, shown| Event::Answer { by, call: place, says, shown };
+        events.push(answer(Says::No, call.arguments));
+        match call.spec.waits {
+            Waits::External => events.push(answer(Says::Result, call.arguments)),
+            Waits::Input if call.version < 2 => events.push(answer(Says::Input(1), call.arguments)),
+            _ => {}
+        }
+        events.push(answer(Says::Yes, call.arguments));
+        if call.version > 0 {
+            events.push(answer(Says::Yes, call.first));
+        }
+    }
+}

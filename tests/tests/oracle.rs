@@ -1,0 +1,336 @@
+//! Every state that small configurations of the transition table can reach keeps every invariant, and each guard of the
+//! table is needed for that.
+
+use std::time::Instant;
+
+use kern_tests::oracle::state::{Effect, Person, Spec, Tamper, Tier, Waits};
+use kern_tests::oracle::step::{Guard, Who};
+use kern_tests::oracle::{Config, explore};
+use kern_tests::scale;
+
+use Person::{Ana, Bob, Carol, Eve};
+
+const REQUIRED: Spec = Spec::new(Tier::Required);
+const TWO_STAGE: Spec = Spec::new(Tier::TwoStage);
+const USER: Spec = Spec::new(Tier::User);
+const AUDIT: Spec = Spec::new(Tier::Audit);
+
+const BOB_ALONE: u8 = 1 << 1;
+const BOTH: u8 = 1 << 1 | 1 << 2;
+
+/// Two calls, two processes, a crash, leases that end.
+const TWO_CALLS: Config = Config {
+    ticks: 1,
+    crashes: 1,
+    callers: &[Who::Worker],
+    voters: &[Bob],
+    settlers: &[Bob],
+    eager: true,
+    ..Config::of("two required calls, two processes, a crash", &[&[REQUIRED, REQUIRED]])
+};
+
+/// One call through a crash, with people who settle, delete and cancel.
+const CRASHES: Config = Config {
+    ticks: 2,
+    crashes: 1,
+    callers: &[Who::Worker],
+    voters: &[Bob],
+    settlers: &[Ana, Bob],
+    silent: true,
+    delete: true,
+    cancel: true,
+    again: true,
+    ..Config::of("a required call, crashes, delete, cancel, settle, run again", &[&[REQUIRED]])
+};
+
+/// Two approvers of a pool that changes, edits, silence.
+const QUORUM: Config = Config {
+    voters: &[Ana, Bob, Carol, Eve],
+    pool: &[Bob, Carol],
+    pools: &[BOB_ALONE, BOTH],
+    edits: &[1, 0],
+    silent: true,
+    callers: &[Who::Ana, Who::Worker],
+    processes: 1,
+    ..Config::of(
+        "quorum 2 of a pool, edits, reasons",
+        &[&[Spec { quorum: 2, pool: true, require_reason: true, ..REQUIRED }]],
+    )
+};
+
+/// The requester among those who vote, with a quorum.
+const SEPARATION: Config = Config {
+    voters: &[Ana, Bob, Carol, Eve],
+    edits: &[1, 0],
+    callers: &[Who::Ana, Who::Nobody, Who::Eve],
+    processes: 1,
+    ..Config::of("quorum 2, edits, separation", &[&[Spec { quorum: 2, ..REQUIRED }]])
+};
+
+/// An approver and the requester, with edits by the approver.
+const BOTH_STAGES: Config = Config {
+    ticks: 1,
+    crashes: 1,
+    voters: &[Bob],
+    edits: &[1],
+    callers: &[Who::Ana, Who::Eve, Who::Worker],
+    cancel: true,
+    ..Config::of("two-stage, edits, a crash", &[&[TWO_STAGE]])
+};
+
+/// Two-stage and required in one turn: nothing is implied while something waits.
+const MIXED: Config = Config {
+    voters: &[Bob],
+    callers: &[Who::Ana, Who::Worker],
+    delete: true,
+    ..Config::of("two-stage and required in one turn", &[&[TWO_STAGE, REQUIRED]])
+};
+
+/// The requester's own calls.
+const USERS: Config = Config {
+    ticks: 1,
+    crashes: 1,
+    callers: &[Who::Ana, Who::Eve],
+    cancel: true,
+    delete: true,
+    processes: 1,
+    ..Config::of(
+        "user tier with records: confirmation that may be repeated, input",
+        &[&[
+            Spec { record: true, effect: Effect::Idempotent, ..USER },
+            Spec { record: true, waits: Waits::Input, ..USER },
+        ]],
+    )
+};
+
+/// Values and results from people.
+const INPUT: Config = Config {
+    voters: &[Bob],
+    edits: &[2],
+    callers: &[Who::Ana, Who::Worker],
+    ..Config::of(
+        "input for a required call, an external call",
+        &[&[Spec { waits: Waits::Input, ..REQUIRED }, Spec { waits: Waits::External, ..USER }]],
+    )
+};
+
+/// Started again, bounded, for a time.
+const IDEMPOTENT: Config = Config {
+    ticks: 3,
+    crashes: 1,
+    fence: 3,
+    voters: &[Bob],
+    callers: &[Who::Ana],
+    settlers: &[Bob],
+    cancel: true,
+    delete: true,
+    ..Config::of(
+        "idempotent, valid for a time",
+        &[&[Spec { effect: Effect::Idempotent, valid_for: Some(2), ..REQUIRED }]],
+    )
+};
+
+/// Two processes start it one after the other, and the first one is still there.
+const ZOMBIE: Config = Config {
+    ticks: 2,
+    fence: 4,
+    voters: &[Bob],
+    callers: &[Who::Worker],
+    ..Config::of("idempotent, two owners", &[&[Spec { effect: Effect::Idempotent, ..REQUIRED }]])
+};
+
+/// Started again.
+const TRANSACTIONAL: Config = Config {
+    ticks: 2,
+    crashes: 1,
+    voters: &[Bob],
+    callers: &[Who::Worker],
+    settlers: &[Bob],
+    cancel: true,
+    ..Config::of("transactional", &[&[Spec { effect: Effect::Transactional, ..REQUIRED }]])
+};
+
+/// Schedule 13: a bare audit call in a turn of its own, in a run that was resumed.
+const AUDITED: Config = Config {
+    ticks: 2,
+    crashes: 1,
+    callers: &[Who::Ana],
+    settlers: &[Bob],
+    again: true,
+    fence: 4,
+    processes: 1,
+    ..Config::of("a user's call, then a bare audit call", &[&[USER], &[AUDIT]])
+};
+
+/// Bare audit calls run while others wait: the run has an owner, and only the gate is in the way of the others.
+const RUNNING: Config = Config {
+    voters: &[Bob],
+    callers: &[Who::Ana],
+    reach: &[Tamper::Approved, Tamper::Arguments, Tamper::Execution],
+    processes: 1,
+    ..Config::of("a bare audit call beside a two-stage call, rows reached into", &[&[AUDIT, TWO_STAGE]])
+};
+
+/// Nobody decides in time, nobody starts in time.
+const EXPIRY: Config = Config {
+    ticks: 3,
+    voters: &[Bob],
+    callers: &[Who::Ana],
+    processes: 1,
+    ..Config::of(
+        "expiry and validity",
+        &[&[Spec { expires_in: Some(1), valid_for: Some(1), ..TWO_STAGE }, Spec { expires_in: Some(2), ..REQUIRED }]],
+    )
+};
+
+/// A run that nobody survives.
+const POISON: Config = Config {
+    ticks: 4,
+    crashes: 1,
+    fence: 10,
+    voters: &[Bob],
+    callers: &[Who::Worker],
+    processes: 1,
+    ..Config::of("a run whose every owner dies", &[&[REQUIRED]])
+};
+
+/// What was ordered again by a human, in every tier.
+const AGAIN: Config = Config {
+    voters: &[Bob],
+    callers: &[Who::Ana, Who::Worker],
+    settlers: &[Ana, Bob],
+    again: true,
+    silent: true,
+    cancel: true,
+    fence: 4,
+    processes: 1,
+    ..Config::of("unknown, run again, two-stage", &[&[TWO_STAGE]])
+};
+
+/// What the long mode adds.
+fn larger(config: Config) -> Config {
+    Config { ticks: config.ticks + 1, crashes: config.crashes + 1, fence: config.fence + 1, ..config }
+}
+
+/// Walks one configuration.
+fn walk(config: Config) {
+    let started = Instant::now();
+    let found = explore(&config, &config.rules());
+    if let Some((what, path)) = found.broken {
+        panic!("{}: {what} by {path:#?}", config.name);
+    }
+    let seconds = started.elapsed().as_secs_f32();
+    scale::figure(config.name, format!("{} states, {} steps, {seconds:.1} s", found.states, found.steps));
+}
+
+macro_rules! walked {
+    ($($(#[$doc:meta])* $name:ident: $CONFIG:ident),+ $(,)?) => {
+        $(
+            #[test]
+            fn $name() {
+                walk($CONFIG);
+                if scale::of(10) == 10 {
+                    walk(larger($CONFIG));
+                }
+            }
+        )+
+    };
+}
+
+walked! {
+    a_bare_audit_call_beside_others: RUNNING,
+    a_run_whose_every_owner_dies: POISON,
+    an_approver_and_the_requester: BOTH_STAGES,
+    calls_that_may_be_started_again: IDEMPOTENT,
+    calls_that_write_with_their_outcome: TRANSACTIONAL,
+    calls_that_were_ordered_again: AGAIN,
+    crashes_and_people_who_clean_up: CRASHES,
+    decisions_that_come_too_late: EXPIRY,
+    the_requesters_own_calls: USERS,
+    turns_of_different_tiers: AUDITED,
+    two_approvers_of_a_pool: QUORUM,
+    two_approvers_without_a_pool: SEPARATION,
+    two_owners_one_after_the_other: ZOMBIE,
+    two_calls_of_different_tiers: MIXED,
+    two_calls_two_processes_one_crash: TWO_CALLS,
+    values_and_results_from_people: INPUT,
+}
+
+/// Guards that are taken away, where that shows, and what breaks. Where there are several, each of them alone is enough
+/// there: they are each other's second line.
+const NEEDED: &[(&[Guard], &Config, &str)] = &[
+    (&[Guard::Mine], &TWO_CALLS, "schedule 3"),
+    (&[Guard::RunPaused], &TWO_CALLS, "I17"),
+    (&[Guard::RunFence], &TWO_CALLS, "schedule 2"),
+    (&[Guard::RunDecided], &TWO_CALLS, "I8"),
+    (&[Guard::RecoverLease], &TWO_CALLS, "I7"),
+    (&[Guard::RecoverLive], &TWO_CALLS, "I7"),
+    (&[Guard::RecoverBound], &POISON, "schedule 15"),
+    (&[Guard::CompleteOutcomes], &TWO_CALLS, "R8"),
+    (&[Guard::ClosePending], &CRASHES, "I7"),
+    (&[Guard::CloseReady], &CRASHES, "I7"),
+    (&[Guard::CloseStarted], &IDEMPOTENT, "schedule 11"),
+    (&[Guard::VotePending], &CRASHES, "I4"),
+    (&[Guard::VoteExpiry], &EXPIRY, "I15"),
+    (&[Guard::VoteSeparation], &SEPARATION, "I10"),
+    (&[Guard::VotePool], &QUORUM, "I10"),
+    (&[Guard::VoteDigest], &SEPARATION, "I10"),
+    (&[Guard::VoteTwice, Guard::QuorumDistinct], &SEPARATION, "I10"),
+    (&[Guard::Quorum], &SEPARATION, "I10"),
+    (&[Guard::QuorumPool], &QUORUM, "I10"),
+    (&[Guard::EditVoids], &SEPARATION, "I10"),
+    (&[Guard::EditorVotes], &SEPARATION, "I10"),
+    (&[Guard::VoteReason], &QUORUM, "A2"),
+    (&[Guard::VoteFilled], &INPUT, "I14"),
+    (&[Guard::RejectEnds], &CRASHES, "I9"),
+    (&[Guard::DeleteStarted], &CRASHES, "I7"),
+    (&[Guard::DeleteCloses], &CRASHES, "I9"),
+    (&[Guard::AnswerRequester], &BOTH_STAGES, "I1"),
+    (&[Guard::AnswerShown], &BOTH_STAGES, "I1"),
+    (&[Guard::AnswerDecides], &SEPARATION, "I10"),
+    (&[Guard::AnswerFinal], &USERS, "I4"),
+    (&[Guard::AnswerStarted], &USERS, "schedule 11"),
+    (&[Guard::InputPending], &INPUT, "I4"),
+    (&[Guard::ImpliedRequester], &BOTH_STAGES, "I1"),
+    (&[Guard::ImpliedFirst], &BOTH_STAGES, "I1"),
+    (&[Guard::ClaimReady], &IDEMPOTENT, "I6"),
+    (&[Guard::ClaimApproved], &RUNNING, "I9"),
+    (&[Guard::ClaimConfirmed], &RUNNING, "I1"),
+    (&[Guard::ClaimDigest], &RUNNING, "I5"),
+    (&[Guard::ClaimRecomputed], &RUNNING, "I5"),
+    (&[Guard::ClaimValid], &EXPIRY, "I15"),
+    (&[Guard::ClaimOnce, Guard::ClaimReady], &TWO_CALLS, "I6"),
+    (&[Guard::FinishOwn], &ZOMBIE, "X5"),
+    (&[Guard::FinishOwn, Guard::FinishExecuting], &TWO_CALLS, "I8"),
+    (&[Guard::RetryEffect], &TWO_CALLS, "I8"),
+    (&[Guard::RetryAttempts], &IDEMPOTENT, "X6"),
+    (&[Guard::RetryValid], &IDEMPOTENT, "X6"),
+    (&[Guard::RetryLive], &IDEMPOTENT, "I7"),
+    (&[Guard::LostLease], &CRASHES, "X5"),
+    (&[Guard::SweepStarted], &IDEMPOTENT, "schedule 11"),
+    (&[Guard::SweepVoid], &CRASHES, "X8"),
+    (&[Guard::SettleUnknown], &CRASHES, "X9"),
+    (&[Guard::SettleSeparation], &CRASHES, "I10"),
+    (&[Guard::SettleReason], &CRASHES, "X9"),
+    (&[Guard::ResultOnce], &INPUT, "X4, X10"),
+    (&[Guard::AgainLive], &CRASHES, "I7"),
+    (&[Guard::AgainAsked], &AGAIN, "I1"),
+];
+
+#[test]
+fn every_guard_of_the_table_is_needed() {
+    let mut wrong = Vec::new();
+    for (off, config, expected) in NEEDED {
+        match explore(config, &config.rules().without(off)).broken {
+            Some((what, _)) if what.contains(expected) => {}
+            found => wrong.push(format!("without {off:?} in `{}`: {found:?}", config.name)),
+        }
+    }
+    for guard in Guard::ALL {
+        if !NEEDED.iter().any(|(off, ..)| off.contains(guard)) {
+            wrong.push(format!("nobody takes {guard:?} away"));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    scale::figure("guards of the table, each taken away and missed", Guard::ALL.len());
+}
