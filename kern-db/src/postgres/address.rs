@@ -97,8 +97,9 @@ impl fmt::Display for Address {
                 #[cfg(unix)]
                 Host::Unix(path) => write!(f, "{comma}{}", path.display())?,
             }
-            if let Some(port) = ports.get(place).or_else(|| ports.first()) {
-                write!(f, ":{port}")?;
+            match ports.get(place).or_else(|| ports.first()) {
+                None | Some(5432) => {}
+                Some(port) => write!(f, ":{port}")?,
             }
         }
         write!(f, "/{}", self.config.get_dbname().unwrap_or_default())
