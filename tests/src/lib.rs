@@ -6,6 +6,8 @@ pub mod bare;
 pub mod children;
 pub mod command;
 pub mod custom;
+#[cfg(feature = "postgres")]
+pub mod drive;
 pub mod faults;
 pub mod folder;
 pub mod gates;

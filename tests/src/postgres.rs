@@ -27,6 +27,7 @@ pub struct Server {
     /// Waits until nobody holds the other end of its input, and cleans up.
     watcher: Child,
     next: AtomicU64,
+    port: u16,
 }
 
 /// The server that all tests of a program share.
@@ -118,9 +119,39 @@ impl Server {
         }
         text.push_str(&format!("unix_socket_directories='{}'\n", folder.display()));
         std::fs::write(&conf, text).expect("the settings can be written");
-        let server = Self { folder, programs, watcher, next: AtomicU64::new(0) };
+        let server = Self { folder, programs, watcher, next: AtomicU64::new(0), port: 5432 };
         server.control(&["-w", "-t", "60", "start"]);
         server
+    }
+
+    /// Starts one that speaks TLS on a port of this machine.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start.
+    #[must_use]
+    pub fn start_with_tls(key: &Path, certificate: &Path) -> Self {
+        let port = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port is free");
+        let port = port.local_addr().expect("it has a number").port();
+        // The server takes a key only if it is its own.
+        succeed(Command::new("chmod").arg("600").arg(key));
+        if is_root() {
+            succeed(Command::new("chown").arg("postgres").arg(key));
+        }
+        let file = |path: &Path| path.display().to_string();
+        let (key, certificate) =
+            (format!("ssl_key_file='{}'", file(key)), format!("ssl_cert_file='{}'", file(certificate)));
+        let port_is = format!("port={port}");
+        let mut server =
+            Self::start(&["fsync=off", "ssl=on", &key, &certificate, "listen_addresses='127.0.0.1'", &port_is]);
+        server.port = port;
+        server
+    }
+
+    /// Its port.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// Runs `pg_ctl`.
@@ -168,7 +199,7 @@ impl Server {
     /// When there is none to be had.
     pub async fn connect_as(&self, user: &str, database: &str) -> Client {
         let mut config = Config::new();
-        config.host_path(&self.folder).user(user).dbname(database);
+        config.host_path(&self.folder).port(self.port).user(user).dbname(database);
         let (client, connection) = config.connect(NoTls).await.expect("the server takes a connection");
         tokio::spawn(connection);
         client

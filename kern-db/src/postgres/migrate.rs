@@ -21,6 +21,7 @@ use crate::{Error, Result, fault};
 const MIGRATIONS: &[Migration] = &[
     (1, "init", include_str!("../../migrations/postgres/0001_init.sql")),
     (2, "edits", include_str!("../../migrations/postgres/0002_edits.sql")),
+    (3, "policy", include_str!("../../migrations/postgres/0003_policy.sql")),
 ];
 
 /// kern's own two tables have fixed names, so that every program finds the others through them.

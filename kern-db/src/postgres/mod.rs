@@ -7,6 +7,7 @@
 mod address;
 mod changes;
 mod failure;
+mod guest;
 mod migrate;
 mod outcome;
 mod text;
@@ -18,7 +19,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
+use deadpool_postgres::{
+    Hook, HookError, Manager, ManagerConfig, Object, Pool as Connections, RecyclingMethod, Runtime,
+};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::audit::flush;
@@ -41,6 +44,8 @@ const CONNECTIONS: usize = 10;
 const PAUSE: Duration = Duration::from_millis(50);
 /// Connections that are found dead before one is taken as the server's word.
 const TRIES: usize = 3;
+
+const CLOSED: &str = "the server closes every connection";
 
 /// What a job gives here: it may go on on another thread.
 type SendJob<'tx, T> = Pin<Box<dyn Future<Output = T> + Send + 'tx>>;
@@ -66,13 +71,14 @@ pub struct PostgresDb {
 
 struct Shared {
     address: Address,
+    tls: MakeRustlsConnect,
     names: Arc<Names>,
     busy_timeout: Duration,
-    pool: Pool,
+    pool: Connections,
     /// For renewals of leases only: a full pool must not make a living owner look dead.
-    urgent: Pool,
+    urgent: Connections,
     /// For asking what became of a commit that nobody acknowledged.
-    aside: Pool,
+    aside: Connections,
     changes: Changes,
 }
 
@@ -102,6 +108,7 @@ impl fmt::Debug for PostgresDbBuilder {
 
 impl PostgresDb {
     const DURABLE: bool = true;
+    const TAKES_WRITES: bool = true;
 
     /// Opens a database with the default settings, and makes kern's tables where there are none.
     ///
@@ -161,6 +168,34 @@ impl PostgresDb {
 }
 
 impl PostgresDb {
+    /// Reads without a runtime to wait on: on a thread that has one, over a connection of its own.
+    fn read_now<V, F>(&self, action: &'static str, job: F) -> Result<V>
+    where
+        V: Send,
+        F: for<'tx> FnOnce(&'tx mut PostgresTx) -> SendJob<'tx, Result<V>> + Send,
+    {
+        let ahead_ms = clock::ahead_ms();
+        let Shared { address, tls, names, busy_timeout, .. } = &*self.shared;
+        let patience = self.shared.patience();
+        let read = || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.map_err(|error| unavailable(action, error))?.block_on(async {
+                let pool = connections(address, tls, *busy_timeout, 1)?;
+                let connection = pool.get().await.map_err(|error| no_connection(action, &error))?;
+                let begun = PostgresTx::begin(connection, Arc::clone(names), action, patience, true).await;
+                let mut tx = begun.map_err(|error| error.unwrap_or_else(|| unavailable(action, CLOSED)))?;
+                tx.journal().ahead_ms = ahead_ms;
+                let found = job(&mut tx).await;
+                tx.roll_back().await;
+                found
+            })
+        };
+        std::thread::scope(|scope| match std::thread::Builder::new().spawn_scoped(scope, read) {
+            Ok(thread) => thread.join().unwrap_or_else(|_| Err(unavailable(action, "reading panicked"))),
+            Err(error) => Err(unavailable(action, error)),
+        })
+    }
+
     fn next_change(&self) -> DbFuture<'_, ()> {
         let change = self.shared.changes.next();
         Box::pin(async move {
@@ -171,15 +206,15 @@ impl PostgresDb {
 }
 
 impl Shared {
-    fn lane(&self, lane: Lane) -> &Pool {
+    fn lane(&self, lane: Lane) -> &Connections {
         match lane {
             Lane::Urgent => &self.urgent,
-            Lane::Normal => &self.pool,
+            Lane::Normal | Lane::Alone => &self.pool,
         }
     }
 
     /// A connection, waited for as long as a lock is. A server that restarts is waited for, too.
-    async fn connection(&self, pool: &Pool, action: &'static str) -> Result<Object, Error> {
+    async fn connection(&self, pool: &Connections, action: &'static str) -> Result<Object, Error> {
         let until = Instant::now() + self.busy_timeout;
         loop {
             match pool.get().await {
@@ -206,7 +241,7 @@ impl Shared {
             }
         }
         let begun = PostgresTx::begin(connection, Arc::clone(&self.names), action, self.patience(), looks).await;
-        begun.map_err(|error| error.unwrap_or_else(|| unavailable(action, "the server closes every connection")))
+        begun.map_err(|error| error.unwrap_or_else(|| unavailable(action, CLOSED)))
     }
 
     async fn transact<V, F>(
@@ -274,6 +309,7 @@ impl PostgresDbBuilder {
         executions_table: Executions, "executions";
         audit_table: Audit, "the audit log";
         outbox_table: Outbox, "events to deliver";
+        pools_table: Pools, "pools";
     }
 
     fn name(mut self, table: Table, name: String) -> Self {
@@ -315,26 +351,26 @@ impl PostgresDbBuilder {
     /// - [`Error::Newer`]: a newer kern wrote it.
     /// - [`Error::Busy`], [`Error::Full`], [`Error::Unavailable`]: the server cannot be reached, or does not let kern in.
     pub async fn open(self) -> Result<PostgresDb> {
-        let Self { address, names, busy_timeout, connections, existing } = self;
+        let Self { address, names, busy_timeout, connections: size, existing } = self;
         let mut address = Address::parse(&address)?;
         address.patience(busy_timeout);
         let tls = address.trust.connector()?;
-        let pool = |size| pool(&address, &tls, busy_timeout, size);
-        let (pool, urgent, aside) = (pool(connections)?, pool(1)?, pool(1)?);
+        let pool = |size| connections(&address, &tls, busy_timeout, size);
+        let (pool, urgent, aside) = (pool(size)?, pool(1)?, pool(1)?);
         let connection = pool.get().await.map_err(|error| migrate::not_opened(&address, &error))?;
         let names = match existing {
             true => migrate::find(&connection, &address, &names).await?,
             false => migrate::migrate(connection, &names, busy_timeout).await?,
         };
         let names = Arc::new(names);
-        let changes = Changes::new(address.config.clone(), tls, tx::channel(&names));
-        let shared = Shared { address, names, busy_timeout, pool, urgent, aside, changes };
+        let changes = Changes::new(address.config.clone(), tls.clone(), tx::channel(&names));
+        let shared = Shared { address, tls, names, busy_timeout, pool, urgent, aside, changes };
         Ok(PostgresDb { shared: Arc::new(shared), busy_timeout })
     }
 }
 
 /// Connections with kern's settings, made when they are needed.
-fn pool(address: &Address, tls: &MakeRustlsConnect, busy_timeout: Duration, size: usize) -> Result<Pool> {
+fn connections(address: &Address, tls: &MakeRustlsConnect, busy_timeout: Duration, size: usize) -> Result<Connections> {
     let action = "prepare connections";
     let manager = Manager::from_config(
         address.config.clone(),
@@ -354,7 +390,7 @@ fn pool(address: &Address, tls: &MakeRustlsConnect, busy_timeout: Duration, size
         let settings = settings.clone();
         Box::pin(async move { client.batch_execute(&settings).await.map_err(HookError::Backend) })
     });
-    Pool::builder(manager)
+    Connections::builder(manager)
         .max_size(size)
         .wait_timeout(Some(busy_timeout))
         .create_timeout(Some(busy_timeout.max(Duration::from_secs(1)).saturating_mul(2)))

@@ -16,6 +16,7 @@ use crate::audit::Journal;
 use crate::cell::{Assign, Cell, Column, Cond, Op, Row, Stored, Table, take};
 use crate::names::Names;
 use crate::records::audit::AuditRow;
+use crate::requests::Write;
 use crate::tx::{Lock, Query, Tx};
 use crate::{Error, Result, fault};
 
@@ -23,18 +24,20 @@ use crate::{Error, Result, fault};
 pub(super) struct PostgresTx {
     /// `None`: it is over.
     connection: Option<Object>,
-    names: Arc<Names>,
+    pub(super) names: Arc<Names>,
     action: &'static str,
     /// Whether it only looks: all of it sees one moment, and locks nothing.
     looks: bool,
     /// How long an answer of the server is waited for.
-    patience: Duration,
+    pub(super) patience: Duration,
     journal: Journal,
     /// A statement failed: the server takes nothing more, and its `COMMIT` would take everything back in silence.
     failed: Option<&'static str>,
     /// Whether others wait for what this transaction has put into the outbox.
     tells: bool,
     mark: Option<Mark>,
+    /// Somebody else's statements ran in its session.
+    pub(super) had_guest: bool,
 }
 
 /// What shows, after its connection was lost, whether a transaction was committed.
@@ -78,6 +81,7 @@ impl PostgresTx {
             failed: None,
             tells: false,
             mark: None,
+            had_guest: false,
         };
         let how = match looks {
             true => "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY",
@@ -91,12 +95,12 @@ impl PostgresTx {
         }
     }
 
-    fn connection(&self) -> &Object {
+    pub(super) fn connection(&self) -> &Object {
         self.connection.as_ref().expect("only the end of a transaction takes its connection")
     }
 
     /// What a failed statement means. The transaction is over with it.
-    fn broken(&mut self, error: Option<Failed>) -> Error {
+    pub(super) fn broken(&mut self, error: Option<Failed>) -> Error {
         self.failed = Some("a statement of it failed");
         match error {
             Some(error) => failed(self.action, &error),
@@ -194,7 +198,7 @@ impl PostgresTx {
                 CommitEnd::Unheard(mark)
             }
             Ok(()) => {
-                self.connection.take();
+                self.give_back();
                 CommitEnd::Committed
             }
             Err(Some(error)) if !is_lost(&error) => {
@@ -216,7 +220,15 @@ impl PostgresTx {
         if self.failed.is_none_or(|_| !self.connection().is_closed())
             && within(self.patience, self.connection().batch_execute("ROLLBACK")).await.is_ok()
         {
-            self.connection.take();
+            self.give_back();
+        }
+    }
+
+    /// Hands the connection to whoever needs one next.
+    fn give_back(&mut self) {
+        match self.had_guest {
+            true => self.abandon(),
+            false => drop(self.connection.take()),
         }
     }
 
@@ -369,6 +381,12 @@ impl Tx for PostgresTx {
         let condition = condition(expect, &mut values);
         let sql = format!("UPDATE {} SET {}{condition}", self.names.of(R::TABLE), columns.join(", "));
         self.run(&sql, &values).await
+    }
+
+    const TAKES_WRITES: bool = true;
+
+    async fn write(&mut self, writes: Vec<Write>) -> Result<Result<(), String>> {
+        self.write_all(writes).await
     }
 
     /// Never `now()`: that is the time at which the transaction began, and it may have waited for a lock since.
