@@ -158,7 +158,8 @@ impl Server {
     fn control(&self, arguments: &[&str]) {
         let mut control = unprivileged(&self.programs.join("pg_ctl"));
         control.arg("-D").arg(self.folder.join("data")).arg("-l").arg(self.folder.join("log")).args(arguments);
-        succeed(&mut control);
+        let output = control.stdin(Stdio::null()).output().expect("the program is there");
+        assert!(output.status.success(), "{}\n{}", String::from_utf8_lossy(&output.stderr), self.log());
     }
 
     /// Stops the server and starts it again. `immediate` is as if it had crashed.
