@@ -21,6 +21,7 @@ mod memory;
 mod migrations;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod names;
+mod page;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod records;

@@ -55,6 +55,8 @@ macro_rules! on_a_file {
 mod approvals;
 #[path = "contract/asked_again.rs"]
 mod asked_again;
+#[path = "contract/attacks.rs"]
+mod attacks;
 #[path = "contract/audit.rs"]
 mod audit;
 #[path = "contract/binding.rs"]

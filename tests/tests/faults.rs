@@ -8,3 +8,12 @@
 mod crash_points;
 #[path = "faults/endings.rs"]
 mod endings;
+#[path = "faults/killed.rs"]
+mod killed;
+#[path = "faults/races.rs"]
+mod races;
+#[path = "faults/store_fails.rs"]
+mod store_fails;
+
+/// The program whose processes are killed.
+const PROGRAM: &str = env!("CARGO_BIN_EXE_kern-fault-worker");

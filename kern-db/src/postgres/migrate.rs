@@ -172,3 +172,57 @@ async fn recorded(connection: &Client) -> Result<Names> {
         rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect();
     recorded_names(names.map_err(|_| Error::corrupt("kern_names", "it is not kern's"))?)
 }
+
+/// What guards the tables, and is not as the migrations made it: its name, and what is wrong.
+pub(super) async fn faults(connection: &Client, names: &Names) -> Result<Vec<(String, String)>, Failed> {
+    let mut faults = Vec::new();
+    for table in Table::ALL {
+        let name = names.of(table);
+        let mut fault = |what: String, why: &str| faults.push((what, why.to_owned()));
+        let kind = "SELECT relkind = 'r' AND NOT relhasrules AND EXISTS (
+                        SELECT 1 FROM pg_constraint WHERE conrelid = pg_class.oid AND contype = 'p')
+                    FROM pg_class WHERE oid = to_regclass($1)";
+        match connection.query_opt(kind, &[&name]).await?.map(|row| row.try_get(0)).transpose()? {
+            Some(true) => {}
+            Some(false) => fault(name.to_owned(), "it has a rule, no primary key, or is no table"),
+            None => {
+                fault(name.to_owned(), "the table is missing");
+                continue;
+            }
+        }
+        let triggers = "SELECT tgname::text, tgenabled = 'A', prosrc, proname::text
+                        FROM pg_trigger JOIN pg_proc ON pg_proc.oid = tgfoid
+                        WHERE tgrelid = to_regclass($1) AND NOT tgisinternal";
+        let rows = connection.query(triggers, &[&name]).await?;
+        let guard = guard(table, names);
+        let lower = name.to_ascii_lowercase();
+        let mut expected = match guard {
+            Some(_) => vec![format!("{lower}_guard"), format!("{lower}_no_truncate")],
+            None => Vec::new(),
+        };
+        for row in &rows {
+            let (trigger, always, source): (String, bool, String) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+            if !expected.contains(&trigger) {
+                fault(trigger, "the trigger is not kern's");
+                continue;
+            }
+            expected.retain(|other| *other != trigger);
+            if !always {
+                fault(trigger, "the trigger is switched off");
+            } else if row.try_get::<_, String>(3)? != format!("{lower}_guard") || Some(source) != guard {
+                fault(trigger, "the trigger's function is not as kern wrote it");
+            }
+        }
+        for trigger in expected {
+            fault(trigger, "the trigger is missing");
+        }
+    }
+    Ok(faults)
+}
+
+/// The body of a table's guard, as the last migration that has one wrote it.
+fn guard(table: Table, names: &Names) -> Option<String> {
+    let begin = format!("FUNCTION {{{}}}_guard() RETURNS", table.word());
+    let (_, after) = MIGRATIONS.iter().rev().find_map(|(_, _, text)| text.rsplit_once(&begin))?;
+    names.fill(after).split("$guard$").nth(1).map(str::to_owned)
+}

@@ -11,10 +11,12 @@ use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 use tokio_postgres::{Error as Failed, Row as Found};
 
 use super::failure::{failed, is_lost, unavailable, within};
+use super::migrate;
 use super::text;
 use crate::audit::Journal;
 use crate::cell::{Assign, Cell, Column, Cond, Op, Row, Stored, Table, take};
 use crate::names::Names;
+use crate::page::Page;
 use crate::records::audit::AuditRow;
 use crate::requests::Write;
 use crate::tx::{Lock, Query, Tx};
@@ -354,6 +356,28 @@ impl Tx for PostgresTx {
         self.find(R::COLUMNS, query).await?.iter().map(|row| R::from_cells(cells::<R>(R::COLUMNS, row)?)).collect()
     }
 
+    async fn page<R: Row>(&mut self, query: Query<R>) -> Result<Page> {
+        let rows = self.find(R::COLUMNS, query).await?;
+        let mut page = Page::new(R::COLUMNS.len());
+        for row in &rows {
+            for place in 0..R::COLUMNS.len() {
+                match row.try_get::<_, Kept>(place) {
+                    Ok(Kept(Ok(Cell::Null))) => page.null(),
+                    Ok(Kept(Ok(Cell::Int(number)))) => page.int(number),
+                    Ok(Kept(Ok(Cell::Text(text)))) => page.text(&text),
+                    Ok(Kept(Err(_))) | Err(_) => page.odd(),
+                }
+            }
+        }
+        Ok(page)
+    }
+
+    async fn schema_faults(&mut self) -> Result<Vec<(String, String)>> {
+        let names = Arc::clone(&self.names);
+        let found = migrate::faults(self.connection(), &names).await;
+        found.map_err(|error| self.broken(Some(error)))
+    }
+
     async fn pluck<R: Row, V: Stored>(&mut self, column: Column<R, V>, query: Query<R>) -> Result<Vec<V>> {
         let (name, _) = column.order();
         let found = self.find(&[name], Query { lock: Lock::No, ..query }).await?;
@@ -396,6 +420,9 @@ impl Tx for PostgresTx {
 
     /// One question instead of two.
     async fn now(&mut self) -> Result<i64> {
+        if let Some(now) = self.journal.time_ms {
+            return Ok(now);
+        }
         let sql = format!(
             "SELECT greatest(floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint + $1::bigint,
                 (SELECT time_ms FROM {} ORDER BY seq DESC LIMIT 1))",

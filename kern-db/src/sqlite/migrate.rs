@@ -1,5 +1,6 @@
 //! Brings a file to the schema this build knows, under SQLite's write lock.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
@@ -140,4 +141,49 @@ fn recorded(connection: &Connection) -> Result<Names> {
     let mut statement = connection.prepare("SELECT word, name FROM kern_names").map_err(sql)?;
     let rows = statement.query_map((), |row| Ok((row.get(0)?, row.get(1)?))).map_err(sql)?;
     recorded_names(rows.collect::<rusqlite::Result<Vec<(String, String)>>>().map_err(sql)?)
+}
+
+/// What a schema holds, without the blanks of its definitions.
+fn definitions(connection: &Connection) -> Result<BTreeMap<String, (String, String)>> {
+    let mut statement = connection
+        .prepare("SELECT type, name, lower(tbl_name), sql FROM sqlite_schema WHERE sql IS NOT NULL")
+        .map_err(sql)?;
+    let rows = statement
+        .query_map((), |row| {
+            let kind: String = row.get(0)?;
+            let (name, table, sql): (String, String, String) = (row.get(1)?, row.get(2)?, row.get(3)?);
+            let sql = sql.split_whitespace().collect::<String>();
+            Ok((format!("{kind} `{name}`"), (table, sql)))
+        })
+        .map_err(sql)?;
+    rows.collect::<rusqlite::Result<_>>().map_err(sql)
+}
+
+/// What of the schema is not as the migrations make it: its name, and what is wrong. Whatever else a database holds is not
+/// kern's business, but for triggers on kern's tables.
+pub(super) fn faults(connection: &Connection, names: &Names) -> Result<Vec<(String, String)>> {
+    let fresh = Connection::open_in_memory().map_err(sql)?;
+    fresh.execute_batch(OWN).map_err(sql)?;
+    for (_, _, text) in MIGRATIONS {
+        fresh.execute_batch(&names.fill(text)).map_err(sql)?;
+    }
+    let (made, found) = (definitions(&fresh)?, definitions(connection)?);
+    let mut faults = Vec::new();
+    for (name, definition) in &made {
+        match found.get(name) {
+            None => faults.push((name.clone(), "kern made it, and it is gone".to_owned())),
+            Some(other) if other != definition => {
+                faults.push((name.clone(), "it is not as kern made it".to_owned()));
+            }
+            Some(_) => {}
+        }
+    }
+    let ours = |table: &str| Table::ALL.iter().any(|own| names.of(*own).eq_ignore_ascii_case(table));
+    for (name, (table, _)) in found.iter().filter(|(name, _)| name.starts_with("trigger") && !made.contains_key(*name))
+    {
+        if ours(table) {
+            faults.push((name.clone(), format!("it is on `{table}`, and kern did not make it")));
+        }
+    }
+    Ok(faults)
 }

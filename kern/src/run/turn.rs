@@ -588,7 +588,12 @@ impl Drive {
     async fn record(&self, ticket: Ticket, ended: Ended) -> Result<Finished> {
         for pause in RECORD_AGAIN {
             match self.agent.db.finish_call(ticket.clone(), ended.clone(), Vec::new()).await {
-                Err(error @ (kern_db::Error::Busy { .. } | kern_db::Error::Full { .. })) => {
+                // One that was recorded, and not acknowledged, is found again by the ticket.
+                Err(
+                    error @ (kern_db::Error::Busy { .. }
+                    | kern_db::Error::Full { .. }
+                    | kern_db::Error::Unavailable { .. }),
+                ) => {
                     tracing::warn!(execution_id = %ticket.execution_id(), %error, "an outcome is not recorded yet");
                     tokio::time::sleep(pause).await;
                 }
