@@ -61,6 +61,8 @@ mod executions;
 mod history;
 #[path = "contract/made_by_0001.rs"]
 mod made_by_0001;
+#[path = "contract/never.rs"]
+mod never;
 #[path = "contract/pools.rs"]
 mod pools;
 #[path = "contract/requester.rs"]
