@@ -59,7 +59,7 @@ async fn schedule_15_a_clock_that_jumps_ahead_loses_a_start_and_doubles_none() {
         let (run_id, status) = said.split_once(' ').unwrap();
         assert_eq!(status, "PAUSED");
         assert_eq!(there.start(&["approve", run_id]).rest(), ["approved"]);
-        let mut owner = there.stopped_at("body: after its effect", &["resume", run_id]);
+        let owner = there.stopped_at("body: after its effect", &["resume", run_id]);
         assert_eq!(there.start(&["work"]).rest(), [] as [&str; 0], "its owner lives");
         let further = format!("clock=return({})", HOUR_MS * 2);
         assert_eq!(there.run_failing(&further, &["work"]), [] as [&str; 0], "what is unknown is not resumed");
