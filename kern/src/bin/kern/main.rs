@@ -13,6 +13,7 @@ mod decide;
 mod executions;
 mod failure;
 mod output;
+mod pools;
 mod watch;
 mod words;
 
@@ -22,7 +23,7 @@ use clap::Parser as _;
 use clap::error::ErrorKind;
 use kern::display;
 
-use arguments::{Approvals, Arguments, Audit, Command, Executions};
+use arguments::{Approvals, Arguments, Audit, Command, Executions, Pools};
 use database::Database;
 use failure::{Answer, Failure, Outcome};
 use output::Output;
@@ -78,6 +79,10 @@ async fn run(output: &mut Output, arguments: Arguments) -> Outcome {
         Command::Executions { command } => match command {
             Executions::List(list) => executions::list(output, &*database.open().await?, list, json).await,
             Executions::Settle(settle) => executions::settle(output, &*database.open().await?, settle, json).await,
+        },
+        Command::Pools { command } => match command {
+            Pools::List => pools::list(output, &*database.open().await?, json).await,
+            Pools::Set(set) => pools::set(output, &*database.open().await?, set, json).await,
         },
         Command::Audit { command } => match command {
             Audit::Verify { checkpoint, pubkey, .. } => {
