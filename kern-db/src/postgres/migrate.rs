@@ -22,6 +22,8 @@ const MIGRATIONS: &[Migration] = &[
     (1, "init", include_str!("../../migrations/postgres/0001_init.sql")),
     (2, "edits", include_str!("../../migrations/postgres/0002_edits.sql")),
     (3, "policy", include_str!("../../migrations/postgres/0003_policy.sql")),
+    (4, "audit", include_str!("../../migrations/postgres/0004_audit.sql")),
+    (5, "erasure", include_str!("../../migrations/postgres/0005_erasure.sql")),
 ];
 
 /// kern's own two tables have fixed names, so that every program finds the others through them.
