@@ -593,12 +593,8 @@ pub(crate) use store;
 pub(crate) mod prelude {
     pub(crate) use super::{Audit, DbFuture, Transitions, store};
     pub(crate) use crate::records::approval::{Approval, ApprovalFilter, Page, Resolution};
-<<<<<<< HEAD
     pub(crate) use crate::records::audit::{AuditEntry, AuditReport, Erased};
-=======
-    pub(crate) use crate::records::audit::{AuditEntry, AuditReport};
     pub(crate) use crate::records::checkpoint::Checkpoint;
->>>>>>> main
     pub(crate) use crate::records::execution::{Execution, ExecutionFilter, Settlement};
     pub(crate) use crate::records::pool::Pool;
     pub(crate) use crate::records::principal::{Caller, Principal};
