@@ -44,11 +44,16 @@ pub(crate) struct Entry {
 
 impl Entry {
     pub(crate) fn new(action: &'static str, actor: Actor, run_id: &RunId) -> Self {
+        Self { run_id: Some(run_id.clone()), ..Self::of_no_run(action, actor) }
+    }
+
+    /// An entry about something that no run owns.
+    pub(crate) fn of_no_run(action: &'static str, actor: Actor) -> Self {
         Self {
             actor,
             action,
             evidence: false,
-            run_id: Some(run_id.clone()),
+            run_id: None,
             turn: None,
             idx: None,
             approval_id: None,

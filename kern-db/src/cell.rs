@@ -49,11 +49,20 @@ pub(crate) enum Table {
     Executions,
     Audit,
     Outbox,
+    Pools,
 }
 
 impl Table {
-    pub(crate) const ALL: [Self; 7] =
-        [Self::Runs, Self::Calls, Self::Approvals, Self::Votes, Self::Executions, Self::Audit, Self::Outbox];
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Runs,
+        Self::Calls,
+        Self::Approvals,
+        Self::Votes,
+        Self::Executions,
+        Self::Audit,
+        Self::Outbox,
+        Self::Pools,
+    ];
 
     /// The word for it in `{…}` of a migration, in the record of names, and after `kern_` in the default name.
     pub(crate) fn word(self) -> &'static str {
@@ -65,6 +74,7 @@ impl Table {
             Self::Executions => "executions",
             Self::Audit => "audit",
             Self::Outbox => "outbox",
+            Self::Pools => "pools",
         }
     }
 }

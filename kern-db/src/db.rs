@@ -9,11 +9,12 @@ use std::time::Duration;
 use crate::records::approval::{Approval, ApprovalFilter, Page, Resolution};
 use crate::records::audit::{AuditEntry, AuditReport};
 use crate::records::execution::{Execution, ExecutionFilter, Settlement};
+use crate::records::pool::Pool;
 use crate::records::principal::{Caller, Principal};
 use crate::records::run::{Run, RunFilter};
 use crate::requests::{
     AnswerCall, Answered, AskAgain, BeginRun, CallClaim, CallClaimed, Candidates, ClaimCall, ClaimRun, CommitTurn,
-    EndRun, Ended, Finished, Recovered, Resumable, RunClaim, RunClaimed, Ticket,
+    EndRun, Ended, Finished, Recovered, Resumable, RunClaim, RunClaimed, Swept, Ticket, Write,
 };
 use crate::{ApprovalId, ApprovalStatus, ExecutionId, Result, RunId, SessionId};
 
@@ -85,14 +86,33 @@ pub trait Db: sealed::Sealed + Transitions + fmt::Debug + Send + Sync + 'static 
     /// Lists executions, oldest first.
     fn list_executions(&self, filter: ExecutionFilter) -> DbFuture<'_, Vec<Execution>>;
 
-    /// Records a human's word on how an `unknown` execution ended.
+    /// Records a human's word on how an `unknown` execution ended, or has its call asked for again.
+    ///
+    /// After [`Settlement::run_again`] this execution is `abandoned`, and the same call is asked for as the next generation:
+    /// by a new approval where one is required, of the requester where only they confirm it. A bare audit call is ready to be
+    /// started again.
     ///
     /// # Errors
     ///
     /// - [`Error::NotFound`](crate::Error::NotFound): there is none with this id.
+    /// - [`Error::NoteRequired`](crate::Error::NoteRequired): the settlement has no note.
     /// - [`Error::ExecutionConflict`](crate::Error::ExecutionConflict): it is not `unknown`.
+    /// - [`Error::RunConflict`](crate::Error::RunConflict): its run has ended, so that nothing of it is run again.
+    /// - [`Error::DigestMismatch`](crate::Error::DigestMismatch): it is not run again, for what is stored is not what was
+    ///   asked.
     /// - [`Error::NotPermitted`](crate::Error::NotPermitted): whoever asked for the call may not settle it.
     fn settle_execution<'a>(&'a self, id: &'a ExecutionId, settlement: Settlement) -> DbFuture<'a, Execution>;
+
+    /// Says who is in a pool from now on, and puts on record who said so. [`DbExt::set_pool`] is shorter.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::Invalid`](crate::Error::Invalid): the pool's name is no plain word, or a member's name is blank, is there
+    ///   twice, or is none.
+    fn write_pool(&self, name: String, members: Vec<String>, by: Option<Principal>) -> DbFuture<'_, Pool>;
+
+    /// Lists all pools, by name.
+    fn list_pools(&self) -> DbFuture<'_, Vec<Pool>>;
 
     /// Reads a run with its protected calls.
     ///
@@ -107,6 +127,35 @@ pub trait Db: sealed::Sealed + Transitions + fmt::Debug + Send + Sync + 'static 
     /// The audit log.
     fn audit(&self) -> Audit;
 }
+
+/// Short ways over [`Db`], for every store.
+pub trait DbExt: Db {
+    /// Says who may decide where a policy names this pool. They are compared by name; nobody else may decide there, and a
+    /// pool of nobody lets nobody decide.
+    ///
+    /// ```
+    /// # use kern_db::{Db, DbExt, InMemoryDb};
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// let db = InMemoryDb::new();
+    /// let pool = db.set_pool("finance", ["ann", "bob"]).await?;
+    /// assert_eq!(pool.members, ["ann", "bob"]);
+    /// # Ok::<(), kern_db::Error>(())
+    /// # }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`Db::write_pool`].
+    fn set_pool<M: Into<String>>(
+        &self,
+        name: impl Into<String>,
+        members: impl IntoIterator<Item = M>,
+    ) -> DbFuture<'_, Pool> {
+        self.write_pool(name.into(), members.into_iter().map(Into::into).collect(), None)
+    }
+}
+
+impl<D: Db + ?Sized> DbExt for D {}
 
 /// The audit log of a store.
 #[derive(Clone, Debug)]
@@ -158,7 +207,16 @@ pub trait Transitions: Send + Sync {
     fn answer_call(&self, request: AnswerCall) -> DbFuture<'_, Answered>;
     fn ask_again(&self, request: AskAgain) -> DbFuture<'_, ()>;
     fn claim_call(&self, request: ClaimCall) -> DbFuture<'_, CallClaimed>;
-    fn finish_call(&self, ticket: Ticket, ended: Ended) -> DbFuture<'_, Finished>;
+    /// Writes are for calls whose stored policy is transactional, and are dropped where the body failed.
+    fn finish_call(&self, ticket: Ticket, ended: Ended, writes: Vec<Write>) -> DbFuture<'_, Finished>;
+    /// `settle_execution` by the tool's own probe: from `unknown` only, and never to run it again.
+    fn settle_probed(&self, id: ExecutionId, settlement: Settlement) -> DbFuture<'_, Execution>;
+    /// Runs with something that is past its time, those that are longest so first.
+    fn overdue(&self, limit: u32) -> DbFuture<'_, Vec<RunId>>;
+    /// Closes what is past its time in one run.
+    fn sweep_run(&self, run_id: RunId) -> DbFuture<'_, Swept>;
+    /// All pools, read in the calling thread, which waits: for what is checked where nothing can be awaited.
+    fn pools_now(&self) -> Result<Vec<Pool>>;
     fn end_run(&self, request: EndRun) -> DbFuture<'_, Run>;
     /// `end_run` of a run that nobody was told of: it starts and ends at once. The claim is [`RunClaim::first`].
     fn begin_and_end(&self, begin: BeginRun, request: EndRun) -> DbFuture<'_, Run>;
@@ -188,6 +246,8 @@ pub trait Transitions: Send + Sync {
     fn busy_timeout(&self) -> Duration;
     /// Whether what is stored outlives the process.
     fn is_durable(&self) -> bool;
+    /// Whether a call's writes can be committed with its outcome.
+    fn takes_writes(&self) -> bool;
 }
 
 /// Whatever an agent can keep its runs in: a store, or a shared one.
@@ -251,8 +311,16 @@ macro_rules! store {
             fn settle_execution<'a>(&'a self, id: &'a ExecutionId, settlement: Settlement) -> DbFuture<'a, Execution> {
                 let id = id.clone();
                 self.write(Lane::Normal, "settle an execution", move |tx| {
-                    Box::pin(execution::settle(tx, id, settlement))
+                    Box::pin(settle::settle(tx, id, settlement, settle::Settler::Person))
                 })
+            }
+
+            fn write_pool(&self, name: String, members: Vec<String>, by: Option<Principal>) -> DbFuture<'_, Pool> {
+                self.write(Lane::Normal, "set a pool", move |tx| Box::pin(pool::set(tx, name, members, by)))
+            }
+
+            fn list_pools(&self) -> DbFuture<'_, Vec<Pool>> {
+                self.read("list pools", move |tx| Box::pin(pool::list(tx)))
             }
 
             fn get_run<'a>(&'a self, id: &'a RunId) -> DbFuture<'a, Run> {
@@ -318,8 +386,49 @@ macro_rules! store {
                 self.write(Lane::Normal, "claim a call", move |tx| Box::pin(execution::claim(tx, request)))
             }
 
-            fn finish_call(&self, ticket: Ticket, ended: Ended) -> DbFuture<'_, Finished> {
-                self.write(Lane::Normal, "record an outcome", move |tx| Box::pin(execution::finish(tx, ticket, ended)))
+            fn finish_call(&self, ticket: Ticket, ended: Ended, writes: Vec<Write>) -> DbFuture<'_, Finished> {
+                let action = "record an outcome";
+                if writes.is_empty() {
+                    return self.write(Lane::Normal, action, move |tx| {
+                        Box::pin(execution::finish(tx, ticket, ended, Vec::new()))
+                    });
+                }
+                // Statements of somebody else's have a transaction of their own: whatever they do, nobody else goes with them.
+                let same = ticket.clone();
+                let writing =
+                    self.write(Lane::Alone, action, move |tx| Box::pin(execution::finish(tx, ticket, ended, writes)));
+                Box::pin(async move {
+                    let why = match writing.await {
+                        Err($crate::Error::RefusedAtCommit { detail }) => detail,
+                        other => return other,
+                    };
+                    let failed = Ended::Failed(why.clone());
+                    let finished = self.write(Lane::Normal, action, move |tx| {
+                        Box::pin(execution::finish(tx, same, failed, Vec::new()))
+                    });
+                    Ok(match finished.await? {
+                        Finished::Recorded => Finished::WritesRefused(why),
+                        other => other,
+                    })
+                })
+            }
+
+            fn settle_probed(&self, id: ExecutionId, settlement: Settlement) -> DbFuture<'_, Execution> {
+                self.write(Lane::Normal, "settle an execution", move |tx| {
+                    Box::pin(settle::settle(tx, id, settlement, settle::Settler::Probe))
+                })
+            }
+
+            fn overdue(&self, limit: u32) -> DbFuture<'_, Vec<RunId>> {
+                self.read("look for what is past its time", move |tx| Box::pin(sweep::overdue(tx, u64::from(limit))))
+            }
+
+            fn sweep_run(&self, run_id: RunId) -> DbFuture<'_, Swept> {
+                self.write(Lane::Normal, "close what is past its time", move |tx| Box::pin(sweep::run_due(tx, run_id)))
+            }
+
+            fn pools_now(&self) -> $crate::Result<Vec<Pool>> {
+                self.read_now("list pools", move |tx| Box::pin(pool::list(tx)))
             }
 
             fn end_run(&self, request: EndRun) -> DbFuture<'_, Run> {
@@ -393,6 +502,10 @@ macro_rules! store {
             fn is_durable(&self) -> bool {
                 Self::DURABLE
             }
+
+            fn takes_writes(&self) -> bool {
+                Self::TAKES_WRITES
+            }
         }
     };
 }
@@ -404,13 +517,14 @@ pub(crate) mod prelude {
     pub(crate) use crate::records::approval::{Approval, ApprovalFilter, Page, Resolution};
     pub(crate) use crate::records::audit::{AuditEntry, AuditReport};
     pub(crate) use crate::records::execution::{Execution, ExecutionFilter, Settlement};
+    pub(crate) use crate::records::pool::Pool;
     pub(crate) use crate::records::principal::{Caller, Principal};
     pub(crate) use crate::records::run::{Run, RunFilter};
     pub(crate) use crate::requests::{
         AnswerCall, Answered, AskAgain, BeginRun, CallClaim, CallClaimed, Candidates, ClaimCall, ClaimRun, CommitTurn,
-        EndRun, Ended, Finished, Recovered, Resumable, RunClaim, RunClaimed, Ticket,
+        EndRun, Ended, Finished, Recovered, Resumable, RunClaim, RunClaimed, Swept, Ticket, Write,
     };
-    pub(crate) use crate::transitions::{answer, approval, ask, execution, read, recovery, run};
+    pub(crate) use crate::transitions::{answer, approval, ask, execution, pool, read, recovery, run, settle, sweep};
     pub(crate) use crate::{ApprovalId, ApprovalStatus, ExecutionId, RunId, SessionId};
 }
 
@@ -419,4 +533,6 @@ pub(crate) mod prelude {
 pub(crate) enum Lane {
     Urgent,
     Normal,
+    /// Not urgent, and committed with nothing else.
+    Alone,
 }

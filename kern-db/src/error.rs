@@ -47,6 +47,12 @@ pub enum Error {
         /// The approval.
         id: ApprovalId,
     },
+    /// Nobody settles an execution without saying how they know.
+    #[error("execution `{id}` is only settled with a reason: add a note")]
+    NoteRequired {
+        /// The execution.
+        id: ExecutionId,
+    },
     /// The arguments of this call cannot be edited. It can be approved or rejected as it is.
     #[error("the arguments of approval `{id}` cannot be edited, approve or reject them as they are: {why}")]
     NotEditable {
@@ -120,6 +126,13 @@ pub enum Error {
         /// What the store said.
         detail: String,
     },
+    /// What a transactional call wrote breaks a rule of the database that is only looked at when everything is committed.
+    /// Nothing was written. A call's outcome is recorded as failed then.
+    #[error("the database refused to commit: {detail}")]
+    RefusedAtCommit {
+        /// What the store said.
+        detail: String,
+    },
     /// Something stored is not what kern wrote.
     #[error("the store is unreadable ({place}): {detail}")]
     Corrupt {
@@ -175,7 +188,7 @@ impl Error {
             Self::NotFound { .. } => "not_found",
             Self::Conflict { .. } | Self::ExecutionConflict { .. } => "conflict",
             Self::StaleView { .. } => "stale_view",
-            Self::ReasonRequired { .. } => "reason_required",
+            Self::ReasonRequired { .. } | Self::NoteRequired { .. } => "reason_required",
             Self::NotEditable { .. } => "not_editable",
             Self::Expired { .. } => "expired",
             Self::NotPermitted { .. } => "not_permitted",
@@ -185,6 +198,7 @@ impl Error {
             Self::Invalid(_) => "invalid",
             Self::Busy { .. } => "store_busy",
             Self::Full { .. } => "store_full",
+            Self::RefusedAtCommit { .. } => "store_refused",
             Self::Corrupt { .. } => "store_corrupt",
             Self::NoStore { .. } => "store_missing",
             Self::Older { .. } => "store_older",

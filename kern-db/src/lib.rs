@@ -24,14 +24,15 @@ mod sqlite;
 mod transitions;
 mod tx;
 
-pub use db::{Audit, Db, DbFuture, IntoDb, Transitions};
+pub use db::{Audit, Db, DbExt, DbFuture, IntoDb, Transitions};
 pub use error::{Error, Result};
 pub use ids::{ApprovalId, ExecutionId, RunId, SessionId, fresh_id};
 pub use memory::InMemoryDb;
 pub use records::approval::{Approval, ApprovalFilter, Page, PageMeta, Resolution, Vote};
 pub use records::audit::{AuditBreak, AuditEntry, AuditReport};
-pub use records::call::{Call, CallPolicy, Effect, Outcome, Standing, Tier};
+pub use records::call::{ATTEMPTS, Call, CallPolicy, Effect, Outcome, Standing, Tier};
 pub use records::execution::{Execution, ExecutionFilter, Settlement};
+pub use records::pool::Pool;
 pub use records::principal::{Actor, Caller, Principal, PrincipalFields};
 pub use records::run::{Run, RunFilter};
 pub use records::status::{
@@ -39,7 +40,8 @@ pub use records::status::{
 };
 pub use requests::{
     AnswerCall, Answered, AskAgain, BeginRun, Blocker, CallClaim, CallClaimed, Candidates, ClaimCall, ClaimRun,
-    CommitTurn, EndRun, Ended, Finished, NewAnswer, NewCall, Recovered, Resumable, RunClaim, RunClaimed, Shown, Ticket,
+    CommitTurn, EndRun, Ended, Finished, NewAnswer, NewCall, Recovered, Resumable, RunClaim, RunClaimed, Shown,
+    SqlValue, Swept, Ticket, Write,
 };
 #[cfg(feature = "sqlite")]
 pub use sqlite::{SqliteDb, SqliteDbBuilder};

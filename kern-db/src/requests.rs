@@ -248,6 +248,7 @@ pub struct CallClaim {
     pub(crate) arguments: String,
     pub(crate) decided_digest: String,
     pub(crate) idempotency_key: String,
+    pub(crate) attempt: u32,
 }
 
 impl CallClaim {
@@ -279,6 +280,11 @@ impl CallClaim {
     /// The key for the other side's deduplication.
     pub fn idempotency_key(&self) -> &str {
         &self.idempotency_key
+    }
+
+    /// Which start of the call this is, from 1.
+    pub fn attempt(&self) -> u32 {
+        self.attempt
     }
 
     /// What the outcome is recorded with.
@@ -315,12 +321,94 @@ pub enum Ended {
     Lost(String),
 }
 
+/// One statement that a transactional call hands to the store, to be committed with its outcome.
+///
+/// `INSERT`, `UPDATE`, `DELETE`, `MERGE`, `WITH` or `SELECT`, one of them, about tables that are not kern's.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Write {
+    /// The statement, in the store's SQL, with its own places for parameters.
+    pub sql: String,
+    /// What is bound to the places, in order.
+    pub params: Vec<SqlValue>,
+}
+
+impl Write {
+    /// Makes a statement.
+    pub fn new(sql: impl Into<String>, params: impl IntoIterator<Item = SqlValue>) -> Self {
+        Self { sql: sql.into(), params: params.into_iter().collect() }
+    }
+}
+
+/// Whether a statement begins as one that a transactional call may hand over. The store itself looks at all of it.
+pub(crate) fn check_statement(sql: &str) -> Result<(), String> {
+    const WORDS: [&str; 6] = ["insert", "update", "delete", "merge", "with", "select"];
+    let start = sql.trim_start();
+    let end = start.find(|letter: char| !letter.is_ascii_alphabetic()).unwrap_or(start.len());
+    let word = start[..end].to_ascii_lowercase();
+    if WORDS.contains(&word.as_str()) {
+        return Ok(());
+    }
+    Err("it begins with none of INSERT, UPDATE, DELETE, MERGE, WITH and SELECT".to_owned())
+}
+
+/// A value that is bound to a statement.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)]
+pub enum SqlValue {
+    Null,
+    Bool(bool),
+    Integer(i64),
+    Real(f64),
+    Text(String),
+    Blob(Vec<u8>),
+}
+
+macro_rules! sql_value {
+    ($($Type:ty => $make:expr),+ $(,)?) => {
+        $(impl From<$Type> for SqlValue {
+            fn from(value: $Type) -> Self {
+                let make: fn($Type) -> Self = $make;
+                make(value)
+            }
+        })+
+    };
+}
+
+sql_value! {
+    bool => Self::Bool,
+    i8 => |number| Self::Integer(number.into()),
+    i16 => |number| Self::Integer(number.into()),
+    i32 => |number| Self::Integer(number.into()),
+    i64 => Self::Integer,
+    u8 => |number| Self::Integer(number.into()),
+    u16 => |number| Self::Integer(number.into()),
+    u32 => |number| Self::Integer(number.into()),
+    f32 => |number| Self::Real(number.into()),
+    f64 => Self::Real,
+    String => Self::Text,
+    &String => |text| Self::Text(text.clone()),
+    &str => |text| Self::Text(text.to_owned()),
+    Vec<u8> => Self::Blob,
+    &[u8] => |bytes| Self::Blob(bytes.to_vec()),
+}
+
+impl<T: Into<Self>> From<Option<T>> for SqlValue {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Self::Null, Into::into)
+    }
+}
+
 /// Whether an outcome was recorded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Finished {
     /// It was.
     Recorded,
+    /// A start that was lost is given up, and the call may be started again (X6).
+    Retry,
+    /// The outcome is recorded as failed, with this error: the store refused what the call wanted to write, and nothing of
+    /// that stays.
+    WritesRefused(String),
     /// Somebody else had given the start up for lost; that it ended, and how, is kept as evidence and changes nothing.
     Late,
 }
@@ -335,6 +423,18 @@ pub struct EndRun {
     pub status: RunStatus,
     /// For the audit log, where it is an error.
     pub error: Option<String>,
+}
+
+/// What sweeping a run did: how many rows were past their time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Swept {
+    /// Approvals that nobody decided in time (A6).
+    pub expired: u32,
+    /// Calls that were allowed and not started in time (X8).
+    pub abandoned: u32,
+    /// Calls that were to be started again and were not in time (X7).
+    pub unknown: u32,
 }
 
 /// Which paused runs to look at.

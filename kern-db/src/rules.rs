@@ -4,11 +4,11 @@
 use crate::digest::{CallFields, call_digest, canonical, policy_digest, sha256};
 use crate::records::approval::{ApprovalRow, VoteRow};
 use crate::records::audit::AuditRow;
-use crate::records::call::{CallPolicy, CallRow, Outcome, Standing, Tier};
+use crate::records::call::{ATTEMPTS, CallPolicy, CallRow, Effect, Outcome, Standing, Tier};
 use crate::records::execution::ExecutionRow;
 use crate::records::principal::{Actor, Principal};
 use crate::records::run::RunRow;
-use crate::{Answer, ApprovalStatus, Authority, Error, ExecutionStatus, PauseType, Result};
+use crate::{Answer, ApprovalStatus, Authority, Error, ExecutionStatus, PauseType, Result, RunStatus};
 
 /// A call with its rows, as one transaction read them.
 #[derive(Clone, Debug)]
@@ -18,6 +18,8 @@ pub(crate) struct CallRows {
     pub(crate) approval: Option<ApprovalRow>,
     /// The latest generation.
     pub(crate) execution: Option<ExecutionRow>,
+    /// Whether it was started in this generation or an earlier one: it may have happened.
+    pub(crate) has_started: bool,
 }
 
 /// Whether a call may start.
@@ -117,7 +119,7 @@ fn note(approval: &ApprovalRow) -> Option<String> {
 ///
 /// [`Error::DigestMismatch`] names the copies that do not.
 pub(crate) fn check_binding(run: &RunRow, rows: &CallRows) -> Result<()> {
-    let CallRows { call, policy, approval, execution } = rows;
+    let CallRows { call, policy, approval, execution, .. } = rows;
     let check = |agrees: bool, what: &'static str| {
         if agrees {
             return Ok(());
@@ -201,6 +203,7 @@ pub(crate) fn check_binding(run: &RunRow, rows: &CallRows) -> Result<()> {
 /// [`Error::DigestMismatch`]: an entry is missing, or there is one that the rows hide.
 pub(crate) fn check_record(rows: &CallRows, entries: &[AuditRow]) -> Result<()> {
     let CallRows { call, policy, execution, .. } = rows;
+    check_policy(rows, entries)?;
     if policy.is_decided_by_row() {
         check_asked(rows, entries)?;
     }
@@ -224,22 +227,167 @@ pub(crate) fn check_record(rows: &CallRows, entries: &[AuditRow]) -> Result<()> 
         Tier::Audit => true,
     };
     let closed = entries().any(|entry| CLOSES.contains(&entry.action.as_str()));
-    let untouched = match execution {
-        // Made ready, and nothing since then.
-        Some(execution) => entries()
-            .filter(|entry| entry.execution_id.as_ref() == Some(&execution.id))
-            .map(|entry| entry.action.as_str())
-            .eq(["ready"]),
+    let startable = match execution {
+        Some(execution) => way(policy, execution, entries()).is_some_and(|way| match policy.effect {
+            // Made ready, and nothing since then.
+            Effect::Once => way == Way { word: Word::Ready, attempts: 0 },
+            // Made ready, and since then started and given up, as often as may be.
+            Effect::Idempotent => way.waits() && way.attempts < ATTEMPTS,
+            Effect::Transactional => way.waits(),
+        }),
         // A bare audit call: this is the first that is heard of it.
         None => entries().next().is_none(),
     };
-    if allowed && !closed && untouched { Ok(()) } else { Err(not_on_record(call, "the rows and the audit log")) }
+    if allowed && !closed && startable { Ok(()) } else { Err(not_on_record(call, "the rows and the audit log")) }
+}
+
+/// How far an execution has come by the audit log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Way {
+    word: Word,
+    attempts: u32,
+}
+
+/// The last that the log says of an execution that has no outcome.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Word {
+    Ready,
+    Executing,
+    Retry,
+    Unknown,
+}
+
+impl Way {
+    fn waits(self) -> bool {
+        matches!(self.word, Word::Ready | Word::Retry)
+    }
+}
+
+/// Reads an execution's way out of what the log says about it: made ready, then started and given up in turns, and
+/// perhaps lost in the end; every word for this very digest, every start counted, and with the effect that was promised when
+/// it was first allowed. `None`: it went another way, or has an outcome, or the row counts other starts.
+fn way<'a>(
+    policy: &CallPolicy,
+    execution: &ExecutionRow,
+    entries: impl Iterator<Item = &'a &'a AuditRow>,
+) -> Option<Way> {
+    let mut way: Option<Way> = None;
+    for entry in entries.filter(|entry| entry.execution_id.as_ref() == Some(&execution.id)) {
+        if entry.call_digest.as_deref() != Some(execution.decided_digest.as_str()) {
+            return None;
+        }
+        let payload = payload(entry);
+        if way.is_none() && effect_of(&payload)? != policy.effect {
+            return None;
+        }
+        let attempts = way.map_or(0, |way| way.attempts);
+        way = Some(match (way.map(|way| way.word), entry.action.as_str()) {
+            (None, "ready") => Way { word: Word::Ready, attempts },
+            // Only a bare audit call starts without having been made ready.
+            (None, "executing") if policy.tier != Tier::Audit => return None,
+            (None | Some(Word::Ready | Word::Retry), "executing") => {
+                let attempts = attempts.checked_add(1)?;
+                if payload.get("attempt").and_then(serde_json::Value::as_u64) != Some(u64::from(attempts)) {
+                    return None;
+                }
+                Way { word: Word::Executing, attempts }
+            }
+            (Some(Word::Executing), "retry") => Way { word: Word::Retry, attempts },
+            (Some(Word::Executing | Word::Retry), "unknown") => Way { word: Word::Unknown, attempts },
+            _ => return None,
+        });
+    }
+    way.filter(|way| way.attempts == execution.attempt)
+}
+
+/// The effect that an execution was first put on record with. Entries from before there were others name none.
+fn effect_of(payload: &serde_json::Value) -> Option<Effect> {
+    match payload.get("effect") {
+        None => Some(Effect::Once),
+        Some(effect) => serde_json::from_value(effect.clone()).ok(),
+    }
+}
+
+/// Whether a start that is lost may be given up for another one (X6), by the rows.
+pub(crate) fn may_retry(run: &RunRow, policy: &CallPolicy, execution: &ExecutionRow, now: i64) -> bool {
+    let open = matches!(run.status, RunStatus::Running | RunStatus::Paused);
+    open && match policy.effect {
+        Effect::Once => false,
+        Effect::Idempotent => {
+            execution.attempt < ATTEMPTS && execution.valid_until_ms.is_none_or(|valid_until| now < valid_until)
+        }
+        Effect::Transactional => true,
+    }
+}
+
+/// Whether the log has the start that is lost, and the promise that lets it be made again. A policy that was loosened in the
+/// rows retries nothing.
+///
+/// # Errors
+///
+/// [`Error::DigestMismatch`]: it has not.
+pub(crate) fn check_retry(rows: &CallRows, entries: &[AuditRow]) -> Result<()> {
+    check_way(rows, entries, Word::Executing)
+}
+
+/// Whether the log says, too, that nobody knows how a call ended. Running it again must not be a way to forget its end.
+///
+/// # Errors
+///
+/// [`Error::DigestMismatch`]: the log says otherwise.
+pub(crate) fn check_unknown(rows: &CallRows, entries: &[AuditRow]) -> Result<()> {
+    check_way(rows, entries, Word::Unknown)
+}
+
+fn check_way(rows: &CallRows, entries: &[AuditRow], word: Word) -> Result<()> {
+    let CallRows { call, policy, execution, .. } = rows;
+    let wrong = || not_on_record(call, "the rows and the audit log");
+    check_policy(rows, entries)?;
+    if policy.is_decided_by_row() {
+        check_asked(rows, entries)?;
+    }
+    let of_generation = of_generation(call, entries).ok_or_else(wrong)?;
+    let execution = execution.as_ref().ok_or_else(wrong)?;
+    let agrees = way(policy, execution, of_generation.iter()).is_some_and(|way| way.word == word);
+    if agrees { Ok(()) } else { Err(wrong()) }
+}
+
+/// Whether the policy is the one that the call was asked with, by the log: no digest has a key, so that whoever changes rows
+/// could recompute them all. What an approval row decides has its own entry for that ([`check_asked`]), and nothing else has.
+///
+/// # Errors
+///
+/// [`Error::DigestMismatch`]: the log has another one.
+fn check_policy(rows: &CallRows, entries: &[AuditRow]) -> Result<()> {
+    let CallRows { call, policy, .. } = rows;
+    let wrong = || not_on_record(call, "who is asked and the audit log");
+    let of_this = of_generation(call, entries).ok_or_else(wrong)?;
+    let asked = of_this.iter().any(|entry| entry.action == "requested");
+    if asked != policy.is_decided_by_row() {
+        return Err(wrong());
+    }
+    if asked {
+        return Ok(());
+    }
+    let said = entries.iter().rfind(|entry| !entry.evidence && AGAIN.contains(&entry.action.as_str()));
+    let said = match said {
+        Some(again) => payload(again).get("policy").cloned(),
+        None => entries
+            .iter()
+            .find(|entry| entry.idx.is_none())
+            .and_then(|turn| payload(turn).get("policies")?.get(call.idx.to_string()).cloned()),
+    };
+    // Entries from before this was put on record name none.
+    let Some(said) = said else { return Ok(()) };
+    if said.as_str() == Some(sha256(&call.policy).as_str()) { Ok(()) } else { Err(wrong()) }
 }
 
 /// What is on record of a call that nothing may follow on.
 const CLOSES: &[&str] = &["rejected", "expired", "cancelled", "hidden", "user_rejected"];
 /// What is on record of a call that has started, or of an execution that is over.
-const STARTS: &[&str] = &["executing", "succeeded", "failed", "unknown", "settled", "abandoned"];
+const STARTS: &[&str] = &["executing", "retry", "succeeded", "failed", "unknown", "settled", "abandoned"];
+/// What is on record of a call that is another one from then on: the next generation.
+const AGAIN: &[&str] = &["asked_again", "run_again"];
 
 /// Whether a call that its rows show as one that waits, or may start, is one by the audit log, too: it is as it was asked
 /// and written, nobody has said no to it, and it has not started. Asking again must not be a way to forget any of that.
@@ -250,6 +398,7 @@ const STARTS: &[&str] = &["executing", "succeeded", "failed", "unknown", "settle
 /// [`Error::DigestMismatch`]: the log says otherwise.
 pub(crate) fn check_unstarted(rows: &CallRows, entries: &[AuditRow]) -> Result<()> {
     let CallRows { call, policy, .. } = rows;
+    check_policy(rows, entries)?;
     if policy.is_decided_by_row() {
         check_asked(rows, entries)?;
     }
@@ -262,15 +411,16 @@ pub(crate) fn check_unstarted(rows: &CallRows, entries: &[AuditRow]) -> Result<(
     if over { Err(wrong()) } else { Ok(()) }
 }
 
-fn not_on_record(call: &CallRow, what: &'static str) -> Error {
+pub(crate) fn not_on_record(call: &CallRow, what: &'static str) -> Error {
     Error::DigestMismatch { run_id: call.run_id.clone(), turn: call.turn, index: call.idx, what }
 }
 
 /// What the log says about a call since it was last asked, without evidence. `None`: it was asked again another number of
 /// times than the call says.
 fn of_generation<'a>(call: &CallRow, entries: &'a [AuditRow]) -> Option<Vec<&'a AuditRow>> {
-    let entries: Vec<&AuditRow> = entries.iter().filter(|entry| !entry.evidence).collect();
-    let again = |entry: &&AuditRow| entry.action == "asked_again";
+    let of_call = |entry: &&AuditRow| !entry.evidence && entry.idx.is_some();
+    let entries: Vec<&AuditRow> = entries.iter().filter(of_call).collect();
+    let again = |entry: &&AuditRow| AGAIN.contains(&entry.action.as_str());
     if entries.iter().filter(|entry| again(entry)).count() as u64 != u64::from(call.generation) {
         return None;
     }

@@ -7,6 +7,7 @@ use std::task::{Context, Poll, Waker};
 use crate::audit::Journal;
 use crate::cell::{Assign, Column, Cond, Row, Stored, take};
 use crate::records::audit::AuditRow;
+use crate::requests::Write;
 use crate::{Error, Result};
 
 /// One transaction of a store.
@@ -32,6 +33,16 @@ pub(crate) trait Tx {
 
     /// Sets columns of the rows that meet every condition, and says how many there were.
     async fn update<R: Row>(&mut self, set: Vec<Assign<R>>, expect: Vec<Cond<R>>) -> Result<u64>;
+
+    /// Whether [`write`](Tx::write) is there.
+    const TAKES_WRITES: bool = false;
+
+    /// Executes statements of somebody else's: all of them, or none. The inner error says what is wrong with one of them, and
+    /// then nothing of any stays; the outer one is the store's own.
+    async fn write(&mut self, writes: Vec<Write>) -> Result<Result<(), String>> {
+        drop(writes);
+        Ok(Err("this store takes no statements".to_owned()))
+    }
 
     /// The store's clock, epoch milliseconds. Read after the locks are held.
     async fn clock(&mut self) -> Result<i64>;

@@ -41,6 +41,8 @@ struct ApprovalState {
 struct ExecutionState {
     status: ExecutionStatus,
     attempt: u32,
+    /// How often it may be started, by what was promised first.
+    limit: u32,
 }
 
 #[derive(Debug, Default)]
@@ -52,6 +54,8 @@ struct Replay {
     answers: HashMap<(String, u32, u32), &'static str>,
     /// By run, turn and index: how often it was asked again.
     generations: HashMap<(String, u32, u32), u32>,
+    /// By name: who is in it.
+    pools: HashMap<String, Vec<String>>,
 }
 
 /// Walks the audit log and compares it with every row there is.
@@ -105,10 +109,14 @@ pub async fn check(db: &dyn Db) {
     let executions = db.list_executions(filter).await.expect("executions can be read");
     assert_eq!(executions.len(), replay.executions.len(), "every execution has its entries");
     for execution in executions {
-        let found = ExecutionState { status: execution.status, attempt: execution.attempt };
         let id = execution.id.as_str();
-        assert_eq!(replay.executions.get(id), Some(&found), "the entries of execution {id}");
+        let said = replay.executions.get(id).map(|said| (said.status, said.attempt));
+        assert_eq!(said, Some((execution.status, execution.attempt)), "the entries of execution {id}");
     }
+
+    let pools = db.list_pools().await.expect("pools can be read");
+    let pools: HashMap<_, _> = pools.into_iter().map(|pool| (pool.name, pool.members)).collect();
+    assert_eq!(pools, replay.pools, "every pool has its entries, and every entry its pool");
 }
 
 /// What a row that can be seen says.
@@ -124,6 +132,14 @@ fn state_of(approval: &Approval) -> ApprovalState {
 impl Replay {
     fn step(&mut self, entry: &AuditEntry) {
         let action = entry.action.as_str();
+        if action == "pool_set" {
+            let name = entry.payload["name"].as_str().expect("the entry names its pool").to_owned();
+            let members =
+                serde_json::from_value(entry.payload["members"].clone()).expect("the entry names its members");
+            assert_eq!((&entry.run_id, &entry.call_digest), (&None, &None), "a pool is of no run: {entry:?}");
+            self.pools.insert(name, members);
+            return;
+        }
         let run_id = entry.run_id.as_ref().expect("every entry names its run").to_string();
         let run = self.runs.get(&run_id).copied();
         match action {
@@ -141,7 +157,26 @@ impl Replay {
             "ready" | "executing" | "succeeded" | "failed" | "unknown" | "retry" | "abandoned" | "settled" => {
                 let id = entry.execution_id.as_ref().expect("the entry names its execution").to_string();
                 let after = execution_step(entry, self.executions.get(&id).copied());
+                if action == "retry" {
+                    let open = run.map(|run| matches!(run.status, RunStatus::Running | RunStatus::Paused));
+                    assert_eq!(open, Some(true), "nothing of a run that has ended is made again: {entry:?}");
+                }
                 self.executions.insert(id, after);
+            }
+            "run_again" => {
+                let open = run.map(|run| matches!(run.status, RunStatus::Running | RunStatus::Paused));
+                assert_eq!(open, Some(true), "nothing of a run that has ended is run again: {entry:?}");
+                let id = entry.execution_id.as_ref().expect("the entry names what was lost").to_string();
+                let lost = self.executions.get(&id).copied().expect("it has its entries");
+                assert_eq!(lost.status, ExecutionStatus::Unknown, "{entry:?}");
+                assert!(lost.attempt > 0, "what never started is not run again: {entry:?}");
+                assert!(entry.payload["note"].as_str().is_some_and(|note| !note.is_empty()), "why: {entry:?}");
+                self.executions.insert(id, ExecutionState { status: ExecutionStatus::Abandoned, ..lost });
+                let place = (run_id, entry.turn.expect("a turn"), entry.index.expect("an index"));
+                assert_ne!(self.answers.remove(&place), Some("rejected"), "a no is final: {entry:?}");
+                let generation = self.generations.entry(place).or_default();
+                *generation += 1;
+                assert_eq!(entry.payload["generation"].as_u64(), Some(u64::from(*generation)), "{entry:?}");
             }
             "confirmed" | "confirmed_implied" | "user_rejected" => {
                 assert!(entry.call_digest.is_some(), "an answer is to a version: {entry:?}");
@@ -258,7 +293,9 @@ fn execution_step(entry: &AuditEntry, before: Option<ExecutionState>) -> Executi
         // From `ready` only the result of an external call.
         "succeeded" => (&[Some(Executing), Some(Ready)], Succeeded),
         "failed" => (&[Some(Executing)], Failed),
-        "unknown" => (&[Some(Executing)], Unknown),
+        // From `ready` only what was to be started again.
+        "unknown" => (&[Some(Executing), Some(Ready)], Unknown),
+        "retry" => (&[Some(Executing)], Ready),
         "abandoned" => (&[Some(Ready)], Abandoned),
         "settled" => match entry.payload["as"].as_str() {
             Some("succeeded") => (&[Some(Unknown)], Succeeded),
@@ -266,11 +303,29 @@ fn execution_step(entry: &AuditEntry, before: Option<ExecutionState>) -> Executi
             Some("abandoned") => (&[Some(Unknown)], Abandoned),
             other => panic!("settled as {other:?}"),
         },
-        other => panic!("no execution of kind `once` goes the way of {other}"),
+        other => panic!("no execution goes the way of {other}"),
     };
     assert!(from.contains(&status), "{} from {status:?}", entry.action);
-    let started = u32::from(entry.action == "executing");
-    let attempt = before.map_or(0, |before| before.attempt) + started;
-    assert!(attempt <= 1, "`once` starts once: {entry:?}");
-    ExecutionState { status: to, attempt }
+    let limit = before.map_or_else(|| limit_of(&entry.payload), |before| before.limit);
+    let attempts = before.map_or(0, |before| before.attempt);
+    match (entry.action.as_str(), status) {
+        ("unknown", Some(Ready)) => assert!(attempts > 0, "what never started is abandoned: {entry:?}"),
+        ("abandoned", _) => assert_eq!(attempts, 0, "what has started is unknown: {entry:?}"),
+        ("succeeded", Some(Ready)) => assert_eq!(attempts, 0, "only another system brings a result: {entry:?}"),
+        ("retry", _) => assert!(attempts < limit, "there is no start left: {entry:?}"),
+        _ => {}
+    }
+    let attempt = attempts + u32::from(entry.action == "executing");
+    assert!(attempt <= limit, "it starts {limit} times at the most: {entry:?}");
+    ExecutionState { status: to, attempt, limit }
+}
+
+/// How often a call may be started by the effect that it was first allowed with.
+fn limit_of(payload: &serde_json::Value) -> u32 {
+    match payload.get("effect").and_then(serde_json::Value::as_str) {
+        None | Some("once") => 1,
+        Some("idempotent") => kern_db::ATTEMPTS,
+        Some("transactional") => u32::MAX,
+        other => panic!("no effect is called {other:?}"),
+    }
 }

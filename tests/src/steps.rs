@@ -188,6 +188,12 @@ impl Store {
         self.call_at(run_id, index).await.approval.expect("the call has an approval").id
     }
 
+    /// When the first approval of a run is past its time, epoch milliseconds.
+    pub async fn approval_row_due(&self, run_id: &RunId) -> i64 {
+        let approval = self.call_at(run_id, 0).await.approval.expect("the call has an approval");
+        approval.expires_at.expect("it has an end") * 1000
+    }
+
     /// An approver says yes to what is there.
     pub async fn approve(&self, run_id: &RunId, index: u32) -> Result<Approval> {
         let id = self.approval_id(run_id, index).await;
@@ -260,7 +266,7 @@ impl Store {
 
     /// Records that a body gave a result.
     pub async fn succeed(&self, call: &CallClaim) {
-        let finished = self.finish_call(call.ticket(), Ended::Succeeded("done".to_owned())).await;
+        let finished = self.finish_call(call.ticket(), Ended::Succeeded("done".to_owned()), Vec::new()).await;
         assert_eq!(finished.expect("an outcome is recorded"), Finished::Recorded);
     }
 
@@ -281,7 +287,7 @@ impl Store {
     /// A run whose only call was started and lost.
     pub async fn unknown(&self) -> (RunClaim, CallClaim) {
         let (claim, call) = self.executing().await;
-        let lost = self.finish_call(call.ticket(), Ended::Lost("it panicked".to_owned())).await;
+        let lost = self.finish_call(call.ticket(), Ended::Lost("it panicked".to_owned()), Vec::new()).await;
         assert_eq!(lost.expect("an outcome is recorded"), Finished::Recorded);
         (claim, call)
     }
@@ -340,7 +346,7 @@ pub fn drop_triggers(connection: &Connection) {
 #[must_use]
 pub fn dump(connection: &Connection) -> String {
     let mut text = String::new();
-    for table in ["runs", "calls", "approvals", "votes", "executions", "audit", "outbox"] {
+    for table in ["runs", "calls", "approvals", "votes", "executions", "audit", "outbox", "pools"] {
         let mut statement = connection
             .prepare(&format!("SELECT * FROM kern_{table} ORDER BY 1, 2, 3"))
             .expect("kern's tables are there");

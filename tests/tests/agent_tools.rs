@@ -148,7 +148,7 @@ mod timeout {
         assert_eq!(unknown.len(), 1);
         assert!(unknown[0].payload.to_string().contains("did not end within 60ms"), "{:?}", unknown[0]);
         assert_eq!(execution.status, ExecutionStatus::Unknown);
-        let settled = Settlement::failed("it never came").by("bob");
+        let settled = Settlement::failed("it never came").by("bob").note("looked");
         store.db.settle_execution(&execution.id, settled).await.expect("it is settled");
         let run = agent.continue_run(&run.run_id).user_id("alice").await.expect("it goes on");
         assert_eq!(told(&run).last().map(String::as_str), Some("after is done"));

@@ -51,23 +51,33 @@ mod audit;
 mod binding;
 #[path = "contract/edits.rs"]
 mod edits;
+#[path = "contract/effects.rs"]
+mod effects;
 #[path = "contract/executions.rs"]
 mod executions;
 #[path = "contract/history.rs"]
 mod history;
 #[path = "contract/made_by_0001.rs"]
 mod made_by_0001;
+#[path = "contract/pools.rs"]
+mod pools;
 #[path = "contract/requester.rs"]
 mod requester;
 #[path = "contract/resuming.rs"]
 mod resuming;
+#[path = "contract/run_again.rs"]
+mod run_again;
 #[path = "contract/runs.rs"]
 mod runs;
 #[path = "contract/schedules.rs"]
 mod schedules;
 #[path = "contract/second_look.rs"]
 mod second_look;
+#[path = "contract/sweeping.rs"]
+mod sweeping;
 #[path = "contract/together.rs"]
 mod together;
 #[path = "contract/votes.rs"]
 mod votes;
+#[path = "contract/writes.rs"]
+mod writes;

@@ -151,9 +151,11 @@ async fn a_process_killed_in_the_body_leaves_an_unknown_call_that_nothing_runs_a
     assert_eq!(processes.ledger(), ["hang u1"]);
 
     let execution = store.executions(&run_id).await.remove(0);
-    let refused = store.db.settle_execution(&execution.id, Settlement::succeeded("gone").by("alice")).await;
+    let refused =
+        store.db.settle_execution(&execution.id, Settlement::succeeded("gone").by("alice").note("seen")).await;
     assert_eq!(refused.unwrap_err().code(), "not_permitted");
-    let settled = store.db.settle_execution(&execution.id, Settlement::succeeded("u1 is gone").by("admin")).await;
+    let settled =
+        store.db.settle_execution(&execution.id, Settlement::succeeded("u1 is gone").by("admin").note("seen")).await;
     assert_eq!(settled.unwrap().status, ExecutionStatus::Succeeded);
     assert_eq!(processes.run("work", &[]), ["COMPLETED"]);
     assert_eq!(processes.ledger(), ["hang u1"]);

@@ -114,7 +114,7 @@ async fn i6_one_of_all_claims_of_a_run_wins_and_one_of_its_call() {
 
         let outcomes = all_at_once(&handles, |db, number| {
             let ticket = ticket.clone();
-            async move { db.finish_call(ticket, Ended::Succeeded(number.to_string())).await.unwrap() }
+            async move { db.finish_call(ticket, Ended::Succeeded(number.to_string()), Vec::new()).await.unwrap() }
         })
         .await;
         let recorded = outcomes.iter().filter(|outcome| **outcome == Finished::Recorded).count();

@@ -149,7 +149,7 @@ async fn schedule_3_an_owner_that_was_stopped_past_its_lease_does_nothing_when_i
         store.lapsed(&run_id).await;
         assert_eq!(process(&store, "work", script, &[]).rest(), [] as [&str; 0]);
         let unknown = store.executions(&run_id).await.remove(0);
-        store.db.settle_execution(&unknown.id, Settlement::failed("lost").by("admin")).await.unwrap();
+        store.db.settle_execution(&unknown.id, Settlement::failed("lost").by("admin").note("looked")).await.unwrap();
         let mut other = process(&store, "claim", script, &[run_id.as_str()]);
         assert_eq!(other.line(), "claimed");
         let before = store.db.get_run(&run_id).await.unwrap();
@@ -268,7 +268,7 @@ async fn schedule_6_a_panic_stops_the_turn_until_it_is_settled_then_the_worker_g
     assert!(agent.resume_decided_runs().await.unwrap().is_empty());
     assert_eq!(ledger::of(&session), ["explode boom"]);
 
-    store.db.settle_execution(execution_id, Settlement::failed("half done").by("admin")).await.unwrap();
+    store.db.settle_execution(execution_id, Settlement::failed("half done").by("admin").note("looked")).await.unwrap();
     let resumed = agent.resume_decided_runs().await.unwrap();
     let run = resumed[0].as_ref().unwrap();
     assert_eq!(told(run), ["half done", "deleted u2"]);
@@ -330,7 +330,7 @@ async fn schedule_13_a_recorded_call_killed_in_the_second_turn_is_unknown_and_no
     assert_eq!(process(&store, "resume", "hang-second", &[run_id.as_str()]).rest(), ["execution_unknown"]);
     assert_eq!(store.states(&run_id).await, ["succeeded", "unknown"]);
     let unknown = store.executions(&run_id).await.remove(1);
-    store.db.settle_execution(&unknown.id, Settlement::failed("lost").by("admin")).await.unwrap();
+    store.db.settle_execution(&unknown.id, Settlement::failed("lost").by("admin").note("looked")).await.unwrap();
     assert_eq!(process(&store, "work", "hang-second", &[]).rest(), ["COMPLETED"]);
     assert_eq!(effects(&store), ["delete u1", "hang_recorded c1"]);
     assert_eq!(store.count_actions(&run_id, "executing").await, 2);

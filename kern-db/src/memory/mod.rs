@@ -59,6 +59,7 @@ struct MemoryTx<'a> {
 
 impl InMemoryDb {
     const DURABLE: bool = false;
+    const TAKES_WRITES: bool = false;
 
     /// Makes an empty store.
     #[must_use]
@@ -111,11 +112,23 @@ impl InMemoryDb {
         F: for<'tx> FnOnce(&'tx mut MemoryTx<'_>) -> Job<'tx, Result<V>> + Send + 'static,
     {
         let ahead_ms = clock::ahead_ms();
-        Box::pin(async move {
-            let mut tables = self.tables.lock().map_err(|_| poisoned())?;
-            let mut tx = MemoryTx { tables: &mut tables, undo: Vec::new(), journal: Journal::ahead(ahead_ms) };
-            finish_now(job(&mut tx))
-        })
+        Box::pin(async move { self.read_at(ahead_ms, job) })
+    }
+
+    fn read_now<V, F>(&self, _: &'static str, job: F) -> Result<V>
+    where
+        F: for<'tx> FnOnce(&'tx mut MemoryTx<'_>) -> Job<'tx, Result<V>>,
+    {
+        self.read_at(clock::ahead_ms(), job)
+    }
+
+    fn read_at<V, F>(&self, ahead_ms: i64, job: F) -> Result<V>
+    where
+        F: for<'tx> FnOnce(&'tx mut MemoryTx<'_>) -> Job<'tx, Result<V>>,
+    {
+        let mut tables = self.tables.lock().map_err(|_| poisoned())?;
+        let mut tx = MemoryTx { tables: &mut tables, undo: Vec::new(), journal: Journal::ahead(ahead_ms) };
+        finish_now(job(&mut tx))
     }
 }
 

@@ -208,7 +208,7 @@ impl Approval {
             tool_call_id: row.tool_call_id,
             version: row.version,
             digest: row.digest,
-            pool: None,
+            pool: policy.pool,
             quorum: policy.quorum,
             votes: votes.into_iter().map(Vote::try_from).collect::<Result<_, _>>()?,
             edited_by: row.edited_by.map(|editor| editor.0),

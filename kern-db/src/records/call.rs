@@ -66,14 +66,24 @@ pub enum Tier {
     TwoStage,
 }
 
-/// What may happen when a started call's end is not known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What is promised about how often a body runs, and so what may happen when a start is lost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Effect {
-    /// Started at most once per approval.
+    /// Started at most once for each approval. Nothing but a human runs it again.
+    #[default]
     Once,
+    /// Started again with the same idempotency key, at most [`ATTEMPTS`] times in all: effectively once, if the other side
+    /// sorts out what comes twice.
+    Idempotent,
+    /// The tool's writes are committed with its outcome, in one transaction of the store: exactly once. A start that was
+    /// lost has left nothing, and is made again.
+    Transactional,
 }
+
+/// How often a call with [`Effect::Idempotent`] is started, the first start included.
+pub const ATTEMPTS: u32 = 3;
 
 /// The policy of one call, as it is stored with it. The stored one decides, whatever the code says later.
 ///
@@ -102,6 +112,9 @@ pub struct CallPolicy {
     /// Whether nobody decides without a note.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub require_reason: bool,
+    /// The pool that everybody who decides has to be in. `None`: anybody but the requester.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<String>,
 }
 
 // What was stored before there were quorums keeps its text, and so its digest.
@@ -128,7 +141,29 @@ impl CallPolicy {
             valid_for_ms: None,
             quorum: 1,
             require_reason: false,
+            pool: None,
         }
+    }
+
+    /// Sets what may happen after a lost start.
+    #[must_use]
+    pub fn effect(mut self, effect: Effect) -> Self {
+        self.effect = effect;
+        self
+    }
+
+    /// Sets whether the requester may decide the approval, and settle the call.
+    #[must_use]
+    pub fn allow_self(mut self, allowed: bool) -> Self {
+        self.allow_self = allowed;
+        self
+    }
+
+    /// Sets the pool that everybody who decides has to be in.
+    #[must_use]
+    pub fn pool(mut self, name: impl Into<String>) -> Self {
+        self.pool = Some(name.into());
+        self
     }
 
     /// Sets how many distinct people have to approve.
@@ -222,7 +257,7 @@ pub enum Standing {
     AwaitsApproval,
     /// The requester has to answer.
     AwaitsRequester,
-    /// Approved or confirmed, not started.
+    /// Approved or confirmed, and not started, or to be started again.
     Open,
     /// The body may be running.
     Executing,

@@ -156,7 +156,7 @@ impl ExecutionFilter {
     }
 }
 
-/// A human's word on how an `unknown` execution ended.
+/// A human's word on how an `unknown` execution ended, or that it is to be run again. Each needs a [`note`](Self::note).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use = "a settlement does nothing until `settle_execution` is called with it"]
 #[non_exhaustive]
@@ -165,22 +165,34 @@ pub struct Settlement {
     pub(crate) result: Option<String>,
     pub(crate) by: Option<Principal>,
     pub(crate) note: Option<String>,
+    /// Whether the call is asked for again.
+    pub(crate) again: bool,
 }
 
 impl Settlement {
+    fn new(to: ExecutionStatus, result: Option<String>) -> Self {
+        Self { to, result, by: None, note: None, again: false }
+    }
+
     /// It did happen, with this result for the model.
     pub fn succeeded(result: impl Into<String>) -> Self {
-        Self { to: ExecutionStatus::Succeeded, result: Some(result.into()), by: None, note: None }
+        Self::new(ExecutionStatus::Succeeded, Some(result.into()))
     }
 
     /// It failed, with this error for the model.
     pub fn failed(error: impl Into<String>) -> Self {
-        Self { to: ExecutionStatus::Failed, result: Some(error.into()), by: None, note: None }
+        Self::new(ExecutionStatus::Failed, Some(error.into()))
     }
 
     /// It did not happen and shall not.
     pub fn abandoned() -> Self {
-        Self { to: ExecutionStatus::Abandoned, result: None, by: None, note: None }
+        Self::new(ExecutionStatus::Abandoned, None)
+    }
+
+    /// Whatever became of it, it shall be run again: this execution is abandoned, and the same call is asked for once more,
+    /// with the same idempotency key. Whoever had to allow it has to allow it anew; nothing that was said before counts.
+    pub fn run_again() -> Self {
+        Self { again: true, ..Self::new(ExecutionStatus::Abandoned, None) }
     }
 
     /// Who says so.
@@ -189,7 +201,7 @@ impl Settlement {
         self
     }
 
-    /// How they know.
+    /// How they know, or why it shall be run again. Without a note nothing is settled.
     pub fn note(mut self, note: impl Into<String>) -> Self {
         self.note = Some(note.into());
         self

@@ -5,6 +5,7 @@ pub(crate) mod audit;
 pub(crate) mod call;
 pub(crate) mod execution;
 pub(crate) mod outbox;
+pub(crate) mod pool;
 pub(crate) mod principal;
 pub(crate) mod run;
 pub(crate) mod status;

@@ -76,6 +76,8 @@ pub enum Actor {
     Recovery,
     /// The worker that resumes decided runs.
     Worker,
+    /// A tool's own probe, which looked what became of a call.
+    Probe,
     /// Somebody who gave no name.
     Anonymous,
     /// Somebody with a name.
@@ -134,6 +136,7 @@ impl std::fmt::Display for Actor {
             Self::Runtime => f.write_str("kern"),
             Self::Recovery => f.write_str("recovery"),
             Self::Worker => f.write_str("worker"),
+            Self::Probe => f.write_str("the tool's probe"),
             Self::Anonymous => f.write_str("somebody without a name"),
             Self::Person { principal } if principal.verified => f.write_str(&principal.subject),
             Self::Person { principal } => write!(f, "{} (unverified)", principal.subject),

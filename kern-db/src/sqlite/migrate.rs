@@ -15,6 +15,7 @@ use crate::{Error, Result};
 const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "init", include_str!("../../migrations/sqlite/0001_init.sql")),
     (2, "edits", include_str!("../../migrations/sqlite/0002_edits.sql")),
+    (3, "policy", include_str!("../../migrations/sqlite/0003_policy.sql")),
 ];
 
 /// kern's own two tables have fixed names, so that every program finds the others through them.

@@ -3,6 +3,7 @@
 //! One writer connection on a thread of its own with a bounded queue, a few connections that can only read. What a
 //! write returned is on the disk: WAL with `synchronous=FULL`.
 
+mod guard;
 mod migrate;
 mod names;
 mod readers;
@@ -66,6 +67,7 @@ pub struct SqliteDbBuilder {
 
 impl SqliteDb {
     const DURABLE: bool = true;
+    const TAKES_WRITES: bool = true;
 
     /// Opens a file with the default settings, and makes it if there is none.
     ///
@@ -113,6 +115,17 @@ impl SqliteDb {
     fn next_change(&self) -> DbFuture<'_, ()> {
         self.watch.next_change()
     }
+
+    fn read_now<V, F>(&self, action: &'static str, job: F) -> Result<V>
+    where
+        F: for<'tx> FnOnce(&'tx mut SqliteTx<'_>) -> Job<'tx, Result<V>>,
+    {
+        let ahead_ms = clock::ahead_ms();
+        self.readers.run_now(action, |tx: &mut SqliteTx<'_>| {
+            tx.journal().ahead_ms = ahead_ms;
+            finish_now(job(tx))
+        })
+    }
 }
 
 macro_rules! table_names {
@@ -136,6 +149,7 @@ impl SqliteDbBuilder {
         executions_table: Executions, "executions";
         audit_table: Audit, "the audit log";
         outbox_table: Outbox, "events to deliver";
+        pools_table: Pools, "pools";
     }
 
     fn name(mut self, table: Table, name: String) -> Self {
@@ -274,11 +288,13 @@ fn failed(action: &'static str, error: rusqlite::Error) -> Error {
 struct Failure {
     code: Option<rusqlite::ErrorCode>,
     text: String,
+    /// Whether it was the commit that failed. kern's own rules are all checked before.
+    at_commit: bool,
 }
 
 impl From<rusqlite::Error> for Failure {
     fn from(error: rusqlite::Error) -> Self {
-        Self { code: error.sqlite_error_code(), text: error.to_string() }
+        Self { code: error.sqlite_error_code(), text: error.to_string(), at_commit: false }
     }
 }
 
@@ -295,11 +311,37 @@ impl From<&Error> for Failure {
             Error::Unavailable { source, .. } => source.to_string(),
             error => error.to_string(),
         };
-        Self { code, text }
+        Self { code, text, at_commit: false }
     }
 }
 
 impl Failure {
+    fn at_commit(self) -> Self {
+        Self { at_commit: true, ..self }
+    }
+
+    /// Whether it says something about a statement, and nothing about the store.
+    fn is_the_statements(&self) -> bool {
+        use rusqlite::ErrorCode;
+        !matches!(
+            self.code,
+            Some(
+                ErrorCode::DatabaseBusy
+                    | ErrorCode::DatabaseLocked
+                    | ErrorCode::DiskFull
+                    | ErrorCode::SystemIoFailure
+                    | ErrorCode::OutOfMemory
+                    | ErrorCode::DatabaseCorrupt
+                    | ErrorCode::NotADatabase
+                    | ErrorCode::ReadOnly
+                    | ErrorCode::CannotOpen
+                    | ErrorCode::OperationInterrupted
+                    | ErrorCode::FileLockingProtocolFailed
+                    | ErrorCode::NoLargeFileSupport
+            )
+        )
+    }
+
     fn means(self, action: &'static str) -> Error {
         use rusqlite::ErrorCode;
         match self.code {
@@ -307,6 +349,7 @@ impl Failure {
             Some(ErrorCode::DiskFull) => Error::Full { detail: self.text },
             Some(ErrorCode::NotADatabase) => Error::corrupt("the file", "it is not a SQLite database"),
             Some(ErrorCode::DatabaseCorrupt) => Error::corrupt("the file", self.text),
+            Some(ErrorCode::ConstraintViolation) if self.at_commit => Error::RefusedAtCommit { detail: self.text },
             _ => Error::Unavailable { action, source: self.text.into() },
         }
     }

@@ -15,7 +15,7 @@ use crate::Result;
 /// Reads that run at the same time.
 const READERS: usize = 4;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Readers {
     path: Arc<PathBuf>,
     names: Arc<Names>,
@@ -43,24 +43,31 @@ impl Readers {
     {
         let place = Arc::clone(&self.places).acquire_owned().await;
         let place = place.map_err(|error| unavailable(action, error))?;
-        let (path, idle) = (Arc::clone(&self.path), Arc::clone(&self.idle));
-        let (names, busy_timeout) = (Arc::clone(&self.names), self.busy_timeout);
+        let readers = self.clone();
         let read = move || {
             let _place = place;
-            let rested = idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-            let connection = match rested {
-                Some(connection) => connection,
-                None => connect(&path, busy_timeout).map_err(|error| failed(action, error))?,
-            };
-            connection.execute_batch("BEGIN").map_err(|error| failed(action, error))?;
-            let outcome = job(&mut SqliteTx::new(&connection, &names, action));
-            // A connection that cannot even end its transaction is not used again.
-            if connection.execute_batch("COMMIT").is_ok() {
-                idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
-            }
-            outcome
+            readers.run_now(action, job)
         };
         tokio::task::spawn_blocking(read).await.map_err(|error| unavailable(action, error))?
+    }
+
+    /// Runs a job in the calling thread.
+    pub(super) fn run_now<V, F>(&self, action: &'static str, job: F) -> Result<V>
+    where
+        F: FnOnce(&mut SqliteTx<'_>) -> Result<V>,
+    {
+        let rested = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let connection = match rested {
+            Some(connection) => connection,
+            None => connect(&self.path, self.busy_timeout).map_err(|error| failed(action, error))?,
+        };
+        connection.execute_batch("BEGIN").map_err(|error| failed(action, error))?;
+        let outcome = job(&mut SqliteTx::new(&connection, &self.names, action));
+        // A connection that cannot even end its transaction is not used again.
+        if connection.execute_batch("COMMIT").is_ok() {
+            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+        }
+        outcome
     }
 }
 

@@ -5,12 +5,14 @@ use std::fmt::Write as _;
 use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 use rusqlite::{Connection, ToSql, params_from_iter};
 
-use super::failed;
+use super::guard::Guard;
 use super::names::Names;
+use super::{Failure, failed};
 use crate::audit::Journal;
 use crate::cell::{Assign, Cell, Column, Cond, Op, Row, Stored, take};
 use crate::memory::wall_clock;
 use crate::records::audit::AuditRow;
+use crate::requests::{SqlValue, Write, check_statement};
 use crate::tx::{Query, Tx, last_entry};
 use crate::{Error, Result};
 
@@ -19,6 +21,8 @@ pub(super) struct SqliteTx<'a> {
     connection: &'a Connection,
     names: &'a Names,
     action: &'static str,
+    /// `None`: the connection is one that only reads.
+    guard: Option<&'a Guard>,
     journal: Journal,
     /// The log's last entry: in this transaction nobody else writes.
     head: Option<Option<AuditRow>>,
@@ -26,7 +30,11 @@ pub(super) struct SqliteTx<'a> {
 
 impl<'a> SqliteTx<'a> {
     pub(super) fn new(connection: &'a Connection, names: &'a Names, action: &'static str) -> Self {
-        Self { connection, names, action, journal: Journal::default(), head: None }
+        Self { connection, names, action, guard: None, journal: Journal::default(), head: None }
+    }
+
+    pub(super) fn guarded(self, guard: &'a Guard) -> Self {
+        Self { guard: Some(guard), ..self }
     }
 
     fn sql(&self) -> impl Fn(rusqlite::Error) -> Error + use<> {
@@ -75,6 +83,27 @@ impl ToSql for Cell {
             Self::Text(text) => ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes())),
         })
     }
+}
+
+impl ToSql for SqlValue {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(match self {
+            Self::Null => ToSqlOutput::Owned(Value::Null),
+            Self::Bool(truth) => ToSqlOutput::Owned(Value::Integer(i64::from(*truth))),
+            Self::Integer(number) => ToSqlOutput::Owned(Value::Integer(*number)),
+            Self::Real(number) => ToSqlOutput::Owned(Value::Real(*number)),
+            Self::Text(text) => ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes())),
+            Self::Blob(bytes) => ToSqlOutput::Borrowed(ValueRef::Blob(bytes)),
+        })
+    }
+}
+
+/// Executes one statement of somebody else's to its end. It is not kept: it was prepared for this once.
+fn execute(connection: &Connection, write: &Write) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare(&write.sql)?;
+    let mut rows = statement.query(params_from_iter(&write.params))?;
+    while rows.next()?.is_some() {}
+    Ok(())
 }
 
 /// `WHERE …` for conditions. `IS` compares null as a value, and uses indexes as `=` does.
@@ -138,6 +167,42 @@ impl Tx for SqliteTx<'_> {
         let mut statement = self.connection.prepare_cached(&sql).map_err(self.sql())?;
         let changed = statement.execute(params_from_iter(values)).map_err(self.sql())?;
         Ok(changed as u64)
+    }
+
+    const TAKES_WRITES: bool = true;
+
+    /// Only for a job that is alone: a statement can take the whole transaction back with it.
+    async fn write(&mut self, writes: Vec<Write>) -> Result<Result<(), String>> {
+        let Some(guard) = self.guard else {
+            return Err(Error::Invalid("this connection only reads".to_owned()));
+        };
+        let connection = self.connection;
+        connection.execute_batch("SAVEPOINT writes").map_err(self.sql())?;
+        let count = writes.len();
+        for (place, write) in (1..).zip(&writes) {
+            let done = match check_statement(&write.sql) {
+                Ok(()) => guard.watch(|| execute(connection, write)).map_err(Failure::from),
+                Err(why) => Err(Failure { code: None, text: why, at_commit: false }),
+            };
+            let Err(failure) = done else { continue };
+            let statements = failure.is_the_statements();
+            let why = format!("write {place} of {count} was refused, and none of them stays: {}", failure.text);
+            if !statements {
+                // The writer takes back what is left, and nobody is told that anything is written.
+                return Err(failure.means(self.action));
+            }
+            if connection.is_autocommit() {
+                // `OR ROLLBACK`, in the statement or in a table or trigger of theirs: nothing has happened yet in this
+                // transaction but reading, so that another one goes on for it.
+                connection.execute_batch("BEGIN IMMEDIATE").map_err(self.sql())?;
+                self.head = None;
+            } else {
+                connection.execute_batch("ROLLBACK TO writes; RELEASE writes").map_err(self.sql())?;
+            }
+            return Ok(Err(why));
+        }
+        connection.execute_batch("RELEASE writes").map_err(self.sql())?;
+        Ok(Ok(()))
     }
 
     async fn clock(&mut self) -> Result<i64> {

@@ -11,6 +11,7 @@ use std::thread;
 use rusqlite::Connection;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 
+use super::guard::Guard;
 use super::names::Names;
 use super::tx::SqliteTx;
 use super::{Failure, unavailable};
@@ -28,7 +29,14 @@ const GROUP: usize = 64;
 type Answer = Box<dyn FnOnce(Option<Error>) + Send>;
 
 /// One job: does its work on the connection, and says what becomes of it.
-type Job = Box<dyn FnOnce(&Connection, &Names) -> Done + Send>;
+type Job = Box<dyn FnOnce(&Desk) -> Done + Send>;
+
+/// What the writer works with.
+struct Desk {
+    connection: Connection,
+    names: Arc<Names>,
+    guard: Guard,
+}
 
 /// What a job did.
 struct Done {
@@ -42,6 +50,8 @@ struct Done {
 struct Queued {
     action: &'static str,
     job: Job,
+    /// Whether it is committed with nothing else.
+    alone: bool,
     /// What to tell the caller if the job is never run.
     abandon: Box<dyn FnOnce(Error) + Send>,
     _place: OwnedSemaphorePermit,
@@ -91,10 +101,18 @@ impl Queue {
         }
         let mut group: Vec<Queued> = Vec::new();
         while group.len() < GROUP {
-            let next = lanes.urgent.pop_front().or_else(|| lanes.normal.pop_front());
-            match next {
-                Some(queued) => group.push(queued),
-                None => break,
+            let alone = |queued: &Queued| queued.alone;
+            let next = match lanes.urgent.pop_front() {
+                // One that has to be alone waits for what came before it, and the others for it.
+                None if !group.is_empty() && lanes.normal.front().is_some_and(alone) => None,
+                None => lanes.normal.pop_front(),
+                urgent => urgent,
+            };
+            let Some(queued) = next else { break };
+            let alone = queued.alone;
+            group.push(queued);
+            if alone {
+                break;
             }
         }
         Some(group)
@@ -103,7 +121,9 @@ impl Queue {
 
 impl Writer {
     /// `changes` is told after each commit.
-    pub(super) fn start(connection: Connection, names: Arc<Names>, changes: Arc<Notify>) -> Result<Self> {
+    pub(super) fn start(mut connection: Connection, names: Arc<Names>, changes: Arc<Notify>) -> Result<Self> {
+        let guard = Guard::set(&mut connection, &names)?;
+        let desk = Desk { connection, names, guard };
         let queue = Arc::new(Queue {
             lanes: Mutex::default(),
             filled: Condvar::new(),
@@ -115,7 +135,7 @@ impl Writer {
             .name("kern-sqlite".to_owned())
             .spawn(move || {
                 while let Some(group) = jobs.next() {
-                    commit(&connection, &names, group);
+                    commit(&desk, group);
                     changes.notify_waiters();
                 }
             })
@@ -131,7 +151,7 @@ impl Writer {
     {
         let places = match lane {
             Lane::Urgent => &self.queue.urgent_places,
-            Lane::Normal => &self.queue.places,
+            Lane::Normal | Lane::Alone => &self.queue.places,
         };
         let place = Arc::clone(places).acquire_owned().await;
         let place = place.map_err(|error| unavailable(action, error))?;
@@ -147,8 +167,8 @@ impl Writer {
                 let _ = sender.send(Err(error));
             }
         });
-        let job: Job = Box::new(move |connection, names| {
-            let mut tx = SqliteTx::new(connection, names, action);
+        let job: Job = Box::new(move |desk| {
+            let mut tx = SqliteTx::new(&desk.connection, &desk.names, action).guarded(&desk.guard);
             let (keep, outcome) = match job(&mut tx) {
                 Ok(value) => (true, Ok(value)),
                 Err(Refused::Keep(error)) => (true, Err(error)),
@@ -168,10 +188,10 @@ impl Writer {
         });
         {
             let mut lanes = self.queue.lanes();
-            let queued = Queued { action, job, abandon, _place: place };
+            let queued = Queued { action, job, alone: lane == Lane::Alone, abandon, _place: place };
             match lane {
                 Lane::Urgent => lanes.urgent.push_back(queued),
-                Lane::Normal => lanes.normal.push_back(queued),
+                Lane::Normal | Lane::Alone => lanes.normal.push_back(queued),
             }
         }
         self.queue.filled.notify_one();
@@ -191,7 +211,8 @@ impl Drop for Writer {
 }
 
 /// Runs a group of jobs in one transaction, each in its savepoint, and answers after the commit.
-fn commit(connection: &Connection, names: &Names, group: Vec<Queued>) {
+fn commit(desk: &Desk, group: Vec<Queued>) {
+    let connection = &desk.connection;
     if !connection.is_autocommit() {
         // A rollback that failed is tried again: otherwise one bad moment of the disk would end the store's life.
         let _ = connection.execute_batch("ROLLBACK");
@@ -214,7 +235,7 @@ fn commit(connection: &Connection, names: &Names, group: Vec<Queued>) {
             (queued.abandon)(Failure::means(Failure::clone(failure), action));
             continue;
         }
-        match run(connection, names, queued.job, alone) {
+        match run(desk, queued.job, alone) {
             Ok(Ran { answer, kept }) => {
                 taken_back = alone && !kept;
                 match answer {
@@ -233,7 +254,7 @@ fn commit(connection: &Connection, names: &Names, group: Vec<Queued>) {
         }
     }
     if failure.is_none() && !taken_back {
-        failure = connection.execute_batch("COMMIT").err().map(Failure::from);
+        failure = connection.execute_batch("COMMIT").err().map(|error| Failure::from(error).at_commit());
     }
     if failure.is_some() && !connection.is_autocommit() {
         // Takes back what is left of it. Where even that fails, the next BEGIN fails too, and nobody is told a lie.
@@ -257,12 +278,13 @@ struct Ran {
 /// # Errors
 ///
 /// The whole transaction is in doubt.
-fn run(connection: &Connection, names: &Names, job: Job, alone: bool) -> Result<Ran, Failure> {
+fn run(desk: &Desk, job: Job, alone: bool) -> Result<Ran, Failure> {
+    let connection = &desk.connection;
     if !alone {
         connection.execute_batch("SAVEPOINT job")?;
     }
     // A panic is a bug of kern; it must not take the store with it, nor leave half a transition.
-    let done = catch_unwind(AssertUnwindSafe(|| job(connection, names))).ok();
+    let done = catch_unwind(AssertUnwindSafe(|| job(desk))).ok();
     if let Some(failure) = done.as_ref().and_then(|done| done.failure.clone())
         && connection.is_autocommit()
     {

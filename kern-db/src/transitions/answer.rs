@@ -135,7 +135,11 @@ async fn confirm<T: Tx>(tx: &mut T, run: &RunRow, rows: &CallRows, request: &Ans
     let CallRows { call, policy, .. } = rows;
     // In two stages a complete call is confirmed whatever it paused for: an edit needs an explicit word.
     let asked = match policy.tier {
-        Tier::User => policy.pause == Some(PauseType::Confirmation),
+        // What is run again is complete, and asks for nothing but a yes.
+        Tier::User => {
+            policy.pause == Some(PauseType::Confirmation)
+                || policy.pause == Some(PauseType::UserInput) && rows.has_started && call.unfilled.0.is_empty()
+        }
         Tier::TwoStage => call.unfilled.0.is_empty(),
         Tier::Audit | Tier::Required => false,
     };
@@ -187,7 +191,7 @@ async fn reject<T: Tx>(
     note: Option<String>,
     now: i64,
 ) -> Step<Answered> {
-    let CallRows { call, policy, approval, execution } = rows;
+    let CallRows { call, policy, approval, execution, .. } = rows;
     if policy.tier == Tier::Audit {
         return Ok(Answered::NotAsked);
     }
@@ -227,6 +231,13 @@ async fn input<T: Tx>(
         return Ok(Answered::Already);
     }
     check_arguments(&arguments)?;
+    if rows.has_started {
+        if arguments == call.arguments {
+            return confirm(tx, run, rows, request, now).await;
+        }
+        let what = "what may have run already is only run again as it was: confirm it, or reject it";
+        return Err(Error::Invalid(what.to_owned()).into());
+    }
     let pending = approval.as_ref().filter(|approval| approval.status == ApprovalStatus::Pending);
     if let Some(approval) = pending
         && is_due(approval, now)

@@ -4,14 +4,17 @@ use serde_json::json;
 
 use super::answer::bring_result;
 use super::edit::{Edit, edit};
-use super::{abandon, call, close_pending, entries, evidence, make_ready, read, run};
+use super::{abandon, call, close_pending, entries, evidence, make_ready, pool, read, run};
 use crate::arguments::{Change, change};
 use crate::audit::Entry;
 use crate::cell::Json;
 use crate::records::approval::{Approval, ApprovalRow, Decision, Resolution, VoteRow};
+use crate::records::pool::Pool;
 use crate::records::principal::{Actor, Principal};
 use crate::records::run::RunRow;
-use crate::rules::{CallRows, Gate, check_asked, check_binding, check_votes, gate, is_due, is_same_voter};
+use crate::rules::{
+    CallRows, Gate, check_asked, check_binding, check_votes, gate, is_due, is_same_voter, not_on_record,
+};
 use crate::tx::{Query, Refused, Step, Tx};
 use crate::{ApprovalId, ApprovalStatus, Error, ExecutionStatus, Result};
 
@@ -66,6 +69,11 @@ pub(crate) async fn resolve<T: Tx>(
     let Some(approval) = rows.approval.clone().filter(|approval| approval.id == id) else {
         return Err(evidence(tx, &found.run_id, actor, stray()));
     };
+    // Locked before the clock is read, as all rows are.
+    let pool = match &rows.policy.pool {
+        Some(name) => pool::on_record(tx, name).await?,
+        None => Some(None),
+    };
     let now = tx.now().await?;
     if is_due(&approval, now)
         && close_pending(tx, &approval, ApprovalStatus::Expired, Actor::Recovery, None, now).await?
@@ -88,13 +96,17 @@ pub(crate) async fn resolve<T: Tx>(
         }
         mismatch => mismatch,
     };
-    if let Err(error) = bound {
-        return Err(evidence(tx, &run.run_id, actor, error));
-    }
+    let pool = match (bound, pool) {
+        (Ok(()), Some(pool)) => Deciders { name: rows.policy.pool.as_deref(), pool },
+        (Ok(()), None) => {
+            return Err(evidence(tx, &run.run_id, actor, not_on_record(&rows.call, "the pool and the audit log")));
+        }
+        (Err(error), _) => return Err(evidence(tx, &run.run_id, actor, error)),
+    };
     let change = change(&rows, &id, &resolution);
     // Other words than those that are there: the same again are only a vote, also where they come as an edit.
     let edits = matches!(change, Ok(Change::Arguments(_)));
-    if let Err(error) = may_decide(&rows, &approval, &votes, &resolution, edits) {
+    if let Err(error) = may_decide(&rows, &approval, &votes, &pool, &resolution, edits) {
         let entry = Entry::new("vote_refused", actor, &run.run_id).evidence().call(&rows.call).approval(&id);
         tx.journal().record(entry.payload(json!({ "why": error.to_string() })));
         return Err(Refused::Keep(error));
@@ -103,14 +115,51 @@ pub(crate) async fn resolve<T: Tx>(
         return Err(conflict(&approval, expected).into());
     }
     let change = change?;
+    if edits && rows.has_started {
+        let why = "it may have run already, and is only run again as it was".to_owned();
+        return Err(Error::NotEditable { id, why }.into());
+    }
     let deciding = Deciding { run: &run, rows: &rows, approval: &approval, resolution: &resolution, actor, now };
     match resolution.approve {
         Decision::Reject => deciding.close(tx, ApprovalStatus::Rejected).await?,
-        Decision::Approve => deciding.approve(tx, change, votes.len()).await?,
+        Decision::Approve => {
+            // Whoever is no longer in the pool has voted for nothing by now.
+            let counted = votes.iter().filter(|vote| pool.hold(vote.voter.as_ref().map(|voter| &voter.0))).count();
+            deciding.approve(tx, change, counted).await?;
+        }
     }
     // Read here, and not after the commit: nobody can have changed it in between.
     let decided = read::approval(tx, id.clone()).await?;
     decided.ok_or_else(|| not_found(&id).into())
+}
+
+/// Who may decide, beside whoever asked.
+struct Deciders<'a> {
+    /// The pool that the policy names.
+    name: Option<&'a str>,
+    /// `None`: there is none of that name.
+    pool: Option<Pool>,
+}
+
+impl Deciders<'_> {
+    /// Whether somebody is among them. A pool that nobody has set holds nobody.
+    fn hold(&self, person: Option<&Principal>) -> bool {
+        self.name.is_none() || self.pool.as_ref().is_some_and(|pool| pool.holds(person))
+    }
+
+    fn refusal(&self, person: Option<&Principal>) -> Error {
+        let name = self.name.unwrap_or_default();
+        let reason = match (&self.pool, person) {
+            (None, _) => format!("the pool `{name}` decides about this call, and nobody has set it: `set_pool` does"),
+            (Some(_), None) => {
+                format!("the pool `{name}` decides about this call, and somebody without a name is not in it")
+            }
+            (Some(_), Some(person)) => {
+                format!("`{}` is not in the pool `{name}`, which decides about this call", person.subject)
+            }
+        };
+        Error::NotPermitted { reason }
+    }
 }
 
 /// A decision that may be made.
@@ -232,12 +281,13 @@ impl Deciding<'_> {
     }
 }
 
-/// Separation: whoever asked does not decide; several who decide are different people, and none of them wrote what they
-/// decide on; and a vote is for the version that was looked at.
+/// Separation: whoever asked does not decide, and nobody who is not in the policy's pool; several who decide are different
+/// people, and none of them wrote what they decide on; and a vote is for the version that was looked at.
 fn may_decide(
     rows: &CallRows,
     approval: &ApprovalRow,
     votes: &[VoteRow],
+    pool: &Deciders<'_>,
     resolution: &Resolution,
     edits: bool,
 ) -> Result<()> {
@@ -248,6 +298,9 @@ fn may_decide(
     {
         let reason = format!("`{}` asked for this call and cannot decide about it: somebody else has to", by.subject);
         return Err(Error::NotPermitted { reason });
+    }
+    if approval.status == ApprovalStatus::Pending && !pool.hold(resolution.by.as_ref()) {
+        return Err(pool.refusal(resolution.by.as_ref()));
     }
     if rows.policy.require_reason && !has_reason(resolution) && approval.status == ApprovalStatus::Pending {
         return Err(Error::ReasonRequired { id: approval.id.clone() });

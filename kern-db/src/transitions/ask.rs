@@ -6,10 +6,13 @@ use serde_json::{Value, json};
 
 use super::answer::{lost_race, unchanged};
 use super::run::{expire_due, open_turn};
-use super::{NewApproval, abandon, approval_row, close_pending, entries, evidence, next};
+use super::{
+    Decider, NewApproval, abandon, approval_row, close_pending, entries, evidence, make_ready, next, pool, record,
+};
 use crate::audit::Entry;
 use crate::cell::Json;
 use crate::digest::{canonical, sha256};
+use crate::ids::fresh_id;
 use crate::records::approval::ApprovalRow;
 use crate::records::call::{CallPolicy, CallRow, Standing, Tier};
 use crate::records::execution::ExecutionRow;
@@ -43,7 +46,14 @@ pub(super) fn check_new(new: &NewCall) -> Result<()> {
     if new.policy.quorum == 0 {
         return Err(Error::Invalid("a quorum is one person or more".to_owned()));
     }
-    Ok(())
+    match &new.policy.pool {
+        Some(_) if !new.policy.is_decided_by_row() => {
+            let what = "a pool decides about approvals, and nobody is asked for one";
+            Err(Error::Invalid(format!("tool `{}` cannot be asked for: {what}", new.tool_name)))
+        }
+        Some(pool) => pool::check_name(pool),
+        None => Ok(()),
+    }
 }
 
 /// One protected call, and A1 where an approval row decides about it.
@@ -239,19 +249,20 @@ pub(crate) async fn ask_again<T: Tx>(tx: &mut T, again: AskAgain) -> Step<()> {
     }
     for (rows, new) in asked {
         let stored = Stored { snapshot_digest: &snapshot_digest, fence };
-        next_generation(tx, &run, rows, new, actor.clone(), stored, now).await?;
+        with_another_tool(tx, &run, rows, new, actor.clone(), stored, now).await?;
     }
     Ok(())
 }
 
 /// What is stored of the run in the same transaction.
+#[derive(Clone, Copy)]
 struct Stored<'a> {
     snapshot_digest: &'a str,
     fence: i64,
 }
 
 /// The same call of another tool, and nobody has said anything to it.
-async fn next_generation<T: Tx>(
+async fn with_another_tool<T: Tx>(
     tx: &mut T,
     run: &RunRow,
     rows: &CallRows,
@@ -260,29 +271,16 @@ async fn next_generation<T: Tx>(
     stored: Stored<'_>,
     now: i64,
 ) -> Step<()> {
-    let before = &rows.call;
-    let mut earlier = before.earlier_requirements.clone().unwrap_or(Json(Vec::new()));
-    earlier.0.push(before.requirement_id.clone());
     let call = CallRow {
         requirement_id: new.requirement_id,
         tool_version: new.tool_version,
         schema_hash: new.schema_hash,
-        version: 0,
-        earlier_digests: Json(Vec::new()),
         unfilled: Json(new.unfilled),
         policy: canonical(&new.policy),
-        approval_id: None,
-        generation: next(before.generation, "calls.generation")?,
-        answer: None,
-        answer_digest: None,
-        answer_note: None,
-        answered_by: None,
-        answered_at_ms: None,
         parameters: Some(new.parameters),
         user_fields: Some(Json(new.user_fields)),
         argument_limit: Some(new.argument_limit),
-        earlier_requirements: Some(earlier),
-        ..before.clone()
+        ..rows.call.clone()
     };
     let asking = Asking {
         policy: &new.policy,
@@ -291,6 +289,122 @@ async fn next_generation<T: Tx>(
         context: &new.context,
         // Whose words they are does not change with the tool.
         author: rows.approval.as_ref().and_then(|approval| approval.edited_by.clone()),
+    };
+    let (call, approval) = next_generation(tx, run, rows, call, asking, now).await?;
+    let entry = Entry::new("asked_again", actor, &run.run_id).call(&call);
+    let entry = match &approval {
+        Some(approval) => entry.approval(&approval.id),
+        None => entry,
+    };
+    tx.journal().record(entry.payload(json!({
+        "generation": call.generation,
+        "tool_version": call.tool_version,
+        "policy": sha256(&call.policy),
+        "before": {
+            "digest": rows.call.digest,
+            "approval_id": rows.call.approval_id,
+            "execution_id": rows.execution.as_ref().map(|execution| &execution.id),
+        },
+        "snapshot_digest": stored.snapshot_digest,
+        "fence": stored.fence,
+    })));
+    match approval {
+        Some(approval) => request(tx, run, &call, &approval).await,
+        None => Ok(()),
+    }
+}
+
+/// The last part of X11: the same call, word for word, and nobody has said anything to it. What it was shown with is shown
+/// again, under a requirement of its own: an answer to the older one is none to this.
+pub(super) async fn run_again<T: Tx>(
+    tx: &mut T,
+    run: &RunRow,
+    rows: &CallRows,
+    actor: Actor,
+    note: Option<&str>,
+    now: i64,
+) -> Step<()> {
+    let CallRows { call: before, policy, approval: old, .. } = rows;
+    let requirement_id = fresh_id();
+    let shown = |text: Option<&String>, place| match text {
+        Some(text) => serde_json::from_str(text).map_err(|error| Error::corrupt(place, error)),
+        None => Ok(Value::Null),
+    };
+    let old = old.as_ref().filter(|_| policy.is_decided_by_row());
+    let mut requirements = shown(old.and_then(|old| old.requirements.as_ref()), "approvals.requirements")?;
+    let context = shown(old.and_then(|old| old.context.as_ref()), "approvals.context")?;
+    for requirement in requirements.as_array_mut().into_iter().flatten() {
+        if requirement.get("id").and_then(Value::as_str) == Some(before.requirement_id.as_str()) {
+            requirement["id"] = json!(requirement_id);
+        }
+    }
+    let call = CallRow { requirement_id, ..before.clone() };
+    let asking = Asking {
+        policy,
+        id: policy.is_decided_by_row().then(ApprovalId::generate),
+        requirements: &requirements,
+        context: &context,
+        author: old.and_then(|old| old.edited_by.clone()),
+    };
+    let (call, approval) = next_generation(tx, run, rows, call, asking, now).await?;
+    let lost = rows.execution.as_ref().map(|execution| &execution.id);
+    let mut entry = Entry::new("run_again", actor.clone(), &run.run_id).call(&call);
+    if let Some(lost) = lost {
+        entry = entry.execution(lost);
+    }
+    if let Some(approval) = &approval {
+        entry = entry.approval(&approval.id);
+    }
+    tx.journal().record(entry.payload(json!({
+        "generation": call.generation,
+        "note": note,
+        "policy": sha256(&call.policy),
+        "before": { "approval_id": before.approval_id, "execution_id": lost },
+    })));
+    tx.journal().tell("execution.settled", &run.run_id, before.approval_id.as_ref(), lost);
+    match (&approval, policy.tier) {
+        (Some(approval), _) => request(tx, run, &call, approval).await,
+        (None, Tier::Audit) => {
+            // Nobody is asked: whoever ordered it is on record, and a start is all that it waits for.
+            let id = record(tx, run, &call, policy, ApprovalStatus::Approved, Decider::Policy, now).await?;
+            if tx.update(vec![C::C.approval_id.to(Some(id.clone()))], unchanged(&call)).await? != 1 {
+                return Err(lost_race(&call));
+            }
+            make_ready(tx, &call, policy, Some(&id), actor, now).await?;
+            Ok(())
+        }
+        (None, _) => {
+            tx.journal().tell("call.asked", &run.run_id, None, None);
+            Ok(())
+        }
+    }
+}
+
+/// Makes a call the next generation of itself, to which nobody has said anything. Gives it as it is then, and the row that
+/// decides about it, where one does, for [`request`].
+async fn next_generation<T: Tx>(
+    tx: &mut T,
+    run: &RunRow,
+    rows: &CallRows,
+    call: CallRow,
+    asking: Asking<'_>,
+    now: i64,
+) -> Step<(CallRow, Option<ApprovalRow>)> {
+    let before = &rows.call;
+    let mut earlier = before.earlier_requirements.clone().unwrap_or(Json(Vec::new()));
+    earlier.0.push(before.requirement_id.clone());
+    let call = CallRow {
+        version: 0,
+        earlier_digests: Json(Vec::new()),
+        approval_id: None,
+        generation: next(before.generation, "calls.generation")?,
+        answer: None,
+        answer_digest: None,
+        answer_note: None,
+        answered_by: None,
+        answered_at_ms: None,
+        earlier_requirements: Some(earlier),
+        ..call
     };
     let (call, approval) = bound(tx, run, call, asking, now).await?;
     let set = vec![
@@ -321,26 +435,7 @@ async fn next_generation<T: Tx>(
     if tx.update(set, expect).await? != 1 {
         return Err(lost_race(before));
     }
-    let entry = Entry::new("asked_again", actor, &run.run_id).call(&call);
-    let entry = match &approval {
-        Some(approval) => entry.approval(&approval.id),
-        None => entry,
-    };
-    tx.journal().record(entry.payload(json!({
-        "generation": call.generation,
-        "tool_version": call.tool_version,
-        "before": {
-            "digest": before.digest,
-            "approval_id": before.approval_id,
-            "execution_id": rows.execution.as_ref().map(|execution| &execution.id),
-        },
-        "snapshot_digest": stored.snapshot_digest,
-        "fence": stored.fence,
-    })));
-    match approval {
-        Some(approval) => request(tx, run, &call, &approval).await,
-        None => Ok(()),
-    }
+    Ok((call, approval))
 }
 
 /// Whether a call has neither an outcome nor a start, by its rows.
@@ -357,6 +452,11 @@ fn may_ask_again(run: &RunRow, rows: &CallRows, new: &NewCall) -> Result<()> {
         let needs = "a call that has started, or has an outcome, is not asked again";
         return Err(Error::RunConflict { run_id: run.run_id.clone(), found: run.status, needs });
     }
+    if rows.has_started {
+        let needs =
+            "a call that may have run already is only run again as it was: another tool would give it another key";
+        return Err(Error::RunConflict { run_id: run.run_id.clone(), found: run.status, needs });
+    }
     let refused = |what: &str| Err(Error::Invalid(format!("call {} cannot be asked again: {what}", call.idx)));
     if new.tool_name != call.tool_name || new.tool_call_id != call.tool_call_id || new.arguments != call.arguments {
         return refused("it is another one");
@@ -370,7 +470,7 @@ fn may_ask_again(run: &RunRow, rows: &CallRows, new: &NewCall) -> Result<()> {
     Ok(())
 }
 
-/// Asking again is no way around somebody who was asked.
+/// Asking again is no way around somebody who was asked: not fewer are, and no others.
 fn asks_no_fewer(before: &CallPolicy, after: &CallPolicy) -> bool {
     let tier = match before.tier {
         Tier::Audit => true,
@@ -379,7 +479,8 @@ fn asks_no_fewer(before: &CallPolicy, after: &CallPolicy) -> bool {
         Tier::TwoStage => after.tier == Tier::TwoStage,
     };
     let loosened = after.allow_self && !before.allow_self || before.require_reason && !after.require_reason;
-    tier && (!before.is_decided_by_row() || after.quorum >= before.quorum && !loosened)
+    let others = before.pool.is_some() && after.pool != before.pool;
+    tier && (!before.is_decided_by_row() || after.quorum >= before.quorum && !loosened && !others)
 }
 
 #[cfg(test)]
@@ -410,5 +511,10 @@ mod tests {
         let mut own = required.clone();
         own.allow_self = true;
         assert!(!asks_no_fewer(&required, &own));
+        let finance = required.clone().pool("finance");
+        assert!(asks_no_fewer(&required, &finance));
+        assert!(asks_no_fewer(&finance, &finance.clone().quorum(2)));
+        assert!(!asks_no_fewer(&finance, &required));
+        assert!(!asks_no_fewer(&finance, &required.clone().pool("friends")));
     }
 }

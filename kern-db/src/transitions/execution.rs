@@ -1,18 +1,21 @@
-//! X2 to X5 and X9: the only way into a protected body, and the ways out of it.
+//! X2 to X6: the only way into a protected body, and the ways out of it.
 
 use serde_json::json;
 
 use super::run::own;
-use super::{Decider, abandon, call, calls, entries, evidence, execution_row, lose, next, record, run, token};
+use super::{
+    Decider, GivenUp, NOT_IN_TIME, call, drop_ready, entries, evidence, execution_row, lose, lose_start, next, record,
+    run, token,
+};
 use crate::audit::Entry;
 use crate::digest::{idempotency_key, sha256};
-use crate::records::call::{CallRow, Tier};
-use crate::records::execution::{Execution, ExecutionRow, Settlement};
+use crate::records::call::{CallRow, Effect, Tier};
+use crate::records::execution::ExecutionRow;
 use crate::records::principal::Actor;
 use crate::records::run::RunRow;
-use crate::requests::{CallClaim, CallClaimed, ClaimCall, Ended, Finished, Ticket};
-use crate::rules::{CallRows, Gate, check_binding, check_record, gate};
-use crate::tx::{Query, Refused, Step, Tx};
+use crate::requests::{CallClaim, CallClaimed, ClaimCall, Ended, Finished, Ticket, Write};
+use crate::rules::{CallRows, Gate, check_binding, check_record, check_retry, gate};
+use crate::tx::{Refused, Step, Tx};
 use crate::{ApprovalStatus, Authority, Error, ExecutionId, ExecutionStatus, PauseType};
 
 use ExecutionRow as E;
@@ -93,10 +96,11 @@ pub(crate) async fn readiness<T: Tx>(tx: &mut T, run: &RunRow, rows: CallRows, n
         }
         ExecutionStatus::Executing | ExecutionStatus::Unknown => return Ok(Readiness::NotStartable),
     }
-    if execution.valid_until_ms.is_some_and(|valid_until| now >= valid_until)
-        && abandon(tx, &execution, "the approval was not used in time", Actor::Runtime, now).await?
-    {
-        return Ok(Readiness::Over);
+    if execution.valid_until_ms.is_some_and(|valid_until| now >= valid_until) {
+        match drop_ready(tx, &execution, NOT_IN_TIME, Actor::Runtime, now).await? {
+            GivenUp::Abandoned => return Ok(Readiness::Over),
+            GivenUp::Unknown | GivenUp::Not | GivenUp::Retry => return Ok(Readiness::NotStartable),
+        }
     }
     Ok(Readiness::Ready(Box::new(ReadyCall { rows, execution })))
 }
@@ -125,8 +129,11 @@ pub(crate) async fn start<T: Tx>(
                 E::C.id.is(execution.id.clone()),
                 E::C.status.is(ExecutionStatus::Ready),
                 E::C.fence.is(execution.fence),
-                // `once`: a start that was ever committed is the only one.
-                E::C.attempt.is(0),
+                E::C.attempt.is(match rows.policy.effect {
+                    // A start that was ever committed is the only one.
+                    Effect::Once => 0,
+                    Effect::Idempotent | Effect::Transactional => execution.attempt,
+                }),
             ],
         )
         .await?;
@@ -139,7 +146,7 @@ pub(crate) async fn start<T: Tx>(
     let entry = Entry::new("executing", Actor::Runtime, &run.run_id).call(&rows.call).execution(&execution.id);
     tx.journal().record(entry.payload(json!({ "attempt": attempt, "fence": fence })));
     tx.journal().tell("execution.executing", &run.run_id, execution.approval_id.as_ref(), Some(&execution.id));
-    Ok(CallClaimed::Claimed(call_claim(&execution, &rows.call, owner, fence)))
+    Ok(CallClaimed::Claimed(call_claim(&execution, &rows.call, owner, fence, attempt)))
 }
 
 /// X2 with A9: the record is durable before the body starts.
@@ -178,11 +185,12 @@ async fn start_recorded<T: Tx>(
     };
     tx.insert(&execution).await?;
     let entry = Entry::new("executing", Actor::Runtime, &run.run_id).call(&rows.call).execution(&execution.id);
-    tx.journal().record(entry.approval(&approval_id).payload(json!({ "attempt": 1, "fence": 1 })));
-    Ok(CallClaimed::Claimed(call_claim(&execution, &rows.call, owner, 1)))
+    let payload = json!({ "attempt": 1, "fence": 1, "effect": rows.policy.effect });
+    tx.journal().record(entry.approval(&approval_id).payload(payload));
+    Ok(CallClaimed::Claimed(call_claim(&execution, &rows.call, owner, 1, 1)))
 }
 
-fn call_claim(execution: &ExecutionRow, call: &CallRow, owner: String, fence: i64) -> CallClaim {
+fn call_claim(execution: &ExecutionRow, call: &CallRow, owner: String, fence: i64, attempt: u32) -> CallClaim {
     CallClaim {
         ticket: Ticket { execution_id: execution.id.clone(), run_id: execution.run_id.clone(), owner, fence },
         turn: call.turn,
@@ -191,11 +199,15 @@ fn call_claim(execution: &ExecutionRow, call: &CallRow, owner: String, fence: i6
         arguments: execution.arguments.clone(),
         decided_digest: execution.decided_digest.clone(),
         idempotency_key: idempotency_key(call.run_id.as_str(), call.turn, call.idx, &execution.decided_digest),
+        attempt,
     }
 }
 
-/// X4, or X5 by the owner. No condition on the run: a body that ends after its run was cancelled is recorded too.
-pub(crate) async fn finish<T: Tx>(tx: &mut T, ticket: Ticket, ended: Ended) -> Step<Finished> {
+/// X4, or X5 or X6 by the owner. No condition on the run: a body that ends after its run was cancelled is recorded too.
+///
+/// What a transactional call wrote is written here, before its outcome and in the same transaction, and only for a start
+/// that still counts. Of what the store refuses nothing stays, and the outcome is that refusal.
+pub(crate) async fn finish<T: Tx>(tx: &mut T, ticket: Ticket, ended: Ended, writes: Vec<Write>) -> Step<Finished> {
     let run = run(tx, &ticket.run_id).await?;
     let execution = tx.one(vec![E::C.id.is(ticket.execution_id.clone())]).await?;
     let Some(execution) = execution else {
@@ -214,17 +226,35 @@ pub(crate) async fn finish<T: Tx>(tx: &mut T, ticket: Ticket, ended: Ended) -> S
         let payload = json!({ "as": said, "digest": sha256(text), "fence": ticket.fence });
         entry("late_result").evidence().payload(payload)
     };
+    let mine = execution.status == ExecutionStatus::Executing
+        && execution.owner.as_deref() == Some(ticket.owner.as_str())
+        && execution.fence == ticket.fence;
     let (status, text, result, error) = match ended {
         Ended::Succeeded(result) => (ExecutionStatus::Succeeded, result.clone(), Some(result), None),
         Ended::Failed(error) => (ExecutionStatus::Failed, error.clone(), None, Some(error)),
         Ended::Lost(why) => {
-            let mine = execution.owner.as_deref() == Some(ticket.owner.as_str()) && execution.fence == ticket.fence;
-            if mine && lose(tx, &execution, &why, Actor::Runtime).await? {
-                return Ok(Finished::Recorded);
-            }
-            tx.journal().record(late(ExecutionStatus::Unknown, &why));
-            return Ok(Finished::Late);
+            let lost = if mine { lost(tx, &run, &execution, &why, now).await? } else { GivenUp::Not };
+            return Ok(match lost {
+                GivenUp::Unknown => Finished::Recorded,
+                GivenUp::Retry => Finished::Retry,
+                GivenUp::Not | GivenUp::Abandoned => {
+                    tx.journal().record(late(ExecutionStatus::Unknown, &why));
+                    Finished::Late
+                }
+            });
         }
+    };
+    // A body that failed takes back what it wanted to write.
+    let written = writes.len();
+    let refused = if writes.is_empty() || status != ExecutionStatus::Succeeded || !mine {
+        None
+    } else {
+        may_write(tx, &execution).await?;
+        tx.write(writes).await?.err()
+    };
+    let (status, text, result, error) = match &refused {
+        None => (status, text, result, error),
+        Some(why) => (ExecutionStatus::Failed, why.clone(), None, Some(why.clone())),
     };
     let finished = tx
         .update(
@@ -247,54 +277,44 @@ pub(crate) async fn finish<T: Tx>(tx: &mut T, ticket: Ticket, ended: Ended) -> S
         tx.journal().record(late(status, &text));
         return Ok(Finished::Late);
     }
-    tx.journal().record(entry(status.as_str()).payload(json!({ "digest": sha256(&text), "fence": ticket.fence })));
+    let mut payload = json!({ "digest": sha256(&text), "fence": ticket.fence });
+    if written > 0 && status == ExecutionStatus::Succeeded {
+        payload["writes"] = written.into();
+    }
+    tx.journal().record(entry(status.as_str()).payload(payload));
     tx.journal().tell("execution.finished", &run.run_id, execution.approval_id.as_ref(), Some(&execution.id));
-    Ok(Finished::Recorded)
+    Ok(refused.map_or(Finished::Recorded, Finished::WritesRefused))
 }
 
-/// X9: a human's word on an unknown execution.
-pub(crate) async fn settle<T: Tx>(tx: &mut T, id: ExecutionId, settlement: Settlement) -> Step<Execution> {
-    let found = tx.select::<ExecutionRow>(Query::of(vec![E::C.id.is(id.clone())])).await?.into_iter().next();
-    let Some(found) = found else {
-        return Err(Error::NotFound { entity: "execution", id: id.to_string() }.into());
-    };
-    let run = run(tx, &found.run_id).await?;
-    let rows = calls(tx, &found.run_id, found.turn).await?.into_iter().find(|rows| rows.call.idx == found.idx);
-    let now = tx.now().await?;
-    let allow_self = rows.is_some_and(|rows| rows.policy.allow_self);
-    if let (Some(by), Some(requester)) = (&settlement.by, &run.requester)
-        && !allow_self
-        && by.is_same_person(&requester.0)
-    {
-        let reason = format!("`{}` asked for this call and cannot settle it: somebody else has to", by.subject);
-        return Err(Error::NotPermitted { reason }.into());
+/// X6 or X5 by the owner of the start.
+async fn lost<T: Tx>(tx: &mut T, run: &RunRow, execution: &ExecutionRow, why: &str, now: i64) -> Step<GivenUp> {
+    match call(tx, &run.run_id, execution.turn, execution.idx).await {
+        Ok(rows) if rows.execution.as_ref() == Some(execution) => {
+            Ok(lose_start(tx, run, &rows, execution, why, Actor::Runtime, now).await?)
+        }
+        // What cannot be read lets nothing be started again, and a start that is lost is on record all the same.
+        Ok(_) | Err(Error::Corrupt { .. } | Error::NotFound { .. }) => {
+            let lost = lose(tx, execution, why, Actor::Runtime).await?;
+            Ok(if lost { GivenUp::Unknown } else { GivenUp::Not })
+        }
+        Err(error) => Err(error.into()),
     }
-    let (result, error) = match settlement.to {
-        ExecutionStatus::Succeeded => (settlement.result.clone(), None),
-        _ => (None, settlement.result.clone().or_else(|| settlement.note.clone())),
-    };
-    let settled = tx
-        .update(
-            vec![
-                E::C.status.to(settlement.to),
-                E::C.result.to(result),
-                E::C.error.to(error),
-                E::C.settled_by.to(Some(Actor::of(settlement.by.as_ref()).to_string())),
-                E::C.note.to(settlement.note.clone()),
-                E::C.finished_at_ms.to(Some(now)),
-            ],
-            vec![E::C.id.is(id.clone()), E::C.status.is(ExecutionStatus::Unknown)],
-        )
-        .await?;
-    if settled != 1 {
-        let needs = "only an unknown execution can be settled";
-        return Err(Error::ExecutionConflict { id, found: found.status, needs }.into());
+}
+
+/// Whether a call may write with its outcome: its policy says so, by the rows and by the log, and the store can.
+async fn may_write<T: Tx>(tx: &mut T, execution: &ExecutionRow) -> Step<()> {
+    if !T::TAKES_WRITES {
+        let what = "this store takes no writes with an outcome: a transactional tool needs a database";
+        return Err(Error::Invalid(what.to_owned()).into());
     }
-    let entry = Entry::new("settled", Actor::of(settlement.by.as_ref()), &run.run_id).at(found.turn, found.idx);
-    let entry = entry.execution(&id).digest(&found.decided_digest);
-    tx.journal().record(entry.payload(json!({ "as": settlement.to, "note": settlement.note })));
-    tx.journal().tell("execution.settled", &run.run_id, found.approval_id.as_ref(), Some(&id));
-    let settled = tx.select::<ExecutionRow>(Query::of(vec![E::C.id.is(id.clone())])).await?.pop();
-    let missing = || Error::NotFound { entity: "execution", id: id.to_string() };
-    Ok(settled.ok_or_else(missing)?.into())
+    let rows = call(tx, &execution.run_id, execution.turn, execution.idx).await?;
+    if rows.policy.effect != Effect::Transactional || rows.execution.as_ref() != Some(execution) {
+        let what =
+            format!("execution `{}` writes nothing with its outcome: its tool is not transactional", execution.id);
+        return Err(Error::Invalid(what).into());
+    }
+    match check_retry(&rows, &entries(tx, &rows.call).await?) {
+        Ok(()) => Ok(()),
+        Err(error) => Err(evidence(tx, &execution.run_id, Actor::Runtime, error)),
+    }
 }

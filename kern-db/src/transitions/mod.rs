@@ -9,9 +9,12 @@ pub(crate) mod approval;
 pub(crate) mod ask;
 mod edit;
 pub(crate) mod execution;
+pub(crate) mod pool;
 pub(crate) mod read;
 pub(crate) mod recovery;
 pub(crate) mod run;
+pub(crate) mod settle;
+pub(crate) mod sweep;
 
 use serde_json::json;
 
@@ -19,15 +22,18 @@ use crate::audit::Entry;
 use crate::cell::Json;
 use crate::records::approval::ApprovalRow;
 use crate::records::audit::AuditRow;
-use crate::records::call::{CallPolicy, CallRow};
+use crate::records::call::{CallPolicy, CallRow, Tier};
 use crate::records::execution::ExecutionRow;
 use crate::records::principal::{Actor, Caller, Principal};
 use crate::records::run::RunRow;
-use crate::rules::CallRows;
+use crate::rules::{CallRows, check_binding, check_retry, may_retry};
 use crate::tx::{Query, Refused, Step, Tx};
 use crate::{
     ApprovalId, ApprovalStatus, ApprovalType, Authority, Error, ExecutionId, ExecutionStatus, PauseType, Result, RunId,
 };
+
+/// Why an execution that was not used in time is given up.
+const NOT_IN_TIME: &str = "the approval was not used in time";
 
 /// The run, locked, or an error that names it.
 async fn run<T: Tx>(tx: &mut T, run_id: &RunId) -> Result<RunRow> {
@@ -88,19 +94,27 @@ async fn with_rows<T: Tx>(tx: &mut T, calls: Vec<CallRow>) -> Result<Vec<CallRow
                 .filter(|execution| execution.generation >= call.generation)
                 .max_by_key(|execution| execution.generation)
                 .cloned();
-            Ok(CallRows { call, policy, approval, execution })
+            let has_started = executions
+                .iter()
+                .any(|execution| (execution.turn, execution.idx) == (call.turn, call.idx) && execution.attempt > 0);
+            Ok(CallRows { call, policy, approval, execution, has_started })
         })
         .collect()
 }
 
-/// What the audit log says about one call, oldest first.
+/// What the audit log says about one call, oldest first, after the entry of the turn that asked for it.
 async fn entries<T: Tx>(tx: &mut T, call: &CallRow) -> Result<Vec<AuditRow>> {
-    let filter = vec![
-        AuditRow::C.run_id.is(Some(call.run_id.clone())),
-        AuditRow::C.turn.is(Some(call.turn)),
-        AuditRow::C.idx.is(Some(call.idx)),
-    ];
-    tx.select(Query::of(filter).oldest(AuditRow::C.seq.order())).await
+    let about = |idx: Option<u32>| {
+        let filter = vec![
+            AuditRow::C.run_id.is(Some(call.run_id.clone())),
+            AuditRow::C.turn.is(Some(call.turn)),
+            AuditRow::C.idx.is(idx),
+        ];
+        Query::of(filter).oldest(AuditRow::C.seq.order())
+    };
+    let mut entries = tx.select(about(None).limit(1)).await?;
+    entries.extend(tx.select(about(Some(call.idx))).await?);
+    Ok(entries)
 }
 
 /// Puts on record that something stored is not as kern wrote it. The record stays, and nothing else happens.
@@ -144,9 +158,15 @@ async fn make_ready<T: Tx>(
     now: i64,
 ) -> Result<ExecutionId> {
     let id = approval_id.map_or_else(ExecutionId::generate, |id| ExecutionId::from(id.as_str()));
-    let authority = if approval_id.is_some() { Authority::Approval } else { Authority::Answer };
+    let authority = match policy.tier {
+        Tier::Required | Tier::TwoStage => Authority::Approval,
+        Tier::User => Authority::Answer,
+        Tier::Audit => Authority::Policy,
+    };
+    // A bare audit call waits for nobody, and so for no time.
+    let valid_for = policy.valid_for_ms.filter(|_| policy.tier != Tier::Audit);
     let execution = ExecutionRow {
-        valid_until_ms: policy.valid_for_ms.map(|valid_for| now.saturating_add(valid_for)),
+        valid_until_ms: valid_for.map(|valid_for| now.saturating_add(valid_for)),
         ..execution_row(id.clone(), call, authority, approval_id.cloned(), now)
     };
     tx.insert(&execution).await?;
@@ -155,7 +175,11 @@ async fn make_ready<T: Tx>(
         Some(approval_id) => entry.approval(approval_id),
         None => entry,
     };
-    tx.journal().record(entry.payload(json!({ "authority": authority, "valid_until_ms": execution.valid_until_ms })));
+    tx.journal().record(entry.payload(json!({
+        "authority": authority,
+        "valid_until_ms": execution.valid_until_ms,
+        "effect": policy.effect,
+    })));
     Ok(id)
 }
 
@@ -362,9 +386,16 @@ async fn abandon<T: Tx>(tx: &mut T, execution: &ExecutionRow, why: &str, actor: 
     Ok(abandoned == 1)
 }
 
-/// X5: EXECUTING → UNKNOWN for this very start. Says whether it was still executing.
+/// X5: EXECUTING → UNKNOWN for this very start, or X7: READY, to be started again → UNKNOWN. Says whether it was still so.
 async fn lose<T: Tx>(tx: &mut T, execution: &ExecutionRow, why: &str, actor: Actor) -> Result<bool> {
     use ExecutionRow as E;
+    let mut expect =
+        vec![E::C.id.is(execution.id.clone()), E::C.status.is(execution.status), E::C.fence.is(execution.fence)];
+    match execution.status {
+        ExecutionStatus::Executing => {}
+        ExecutionStatus::Ready => expect.push(E::C.attempt.above(0)),
+        _ => return Ok(false),
+    }
     let lost = tx
         .update(
             vec![
@@ -372,11 +403,7 @@ async fn lose<T: Tx>(tx: &mut T, execution: &ExecutionRow, why: &str, actor: Act
                 E::C.error.to(Some(why.to_owned())),
                 E::C.lease_until_ms.to(None),
             ],
-            vec![
-                E::C.id.is(execution.id.clone()),
-                E::C.status.is(ExecutionStatus::Executing),
-                E::C.fence.is(execution.fence),
-            ],
+            expect,
         )
         .await?;
     if lost == 1 {
@@ -388,6 +415,72 @@ async fn lose<T: Tx>(tx: &mut T, execution: &ExecutionRow, why: &str, actor: Act
     Ok(lost == 1)
 }
 
+/// X6: EXECUTING → READY for this very start, which is given up for another one. Says whether it was still executing.
+async fn retry<T: Tx>(tx: &mut T, execution: &ExecutionRow, why: &str, actor: Actor) -> Result<bool> {
+    use ExecutionRow as E;
+    let given_up = tx
+        .update(
+            vec![
+                E::C.status.to(ExecutionStatus::Ready),
+                E::C.error.to(Some(why.to_owned())),
+                E::C.owner.to(None),
+                E::C.lease_until_ms.to(None),
+            ],
+            vec![
+                E::C.id.is(execution.id.clone()),
+                E::C.status.is(ExecutionStatus::Executing),
+                E::C.fence.is(execution.fence),
+                E::C.attempt.is(execution.attempt),
+            ],
+        )
+        .await?;
+    if given_up == 1 {
+        let entry = Entry::new("retry", actor, &execution.run_id).at(execution.turn, execution.idx);
+        let entry = entry.execution(&execution.id).digest(&execution.decided_digest);
+        tx.journal()
+            .record(entry.payload(json!({ "why": why, "attempt": execution.attempt, "fence": execution.fence })));
+        tx.journal().tell("execution.ready", &execution.run_id, execution.approval_id.as_ref(), Some(&execution.id));
+    }
+    Ok(given_up == 1)
+}
+
+/// What became of an execution that does not go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum GivenUp {
+    /// Nothing: it was in another state by then.
+    Not,
+    Unknown,
+    Retry,
+    Abandoned,
+}
+
+/// X6 for a start that is lost, where its policy lets it be made again, by the rows and by the log; else X5.
+async fn lose_start<T: Tx>(
+    tx: &mut T,
+    run: &RunRow,
+    rows: &CallRows,
+    execution: &ExecutionRow,
+    why: &str,
+    actor: Actor,
+    now: i64,
+) -> Result<GivenUp> {
+    let again = may_retry(run, &rows.policy, execution, now)
+        && check_binding(run, rows).is_ok()
+        && check_retry(rows, &entries(tx, &rows.call).await?).is_ok();
+    if again && retry(tx, execution, why, actor.clone()).await? {
+        return Ok(GivenUp::Retry);
+    }
+    Ok(if lose(tx, execution, why, actor).await? { GivenUp::Unknown } else { GivenUp::Not })
+}
+
+/// X8 for what never started, X7 for what has.
+async fn drop_ready<T: Tx>(tx: &mut T, execution: &ExecutionRow, why: &str, actor: Actor, now: i64) -> Result<GivenUp> {
+    if execution.attempt == 0 {
+        return Ok(if abandon(tx, execution, why, actor, now).await? { GivenUp::Abandoned } else { GivenUp::Not });
+    }
+    Ok(if lose(tx, execution, why, actor).await? { GivenUp::Unknown } else { GivenUp::Not })
+}
+
 /// T: what every run that ends does with its open rows, approvals first. Says whether there were any.
 async fn close_rows<T: Tx>(tx: &mut T, calls: &[CallRows], actor: &Actor, now: i64) -> Step<bool> {
     let mut any = false;
@@ -397,7 +490,11 @@ async fn close_rows<T: Tx>(tx: &mut T, calls: &[CallRows], actor: &Actor, now: i
     }
     let ready = |execution: &&ExecutionRow| execution.status == ExecutionStatus::Ready;
     for execution in calls.iter().filter_map(|rows| rows.execution.as_ref()).filter(ready) {
-        any |= abandon(tx, execution, "the run ended before the call was started", actor.clone(), now).await?;
+        let why = match execution.attempt {
+            0 => "the run ended before the call was started",
+            _ => "the run ended before the call was started again",
+        };
+        any |= drop_ready(tx, execution, why, actor.clone(), now).await? != GivenUp::Not;
     }
     Ok(any)
 }

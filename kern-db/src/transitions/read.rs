@@ -60,7 +60,7 @@ fn assemble(row: RunRow, calls: Vec<Call>, now: i64) -> Run {
 
 async fn call<T: Tx>(tx: &mut T, run: &RunRow, rows: CallRows) -> Result<Call> {
     let standing = standing(&rows);
-    let CallRows { call, policy, approval, execution } = rows;
+    let CallRows { call, policy, approval, execution, .. } = rows;
     let execution = execution.map(Execution::from);
     let approval = match approval {
         Some(row) => {

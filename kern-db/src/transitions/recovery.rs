@@ -1,8 +1,8 @@
-//! R6, R7 and X5 by anyone: what happens to the rows of a process that is gone.
+//! R6, R7, X5 and X6 by anyone: what happens to the rows of a process that is gone.
 
 use serde_json::json;
 
-use super::{all_calls, close_rows, lose, next, run};
+use super::{all_calls, close_rows, lose, lose_start, next, run};
 use crate::audit::Entry;
 use crate::records::principal::Actor;
 use crate::records::run::RunRow;
@@ -15,7 +15,8 @@ use RunRow as R;
 /// A run that was recovered this often is given up: something in it kills its owners.
 const RECOVERIES: u32 = 3;
 
-/// Recovers a run whose owner's lease is over. Its executing calls, whose leases are over too, become unknown.
+/// Recovers a run whose owner's lease is over. Its executing calls, whose leases are over too, become unknown, or ready to be
+/// started again where their effect allows it.
 pub(crate) async fn recover<T: Tx>(tx: &mut T, run_id: RunId) -> Step<Recovered> {
     let run = run(tx, &run_id).await?;
     let calls = all_calls(tx, &run_id).await?;
@@ -24,20 +25,26 @@ pub(crate) async fn recover<T: Tx>(tx: &mut T, run_id: RunId) -> Step<Recovered>
     let executing = || {
         calls
             .iter()
-            .filter_map(|rows| rows.execution.as_ref())
-            .filter(|execution| execution.status == ExecutionStatus::Executing)
+            .filter_map(|rows| rows.execution.as_ref().map(|execution| (rows, execution)))
+            .filter(|(_, execution)| execution.status == ExecutionStatus::Executing)
     };
-    for execution in executing().filter(|execution| over(execution.lease_until_ms)) {
-        lose(tx, execution, "the process that ran it is gone", Actor::Recovery).await?;
+    let lost = run.status == RunStatus::Running
+        && over(run.lease_until_ms)
+        && !executing().any(|(_, execution)| !over(execution.lease_until_ms));
+    let gone = lost && (run.turn == 0 || run.recoveries >= RECOVERIES);
+    for (rows, execution) in executing().filter(|(_, execution)| over(execution.lease_until_ms)) {
+        let why = "the process that ran it is gone";
+        if gone {
+            // Nothing of a run that ends here is started again.
+            lose(tx, execution, why, Actor::Recovery).await?;
+        } else {
+            lose_start(tx, &run, rows, execution, why, Actor::Recovery, now).await?;
+        }
     }
-    if run.status != RunStatus::Running || !over(run.lease_until_ms) {
-        return Ok(Recovered::NotNeeded);
-    }
-    if executing().any(|execution| !over(execution.lease_until_ms)) {
+    if !lost {
         return Ok(Recovered::NotNeeded);
     }
     let (fence, recoveries) = (next(run.fence, "runs.fence")?, next(run.recoveries, "runs.recoveries")?);
-    let gone = run.turn == 0 || run.recoveries >= RECOVERIES;
     let status = if gone { RunStatus::Error } else { RunStatus::Paused };
     let recovered = tx
         .update(

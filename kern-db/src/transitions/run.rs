@@ -6,15 +6,20 @@ use serde_json::json;
 
 use super::ask::{add_call, check_new};
 use super::execution::{self, Readiness, ReadyCall, readiness};
-use super::{all_calls, calls, close_pending, close_rows, entries, evidence, next, read, run, token};
+use super::{
+    GivenUp, NOT_IN_TIME, all_calls, calls, close_pending, close_rows, drop_ready, entries, evidence, next, read, run,
+    token,
+};
 use crate::audit::Entry;
 use crate::cell::Json;
-use crate::digest::sha256;
+use crate::digest::{canonical, sha256};
 use crate::records::call::{CallRow, Standing, Tier};
 use crate::records::execution::ExecutionRow;
 use crate::records::principal::{Actor, Caller};
 use crate::records::run::{Run, RunRow};
-use crate::requests::{BeginRun, Blocker, CallClaim, CallClaimed, ClaimRun, CommitTurn, EndRun, RunClaim, RunClaimed};
+use crate::requests::{
+    BeginRun, Blocker, CallClaim, CallClaimed, ClaimRun, CommitTurn, EndRun, RunClaim, RunClaimed, Swept,
+};
 use crate::rules::{CallRows, check_asked, check_binding, is_due, is_void, standing};
 use crate::tx::{Query, Refused, Step, Tx};
 use crate::{Answer, ApprovalStatus, Error, ExecutionStatus, RunId, RunStatus};
@@ -115,7 +120,17 @@ pub(crate) async fn commit_turn<T: Tx>(tx: &mut T, begin: Option<BeginRun>, turn
     let digest = snapshot.digest.clone();
     let run = stepped(RunRow { turn: turn.turn, ..run }, status, snapshot, now);
     store(tx, &turn.claim, &run, starts).await?;
-    let payload = json!({ "calls": turn.calls.len(), "snapshot_digest": digest });
+    // What an approval row decides has an entry of its own that says who is asked.
+    let policies: serde_json::Map<_, _> = turn
+        .calls
+        .iter()
+        .filter(|call| !call.policy.is_decided_by_row())
+        .map(|call| (call.index.to_string(), sha256(&canonical(&call.policy)).into()))
+        .collect();
+    let mut payload = json!({ "calls": turn.calls.len(), "snapshot_digest": digest });
+    if !policies.is_empty() {
+        payload["policies"] = policies.into();
+    }
     tx.journal().record(Entry::new(action, Actor::Runtime, &run.run_id).turn(turn.turn).payload(payload));
     for call in turn.calls {
         add_call(tx, &run, turn.turn, call, now).await?;
@@ -197,7 +212,7 @@ pub(crate) async fn claim<T: Tx>(
     let now = tx.now().await?;
     let expired = expire_due(tx, &open, now).await?;
     // A caller that loaded an older turn is answered for that one: the claim below finds that it is over.
-    let open = match expired || run.turn != request.turn {
+    let open = match expired != Swept::default() || run.turn != request.turn {
         true => calls(tx, &run.run_id, request.turn).await?,
         false => open,
     };
@@ -400,22 +415,22 @@ async fn confirm_implied<T: Tx>(tx: &mut T, run: &RunRow, call: &CallRow, caller
     Ok(())
 }
 
-/// A6 and X8 for the calls of the open turn that are past their time. Says whether there were any.
-pub(super) async fn expire_due<T: Tx>(tx: &mut T, open: &[CallRows], now: i64) -> Step<bool> {
-    let mut any = false;
-    for rows in open {
-        if let Some(approval) = &rows.approval
-            && is_due(approval, now)
-        {
-            any |= close_pending(tx, approval, ApprovalStatus::Expired, Actor::Recovery, None, now).await?;
-        }
-        if let Some(execution) = &rows.execution
-            && is_void(execution, now)
-        {
-            any |= super::abandon(tx, execution, "the approval was not used in time", Actor::Recovery, now).await?;
+/// A6, X7 and X8 for calls that are past their time, approvals first. Says how many there were.
+pub(super) async fn expire_due<T: Tx>(tx: &mut T, calls: &[CallRows], now: i64) -> Step<Swept> {
+    let mut swept = Swept::default();
+    for approval in calls.iter().filter_map(|rows| rows.approval.as_ref()).filter(|row| is_due(row, now)) {
+        if close_pending(tx, approval, ApprovalStatus::Expired, Actor::Recovery, None, now).await? {
+            swept.expired += 1;
         }
     }
-    Ok(any)
+    for execution in calls.iter().filter_map(|rows| rows.execution.as_ref()).filter(|row| is_void(row, now)) {
+        match drop_ready(tx, execution, NOT_IN_TIME, Actor::Recovery, now).await? {
+            GivenUp::Abandoned => swept.abandoned += 1,
+            GivenUp::Unknown => swept.unknown += 1,
+            GivenUp::Not | GivenUp::Retry => {}
+        }
+    }
+    Ok(swept)
 }
 
 /// R8, with T, and with R1 where the run starts with it: then it has no calls.

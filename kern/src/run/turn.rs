@@ -530,7 +530,7 @@ impl Drive {
     /// X4, X5. The body has run: a store that is busy or full for a moment must not lose what came of it.
     async fn record(&self, ticket: Ticket, ended: Ended) -> Result<Finished> {
         for pause in RECORD_AGAIN {
-            match self.agent.db.finish_call(ticket.clone(), ended.clone()).await {
+            match self.agent.db.finish_call(ticket.clone(), ended.clone(), Vec::new()).await {
                 Err(error @ (kern_db::Error::Busy { .. } | kern_db::Error::Full { .. })) => {
                     tracing::warn!(execution_id = %ticket.execution_id(), %error, "an outcome is not recorded yet");
                     tokio::time::sleep(pause).await;
@@ -538,7 +538,7 @@ impl Drive {
                 other => return Ok(other?),
             }
         }
-        Ok(self.agent.db.finish_call(ticket, ended).await?)
+        Ok(self.agent.db.finish_call(ticket, ended, Vec::new()).await?)
     }
 
     pub(super) fn context(&self, tool_call_id: &str, tool_name: &str, idempotency_key: String) -> RunContext {

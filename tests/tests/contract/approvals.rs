@@ -133,14 +133,17 @@ async fn a8_a_row_whose_call_is_running_or_unknown_cannot_be_deleted(store: &Sto
     let running = store.delete_approval(&id).await;
     let is = |found: &kern_db::Result<()>, status| matches!(found, Err(Error::ExecutionConflict { found, .. }) if *found == status);
     assert!(is(&running, ExecutionStatus::Executing), "{running:?}");
-    store.finish_call(call.ticket(), Ended::Lost("it panicked".to_owned())).await.unwrap();
+    store.finish_call(call.ticket(), Ended::Lost("it panicked".to_owned()), Vec::new()).await.unwrap();
     let unknown = store.delete_approval(&id).await;
     assert!(is(&unknown, ExecutionStatus::Unknown), "{unknown:?}");
     assert!(store.get_approval(&id).await.unwrap().is_some());
     assert_eq!(store.count(&claim.run_id, "hidden").await, 0);
     // Once its end is known, it may go.
     store
-        .settle_execution(call.ticket().execution_id(), Settlement::failed("no trace of it").by(APPROVER))
+        .settle_execution(
+            call.ticket().execution_id(),
+            Settlement::failed("no trace of it").by(APPROVER).note("looked"),
+        )
         .await
         .unwrap();
     store.delete_approval(&id).await.unwrap();
@@ -371,7 +374,10 @@ async fn i20_each_call_is_decided_for_itself(store: &Store) {
     let third = store.start(&claim, 2).await;
     assert_ne!(first.idempotency_key(), third.idempotency_key());
     assert_ne!(first.decided_digest(), third.decided_digest(), "equal arguments at another place are another call");
-    assert_eq!(store.finish_call(third.ticket(), Ended::Failed("no".to_owned())).await.unwrap(), Finished::Recorded);
+    assert_eq!(
+        store.finish_call(third.ticket(), Ended::Failed("no".to_owned()), Vec::new()).await.unwrap(),
+        Finished::Recorded
+    );
     store.complete(&claim).await.unwrap();
 }
 

@@ -12,8 +12,11 @@ async fn busy(store: &Store) {
     store.succeed(&call).await;
     store.complete(&claim).await.unwrap();
     let (claim, call) = store.unknown().await;
-    store.finish_call(call.ticket(), Ended::Failed("late".to_owned())).await.unwrap();
-    store.settle_execution(call.ticket().execution_id(), Settlement::abandoned().by(APPROVER)).await.unwrap();
+    store.finish_call(call.ticket(), Ended::Failed("late".to_owned()), Vec::new()).await.unwrap();
+    store
+        .settle_execution(call.ticket().execution_id(), Settlement::abandoned().by(APPROVER).note("looked"))
+        .await
+        .unwrap();
     store.end_run(end(&claim, RunStatus::Error)).await.unwrap();
     let run_id = store.paused(&[user().record(true), two_stage()]).await;
     store.answer(&run_id, 0, NewAnswer::Confirm).await.unwrap();
@@ -372,10 +375,12 @@ async fn i2_nothing_happens_when_its_entry_cannot_be_written(store: &Store) {
         ("U2", store.answer(&confirm, 0, NewAnswer::Reject(None)).await.err()),
         ("X2", store.claim(&audited, 0).await.err()),
         ("X3", store.claim(&ready, 0).await.err()),
-        ("X4", store.finish_call(executing.ticket(), Ended::Succeeded("x".to_owned())).await.err()),
-        ("X5", store.finish_call(lost.ticket(), Ended::Lost("x".to_owned())).await.err()),
+        ("X4", store.finish_call(executing.ticket(), Ended::Succeeded("x".to_owned()), Vec::new()).await.err()),
+        ("X5", store.finish_call(lost.ticket(), Ended::Lost("x".to_owned()), Vec::new()).await.err()),
     ];
-    let settled = store.settle_execution(unknown.ticket().execution_id(), Settlement::abandoned().by(APPROVER)).await;
+    let settled = store
+        .settle_execution(unknown.ticket().execution_id(), Settlement::abandoned().by(APPROVER).note("looked"))
+        .await;
     refused.push(("X9", settled.err()));
     for (line, error) in refused {
         assert!(matches!(error, Some(Error::Unavailable { .. })), "{line}: {error:?}");

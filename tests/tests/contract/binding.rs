@@ -271,7 +271,7 @@ async fn i6_only_who_started_a_call_says_how_it_ended(_: &Store) {
             let store = &Store::on_a_file().await;
             let (claim, call) = store.executing().await;
             store.tamper(&format!("UPDATE kern_executions SET {other}"));
-            let finished = store.finish_call(call.ticket(), ended).await.unwrap();
+            let finished = store.finish_call(call.ticket(), ended, Vec::new()).await.unwrap();
             assert_eq!(finished, kern_db::Finished::Late, "{other}");
             let execution = store.call(&claim.run_id).await.execution.unwrap();
             assert_eq!(execution.status, ExecutionStatus::Executing, "{other}");
@@ -356,7 +356,8 @@ async fn i6_a_start_that_was_taken_back_with_sql_stays_a_start(_: &Store) {
     store.approve(&run_id, 0).await.unwrap();
     let claim = store.resumed(&run_id).await;
     store.tamper("UPDATE kern_executions SET attempt = 1");
-    assert!(matches!(store.claim(&claim, 0).await, Ok(CallClaimed::NotStartable)));
+    let claimed = store.claim(&claim, 0).await;
+    assert!(is_refused(&claimed), "{claimed:?}");
     assert_eq!(store.starts(&run_id).await, 0);
     // A second generation that nobody ordered.
     for generation in ["calls SET generation = 1", "executions SET generation = 0"] {
@@ -504,7 +505,7 @@ async fn i22_a_forged_ticket_records_nothing(store: &Store) {
     let (claim, call) = store.executing().await;
     let (_, other) = store.executing().await;
     store.succeed(&other).await;
-    let first = store.finish_call(other.ticket(), Ended::Succeeded("again".to_owned())).await;
+    let first = store.finish_call(other.ticket(), Ended::Succeeded("again".to_owned()), Vec::new()).await;
     assert_eq!(first.unwrap(), kern_db::Finished::Late);
     assert_eq!(store.call(&claim.run_id).await.execution.unwrap().status, ExecutionStatus::Executing);
     store.succeed(&call).await;

@@ -136,7 +136,7 @@ async fn i8_unknown_stays_unknown_when_the_approval_has_run_out(store: &Store) {
     wait_until(approved_by).await;
     // It runs, and then nobody knows: neither is an end that the run may go on with.
     assert!(matches!(store.claim(&claim, 0).await.unwrap(), CallClaimed::NotStartable));
-    store.finish_call(call.ticket(), Ended::Lost("it panicked".to_owned())).await.unwrap();
+    store.finish_call(call.ticket(), Ended::Lost("it panicked".to_owned()), Vec::new()).await.unwrap();
     assert!(matches!(store.claim(&claim, 0).await.unwrap(), CallClaimed::NotStartable));
     assert!(matches!(store.complete(&claim).await, Err(Error::RunConflict { .. })));
     assert_eq!(store.call(&run_id).await.standing, Standing::Unknown);
@@ -160,8 +160,8 @@ async fn x4_both_ends_of_a_body_are_outcomes(store: &Store) {
     let claim = store.resumed(&run_id).await;
     let first = store.start(&claim, 0).await;
     let second = store.start(&claim, 1).await;
-    store.finish_call(second.ticket(), Ended::Failed("no such account".to_owned())).await.unwrap();
-    store.finish_call(first.ticket(), Ended::Succeeded("paid".to_owned())).await.unwrap();
+    store.finish_call(second.ticket(), Ended::Failed("no such account".to_owned()), Vec::new()).await.unwrap();
+    store.finish_call(first.ticket(), Ended::Succeeded("paid".to_owned()), Vec::new()).await.unwrap();
     let standing = store.call_at(&run_id, 0).await.standing;
     assert_eq!(standing, Standing::Outcome(Outcome::Succeeded("paid".to_owned())));
     let standing = store.call_at(&run_id, 1).await.standing;
@@ -190,12 +190,18 @@ async fn x4_a_late_end_is_evidence_and_changes_nothing(store: &Store) {
             .into_iter()
             .enumerate()
     {
-        assert_eq!(store.finish_call(call.ticket(), ended).await.unwrap(), Finished::Late);
+        assert_eq!(store.finish_call(call.ticket(), ended, Vec::new()).await.unwrap(), Finished::Late);
         assert_eq!(store.count(&run_id, "[late_result]").await, number + 1);
     }
     assert_eq!(store.call(&run_id).await.execution, before);
-    store.settle_execution(call.ticket().execution_id(), Settlement::abandoned().by(APPROVER)).await.unwrap();
-    assert_eq!(store.finish_call(call.ticket(), Ended::Succeeded("paid".to_owned())).await.unwrap(), Finished::Late);
+    store
+        .settle_execution(call.ticket().execution_id(), Settlement::abandoned().by(APPROVER).note("looked"))
+        .await
+        .unwrap();
+    assert_eq!(
+        store.finish_call(call.ticket(), Ended::Succeeded("paid".to_owned()), Vec::new()).await.unwrap(),
+        Finished::Late
+    );
     assert_eq!(store.call(&run_id).await.execution.unwrap().status, ExecutionStatus::Abandoned);
     let evidence = kern_tests::history::entries(&**store).await;
     let last = evidence.last().unwrap();
@@ -205,7 +211,10 @@ async fn x4_a_late_end_is_evidence_and_changes_nothing(store: &Store) {
 async fn x4_the_same_end_counts_once(store: &Store) {
     let (claim, call) = store.executing().await;
     store.succeed(&call).await;
-    assert_eq!(store.finish_call(call.ticket(), Ended::Failed("no".to_owned())).await.unwrap(), Finished::Late);
+    assert_eq!(
+        store.finish_call(call.ticket(), Ended::Failed("no".to_owned()), Vec::new()).await.unwrap(),
+        Finished::Late
+    );
     let standing = store.call(&claim.run_id).await.standing;
     assert_eq!(standing, Standing::Outcome(Outcome::Succeeded("done".to_owned())));
 }
@@ -232,13 +241,13 @@ async fn x9_only_somebody_else_settles_what_is_unknown(store: &Store) {
     let (claim, call) = store.unknown().await;
     let id = call.ticket().execution_id().clone();
     store.pause_run(claim.clone(), "{}".to_owned(), true).await.unwrap();
-    let refused = store.settle_execution(&id, Settlement::succeeded("paid").by(REQUESTER)).await;
+    let refused = store.settle_execution(&id, Settlement::succeeded("paid").by(REQUESTER).note("looked")).await;
     assert!(matches!(refused, Err(Error::NotPermitted { .. })), "{refused:?}");
     let settled =
         store.settle_execution(&id, Settlement::succeeded("paid").by(APPROVER).note("seen at the bank")).await.unwrap();
     assert_eq!((settled.status, settled.result.as_deref()), (ExecutionStatus::Succeeded, Some("paid")));
     assert_eq!(settled.note.as_deref(), Some("seen at the bank"));
-    let again = store.settle_execution(&id, Settlement::abandoned().by("eve")).await;
+    let again = store.settle_execution(&id, Settlement::abandoned().by("eve").note("looked")).await;
     assert!(matches!(again, Err(Error::ExecutionConflict { found: ExecutionStatus::Succeeded, .. })), "{again:?}");
     let claim = store.resumed(&claim.run_id).await;
     assert!(matches!(store.claim(&claim, 0).await.unwrap(), CallClaimed::Over));
@@ -250,19 +259,21 @@ async fn x9_only_somebody_else_settles_what_is_unknown(store: &Store) {
     store.approve(&run_id, 0).await.unwrap();
     let claim = store.resumed(&run_id).await;
     let call = store.start(&claim, 0).await;
-    store.finish_call(call.ticket(), Ended::Lost("it panicked".to_owned())).await.unwrap();
-    let settled = store.settle_execution(call.ticket().execution_id(), Settlement::abandoned().by(REQUESTER)).await;
+    store.finish_call(call.ticket(), Ended::Lost("it panicked".to_owned()), Vec::new()).await.unwrap();
+    let settled = store
+        .settle_execution(call.ticket().execution_id(), Settlement::abandoned().by(REQUESTER).note("looked"))
+        .await;
     assert_eq!(settled.unwrap().status, ExecutionStatus::Abandoned);
 }
 
 async fn x9_only_what_is_unknown_can_be_settled(store: &Store) {
     let run_id = store.paused(&[required()]).await;
     let ready = store.approve(&run_id, 0).await.unwrap().execution.unwrap().id;
-    let refused = store.settle_execution(&ready, Settlement::abandoned().by(APPROVER)).await;
+    let refused = store.settle_execution(&ready, Settlement::abandoned().by(APPROVER).note("looked")).await;
     assert!(matches!(refused, Err(Error::ExecutionConflict { found: ExecutionStatus::Ready, .. })), "{refused:?}");
     let claim = store.resumed(&run_id).await;
     let call = store.start(&claim, 0).await;
-    let refused = store.settle_execution(&ready, Settlement::succeeded("x").by(APPROVER)).await;
+    let refused = store.settle_execution(&ready, Settlement::succeeded("x").by(APPROVER).note("looked")).await;
     assert!(matches!(refused, Err(Error::ExecutionConflict { found: ExecutionStatus::Executing, .. })), "{refused:?}");
     store.succeed(&call).await;
     let refused = store.settle_execution(&kern_db::ExecutionId::generate(), Settlement::abandoned()).await;

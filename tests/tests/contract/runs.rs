@@ -265,7 +265,7 @@ async fn i7_after_recovery_nothing_is_lost(store: &Store) {
     let id = lost.ticket().execution_id().clone();
     let blocked = store.claim_as(&run_id, Caller::Worker).await.unwrap();
     assert_eq!(blocked, RunClaimed::Blocked(vec![Blocker::Unknown { execution_id: id.clone(), index: 0 }]));
-    store.settle_execution(&id, Settlement::succeeded("paid").by(APPROVER)).await.unwrap();
+    store.settle_execution(&id, Settlement::succeeded("paid").by(APPROVER).note("looked")).await.unwrap();
     let claim = store.resumed(&run_id).await;
     store.succeed(&store.start(&claim, 1).await).await;
     store.complete(&claim).await.unwrap();
@@ -333,7 +333,7 @@ async fn i17_another_handle_resumes_any_run(store: &Store) {
     let claim = store.resumed(&claim.run_id).await;
     let call = store.start(&claim, 0).await;
     // The process that claimed it need not be the one that records its end.
-    let finished = other.finish_call(call.ticket(), Ended::Succeeded("done".to_owned())).await;
+    let finished = other.finish_call(call.ticket(), Ended::Succeeded("done".to_owned()), Vec::new()).await;
     assert_eq!(finished.unwrap(), kern_db::Finished::Recorded);
     other.end_run(end(&claim, RunStatus::Completed)).await.unwrap();
     assert_eq!(store.get_run(&claim.run_id).await.unwrap().status, RunStatus::Completed);

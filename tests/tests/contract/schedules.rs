@@ -228,7 +228,7 @@ async fn schedule_10_what_is_running_or_unknown_is_not_deleted_under_a_claim(sto
         assert!(refused(deleted), "its body is running");
         assert!(matches!(claimed.unwrap(), CallClaimed::NotStartable));
 
-        store.finish_call(call.ticket(), Ended::Lost("it is gone".to_owned())).await.unwrap();
+        store.finish_call(call.ticket(), Ended::Lost("it is gone".to_owned()), Vec::new()).await.unwrap();
         store.pause_run(claim, "{}".to_owned(), true).await.unwrap();
         let load = store.load(&run_id, person(REQUESTER)).await;
         let (deleter, claimer) = (store.second().await, store.shared());
@@ -263,7 +263,7 @@ async fn schedule_14_the_same_call_again_is_another_call(store: &Store) {
     store.approve(&run_id, 0).await.unwrap();
     let claim = store.resumed(&run_id).await;
     let first = store.start(&claim, 0).await;
-    store.finish_call(first.ticket(), Ended::Succeeded("paid".to_owned())).await.unwrap();
+    store.finish_call(first.ticket(), Ended::Succeeded("paid".to_owned()), Vec::new()).await.unwrap();
     let mut commit = turn(&claim, 2, &[], true);
     let (mut one, mut other) = (call(0, required()), call(1, required()));
     one.tool_call_id = "call_0".to_owned();

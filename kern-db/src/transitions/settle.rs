@@ -1,0 +1,153 @@
+//! X9 and X11: what somebody says about an execution whose end nobody knows.
+
+use serde_json::json;
+
+use super::{ask, calls, entries, evidence, run};
+use crate::audit::Entry;
+use crate::records::execution::{Execution, ExecutionRow, Settlement};
+use crate::records::principal::{Actor, Principal};
+use crate::records::run::RunRow;
+use crate::rules::{CallRows, check_binding, check_unknown};
+use crate::tx::{Query, Step, Tx};
+use crate::{Error, ExecutionId, ExecutionStatus, Result, RunStatus};
+
+use ExecutionRow as E;
+
+/// Who settles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Settler {
+    /// Whom the settlement names.
+    Person,
+    /// The tool's own probe. It says how a call ended, and orders nothing.
+    Probe,
+}
+
+/// X9, or X11 where the call shall be run again.
+pub(crate) async fn settle<T: Tx>(
+    tx: &mut T,
+    id: ExecutionId,
+    settlement: Settlement,
+    settler: Settler,
+) -> Step<Execution> {
+    let found = read(tx, &id).await?;
+    let note = settlement.note.as_deref().map(str::trim).filter(|note| !note.is_empty());
+    let note = match (note, settler) {
+        (Some(_), _) => settlement.note.clone(),
+        (None, Settler::Probe) => Some("the tool's probe looked it up".to_owned()),
+        (None, Settler::Person) => return Err(Error::NoteRequired { id }.into()),
+    };
+    if settlement.again && settler == Settler::Probe {
+        return Err(Error::Invalid("a probe says how a call ended, and does not have it run again".to_owned()).into());
+    }
+    // Locked in the order of all transactions.
+    let run = run(tx, &found.run_id).await?;
+    let rows = calls(tx, &found.run_id, found.turn).await?.into_iter().find(|rows| rows.call.idx == found.idx);
+    let now = tx.now().await?;
+    let by = settlement.by.as_ref().filter(|_| settler == Settler::Person);
+    may_settle(&run, rows.as_ref(), by)?;
+    let actor = match settler {
+        Settler::Person => Actor::of(by),
+        Settler::Probe => Actor::Probe,
+    };
+    let settling = Settling { id: &id, note, settlement: &settlement, actor, now };
+    if settlement.again {
+        run_again(tx, &run, rows, found, settling).await?;
+    } else {
+        let actor = settling.actor.clone();
+        let payload = json!({ "as": settlement.to, "note": settling.note });
+        settling.close(tx, &found).await?;
+        let entry = Entry::new("settled", actor, &run.run_id).at(found.turn, found.idx);
+        tx.journal().record(entry.execution(&id).digest(&found.decided_digest).payload(payload));
+        tx.journal().tell("execution.settled", &run.run_id, found.approval_id.as_ref(), Some(&id));
+    }
+    Ok(read(tx, &id).await?.into())
+}
+
+async fn read<T: Tx>(tx: &mut T, id: &ExecutionId) -> Result<ExecutionRow> {
+    let found = tx.select::<ExecutionRow>(Query::of(vec![E::C.id.is(id.clone())])).await?.pop();
+    found.ok_or_else(|| Error::NotFound { entity: "execution", id: id.to_string() })
+}
+
+/// Separation, as for a decision: whoever asked for a call does not say how it ended.
+fn may_settle(run: &RunRow, rows: Option<&CallRows>, by: Option<&Principal>) -> Result<()> {
+    let allow_self = rows.is_some_and(|rows| rows.policy.allow_self);
+    if let (Some(by), Some(requester)) = (by, &run.requester)
+        && !allow_self
+        && by.is_same_person(&requester.0)
+    {
+        let reason = format!("`{}` asked for this call and cannot settle it: somebody else has to", by.subject);
+        return Err(Error::NotPermitted { reason });
+    }
+    Ok(())
+}
+
+/// A settlement that may be made.
+struct Settling<'a> {
+    id: &'a ExecutionId,
+    note: Option<String>,
+    settlement: &'a Settlement,
+    actor: Actor,
+    now: i64,
+}
+
+impl Settling<'_> {
+    /// UNKNOWN → SUCCEEDED, FAILED, ABANDONED.
+    async fn close<T: Tx>(&self, tx: &mut T, found: &ExecutionRow) -> Step<()> {
+        let said = self.settlement.result.clone();
+        let (result, error) = match self.settlement.to {
+            ExecutionStatus::Succeeded => (said, None),
+            _ => (None, said.or_else(|| self.note.clone())),
+        };
+        let settled = tx
+            .update(
+                vec![
+                    E::C.status.to(self.settlement.to),
+                    E::C.result.to(result),
+                    E::C.error.to(error),
+                    E::C.settled_by.to(Some(self.actor.to_string())),
+                    E::C.note.to(self.note.clone()),
+                    E::C.finished_at_ms.to(Some(self.now)),
+                ],
+                vec![E::C.id.is(self.id.clone()), E::C.status.is(ExecutionStatus::Unknown)],
+            )
+            .await?;
+        if settled != 1 {
+            let needs = "only an unknown execution can be settled";
+            return Err(Error::ExecutionConflict { id: self.id.clone(), found: found.status, needs }.into());
+        }
+        Ok(())
+    }
+}
+
+/// X11.
+async fn run_again<T: Tx>(
+    tx: &mut T,
+    run: &RunRow,
+    rows: Option<CallRows>,
+    found: ExecutionRow,
+    settling: Settling<'_>,
+) -> Step<()> {
+    let conflict = |needs| Error::ExecutionConflict { id: found.id.clone(), found: found.status, needs };
+    if found.status != ExecutionStatus::Unknown {
+        return Err(conflict("only an unknown execution can be run again").into());
+    }
+    let Some(rows) = rows.filter(|rows| rows.execution.as_ref() == Some(&found)) else {
+        return Err(conflict("its call was asked for again since").into());
+    };
+    if !matches!(run.status, RunStatus::Paused | RunStatus::Running) {
+        let needs = "nothing of a run that has ended is run again: ask the agent anew";
+        return Err(Error::RunConflict { run_id: run.run_id.clone(), found: run.status, needs }.into());
+    }
+    if rows.call.turn != run.turn {
+        return Err(conflict("its turn is over").into());
+    }
+    let bound = match check_binding(run, &rows) {
+        Ok(()) => check_unknown(&rows, &entries(tx, &rows.call).await?),
+        mismatch => mismatch,
+    };
+    if let Err(error) = bound {
+        return Err(evidence(tx, &run.run_id, settling.actor, error));
+    }
+    settling.close(tx, &found).await?;
+    ask::run_again(tx, run, &rows, settling.actor, settling.note.as_deref(), settling.now).await
+}
