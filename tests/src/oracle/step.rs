@@ -603,11 +603,8 @@ impl Tx<'_> {
                 !call.is_decided() || started
             });
             let before = self.state;
-            if paused {
-                self.open_turn().for_each(|place| self.meet(place));
-                let met = (std::mem::replace(&mut self.state, before), std::mem::take(&mut self.words));
-                self.or = Some(met);
-            }
+            self.open_turn().for_each(|place| self.meet(place));
+            self.or = Some((std::mem::replace(&mut self.state, before), std::mem::take(&mut self.words)));
             return Answers::from(Said::AlreadyRunning).or_if(paused && open, Said::Blocked);
         }
         self.or = Some((self.state, Vec::new()));
@@ -1116,10 +1113,22 @@ impl Tx<'_> {
         not_asked: Answers,
     ) -> Answers {
         let mut call = self.call(place).expect("it is there");
-        if call.spec.waits != Waits::Input {
-            return not_asked;
+        // The store takes no values after a word: stricter than A3, which would let the requester edit what they confirmed.
+        if call.spec.waits != Waits::Input || call.answer != Answer::None {
+            return not_asked.or_if(call.arguments == arguments, Said::Already);
         }
         let filled_so = !call.unfilled && call.arguments == arguments;
+        if call.ordered_again > 0 && call.spec.tier == Tier::User && unstarted {
+            // X11: the same digest. The same values again are the yes that was cleared.
+            return match (filled_so, current) {
+                (true, true) => self.confirm(place, by, arguments, true),
+                (true, false) => Said::Outdated.into(),
+                (false, _) => not_asked.or(Said::Invalid).or(Said::NotEditable),
+            };
+        }
+        if call.ordered_again > 0 && !filled_so {
+            return not_asked.or(Said::Invalid).or(Said::NotEditable);
+        }
         match call.approval.filter(|row| !row.record) {
             Some(mut approval) => {
                 let pending = approval.state == ApprovalState::Pending && !approval.hidden;

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use kern_tests::oracle::state::{Effect, Person, RunState, Spec, State, Tier, Waits};
-use kern_tests::oracle::step::{Event, Rules, Who};
+use kern_tests::oracle::state::{Effect, Person, Spec, State, Tier, Waits};
+use kern_tests::oracle::step::{Event, Rules, Says, Who};
 use kern_tests::oracle::{Config, events};
 use proptest::prelude::*;
 
@@ -107,24 +107,54 @@ pub(crate) fn first() -> State {
 pub(crate) fn chosen(rules: &Rules, state: &State, (kind, number): (u8, u16)) -> Event {
     let mut possible = Vec::new();
     events(&ANYTHING, rules, state, &mut possible);
-    // Most of what may happen is that people say something. A schedule that goes somewhere needs the others as often, and
-    // what ends everything less often.
+    // Most of what may happen is that people say something, and most of that is refused. A schedule that goes somewhere
+    // needs what changes something, as often of processes as of people, and less often what ends a call or the run.
     let wanted = |event: &Event| match kind {
-        0..=2 => matches!(event, Event::ClaimRun(..) | Event::ClaimCall(..) | Event::Finish(..) | Event::Commit(..)),
-        3 => matches!(event, Event::Load(_) | Event::Pause(_) | Event::Renew(_) | Event::End(_, true)),
-        4 | 5 => matches!(event, Event::Vote { yes: true, note: true, .. }),
-        6 => matches!(event, Event::Answer { .. } | Event::Settle { .. } | Event::RunAgain { .. }),
+        0..=2 => drives(event),
+        3..=5 => agrees(event),
+        6 => ends(event),
         7 => matches!(event, Event::Tick | Event::Recover | Event::Sweep | Event::Crash(_) | Event::Pool(_)),
-        _ => !matches!(event, Event::Cancel | Event::End(_, false)) || number % 8 == 0,
+        _ => true,
     };
-    let unknown = |event: &Event| {
-        // Settling what is not unknown is refused; once in a while is enough.
-        let (Event::Settle { call, .. } | Event::RunAgain { call, .. }) = event else { return true };
-        let is = state.call(*call).and_then(|call| call.state());
-        is == Some(kern_tests::oracle::state::ExecutionState::Unknown) || number % 5 == 0
-    };
-    let narrow: Vec<Event> = possible.iter().copied().filter(wanted).filter(unknown).collect();
+    let changes = |event: &Event| kind == 9 || rules.step(state, *event)[0].state != *state;
+    let mut narrow: Vec<Event> = possible.iter().copied().filter(|event| wanted(event) && changes(event)).collect();
+    if narrow.is_empty() {
+        narrow = possible.iter().copied().filter(|event| !ends(event) && changes(event)).collect();
+    }
     let from = if narrow.is_empty() { possible } else { narrow };
-    debug_assert!(!from.is_empty() || state.run.state == RunState::None);
     from[usize::from(number) % from.len()]
+}
+
+/// What processes do to get on.
+fn drives(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::Commit(..)
+            | Event::Load(_)
+            | Event::ClaimRun(..)
+            | Event::ClaimCall(..)
+            | Event::Finish(..)
+            | Event::Renew(_)
+            | Event::End(_, true)
+    )
+}
+
+/// What people do to let them.
+fn agrees(event: &Event) -> bool {
+    match event {
+        Event::Vote { yes, .. } => *yes,
+        Event::Answer { says, .. } => *says != Says::No,
+        Event::Settle { .. } | Event::RunAgain { .. } => true,
+        _ => false,
+    }
+}
+
+/// What ends a call or the run, or sets it aside.
+fn ends(event: &Event) -> bool {
+    match event {
+        Event::Vote { yes, .. } => !yes,
+        Event::Answer { says, .. } => *says == Says::No,
+        Event::Delete(_) | Event::Cancel | Event::End(..) | Event::Pause(_) => true,
+        _ => false,
+    }
 }
