@@ -3,9 +3,6 @@
 //! A schedule that waits for its deadlines takes seconds; one that moves the clock takes none, and hits each of them on
 //! purpose. It is the caller's thread that counts, so that tests side by side do not move each other's clock.
 
-#[cfg(all(feature = "failpoints", not(debug_assertions)))]
-compile_error!("the feature `failpoints` is for tests: a release build must not contain it");
-
 #[cfg(feature = "failpoints")]
 thread_local! {
     static AHEAD_MS: std::cell::Cell<i64> = const { std::cell::Cell::new(0) };
@@ -17,10 +14,10 @@ pub fn set_ahead_ms(ahead_ms: i64) {
     AHEAD_MS.set(ahead_ms);
 }
 
-/// How far it is ahead.
+/// How far it is ahead, and with it the clock of the whole process where a failpoint has moved that.
 #[cfg(feature = "failpoints")]
 pub(crate) fn ahead_ms() -> i64 {
-    AHEAD_MS.get()
+    AHEAD_MS.get().saturating_add(crate::fault::shift_ms())
 }
 
 #[cfg(not(feature = "failpoints"))]

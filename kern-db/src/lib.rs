@@ -13,6 +13,8 @@ pub mod clock;
 mod db;
 mod digest;
 mod error;
+#[doc(hidden)]
+pub mod fault;
 mod ids;
 mod memory;
 mod records;

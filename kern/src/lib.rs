@@ -118,6 +118,7 @@ pub mod models;
 pub mod prelude;
 pub mod run;
 pub mod tools;
+pub mod worker;
 
 /// Stores: `SqliteDb`, `InMemoryDb`, and the trait they share.
 pub mod db {

@@ -23,11 +23,27 @@ impl Worker {
     /// When it does not start.
     #[must_use]
     pub fn start(program: &str, ledger_file: &Path, arguments: &[&dyn AsRef<OsStr>]) -> Self {
+        Self::start_with(program, ledger_file, arguments, None)
+    }
+
+    /// Starts a program with a store's ledger and one more variable.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start.
+    #[must_use]
+    pub fn start_with(
+        program: &str,
+        ledger_file: &Path,
+        arguments: &[&dyn AsRef<OsStr>],
+        variable: Option<(&str, &str)>,
+    ) -> Self {
         let mut command = Command::new(program);
         for argument in arguments {
             command.arg(argument);
         }
         command.env(ledger::FILE, ledger_file).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.envs(variable);
         let mut child = command.spawn().expect("the worker starts");
         let input = child.stdin.take();
         let output = BufReader::new(child.stdout.take().expect("its output is piped"));

@@ -17,8 +17,21 @@ pub fn of(full: usize) -> usize {
     }
 }
 
+/// The variable that names a file to which figures are added, because a test that passes is not heard.
+pub const FIGURES: &str = "KERN_FIGURES";
+
 /// Prints a figure that a closing note may quote: `figure: <what>: <value>`.
+///
+/// # Panics
+///
+/// When the file that the variable names cannot be written.
 #[expect(clippy::print_stdout, reason = "it is what the test is for")]
 pub fn figure(what: &str, value: impl std::fmt::Display) {
-    println!("figure: {what}: {value}");
+    use std::io::Write as _;
+    let line = format!("figure: {what}: {value}");
+    println!("{line}");
+    if let Some(path) = std::env::var_os(FIGURES) {
+        let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
+        file.and_then(|mut file| writeln!(file, "{line}")).expect("the figures can be written");
+    }
 }

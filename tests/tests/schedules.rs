@@ -706,19 +706,30 @@ mod failing_stores {
     }
 
     #[tokio::test]
-    async fn a_second_call_that_cannot_be_claimed_does_not_start_and_the_run_goes_on_later() {
-        let store = Store::new().await;
-        let both = turn().tool_call("delete_user", user("u1")).tool_call("delete_user", user("u2"));
-        let builder = store.agent(tools![delete_user], [both, turn().text("ok")]).lease(SHORT_LEASE);
-        let (agent, session, run) = approved(&store, builder).await;
-        refuse(&store, "executions", "NEW.status = 'executing' AND NEW.idx = 1");
-        assert_eq!(code(agent.continue_run(&run.run_id).await), "store_unavailable");
-        assert_eq!(ledger::of(&session), ["delete u1"]);
-        allow(&store);
-        store.lapsed(&run.run_id).await;
-        let resumed = agent.resume_decided_runs().await.unwrap();
-        assert_eq!(told(resumed[0].as_ref().unwrap()), ["deleted u1", "deleted u2"]);
-        assert_eq!(ledger::of(&session), ["delete u1", "delete u2"]);
+    async fn a_second_call_that_cannot_be_claimed_does_not_start_and_the_run_is_paused_at_once_if_it_can() {
+        for can in [true, false] {
+            let store = Store::new().await;
+            let both = turn().tool_call("delete_user", user("u1")).tool_call("delete_user", user("u2"));
+            let builder = store.agent(tools![delete_user], [both, turn().text("ok")]).lease(SHORT_LEASE);
+            let (agent, session, run) = approved(&store, builder).await;
+            refuse(&store, "executions", "NEW.status = 'executing' AND NEW.idx = 1");
+            if !can {
+                let pauses = "CREATE TRIGGER refuse_too BEFORE UPDATE ON kern_runs WHEN NEW.status = 'PAUSED'
+                              BEGIN SELECT RAISE(ABORT, 'no'); END;";
+                store.raw().execute_batch(pauses).unwrap();
+            }
+            assert_eq!(code(agent.continue_run(&run.run_id).await), "store_unavailable");
+            assert_eq!(ledger::of(&session), ["delete u1"]);
+            allow(&store);
+            assert_eq!(agent.get_run(&run.run_id).await.unwrap().is_paused(), can);
+            if !can {
+                store.raw().execute_batch("DROP TRIGGER refuse_too").unwrap();
+                store.lapsed(&run.run_id).await;
+            }
+            let resumed = agent.resume_decided_runs().await.unwrap();
+            assert_eq!(told(resumed[0].as_ref().unwrap()), ["deleted u1", "deleted u2"]);
+            assert_eq!(ledger::of(&session), ["delete u1", "delete u2"]);
+        }
     }
 
     #[tokio::test]

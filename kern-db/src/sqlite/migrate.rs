@@ -9,7 +9,7 @@ use super::names::Names;
 use crate::cell::Table;
 use crate::digest::sha256;
 use crate::memory::wall_clock;
-use crate::{Error, Result};
+use crate::{Error, Result, fault};
 
 /// The migrations, in order. One that was ever released is never edited: the next number is added.
 const MIGRATIONS: &[(i64, &str, &str)] = &[
@@ -57,6 +57,7 @@ pub(super) fn migrate(connection: &mut Connection, wanted: &[(Table, String)]) -
         agree(recorded(&tx)?, wanted)?
     };
     for (version, name, text) in &MIGRATIONS[done..] {
+        fault::point(fault::MIGRATE, name)?;
         tx.execute_batch(&names.fill(text)).map_err(sql)?;
         tx.execute(
             "INSERT INTO kern_migrations (version, name, checksum, applied_at_ms) VALUES (?, ?, ?, ?)",
@@ -68,7 +69,9 @@ pub(super) fn migrate(connection: &mut Connection, wanted: &[(Table, String)]) -
         tx.execute("INSERT OR IGNORE INTO kern_names (word, name) VALUES (?, ?)", (table.word(), names.of(table)))
             .map_err(sql)?;
     }
+    fault::point(fault::COMMIT, ACTION)?;
     tx.commit().map_err(sql)?;
+    fault::point(fault::COMMITTED, ACTION)?;
     Ok(names)
 }
 

@@ -288,7 +288,7 @@ fn failed(action: &'static str, error: rusqlite::Error) -> Error {
 struct Failure {
     code: Option<rusqlite::ErrorCode>,
     text: String,
-    /// Whether it was the commit that failed. kern's own rules are all checked before.
+    /// Whether it was the commit of somebody else's statements that failed.
     at_commit: bool,
 }
 
@@ -316,10 +316,6 @@ impl From<&Error> for Failure {
 }
 
 impl Failure {
-    fn at_commit(self) -> Self {
-        Self { at_commit: true, ..self }
-    }
-
     /// Whether it says something about a statement, and nothing about the store.
     fn is_the_statements(&self) -> bool {
         use rusqlite::ErrorCode;

@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 use super::names::Names;
 use super::tx::SqliteTx;
 use super::{failed, keep_statements, unavailable};
-use crate::Result;
+use crate::{Result, fault};
 
 /// Reads that run at the same time.
 const READERS: usize = 4;
@@ -56,6 +56,7 @@ impl Readers {
     where
         F: FnOnce(&mut SqliteTx<'_>) -> Result<V>,
     {
+        fault::point(fault::READ, action)?;
         let rested = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let connection = match rested {
             Some(connection) => connection,

@@ -18,7 +18,7 @@ use super::{Failure, unavailable};
 use crate::audit::flush;
 use crate::db::Lane;
 use crate::tx::{Refused, Step, finish_now};
-use crate::{Error, Result};
+use crate::{Error, Result, fault};
 
 /// Jobs that may wait before callers wait themselves.
 const QUEUE: usize = 1024;
@@ -169,15 +169,17 @@ impl Writer {
         });
         let job: Job = Box::new(move |desk| {
             let mut tx = SqliteTx::new(&desk.connection, &desk.names, action).guarded(&desk.guard);
-            let (keep, outcome) = match job(&mut tx) {
+            let done = fault::point(fault::BEGIN, action).map_err(Refused::Undo).and_then(|()| job(&mut tx));
+            let (keep, outcome) = match done {
                 Ok(value) => (true, Ok(value)),
                 Err(Refused::Keep(error)) => (true, Err(error)),
                 Err(Refused::Undo(error)) => (false, Err(error)),
             };
-            let (keep, outcome) = match keep.then(|| finish_now(flush(&mut tx))) {
-                Some(Err(error)) => (false, Err(error)),
-                _ => (keep, outcome),
-            };
+            let (keep, outcome) =
+                match keep.then(|| fault::point(fault::WRITTEN, action).and_then(|()| finish_now(flush(&mut tx)))) {
+                    Some(Err(error)) => (false, Err(error)),
+                    _ => (keep, outcome),
+                };
             let failure = outcome.as_ref().err().map(Failure::from);
             let answer: Answer = Box::new(move |lost| {
                 if let Some(sender) = take(&sender) {
@@ -228,6 +230,7 @@ fn commit(desk: &Desk, group: Vec<Queued>) {
     let mut failure = None;
     // A job that is alone needs no savepoint, which would copy every page it changes: the transaction is its own.
     let alone = group.len() == 1;
+    let guest = group.iter().any(|queued| queued.alone);
     let mut taken_back = false;
     for queued in group {
         let action = queued.action;
@@ -254,7 +257,16 @@ fn commit(desk: &Desk, group: Vec<Queued>) {
         }
     }
     if failure.is_none() && !taken_back {
-        failure = connection.execute_batch("COMMIT").err().map(|error| Failure::from(error).at_commit());
+        let reach = |place| answers.iter().find_map(|(action, _)| fault::point(place, action).err());
+        failure = match reach(fault::COMMIT) {
+            Some(error) => Some(Failure::from(&error)),
+            // kern's own rules are all looked at before: this one is about what somebody else's statements wrote.
+            None => connection
+                .execute_batch("COMMIT")
+                .err()
+                .map(|error| Failure { at_commit: guest, ..Failure::from(error) }),
+        };
+        failure = failure.or_else(|| reach(fault::COMMITTED).map(|error| Failure::from(&error)));
     }
     if failure.is_some() && !connection.is_autocommit() {
         // Takes back what is left of it. Where even that fails, the next BEGIN fails too, and nobody is told a lie.

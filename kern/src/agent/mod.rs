@@ -2,7 +2,7 @@
 
 mod builder;
 mod cancel;
-mod resume;
+pub(crate) mod resume;
 mod start;
 
 use std::fmt;
@@ -23,6 +23,7 @@ use crate::run::lease::Hints;
 use crate::run::{Message, RunInput, RunOutput, RunRequirement};
 use crate::tools::States;
 use crate::tools::registry::Registry;
+use crate::worker;
 
 /// A model with tools. Cheap to clone; clones are the same agent.
 #[derive(Clone)]
@@ -128,13 +129,14 @@ impl Agent {
     }
 
     /// Resumes every paused run of this agent whose calls are all decided, after recovering those whose process is gone.
-    /// One pass; what is still waiting stays as it is. It never answers for a requester.
+    /// One pass, one run after another; what is still waiting stays as it is. It never answers for a requester. A
+    /// [`Worker`](crate::worker::Worker) does the same all the time.
     ///
     /// # Errors
     ///
     /// - [`Error::Store`]: the runs cannot be listed. What goes wrong in one run is given in its place.
     pub async fn resume_decided_runs(&self) -> Result<Vec<Result<RunOutput>>> {
-        resume::resume_decided(self).await
+        worker::pass(self).await
     }
 }
 

@@ -7,8 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use kern_db::{
-    AnswerCall, Answered, AskAgain, Blocker, Call, Caller, ClaimRun, Run, RunClaimed, RunFilter, RunId, RunStatus,
-    Standing,
+    AnswerCall, Answered, AskAgain, Blocker, Call, Caller, ClaimRun, Run, RunClaimed, RunId, RunStatus, Standing,
 };
 
 use super::{Agent, Inner, Requirements, caller, driven};
@@ -16,6 +15,7 @@ use crate::approval::answers::{answer_of, call_of};
 use crate::error::{Error, Result};
 use crate::run::call::Preparing;
 use crate::run::state::RunState;
+use crate::run::stop::Stop;
 use crate::run::stream::{Events, RunStream};
 use crate::run::turn::{Drive, StartedCall};
 use crate::run::{EventBase, RunEvent, RunOutput, RunRequirement, view};
@@ -29,11 +29,19 @@ pub struct ContinueRun {
     requirements: Requirements,
     caller: Caller,
     ask_again: bool,
+    stop: Stop,
 }
 
 impl ContinueRun {
     pub(super) fn new(agent: Agent, run_id: RunId) -> Self {
-        Self { agent, run_id, requirements: Vec::new(), caller: Caller::Anonymous, ask_again: false }
+        let (requirements, stop) = (Vec::new(), Stop::never());
+        Self { agent, run_id, requirements, caller: Caller::Anonymous, ask_again: false, stop }
+    }
+
+    /// Goes on as a worker does: it answers for nobody, and ends when it is told to.
+    pub(crate) async fn as_worker(agent: &Agent, run_id: RunId, stop: Stop) -> Result<RunOutput> {
+        let resume = Self { caller: Caller::Worker, stop, ..Self::new(agent.clone(), run_id) };
+        resume.go_on(Events::unwatched()).await
     }
 
     /// Sends back the run's requirements. Only the caller's own answers in them are read.
@@ -154,6 +162,7 @@ impl ContinueRun {
             resumed: true,
             started: Instant::now(),
             events,
+            stop: self.stop,
         };
         drive.run().await
     }
@@ -192,7 +201,7 @@ async fn recovered(agent: &Inner, run_id: &RunId) -> Result<Run> {
 }
 
 /// Takes a run from a process that is gone. Somebody else may have been faster: that is as good.
-async fn recover(agent: &Inner, run_id: &RunId) -> Result<()> {
+pub(crate) async fn recover(agent: &Inner, run_id: &RunId) -> Result<()> {
     match agent.db.recover_run(run_id.clone()).await {
         Ok(_) | Err(kern_db::Error::NotMine { .. }) => Ok(()),
         Err(error) => Err(error.into()),
@@ -366,37 +375,4 @@ fn blocked(run: &Run, blockers: &[Blocker]) -> Error {
         return Error::AlreadyRunning { run_id };
     }
     Error::RequirementsUnresolved { run_id, tool_call_ids: unresolved }
-}
-
-/// One pass over the runs of an agent, as the worker.
-pub(super) async fn resume_decided(agent: &Agent) -> Result<Vec<Result<RunOutput>>> {
-    let inner = &agent.0;
-    let mut resumed = Vec::new();
-    for run_id in inner.db.lapsed_runs(inner.id.clone(), u32::MAX).await? {
-        // A run that cannot be recovered keeps no other from going on.
-        if let Err(error) = recover(inner, &run_id).await {
-            resumed.push(Err(error));
-        }
-    }
-    // Page by page, all of them: those that have waited longest may wait for ever, and one behind them may be decided.
-    let paused = RunFilter::new().agent_id(&inner.id).status(RunStatus::Paused);
-    let mut page = inner.db.list_runs(paused.clone()).await?;
-    while let Some(last) = page.last().map(|run| run.run_id.clone()) {
-        for run in page {
-            let resume = ContinueRun { caller: Caller::Worker, ..agent.continue_run(&run.run_id) };
-            match resume.await {
-                // Still waiting for somebody, or somebody else was faster: both are as they should be.
-                Err(
-                    Error::ApprovalPending { .. }
-                    | Error::RequirementsUnresolved { .. }
-                    | Error::ExecutionUnknown { .. }
-                    | Error::AlreadyRunning { .. }
-                    | Error::NotPaused { .. },
-                ) => {}
-                outcome => resumed.push(outcome),
-            }
-        }
-        page = inner.db.list_runs(paused.clone().after(last)).await?;
-    }
-    Ok(resumed)
 }

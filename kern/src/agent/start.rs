@@ -11,6 +11,7 @@ use crate::error::Result;
 use crate::run::ask::Conversation;
 use crate::run::history::History;
 use crate::run::state::RunState;
+use crate::run::stop::Stop;
 use crate::run::stream::{Events, RunStream};
 use crate::run::turn::Drive;
 use crate::run::{RunInput, RunOutput};
@@ -106,6 +107,7 @@ impl StartRun {
             resumed: false,
             started: Instant::now(),
             events,
+            stop: Stop::never(),
         };
         drive.run().await
     }

@@ -50,10 +50,10 @@ impl Drive {
         let asked = Instant::now();
         let first = OnceLock::new();
         let mut lease = self.lease.take();
-        let answered = while_mine(lease.as_mut(), without_panic(self.answer(request, &first))).await;
+        let answered = while_mine(lease.as_mut(), &self.stop, without_panic(self.answer(request, &first))).await;
         self.lease = lease;
         self.conversation = Some(conversation);
-        let Some(answered) = answered else { return Err(self.not_mine()) };
+        let answered = answered.map_err(|left| self.left(left))?;
         let Some(reply) = answered else {
             let (provider, message) = (provider.to_owned(), "its client panicked".to_owned());
             return Err(ModelError::InvalidReply { provider, message }.into());

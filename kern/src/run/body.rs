@@ -1,5 +1,8 @@
 //! The bodies of tools: entered in tasks of their own, for as long as they may take, and told of to whoever watches.
 
+use std::future::{Future, pending, poll_fn};
+use std::pin::{Pin, pin};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use kern_db::{Call, Ended};
@@ -9,6 +12,7 @@ use tokio::task::JoinSet;
 use super::event::{RunEvent, ended_line};
 use super::requirement::{Consent, ToolExecution};
 use super::state::{CallKind, CallResult, OpenCall};
+use super::stop::Stop;
 use super::turn::Drive;
 use super::view::overlay;
 use crate::approval::policy::policy_of;
@@ -17,25 +21,48 @@ use crate::tools::{Arguments, ToolCall, ToolError, ToolHandle, ToolOutput};
 
 /// Enters a body in a task of its own, so that its panic stays its own, and stops waiting for it when its time is up. A
 /// body that is not waited for is cancelled where it waits itself; a blocking one goes on. Either may have had its effect.
-pub(super) async fn enter(tool: &ToolHandle, call: ToolCall) -> Ended {
+/// The same goes for one whose worker is closed.
+pub(super) async fn enter(tool: &ToolHandle, call: ToolCall, stop: &Stop) -> Ended {
     let limit = tool.descriptor().options.timeout;
     let tool = tool.clone();
     let mut body = tokio::spawn(async move { tool.tool().call(call).await });
-    let ended = match limit {
-        None => body.await,
-        Some(limit) => match tokio::time::timeout(limit, &mut body).await {
-            Ok(ended) => ended,
-            Err(_) => {
-                body.abort();
-                return Ended::Lost(format!("the tool did not end within {limit:?}"));
+    let ended = {
+        let (mut closed, mut over) = (pin!(stop.closed()), pin!(over(limit)));
+        poll_fn(|context| {
+            // What has ended in time has ended, however late it is looked at.
+            if let Poll::Ready(ended) = Pin::new(&mut body).poll(context) {
+                return Poll::Ready(Ok(ended));
             }
-        },
+            if let Poll::Ready(limit) = over.as_mut().poll(context) {
+                return Poll::Ready(Err(format!("the tool did not end within {limit:?}")));
+            }
+            closed.as_mut().poll(context).map(|()| Err("the worker was shut down while the tool ran".to_owned()))
+        })
+        .await
+    };
+    let ended = match ended {
+        Ok(ended) => ended,
+        Err(why) => {
+            body.abort();
+            return Ended::Lost(why);
+        }
     };
     match ended {
         Ok(Ok(ToolOutput { content, .. })) => Ended::Succeeded(content),
         Ok(Err(ToolError { message, .. })) => Ended::Failed(message),
         Err(error) if error.is_panic() => Ended::Lost("the tool panicked".to_owned()),
         Err(_) => Ended::Lost("the runtime was shut down while the tool ran".to_owned()),
+    }
+}
+
+/// Resolves when the time of a body is up, and gives it.
+async fn over(limit: Option<Duration>) -> Duration {
+    match limit {
+        Some(limit) => {
+            tokio::time::sleep(limit).await;
+            limit
+        }
+        None => pending().await,
     }
 }
 
@@ -53,7 +80,7 @@ impl Drive {
     ///
     /// # Errors
     ///
-    /// The run is not this owner's any more. The bodies end by themselves, and nobody waits for what they give.
+    /// The run is not this owner's any more, or its worker is closed. The bodies end by themselves, and nobody waits for what they give.
     pub(super) async fn run_plain_calls(&mut self) -> Result<()> {
         let mut bodies = JoinSet::new();
         for (index, call) in self.open_calls() {
@@ -72,17 +99,17 @@ impl Drive {
             self.tell_entered(self.watched_tool(self.state.turn(), index).as_ref());
             bodies.spawn(async move {
                 let (since, entered) = (jiff::Timestamp::now(), Instant::now());
-                let ended = enter(&tool, entry).await;
+                let ended = enter(&tool, entry, &Stop::never()).await;
                 Plain { index, tool, since, took: entered.elapsed(), ended }
             });
         }
         while !bodies.is_empty() {
-            match self.while_mine(bodies.join_next()).await {
+            match self.while_wanted(bodies.join_next()).await {
                 Ok(Some(Ok(plain))) => self.end_plain(plain),
                 Ok(_) => {}
-                Err(lost) => {
+                Err(left) => {
                     bodies.detach_all();
-                    return Err(lost);
+                    return Err(left);
                 }
             }
         }

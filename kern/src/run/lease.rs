@@ -10,6 +10,7 @@ use kern_db::{RunClaim, RunId};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
+use super::stop::Stop;
 use crate::agent::Inner;
 
 /// Renews a run's lease while it is driven. Dropping it stops the renewals.
@@ -63,14 +64,30 @@ impl Lease {
     }
 }
 
-/// Waits for something, as long as the run is ours. `None`: it is not, and nothing more may be done for it.
-pub(super) async fn while_mine<F: Future>(mut lease: Option<&mut Lease>, future: F) -> Option<F::Output> {
-    let mut future = pin!(future);
+/// Why something is not waited for any more.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Left {
+    /// The run is not ours, and nothing more may be done for it.
+    NotMine,
+    /// The worker that drives the run is closed.
+    ShutDown,
+}
+
+/// Waits for something, as long as the run is ours and its worker is not closed.
+pub(super) async fn while_mine<F: Future>(
+    mut lease: Option<&mut Lease>,
+    stop: &Stop,
+    future: F,
+) -> Result<F::Output, Left> {
+    let (mut future, mut closed) = (pin!(future), pin!(stop.closed()));
     poll_fn(|context| {
         if lease.as_mut().is_some_and(|lease| lease.poll_lost(context)) {
-            return Poll::Ready(None);
+            return Poll::Ready(Err(Left::NotMine));
         }
-        future.as_mut().poll(context).map(Some)
+        if closed.as_mut().poll(context).is_ready() {
+            return Poll::Ready(Err(Left::ShutDown));
+        }
+        future.as_mut().poll(context).map(Ok)
     })
     .await
 }

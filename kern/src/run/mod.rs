@@ -11,6 +11,7 @@ mod message;
 mod output;
 mod requirement;
 pub(crate) mod state;
+pub(crate) mod stop;
 pub(crate) mod stream;
 mod tool_execution;
 pub(crate) mod turn;

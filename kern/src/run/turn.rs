@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use kern_db::{
     BeginRun, Call, CallClaim, CallClaimed, ClaimCall, CommitTurn, EndRun, Ended, Finished, NewCall, Run, RunClaim,
-    RunStatus, SessionId, Standing, Ticket, Tier,
+    RunStatus, SessionId, Standing, Ticket, Tier, fault,
 };
 
 use super::ask::Conversation;
@@ -18,10 +18,11 @@ use super::body::enter;
 use super::call::Preparing;
 use super::event::{EventBase, RunEvent};
 use super::history::History;
-use super::lease::{Lease, while_mine};
+use super::lease::{Lease, Left, while_mine};
 use super::message::{Message, ToolCallRequest};
 use super::output::RunOutput;
 use super::state::{CallKind, CallResult, Closed, OpenCall, OpenTurn, RunState};
+use super::stop::{Stop, shut_down};
 use super::stream::Events;
 use super::view;
 use crate::agent::Inner;
@@ -34,6 +35,11 @@ use crate::tools::{RunContext, ToolCall, ToolHandle};
 /// losing its result would leave it `unknown`.
 const RECORD_AGAIN: [Duration; 4] =
     [Duration::from_millis(50), Duration::from_millis(200), Duration::from_secs(1), Duration::from_secs(3)];
+
+/// How often a call that is allowed is started while one owner drives its run, and how long the first pause between two
+/// starts is. The store counts attempts, too; this keeps a body that always panics from starting for ever.
+const STARTS: u32 = 4;
+const AGAIN: Duration = Duration::from_millis(100);
 
 /// A longer id of a call is as good as none: kern makes one.
 const LONGEST_ID: usize = 256;
@@ -59,6 +65,8 @@ pub(crate) struct Drive {
     pub(crate) resumed: bool,
     pub(crate) started: Instant,
     pub(crate) events: Events,
+    /// Whether the worker that drives the run is told to end.
+    pub(crate) stop: Stop,
 }
 
 /// A call that is claimed, and not entered yet.
@@ -127,6 +135,9 @@ impl Drive {
                 self.tell(|base| RunEvent::RunCancelled { base });
                 Ok(seen)
             }
+            Err(Error::Interrupted(_)) if self.stop.is_closed() => match self.pause(false).await? {
+                Stopped::Paused(run) | Stopped::Ended(run) => Ok(view(&self.agent, &run, self.state.clone())),
+            },
             Err(error) => Err(error),
         }
     }
@@ -232,6 +243,9 @@ impl Drive {
                 }
             }
             self.resumed = false;
+            if self.stop.is_closing() {
+                return self.pause(false).await;
+            }
             let turns = self.state.turn();
             if turns >= self.agent.max_turns {
                 let error = Error::TurnLimit { run_id: self.claim.run_id.clone(), turns };
@@ -243,7 +257,8 @@ impl Drive {
             }
             let reply = match self.ask().await {
                 Ok(reply) => reply,
-                Err(lost @ Error::Store(kern_db::Error::NotMine { .. })) => return Err(lost),
+                // Neither says anything about the run: it is somebody else's, or is left to somebody else.
+                Err(left @ (Error::Store(kern_db::Error::NotMine { .. }) | Error::Interrupted(_))) => return Err(left),
                 Err(error) => return self.fail(error).await,
             };
             if reply.tool_calls.is_empty() {
@@ -278,9 +293,22 @@ impl Drive {
     ///
     /// It is not any more.
     pub(crate) async fn while_mine<F: Future>(&mut self, future: F) -> Result<F::Output> {
-        match while_mine(self.lease.as_mut(), future).await {
-            Some(output) => Ok(output),
-            None => Err(self.not_mine()),
+        while_mine(self.lease.as_mut(), &Stop::never(), future).await.map_err(|left| self.left(left))
+    }
+
+    /// The same for what may be left undone and done again: a worker that is closed does not wait for it.
+    ///
+    /// # Errors
+    ///
+    /// The run is not in this owner's hands any more, or its worker is closed.
+    pub(super) async fn while_wanted<F: Future>(&mut self, future: F) -> Result<F::Output> {
+        while_mine(self.lease.as_mut(), &self.stop, future).await.map_err(|left| self.left(left))
+    }
+
+    pub(super) fn left(&self, left: Left) -> Error {
+        match left {
+            Left::NotMine => self.not_mine(),
+            Left::ShutDown => shut_down(),
         }
     }
 
@@ -443,14 +471,19 @@ impl Drive {
     }
 
     /// One protected call. Its rows are read afresh: what stands there counts, whoever put it there.
-    async fn handle(&self, index: u32, claimed: Option<StartedCall>) -> Result<Handled> {
+    async fn handle(&mut self, index: u32, claimed: Option<StartedCall>) -> Result<Handled> {
         if let Some(StartedCall { call, claim }) = claimed
             && let Some(handled) = self.execute(&call, claim).await?
         {
             return Ok(handled);
         }
+        // How often its row has said here that it may start.
+        let mut starts = 0_u32;
         loop {
-            let run = self.agent.db.get_run(&self.claim.run_id).await?;
+            let run = match self.agent.db.get_run(&self.claim.run_id).await {
+                Ok(run) => run,
+                Err(error) => return Err(self.let_go(error).await),
+            };
             let place = (self.state.turn(), index);
             // Where its row is gone, nothing allows the call and nothing may end it.
             let Some(call) = run.calls.iter().find(|call| (call.turn, call.index) == place) else {
@@ -462,10 +495,20 @@ impl Drive {
             }
             return match &call.standing {
                 Standing::Outcome(outcome) => Ok(Handled::Result(result_of(outcome.clone()))),
-                Standing::Open => match self.start(call).await? {
-                    Some(handled) => Ok(handled),
-                    None => continue,
-                },
+                // Allowed, and whoever goes on with the run may start it.
+                Standing::Open if self.stop.is_closing() => Ok(Handled::Waiting),
+                // Its effect lets the store have it started again, and something in it ends it each time.
+                Standing::Open if starts == STARTS => Ok(Handled::Attention),
+                Standing::Open => {
+                    if let Some(pause) = starts.checked_sub(1) {
+                        self.while_wanted(tokio::time::sleep(AGAIN * 2_u32.pow(pause))).await?;
+                    }
+                    starts += 1;
+                    match self.start(call).await? {
+                        Some(handled) => Ok(handled),
+                        None => continue,
+                    }
+                }
                 _ => Ok(Handled::Attention),
             };
         }
@@ -493,13 +536,24 @@ impl Drive {
                 self.agent.db.pause_run(self.claim.clone(), snapshot, true).await?;
                 return Err(error.into());
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(self.let_go(error).await),
         };
         self.execute(call, claimed).await
     }
 
-    /// Enters the body of a call that is claimed, and records what came of it. `None`: somebody gave this start up for
-    /// lost; what they made of it counts.
+    /// Gives a run back that the store would not let go on: whoever continues it next need not wait until its lease is over.
+    /// If not even that is possible, the lease decides. Only for a run whose open turn is committed.
+    async fn let_go(&self, error: kern_db::Error) -> Error {
+        if !matches!(error, kern_db::Error::NotMine { .. })
+            && let Err(again) = self.agent.db.pause_run(self.claim.clone(), self.state.snapshot(), false).await
+        {
+            tracing::warn!(run_id = %self.claim.run_id, error = %again, "a run is kept until its lease is over");
+        }
+        error.into()
+    }
+
+    /// Enters the body of a call that is claimed, and records what came of it. `None`: this start was lost, or somebody
+    /// gave it up for lost; what stands in the rows counts.
     async fn execute(&self, call: &Call, claimed: CallClaim) -> Result<Option<Handled>> {
         let tool = self.agent.tools.get(&call.tool_name).expect("a call is claimed only for a tool that is there");
         let context =
@@ -509,7 +563,9 @@ impl Drive {
             Ok((entry, ticket)) => {
                 self.tell_entered(shown.as_ref());
                 let entered = Instant::now();
-                let ended = enter(tool, entry).await;
+                fault::point(fault::ENTER, "run a tool")?;
+                let ended = enter(tool, entry, &self.stop).await;
+                fault::point(fault::LEFT, "run a tool")?;
                 (ticket, ended, Some(entered.elapsed()))
             }
             Err((ticket, why)) => (ticket, Ended::Failed(why), None),
@@ -517,11 +573,12 @@ impl Drive {
         match self.record(ticket, ended.clone()).await? {
             Finished::Recorded => {
                 self.tell_ended(shown, tool, &ended, took);
-                Ok(Some(match ended {
-                    Ended::Succeeded(content) => Handled::Result(CallResult { content, error: false }),
-                    Ended::Failed(content) => Handled::Result(CallResult { content, error: true }),
-                    _ => Handled::Attention,
-                }))
+                Ok(match ended {
+                    Ended::Succeeded(content) => Some(Handled::Result(CallResult { content, error: false })),
+                    Ended::Failed(content) => Some(Handled::Result(CallResult { content, error: true })),
+                    // Unknown, or to be started again: what the store made of it is what its row says.
+                    _ => None,
+                })
             }
             _ => Ok(None),
         }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use kern::db::{ApprovalFilter, ApprovalStatus, SqliteDb, Transitions};
 use kern::models::{ScriptedModel, turn};
 use kern::prelude::*;
+use kern::worker::Worker;
 use kern_db::{Caller, ClaimRun, Principal};
 use kern_tests::ledger::enter;
 
@@ -170,6 +171,14 @@ async fn main() {
             for resumed in agent.resume_decided_runs().await.expect("runs are listed") {
                 say(&outcome(&resumed));
             }
+        }
+        "keep-working" => {
+            let worker = Worker::new(agent).poll_interval(Duration::from_millis(100)).await.expect("it starts");
+            say("working");
+            let told = || std::io::stdin().lock().read_line(&mut String::new());
+            tokio::task::spawn_blocking(told).await.expect("a line is waited for").expect("the test says when to end");
+            worker.shutdown().await;
+            say("ended");
         }
         "race" => {
             let run_id = word();

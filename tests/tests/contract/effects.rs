@@ -16,7 +16,7 @@ fn transactional() -> CallPolicy {
 
 /// A run whose only call has this policy and may start, and its owner.
 async fn open(store: &Store, policy: CallPolicy) -> RunClaim {
-    let run_id = store.paused(&[policy.clone()]).await;
+    let run_id = store.paused(std::slice::from_ref(&policy)).await;
     allow(store, &run_id, &policy).await;
     store.resumed(&run_id).await
 }

@@ -74,7 +74,7 @@ async fn schedule_7_what_is_run_again_is_asked_anew(store: &Store) {
     for policy in [required(), two_stage(), required().effect(Effect::Idempotent)] {
         // An idempotent call is unknown after its last start.
         let lost_starts = if policy.effect == Effect::Idempotent { kern_db::ATTEMPTS } else { 1 };
-        let run_id = store.paused(&[policy.clone()]).await;
+        let run_id = store.paused(std::slice::from_ref(&policy)).await;
         let old = store.approve(&run_id, 0).await.unwrap();
         if policy.tier == Tier::TwoStage {
             store.answer(&run_id, 0, NewAnswer::Confirm).await.unwrap();
