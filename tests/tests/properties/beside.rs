@@ -216,7 +216,8 @@ impl Real<'_> {
     }
 
     async fn set_pool(&mut self, members: u8) {
-        let members = Person::ALL.iter().filter(|person| members & person.bit() != 0).map(|person| name(*person).to_owned());
+        let members =
+            Person::ALL.iter().filter(|person| members & person.bit() != 0).map(|person| name(*person).to_owned());
         self.db().write_pool("finance".to_owned(), members.collect(), None).await.expect("a pool is set");
     }
 
@@ -283,13 +284,8 @@ impl Real<'_> {
             }
             Event::ClaimRun(process, who) => {
                 let (fence, turn) = self.held[usize::from(process)].loaded.take().expect("it was loaded");
-                let request = ClaimRun {
-                    run_id: self.run_id.clone(),
-                    fence,
-                    turn,
-                    caller: caller(who),
-                    lease_ms: ms(LEASE),
-                };
+                let request =
+                    ClaimRun { run_id: self.run_id.clone(), fence, turn, caller: caller(who), lease_ms: ms(LEASE) };
                 said(db.claim_run(request).await, |claimed| match claimed {
                     RunClaimed::Claimed(claim) => {
                         self.held[usize::from(process)].claim = Some(claim);
@@ -444,13 +440,8 @@ impl Real<'_> {
                 context: json!({ "tool_names": ["pay"] }),
             }
         });
-        let request = CommitTurn {
-            claim: self.claim(process),
-            turn,
-            snapshot: "{}".to_owned(),
-            calls: calls.collect(),
-            pause,
-        };
+        let request =
+            CommitTurn { claim: self.claim(process), turn, snapshot: "{}".to_owned(), calls: calls.collect(), pause };
         let told = done(db.commit_turn(request).await);
         if told == Said::Done {
             self.places.extend((0..specs.len()).map(|index| (turn, index as u32)));
@@ -558,13 +549,7 @@ impl Real<'_> {
         Ok(())
     }
 
-    async fn compare_call(
-        &mut self,
-        event: Event,
-        place: u8,
-        call: &Call,
-        stored: &StoredCall,
-    ) -> Result<(), String> {
+    async fn compare_call(&mut self, event: Event, place: u8, call: &Call, stored: &StoredCall) -> Result<(), String> {
         same("its arguments", arguments(&call.spec, call.arguments), stored.arguments.as_str())?;
         same("its version", u32::from(call.version), stored.version)?;
         same("its generation", u32::from(call.generation), stored.generation)?;
@@ -658,8 +643,7 @@ fn same<T: PartialEq + Debug>(what: &str, expected: T, found: T) -> Result<(), S
 
 /// Evidence is written where somebody was refused, and where the table asks for it.
 fn check_evidence(event: Event, told: Said, entries: &[AuditEntry]) -> Result<(), String> {
-    let found: Vec<&str> =
-        entries.iter().filter(|entry| entry.evidence).map(|entry| entry.action.as_str()).collect();
+    let found: Vec<&str> = entries.iter().filter(|entry| entry.evidence).map(|entry| entry.action.as_str()).collect();
     let asked: Option<&str> = match (event, told) {
         (_, Said::Late) => Some("late_result"),
         (_, Said::Mismatch) => Some("requirement_mismatch"),

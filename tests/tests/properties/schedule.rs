@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use kern_tests::oracle::state::{Effect, Person, Spec, State, Tier, Waits};
-use kern_tests::oracle::step::{Event, Rules, Says, Who};
+use kern_tests::oracle::state::{Effect, Person, RunState, Spec, State, Tier, Waits};
+use kern_tests::oracle::step::{Event, Rules, Said, Says, Who};
 use kern_tests::oracle::{Config, events};
 use proptest::prelude::*;
 
@@ -109,38 +109,45 @@ pub(crate) fn chosen(rules: &Rules, state: &State, (kind, number): (u8, u16)) ->
     events(&ANYTHING, rules, state, &mut possible);
     // Most of what may happen is that people say something, and most of that is refused. A schedule that goes somewhere
     // needs what changes something, as often of processes as of people, and less often what ends a call or the run.
-    let wanted = |event: &Event| match kind {
-        0..=2 => drives(event),
-        3..=5 => agrees(event),
-        6 => ends(event),
-        7 => matches!(event, Event::Tick | Event::Recover | Event::Sweep | Event::Crash(_) | Event::Pool(_)),
-        _ => true,
+    let changes = |event: &Event| {
+        let step = &rules.step(state, *event)[0];
+        // A run that is not claimed changes nothing but what the process knows.
+        step.state != *state && (!matches!(event, Event::ClaimRun(..)) || step.said.has(Said::Claimed))
     };
-    let changes = |event: &Event| kind == 9 || rules.step(state, *event)[0].state != *state;
-    let mut narrow: Vec<Event> = possible.iter().copied().filter(|event| wanted(event) && changes(event)).collect();
-    if narrow.is_empty() {
-        narrow = possible.iter().copied().filter(|event| !ends(event) && changes(event)).collect();
+    let wanted = |of: fn(&State, &Event) -> bool| -> Vec<Event> {
+        possible.iter().copied().filter(|event| of(state, event) && changes(event)).collect()
+    };
+    let mut narrow = match kind {
+        0..=3 => wanted(drives),
+        4 | 5 => wanted(agrees),
+        6 => wanted(ends),
+        7 => wanted(passes),
+        8 => wanted(|_, _| true),
+        _ => Vec::new(),
+    };
+    if kind < 9 && narrow.is_empty() {
+        narrow = wanted(if kind < 4 { agrees } else { drives });
     }
     let from = if narrow.is_empty() { possible } else { narrow };
     from[usize::from(number) % from.len()]
 }
 
+/// What nobody decides on.
+fn passes(_: &State, event: &Event) -> bool {
+    matches!(event, Event::Tick | Event::Recover | Event::Sweep | Event::Crash(_) | Event::Pool(_) | Event::Renew(_))
+}
+
 /// What processes do to get on.
-fn drives(event: &Event) -> bool {
-    matches!(
-        event,
-        Event::Commit(..)
-            | Event::Load(_)
-            | Event::ClaimRun(..)
-            | Event::ClaimCall(..)
-            | Event::Finish(..)
-            | Event::Renew(_)
-            | Event::End(_, true)
-    )
+fn drives(state: &State, event: &Event) -> bool {
+    match event {
+        Event::Load(_) => state.run.state == RunState::Paused,
+        Event::Begin(_) | Event::Commit(..) | Event::ClaimRun(..) | Event::ClaimCall(..) | Event::Finish(..) => true,
+        _ => false,
+    }
 }
 
 /// What people do to let them.
-fn agrees(event: &Event) -> bool {
+fn agrees(_: &State, event: &Event) -> bool {
     match event {
         Event::Vote { yes, .. } => *yes,
         Event::Answer { says, .. } => *says != Says::No,
@@ -150,7 +157,7 @@ fn agrees(event: &Event) -> bool {
 }
 
 /// What ends a call or the run, or sets it aside.
-fn ends(event: &Event) -> bool {
+fn ends(_: &State, event: &Event) -> bool {
     match event {
         Event::Vote { yes, .. } => !yes,
         Event::Answer { says, .. } => *says == Says::No,
