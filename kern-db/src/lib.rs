@@ -8,6 +8,8 @@ mod audit;
 // The columns' names are for stores that speak SQL.
 #[cfg_attr(not(any(feature = "sqlite", feature = "postgres")), allow(dead_code))]
 mod cell;
+#[cfg(feature = "checkpoints")]
+mod checkpoints;
 #[doc(hidden)]
 pub mod clock;
 mod db;
@@ -33,6 +35,14 @@ mod sqlite;
 mod transitions;
 mod tx;
 
+#[doc(hidden)]
+pub use audit::Sign;
+pub use audit::verify_export;
+#[cfg(feature = "checkpoints")]
+pub use checkpoints::{
+    CheckpointKey, CheckpointPublicKey, CheckpointSink, Checkpointer, CheckpointerBuilder, FileSink, StdoutSink,
+    unsigned,
+};
 pub use db::{Audit, Db, DbExt, DbFuture, IntoDb, Transitions};
 pub use error::{Error, Result};
 pub use ids::{ApprovalId, ExecutionId, RunId, SessionId, fresh_id};
@@ -42,6 +52,7 @@ pub use postgres::{PostgresDb, PostgresDbBuilder};
 pub use records::approval::{Approval, ApprovalFilter, Page, PageMeta, Resolution, Vote};
 pub use records::audit::{AuditBreak, AuditEntry, AuditReport};
 pub use records::call::{ATTEMPTS, Call, CallPolicy, Effect, Outcome, Standing, Tier};
+pub use records::checkpoint::Checkpoint;
 pub use records::execution::{Execution, ExecutionFilter, Settlement};
 pub use records::pool::Pool;
 pub use records::principal::{Actor, Caller, Principal, PrincipalFields};

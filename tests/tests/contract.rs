@@ -61,6 +61,8 @@ mod attacks;
 mod audit;
 #[path = "contract/binding.rs"]
 mod binding;
+#[path = "contract/checkpoints.rs"]
+mod checkpoints;
 #[path = "contract/edits.rs"]
 mod edits;
 #[path = "contract/effects.rs"]

@@ -310,6 +310,7 @@ impl PostgresDbBuilder {
         audit_table: Audit, "the audit log";
         outbox_table: Outbox, "events to deliver";
         pools_table: Pools, "pools";
+        checkpoints_table: Checkpoints, "checkpoints of the audit log";
     }
 
     fn name(mut self, table: Table, name: String) -> Self {

@@ -18,6 +18,7 @@ const MIGRATIONS: &[Migration] = &[
     (1, "init", include_str!("../../migrations/sqlite/0001_init.sql")),
     (2, "edits", include_str!("../../migrations/sqlite/0002_edits.sql")),
     (3, "policy", include_str!("../../migrations/sqlite/0003_policy.sql")),
+    (4, "audit", include_str!("../../migrations/sqlite/0004_audit.sql")),
 ];
 
 /// kern's own two tables have fixed names, so that every program finds the others through them.
