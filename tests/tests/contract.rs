@@ -71,6 +71,8 @@ mod executions;
 mod history;
 #[path = "contract/made_by_0001.rs"]
 mod made_by_0001;
+#[path = "contract/policies.rs"]
+mod policies;
 #[path = "contract/pools.rs"]
 mod pools;
 #[path = "contract/requester.rs"]
