@@ -71,6 +71,8 @@ mod executions;
 mod history;
 #[path = "contract/made_by_0001.rs"]
 mod made_by_0001;
+#[path = "contract/never.rs"]
+mod never;
 #[path = "contract/policies.rs"]
 mod policies;
 #[path = "contract/pools.rs"]
