@@ -24,7 +24,7 @@ async fn lose(store: &Store, claim: &RunClaim) -> ExecutionId {
 async fn x11_the_same_people_are_asked_in_the_same_way(store: &Store) {
     store.set_pool("finance", ["ann", "bob"]).await.unwrap();
     let policy = required().quorum(2).pool("finance").require_reason(true);
-    let run_id = store.paused(&[policy.clone()]).await;
+    let run_id = store.paused(std::slice::from_ref(&policy)).await;
     for who in ["ann", "bob"] {
         vote(store, &run_id, who).await.unwrap();
     }

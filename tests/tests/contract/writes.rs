@@ -72,6 +72,9 @@ async fn writes_are_committed_with_the_outcome(store: &Store) {
     assert_eq!(store.call(&claim.run_id).await.standing, Standing::Outcome(Outcome::Succeeded("done".to_owned())));
     // Once more, as after an acknowledgement that was lost.
     assert_eq!(finish(store, &call, vec![paid("c", 1)]).await.unwrap(), Finished::Recorded);
+    let other = Ended::Succeeded("something else".to_owned());
+    let other = store.finish_call(call.ticket(), other, vec![paid("c", 1)]).await.unwrap();
+    assert_eq!(other, Finished::Late);
     assert_eq!(keys(store), ["a", "b"]);
     store.complete(&claim).await.unwrap();
     kern_tests::history::check(&**store).await;
