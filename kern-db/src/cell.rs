@@ -50,10 +50,11 @@ pub(crate) enum Table {
     Audit,
     Outbox,
     Pools,
+    Checkpoints,
 }
 
 impl Table {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Runs,
         Self::Calls,
         Self::Approvals,
@@ -62,6 +63,7 @@ impl Table {
         Self::Audit,
         Self::Outbox,
         Self::Pools,
+        Self::Checkpoints,
     ];
 
     /// The word for it in `{…}` of a migration, in the record of names, and after `kern_` in the default name.
@@ -75,6 +77,7 @@ impl Table {
             Self::Audit => "audit",
             Self::Outbox => "outbox",
             Self::Pools => "pools",
+            Self::Checkpoints => "checkpoints",
         }
     }
 }

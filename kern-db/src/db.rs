@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::records::approval::{Approval, ApprovalFilter, Page, Resolution};
 use crate::records::audit::{AuditEntry, AuditReport};
+use crate::records::checkpoint::Checkpoint;
 use crate::records::execution::{Execution, ExecutionFilter, Settlement};
 use crate::records::pool::Pool;
 use crate::records::principal::{Caller, Principal};
@@ -185,7 +186,31 @@ impl Audit {
     ///
     /// As every method of [`Db`]. A broken log is not an error but an answer.
     pub async fn verify(&self) -> Result<AuditReport> {
-        self.store.audit_verify().await
+        self.verify_against(Vec::new()).await
+    }
+
+    /// As [`verify`](Self::verify), and the log must go on from checkpoints that were kept elsewhere: so a tail that was cut
+    /// off is found, and a file that was put in the place of this one.
+    ///
+    /// # Errors
+    ///
+    /// As every method of [`Db`]. A broken log is not an error but an answer.
+    pub async fn verify_against(&self, kept: Vec<Checkpoint>) -> Result<AuditReport> {
+        self.store.audit_verify(kept).await
+    }
+
+    /// Reads the store's checkpoints after one of so many entries (0: from the first), oldest first, at most `limit`.
+    ///
+    /// # Errors
+    ///
+    /// As every method of [`Db`].
+    pub async fn checkpoints(&self, after: i64, limit: u32) -> Result<Vec<Checkpoint>> {
+        self.store.audit_checkpoints(after, limit).await
+    }
+
+    #[cfg(feature = "checkpoints")]
+    pub(crate) fn store(&self) -> &dyn Db {
+        &*self.store
     }
 }
 
@@ -241,7 +266,12 @@ pub trait Transitions: Send + Sync {
     fn audit_entries(&self, after: i64, limit: u32) -> DbFuture<'_, Vec<AuditEntry>>;
     /// The number of the last entry, 0 where there is none.
     fn audit_head(&self) -> DbFuture<'_, i64>;
-    fn audit_verify(&self) -> DbFuture<'_, AuditReport>;
+    fn audit_verify(&self, kept: Vec<Checkpoint>) -> DbFuture<'_, AuditReport>;
+    fn audit_checkpoint(&self, sign: crate::audit::Sign) -> DbFuture<'_, Option<Checkpoint>>;
+    fn audit_checkpoints(&self, after: i64, limit: u32) -> DbFuture<'_, Vec<Checkpoint>>;
+    /// Checkpoints that a sink does not have, oldest first.
+    fn audit_undelivered(&self, sink: String, limit: u32) -> DbFuture<'_, Vec<Checkpoint>>;
+    fn audit_delivered(&self, size: i64, sink: String) -> DbFuture<'_, ()>;
     /// How long the store waits for a lock. Leases have to be longer.
     fn busy_timeout(&self) -> Duration;
     /// Whether what is stored outlives the process.
@@ -491,8 +521,32 @@ macro_rules! store {
                 })
             }
 
-            fn audit_verify(&self) -> DbFuture<'_, AuditReport> {
-                self.read("verify the audit log", move |tx| Box::pin($crate::audit::verify(tx)))
+            fn audit_verify(&self, kept: Vec<Checkpoint>) -> DbFuture<'_, AuditReport> {
+                self.read("verify the audit log", move |tx| Box::pin($crate::audit::verify(tx, kept)))
+            }
+
+            fn audit_checkpoint(&self, sign: $crate::audit::Sign) -> DbFuture<'_, Option<Checkpoint>> {
+                self.write(Lane::Normal, "make a checkpoint", move |tx| {
+                    Box::pin($crate::audit::checkpoint::make(tx, sign))
+                })
+            }
+
+            fn audit_checkpoints(&self, after: i64, limit: u32) -> DbFuture<'_, Vec<Checkpoint>> {
+                self.read("read the checkpoints", move |tx| {
+                    Box::pin($crate::audit::checkpoint::list(tx, after, None, u64::from(limit)))
+                })
+            }
+
+            fn audit_undelivered(&self, sink: String, limit: u32) -> DbFuture<'_, Vec<Checkpoint>> {
+                self.read("read the checkpoints", move |tx| {
+                    Box::pin($crate::audit::checkpoint::list(tx, 0, Some(sink), u64::from(limit)))
+                })
+            }
+
+            fn audit_delivered(&self, size: i64, sink: String) -> DbFuture<'_, ()> {
+                self.write(Lane::Normal, "note a delivery", move |tx| {
+                    Box::pin($crate::audit::checkpoint::delivered(tx, size, sink))
+                })
             }
 
             fn busy_timeout(&self) -> std::time::Duration {
@@ -516,6 +570,7 @@ pub(crate) mod prelude {
     pub(crate) use super::{Audit, DbFuture, Transitions, store};
     pub(crate) use crate::records::approval::{Approval, ApprovalFilter, Page, Resolution};
     pub(crate) use crate::records::audit::{AuditEntry, AuditReport};
+    pub(crate) use crate::records::checkpoint::Checkpoint;
     pub(crate) use crate::records::execution::{Execution, ExecutionFilter, Settlement};
     pub(crate) use crate::records::pool::Pool;
     pub(crate) use crate::records::principal::{Caller, Principal};

@@ -6,8 +6,10 @@
 mod arguments;
 mod audit;
 // The columns' names are for stores that speak SQL.
-#[cfg_attr(not(feature = "sqlite"), allow(dead_code))]
+#[cfg_attr(not(any(feature = "sqlite", feature = "postgres")), allow(dead_code))]
 mod cell;
+#[cfg(feature = "checkpoints")]
+mod checkpoints;
 #[doc(hidden)]
 pub mod clock;
 mod db;
@@ -17,7 +19,13 @@ mod error;
 pub mod fault;
 mod ids;
 mod memory;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod migrations;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod names;
 mod page;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod records;
 mod requests;
 mod rules;
@@ -27,13 +35,24 @@ mod sqlite;
 mod transitions;
 mod tx;
 
+#[doc(hidden)]
+pub use audit::Sign;
+pub use audit::verify_export;
+#[cfg(feature = "checkpoints")]
+pub use checkpoints::{
+    CheckpointKey, CheckpointPublicKey, CheckpointSink, Checkpointer, CheckpointerBuilder, FileSink, StdoutSink,
+    unsigned,
+};
 pub use db::{Audit, Db, DbExt, DbFuture, IntoDb, Transitions};
 pub use error::{Error, Result};
 pub use ids::{ApprovalId, ExecutionId, RunId, SessionId, fresh_id};
 pub use memory::InMemoryDb;
+#[cfg(feature = "postgres")]
+pub use postgres::{PostgresDb, PostgresDbBuilder};
 pub use records::approval::{Approval, ApprovalFilter, Page, PageMeta, Resolution, Vote};
 pub use records::audit::{AuditBreak, AuditEntry, AuditReport};
 pub use records::call::{ATTEMPTS, Call, CallPolicy, Effect, Outcome, Standing, Tier};
+pub use records::checkpoint::Checkpoint;
 pub use records::execution::{Execution, ExecutionFilter, Settlement};
 pub use records::pool::Pool;
 pub use records::principal::{Actor, Caller, Principal, PrincipalFields};

@@ -70,7 +70,7 @@ impl Page {
         self.cells.push(Kept::Text(start..self.text.len()));
     }
 
-    #[cfg_attr(not(feature = "sqlite"), allow(dead_code))]
+    #[cfg_attr(not(any(feature = "sqlite", feature = "postgres")), allow(dead_code))]
     pub(crate) fn odd(&mut self) {
         self.cells.push(Kept::Odd);
     }

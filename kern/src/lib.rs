@@ -97,6 +97,7 @@
 //! | `macros` | `#[tool]`, `#[toolkit]`, `#[approval]` and `#[hook]` | yes |
 //! | `sqlite` | `SqliteDb` | yes |
 //! | `sqlite-bundled` | SQLite compiled in; without it, the system's is linked | yes |
+//! | `postgres` | `PostgresDb`, with TLS | no |
 //! | `openai` | `OpenAIChat`, and model strings such as `openai:gpt-4o-mini` | no |
 //! | `models` | all model clients: today, `openai` | no |
 //! | `cli` | the command `kern`: approvals, executions and the audit log from a shell | no |
@@ -123,7 +124,7 @@ pub mod run;
 pub mod tools;
 pub mod worker;
 
-/// Stores: `SqliteDb`, `InMemoryDb`, and the trait they share.
+/// Stores: `SqliteDb`, `PostgresDb`, `InMemoryDb`, and the trait they share.
 pub mod db {
     pub use kern_db::*;
 
@@ -131,6 +132,12 @@ pub mod db {
     #[cfg(feature = "sqlite")]
     pub mod sqlite {
         pub use kern_db::{SqliteDb, SqliteDbBuilder};
+    }
+
+    /// The documents' path of `PostgresDb`.
+    #[cfg(feature = "postgres")]
+    pub mod postgres {
+        pub use kern_db::{PostgresDb, PostgresDbBuilder};
     }
 }
 

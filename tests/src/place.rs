@@ -83,6 +83,18 @@ impl Place {
         victim.kill();
     }
 
+    /// Starts a process that is to live, until it has reached a place of kern's code, where it stands.
+    ///
+    /// # Panics
+    ///
+    /// When it says anything before.
+    #[must_use]
+    pub fn stopped_at(&self, stop: &str, words: &[&str]) -> Worker {
+        let mut stopped = self.start_with(PATIENT, Some(stop), words);
+        assert_eq!(stopped.line(), HERE, "{words:?} until `{stop}`");
+        stopped
+    }
+
     /// Runs a process in which calls of the store fail: `begin=2*off->1*return(busy)` fails the third one. What it said.
     ///
     /// # Panics

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use kern_db::{ApprovalFilter, Db, Error, IntoDb, RunFilter, RunId, SqliteDb};
 use kern_tests::history;
-use kern_tests::steps::{Folder, Store, begin, drop_triggers, dump, required, turn};
+use kern_tests::steps::{Folder, Store, begin, dump, required, turn};
 use rusqlite::Connection;
 
 const WORKER: &str = env!("CARGO_BIN_EXE_kern-test-worker");
@@ -79,7 +79,7 @@ async fn a_file_of_a_newer_kern_is_left_alone() {
     raw.execute("INSERT INTO kern_migrations VALUES (99, 'later', 'x', 0)", ()).unwrap();
     let before = dump(&raw);
     let refused = SqliteDb::open(&path).await.unwrap_err();
-    assert!(matches!(refused, Error::Newer { found: 99, known: 2 }), "{refused:?}");
+    assert!(matches!(refused, Error::Newer { found: 99, .. }), "{refused:?}");
     assert_eq!(refused.code(), "store_newer");
     assert_eq!(dump(&raw), before);
 }
@@ -454,7 +454,7 @@ async fn what_takes_the_whole_transaction_back_is_told_to_the_whole_group() {
             }
         }
     }
-    drop_triggers(&raw);
+    raw.execute_batch("DROP TRIGGER full").unwrap();
     store.started().await;
     history::check(&*store).await;
 }

@@ -25,6 +25,16 @@ macro_rules! on_each_store {
                 kern_tests::history::check(&*store).await;
             })+
         }
+
+        #[cfg(feature = "postgres")]
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                let store = kern_tests::steps::Store::on_postgres().await;
+                super::$name(&store).await;
+                kern_tests::history::check(&*store).await;
+            })+
+        }
     };
 }
 
@@ -51,6 +61,8 @@ mod attacks;
 mod audit;
 #[path = "contract/binding.rs"]
 mod binding;
+#[path = "contract/checkpoints.rs"]
+mod checkpoints;
 #[path = "contract/edits.rs"]
 mod edits;
 #[path = "contract/effects.rs"]
@@ -61,6 +73,8 @@ mod executions;
 mod history;
 #[path = "contract/made_by_0001.rs"]
 mod made_by_0001;
+#[path = "contract/never.rs"]
+mod never;
 #[path = "contract/policies.rs"]
 mod policies;
 #[path = "contract/pools.rs"]

@@ -1,5 +1,7 @@
 //! The audit chain: entries gathered during a transaction, hashed one on the other before it commits.
 
+pub(crate) mod checkpoint;
+mod export;
 mod line;
 mod replay;
 mod rows;
@@ -16,6 +18,8 @@ use crate::records::principal::Actor;
 use crate::tx::{Query, Tx};
 use crate::{ApprovalId, ExecutionId, Result, RunId};
 
+pub use checkpoint::Sign;
+pub use export::verify_export;
 pub(crate) use rows::rest;
 use verify::GENESIS;
 pub(crate) use verify::verify;

@@ -8,6 +8,7 @@ use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
+use super::checkpoint::{self, Kept};
 use super::line::Line;
 use super::replay::Replay;
 use super::rows::{Chunk, Rows};
@@ -16,6 +17,7 @@ use crate::page::Page;
 use crate::records::approval::{ApprovalRow, VoteRow};
 use crate::records::audit::{AuditBreak, AuditReport, AuditRow};
 use crate::records::call::CallRow;
+use crate::records::checkpoint::Checkpoint;
 use crate::records::execution::ExecutionRow;
 use crate::records::pool::PoolRow;
 use crate::records::run::RunRow;
@@ -56,7 +58,9 @@ impl Found {
     /// The first fault of the chain is the one that counts.
     fn fault(&self, fault: Fault) {
         let mut first = self.fault.lock().unwrap_or_else(PoisonError::into_inner);
-        if first.as_ref().is_none_or(|first| fault.seq < first.seq) {
+        // Of one entry, that it cannot be read says more than that its hash does not fit.
+        let says_more = |first: &Fault| fault.seq == first.seq && fault.what.starts_with("it is unreadable");
+        if first.as_ref().is_none_or(|first| fault.seq < first.seq || says_more(first)) {
             *first = Some(fault);
         }
         self.any.store(true, Ordering::Release);
@@ -164,10 +168,21 @@ fn hashes(page: &Page, before: (i64, &str), buffer: &mut Vec<u8>, found: &Found)
 }
 
 /// Reads the whole chain and every row, and finds the first place that is not as kern wrote it.
-pub(crate) async fn verify<T: Tx>(tx: &mut T) -> Result<AuditReport> {
+pub(crate) async fn verify<T: Tx>(tx: &mut T, kept: Vec<Checkpoint>) -> Result<AuditReport> {
+    let stored = checkpoint::list(tx, 0, None, u64::MAX).await;
+    let (stored, unreadable) = match stored {
+        Ok(stored) => (stored, None),
+        Err(Error::Corrupt { place, detail }) => {
+            let what = format!("it is unreadable: {detail}");
+            (Vec::new(), Some(AuditBreak { seq: 0, row: Some(place), what }))
+        }
+        Err(error) => return Err(error),
+    };
+    let torn = checkpoint::links(&stored).or(unreadable);
+    let mut kept = Kept::new(stored, kept);
     let found = Arc::new(Found::default());
     let mut second = Second::start();
-    let chain = chain(tx, &mut second, &found).await;
+    let chain = chain(tx, &mut second, &found, &mut kept).await;
     second.finish()?;
     let chain = chain?;
     let fault = found.fault.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -187,6 +202,7 @@ pub(crate) async fn verify<T: Tx>(tx: &mut T) -> Result<AuditReport> {
     found.rows(last.found);
     let mut rows = std::mem::take(&mut *found.rows.lock().unwrap_or_else(PoisonError::into_inner));
     rows.sort_by(|one, other| (one.seq, &one.row, &one.what).cmp(&(other.seq, &other.row, &other.what)));
+    rows.extend(torn);
     rows.extend(schema(tx).await?);
     rows.truncate(TOLD);
     let mut rows = rows.into_iter();
@@ -199,7 +215,7 @@ async fn schema<T: Tx>(tx: &mut T) -> Result<Vec<AuditBreak>> {
     Ok(found.into_iter().map(|(what, wrong)| AuditBreak { seq: 0, row: Some(what), what: wrong }).collect())
 }
 
-async fn chain<T: Tx>(tx: &mut T, second: &mut Second, found: &Arc<Found>) -> Result<Chain> {
+async fn chain<T: Tx>(tx: &mut T, second: &mut Second, found: &Arc<Found>, kept: &mut Kept) -> Result<Chain> {
     let mut chain = Chain::new();
     let mut limit = PAGE;
     loop {
@@ -220,17 +236,25 @@ async fn chain<T: Tx>(tx: &mut T, second: &mut Second, found: &Arc<Found>) -> Re
             Err(error) => return Err(error),
         };
         if page.len() == 0 {
+            if let Err(what) = kept.ended(chain.seq) {
+                found.fault(Fault { seq: chain.seq + 1, what, head: chain.head.clone() });
+            }
             return Ok(chain);
         }
         let (theirs, shared, before) = (Arc::clone(&page), Arc::clone(found), (chain.seq, chain.head.clone()));
         second.give(Box::new(move |buffer| hashes(&theirs, (before.0, &before.1), buffer, &shared)));
         for row in page.rows() {
+            let (seq, head) = (chain.seq + 1, &chain.head);
             let followed = match Line::of(&row) {
+                Ok(line) if line.prev_hash == *head && line.seq == seq => match kept.reached(seq, line.hash) {
+                    Ok(()) => chain.follow(&line),
+                    Err(what) => Err(what),
+                },
                 Ok(line) => chain.follow(&line),
                 Err(column) => Err(format!("it is unreadable: audit.{column}")),
             };
             if let Err(what) = followed {
-                found.fault(Fault { seq: chain.seq + 1, what, head: chain.head.clone() });
+                found.fault(Fault { seq, what, head: chain.head.clone() });
                 return Ok(chain);
             }
         }

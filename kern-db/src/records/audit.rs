@@ -1,6 +1,6 @@
 //! The audit log's entries.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::principal::Actor;
@@ -30,7 +30,8 @@ row! {
 }
 
 /// One entry of the audit log.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct AuditEntry {
     /// Its place, from 1, without gaps.
@@ -112,6 +113,16 @@ pub struct AuditReport {
 }
 
 impl AuditReport {
+    /// The same, with what somebody else has found.
+    #[must_use]
+    pub fn with(mut self, found: Vec<AuditBreak>) -> Self {
+        self.others.extend(found);
+        if self.broken.is_none() && !self.others.is_empty() {
+            self.broken = Some(self.others.remove(0));
+        }
+        self
+    }
+
     /// Whether the log itself is whole, whatever the rows beside it say.
     pub fn is_log_intact(&self) -> bool {
         self.broken.as_ref().is_none_or(|broken| broken.row.is_some())

@@ -3,6 +3,7 @@
 pub(crate) mod approval;
 pub(crate) mod audit;
 pub(crate) mod call;
+pub(crate) mod checkpoint;
 pub(crate) mod execution;
 pub(crate) mod outbox;
 pub(crate) mod pool;

@@ -10,9 +10,9 @@ use rusqlite::Connection;
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 
 use super::failed;
-use super::names::Names;
 use crate::Result;
 use crate::cell::Table;
+use crate::names::Names;
 
 /// kern's tables whose names are not configurable.
 const OWN: [&str; 2] = ["kern_migrations", "kern_names"];

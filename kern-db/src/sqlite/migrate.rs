@@ -6,17 +6,19 @@ use std::path::Path;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 
 use super::failed;
-use super::names::Names;
 use crate::cell::Table;
 use crate::digest::sha256;
 use crate::memory::wall_clock;
+use crate::migrations::{Migration, agree, had, newest, recorded_names};
+use crate::names::Names;
 use crate::{Error, Result, fault};
 
 /// The migrations, in order. One that was ever released is never edited: the next number is added.
-const MIGRATIONS: &[(i64, &str, &str)] = &[
+const MIGRATIONS: &[Migration] = &[
     (1, "init", include_str!("../../migrations/sqlite/0001_init.sql")),
     (2, "edits", include_str!("../../migrations/sqlite/0002_edits.sql")),
     (3, "policy", include_str!("../../migrations/sqlite/0003_policy.sql")),
+    (4, "audit", include_str!("../../migrations/sqlite/0004_audit.sql")),
 ];
 
 /// kern's own two tables have fixed names, so that every program finds the others through them.
@@ -34,14 +36,14 @@ const ACTION: &str = "bring the database to this version's schema";
 pub(super) fn migrate(connection: &mut Connection, wanted: &[(Table, String)]) -> Result<Names> {
     // A file that is up to date is not written: opening it must not wait for a busy writer.
     if let Some(applied) = applied(connection)?
-        && check(&applied)? == MIGRATIONS.len()
+        && had(MIGRATIONS, &applied)? == MIGRATIONS.len()
     {
         let names = agree(recorded(connection)?, wanted)?;
         return complete(connection, names);
     }
     let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(sql)?;
     tx.execute_batch(OWN).map_err(sql)?;
-    let done = check(&applied(&tx)?.unwrap_or_default())?;
+    let done = had(MIGRATIONS, &applied(&tx)?.unwrap_or_default())?;
     let names = if done == 0 {
         let names = Names::new(wanted)?;
         for table in Table::ALL {
@@ -82,17 +84,12 @@ pub(super) fn find(connection: &Connection, path: &Path, wanted: &[(Table, Strin
         let detail = "it is a SQLite database without kern's tables".to_owned();
         return Err(Error::NoStore { place: format!("`{}`", path.display()), detail });
     };
-    if check(&applied)? < MIGRATIONS.len() {
+    if had(MIGRATIONS, &applied)? < MIGRATIONS.len() {
         let found = applied.last().map_or(0, |(version, _)| *version);
-        return Err(Error::Older { found, known: newest() });
+        return Err(Error::Older { found, known: newest(MIGRATIONS) });
     }
     let names = agree(recorded(connection)?, wanted)?;
     complete(connection, names)
-}
-
-/// The newest schema this build knows.
-fn newest() -> i64 {
-    MIGRATIONS.last().map_or(0, |(version, ..)| *version)
 }
 
 fn sql(error: rusqlite::Error) -> Error {
@@ -138,49 +135,13 @@ fn applied(connection: &Connection) -> Result<Option<Vec<(i64, String)>>> {
     rows.collect::<rusqlite::Result<_>>().map(Some).map_err(sql)
 }
 
-/// How many of this build's migrations a file has had.
-fn check(applied: &[(i64, String)]) -> Result<usize> {
-    let known = newest();
-    if let Some((found, _)) = applied.iter().find(|(version, _)| *version > known) {
-        return Err(Error::Newer { found: *found, known });
-    }
-    for ((found, checksum), (version, name, text)) in applied.iter().zip(MIGRATIONS) {
-        if found != version || *checksum != sha256(text) {
-            let detail = format!("migration {found} is not this build's {version} `{name}`");
-            return Err(Error::corrupt("kern_migrations", detail));
-        }
-    }
-    Ok(applied.len())
-}
-
 fn recorded(connection: &Connection) -> Result<Names> {
     if !exists(connection, "kern_names")? {
         return Err(Error::corrupt("kern_names", "the table is missing"));
     }
-    let mut found = Vec::new();
     let mut statement = connection.prepare("SELECT word, name FROM kern_names").map_err(sql)?;
-    let rows = statement.query_map((), |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?))).map_err(sql)?;
-    for row in rows {
-        let (word, name) = row.map_err(sql)?;
-        let table = Table::ALL.into_iter().find(|table| table.word() == word);
-        let table = table.ok_or_else(|| Error::corrupt("kern_names", format!("`{word}` is no table of kern")))?;
-        found.push((table, name));
-    }
-    Names::new(&found).map_err(|error| Error::corrupt("kern_names", error))
-}
-
-/// The recorded names, unless the caller asks for others: looking into other tables would find nothing waiting.
-fn agree(names: Names, wanted: &[(Table, String)]) -> Result<Names> {
-    for (table, name) in wanted {
-        if names.of(*table) != name {
-            return Err(Error::Invalid(format!(
-                "the {} table of this database is `{}`, not `{name}`: leave the name out, or open another file",
-                table.word(),
-                names.of(*table)
-            )));
-        }
-    }
-    Ok(names)
+    let rows = statement.query_map((), |row| Ok((row.get(0)?, row.get(1)?))).map_err(sql)?;
+    recorded_names(rows.collect::<rusqlite::Result<Vec<(String, String)>>>().map_err(sql)?)
 }
 
 /// What a schema holds, without the blanks of its definitions.

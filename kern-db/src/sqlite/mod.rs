@@ -5,7 +5,6 @@
 
 mod guard;
 mod migrate;
-mod names;
 mod readers;
 mod tx;
 mod watch;
@@ -150,6 +149,7 @@ impl SqliteDbBuilder {
         audit_table: Audit, "the audit log";
         outbox_table: Outbox, "events to deliver";
         pools_table: Pools, "pools";
+        checkpoints_table: Checkpoints, "checkpoints of the audit log";
     }
 
     fn name(mut self, table: Table, name: String) -> Self {

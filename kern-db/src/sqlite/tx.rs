@@ -7,11 +7,11 @@ use rusqlite::{Connection, ToSql, params_from_iter};
 
 use super::guard::Guard;
 use super::migrate;
-use super::names::Names;
 use super::{Failure, failed};
 use crate::audit::Journal;
 use crate::cell::{Assign, Cell, Column, Cond, Op, Row, Stored, take};
 use crate::memory::wall_clock;
+use crate::names::Names;
 use crate::page::Page;
 use crate::records::audit::AuditRow;
 use crate::requests::{SqlValue, Write, check_statement};

@@ -13,11 +13,11 @@ use rusqlite::Connection;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::guard::Guard;
-use super::names::Names;
 use super::tx::SqliteTx;
 use super::{Failure, unavailable};
 use crate::audit::flush;
 use crate::db::Lane;
+use crate::names::Names;
 use crate::tx::{Refused, Step, finish_now};
 use crate::{Error, Result, fault};
 

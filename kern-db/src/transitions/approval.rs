@@ -88,7 +88,7 @@ pub(crate) async fn resolve<T: Tx>(
         });
     }
     let query = Query::of(vec![VoteRow::C.approval_id.is(id.clone()), VoteRow::C.version.is(approval.version)]);
-    let votes = tx.select::<VoteRow>(query.lock()).await?;
+    let votes = tx.select::<VoteRow>(query).await?;
     let bound = match check_binding(&run, &rows) {
         Ok(()) => {
             let entries = entries(tx, &rows.call).await?;

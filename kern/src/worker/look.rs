@@ -236,14 +236,14 @@ impl Known {
 struct Underway {
     known: Arc<Mutex<Known>>,
     run_id: RunId,
-    /// Whether to leave the run alone for a while.
-    trouble: bool,
+    /// Whether to leave the run alone for a while, and whether that is its own fault.
+    trouble: Option<bool>,
 }
 
 impl Underway {
     fn enter(known: &Arc<Mutex<Known>>, run_id: RunId) -> Option<Self> {
         let fresh = lock(known).underway.insert(run_id.clone());
-        fresh.then(|| Self { known: Arc::clone(known), run_id, trouble: true })
+        fresh.then(|| Self { known: Arc::clone(known), run_id, trouble: Some(true) })
     }
 
     fn ended(mut self, outcome: Result<RunOutput>) {
@@ -252,13 +252,13 @@ impl Underway {
             Ok(run) => {
                 tracing::info!(%run_id, status = %run.status, "the worker went on with a run");
                 // Somebody has to look, and yet nothing in its rows says so: it would be tried for ever.
-                run.attention
+                run.attention.then_some(true)
             }
             // Somebody else was faster.
-            Err(Error::AlreadyRunning { .. } | Error::NotPaused { .. }) => false,
+            Err(Error::AlreadyRunning { .. } | Error::NotPaused { .. }) => None,
             Err(error) => {
                 tracing::warn!(%run_id, %error, code = error.code(), "the worker could not go on with a run");
-                true
+                Some(!is_the_stores(error))
             }
         };
     }
@@ -268,12 +268,17 @@ impl Drop for Underway {
     fn drop(&mut self) {
         let mut known = lock(&self.known);
         known.underway.remove(&self.run_id);
-        if self.trouble {
-            known.troubles.note(self.run_id.clone(), Instant::now());
-        } else {
-            known.troubles.forget(&self.run_id);
+        match self.trouble {
+            Some(own_fault) => known.troubles.note(self.run_id.clone(), own_fault, Instant::now()),
+            None => known.troubles.forget(&self.run_id),
         }
     }
+}
+
+/// Whether an error says something about the store, and nothing about the run.
+fn is_the_stores(error: &Error) -> bool {
+    use kern_db::Error as Store;
+    matches!(error, Error::Store(Store::Busy { .. } | Store::Full { .. } | Store::Unavailable { .. }))
 }
 
 /// The runs that entries are about which may let them go on, each once.
@@ -310,7 +315,7 @@ async fn keep(agent: &Agent, troubles: &mut Troubles) -> Result<Vec<Error>> {
         match outcome {
             Ok(()) => troubles.forget(&run_id),
             Err(error) => {
-                troubles.note(run_id, Instant::now());
+                troubles.note(run_id, !is_the_stores(&error), Instant::now());
                 failed.push(error);
             }
         }

@@ -325,6 +325,46 @@ async fn a_broken_log_is_found_with_its_place_and_exit_code_1() {
 }
 
 #[tokio::test]
+async fn a_checkpoint_that_was_kept_elsewhere_shows_what_was_cut_off() {
+    let (store, kern, _) = one().await;
+    let folder = Folder::new();
+    let path = |name: &str| folder.file(name).to_str().unwrap().to_owned();
+    let (key, kept, log) = (path("kern.key"), path("kept.jsonl"), path("log.jsonl"));
+    let public = format!("{key}.pub");
+    assert_eq!(kern.run(&["audit", "keygen", "--key", &key]).code, 0);
+    assert_eq!(kern.run(&["audit", "keygen", "--key", &key]).code, 2, "a key is never written over");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        assert_eq!(std::fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+    let signed = kern.run(&["audit", "checkpoint", "--key", &key, "--output", &kept]);
+    assert!(signed.code == 0 && signed.out.starts_with("3 entries signed"), "{signed:?}");
+    assert_eq!(kern.run(&["audit", "export", "--output", &log]).code, 0);
+    let against = ["--checkpoint", &kept, "--pubkey", &public];
+    let whole = kern.run(&[&["audit", "verify"][..], &against].concat());
+    assert!(whole.code == 0 && whole.out.contains("every checkpoint"), "{whole:?}");
+    let whole = kern.run(&[&["audit", "verify", "--file", &log][..], &against].concat());
+    assert_eq!(whole.code, 0, "{whole:?}");
+
+    store.tamper("DELETE FROM kern_audit WHERE seq = 3");
+    let cut = kern.run(&[&["audit", "verify"][..], &against].concat());
+    assert!(cut.code == 1 && cut.out.starts_with("BROKEN at entry 3: "), "{cut:?}");
+    let lines = std::fs::read_to_string(&log).unwrap();
+    std::fs::write(&log, lines.lines().next().unwrap()).unwrap();
+    assert_eq!(kern.run(&["audit", "verify", "--file", &log]).code, 0, "it is whole by itself");
+    assert_eq!(kern.run(&[&["audit", "verify", "--file", &log][..], &against].concat()).code, 1);
+    let other = path("other.key");
+    assert_eq!(kern.run(&["audit", "keygen", "--key", &other]).code, 0);
+    let other = format!("{other}.pub");
+    let forged = kern.run(&["audit", "verify", "--file", &log, "--checkpoint", &kept, "--pubkey", &other]);
+    assert!(forged.code == 1 && forged.out.contains("not signed by this key"), "{forged:?}");
+    for words in [["--checkpoint", "none"], ["--pubkey", "none"], ["--file", "none"]] {
+        assert_eq!(kern.run(&[&["audit", "verify"][..], &words].concat()).code, 2);
+    }
+}
+
+#[tokio::test]
 async fn the_log_is_exported_to_a_new_file_and_to_no_other() {
     let (store, kern, _) = one().await;
     for _ in 0..30 {

@@ -60,7 +60,7 @@ async fn what_a_policy_asks_for_is_shown_before_anybody_decides() {
     let store = Store::on_a_file().await;
     let kern = Kern::on(store.file());
     assert_eq!(kern.run(&["pools", "set", "finance", "ann", "bob", "--by", "root"]).code, 0);
-    let policy = required().pool("finance").quorum(2).expires_in_ms(7_200_000).valid_for_ms(3_600_000);
+    let policy = required().pool("finance").quorum(2).expires_in_ms(7_000_000).valid_for_ms(3_600_000);
     let run_id = store.paused(&[policy]).await;
     let id = store.approval(&run_id).await.id.to_string();
     let plain = store.paused(&[required()]).await;

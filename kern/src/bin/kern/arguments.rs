@@ -213,8 +213,39 @@ pub(crate) struct SetPool {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Audit {
-    /// Check that the log is as kern wrote it.
-    Verify,
+    /// Check that the log, and every row beside it, is as kern wrote it.
+    #[command(after_help = "Examples:
+  kern audit verify
+  kern audit verify --checkpoint kept.jsonl --pubkey kern.pub
+  kern audit verify --file export.jsonl --checkpoint kept.jsonl # needs no store
+
+Exit codes: 0 intact, 1 broken, 2 it could not be read.")]
+    Verify {
+        /// Checkpoints that were kept elsewhere, one or more lines of JSON: finds a tail that was cut off.
+        #[arg(long, value_name = "FILE")]
+        checkpoint: Option<PathBuf>,
+        /// The public key that every checkpoint must have been signed for.
+        #[arg(long, value_name = "FILE")]
+        pubkey: Option<PathBuf>,
+        /// Verify this export instead of a store.
+        #[arg(long, value_name = "FILE")]
+        file: Option<PathBuf>,
+    },
+    /// Sign how long the log is and what its last entry is, and write that as one line of JSON: keep it elsewhere.
+    Checkpoint {
+        /// The key, as `keygen` made it. [default: the key itself in KERN_CHECKPOINT_KEY]
+        #[arg(long, value_name = "FILE")]
+        key: Option<PathBuf>,
+        /// Add the line to this file instead of writing it to standard output.
+        #[arg(long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// Make a key for checkpoints: the key into one file, which only its owner can read, its public half beside it.
+    Keygen {
+        /// The file for the key, which must not be there yet. Its public half goes to the same name with `.pub`.
+        #[arg(long, value_name = "FILE")]
+        key: PathBuf,
+    },
     /// Write the log, one JSON object on each line, oldest first.
     Export {
         /// Write to this file, which must not be there yet.

@@ -4,21 +4,31 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write as _};
 use std::path::Path;
 
-use kern::db::{AuditBreak, Db};
+use kern::db::{AuditBreak, AuditReport, Db};
 use serde_json::json;
 
 use crate::call::safe;
+use crate::checkpoint::Kept;
 use crate::failure::{Answer, Failure, Outcome};
 use crate::output::{Output, json_line};
 
 /// Entries read at once.
 const PAGE: u32 = 1000;
 
-pub(crate) async fn verify(output: &mut Output, db: &dyn Db, json: bool) -> Outcome {
-    let report = db.audit().verify().await?;
+pub(crate) async fn verify(output: &mut Output, db: &dyn Db, kept: Kept, json: bool) -> Outcome {
+    let held = !kept.checkpoints.is_empty();
+    let report = match &kept.key {
+        Some(key) => db.audit().verify_signed(kept.checkpoints, key).await?,
+        None => db.audit().verify_against(kept.checkpoints).await?,
+    };
+    tell(output, &report, held, json)
+}
+
+/// Says what a verification found.
+pub(crate) fn tell(output: &mut Output, report: &AuditReport, held: bool, json: bool) -> Outcome {
     let answer = if report.is_intact() { Answer::Done } else { Answer::No };
     if json {
-        output.json(&report)?;
+        output.json(report)?;
         return Ok(answer);
     }
     let ink = output.ink();
@@ -27,9 +37,12 @@ pub(crate) async fn verify(output: &mut Output, db: &dyn Db, json: bool) -> Outc
         None => {
             output.line(format!("{}: {entries}, each follows from the one before", ink.good("intact")))?;
             output.line(format!("head: {}", report.head))?;
-            output.line(
-                "a tail that was cut off leaves no trace here: compare the head with one that you kept elsewhere",
-            )?;
+            output.line(match held {
+                true => "it goes on from every checkpoint that was given",
+                false => {
+                    "a tail that was cut off leaves no trace here: compare the head with one that you kept elsewhere"
+                }
+            })?;
         }
         Some(broken) => {
             output.line(format!("{} {}: {}", ink.bad("BROKEN"), place(broken), safe(&broken.what)))?;

@@ -7,6 +7,7 @@ mod approvals;
 mod arguments;
 mod audit;
 mod call;
+mod checkpoint;
 mod database;
 mod decide;
 mod executions;
@@ -55,6 +56,17 @@ async fn run(output: &mut Output, arguments: Arguments) -> Outcome {
     if let Command::Executions { command: Executions::Settle(settle) } = &command {
         executions::check(settle)?;
     }
+    // These need no store.
+    if let Command::Audit { command } = &command {
+        match command {
+            Audit::Keygen { key } => return checkpoint::keygen(output, key, json),
+            Audit::Verify { checkpoint, pubkey, file: Some(file) } => {
+                let kept = checkpoint::Kept::read(checkpoint.as_deref(), pubkey.as_deref())?;
+                return checkpoint::verify_file(output, file, kept, json);
+            }
+            _ => {}
+        }
+    }
     let database = Database::named(db)?;
     match command {
         Command::Approvals { command } => match command {
@@ -73,7 +85,15 @@ async fn run(output: &mut Output, arguments: Arguments) -> Outcome {
             Pools::Set(set) => pools::set(output, &*database.open().await?, set, json).await,
         },
         Command::Audit { command } => match command {
-            Audit::Verify => audit::verify(output, &*database.open().await?, json).await,
+            Audit::Verify { checkpoint, pubkey, .. } => {
+                let kept = checkpoint::Kept::read(checkpoint.as_deref(), pubkey.as_deref())?;
+                audit::verify(output, &*database.open().await?, kept, json).await
+            }
+            Audit::Checkpoint { key, output: file } => {
+                let key = checkpoint::key(key.as_deref())?;
+                checkpoint::make(output, &*database.open().await?, &key, file).await
+            }
+            Audit::Keygen { key } => checkpoint::keygen(output, &key, json),
             Audit::Export { output: file } => {
                 audit::export(output, &*database.open().await?, file.as_deref(), json).await
             }
