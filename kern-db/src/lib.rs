@@ -6,7 +6,7 @@
 mod arguments;
 mod audit;
 // The columns' names are for stores that speak SQL.
-#[cfg_attr(not(feature = "sqlite"), allow(dead_code))]
+#[cfg_attr(not(any(feature = "sqlite", feature = "postgres")), allow(dead_code))]
 mod cell;
 #[doc(hidden)]
 pub mod clock;
@@ -17,6 +17,13 @@ mod error;
 pub mod fault;
 mod ids;
 mod memory;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod migrations;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod names;
+mod page;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod records;
 mod requests;
 mod rules;
@@ -30,6 +37,8 @@ pub use db::{Audit, Db, DbExt, DbFuture, IntoDb, Transitions};
 pub use error::{Error, Result};
 pub use ids::{ApprovalId, ExecutionId, RunId, SessionId, fresh_id};
 pub use memory::InMemoryDb;
+#[cfg(feature = "postgres")]
+pub use postgres::{PostgresDb, PostgresDbBuilder};
 pub use records::approval::{Approval, ApprovalFilter, Page, PageMeta, Resolution, Vote};
 pub use records::audit::{AuditBreak, AuditEntry, AuditReport};
 pub use records::call::{ATTEMPTS, Call, CallPolicy, Effect, Outcome, Standing, Tier};

@@ -6,6 +6,7 @@ use std::task::{Context, Poll, Waker};
 
 use crate::audit::Journal;
 use crate::cell::{Assign, Column, Cond, Row, Stored, take};
+use crate::page::Page;
 use crate::records::audit::AuditRow;
 use crate::requests::Write;
 use crate::{Error, Result};
@@ -20,6 +21,17 @@ pub(crate) trait Tx {
 
     /// Reads rows, and locks them until the transaction ends where the query asks for it.
     async fn select<R: Row>(&mut self, query: Query<R>) -> Result<Vec<R>>;
+
+    /// Reads rows as they are stored, without decoding them. A store may give fewer than the query's limit, but not none
+    /// where there are any, and where the query has no limit it gives all.
+    async fn page<R: Row>(&mut self, query: Query<R>) -> Result<Page> {
+        Ok(Page::of(&self.select(query).await?))
+    }
+
+    /// What of the tables, indexes and triggers is not as the migrations made it: its name, and what is wrong.
+    async fn schema_faults(&mut self) -> Result<Vec<(String, String)>> {
+        Ok(Vec::new())
+    }
 
     /// Reads one column of the rows that a query finds, and locks nothing: for lists that must not bring whole rows along.
     async fn pluck<R: Row, V: Stored>(&mut self, column: Column<R, V>, query: Query<R>) -> Result<Vec<V>> {
@@ -65,6 +77,10 @@ pub(crate) trait Tx {
     /// The time of this transaction: the store's clock, but never before the last entry of the audit log. A clock set
     /// back revives nothing.
     async fn now(&mut self) -> Result<i64> {
+        // A transaction has one time, so that its rows and its entries carry the same.
+        if let Some(now) = self.journal().time_ms {
+            return Ok(now);
+        }
         let wall = self.clock().await?.saturating_add(self.journal().ahead_ms);
         let head = self.head().await?;
         let now = head.map_or(wall, |head| head.time_ms.max(wall));

@@ -15,8 +15,9 @@ pub use crate::tools::output::{IsContent, IsResult, IsUnit, IsValue, blocking};
 pub use crate::tools::state::{State, state};
 pub use crate::tools::toolkit::{Entry, method};
 pub use crate::tools::{
-    ApprovalPolicy, ApprovalRules, ArgumentError, Arguments, Effect, PauseType, RunContext, StateType, Tool, ToolCall,
-    ToolDescriptor, ToolError, ToolFuture, ToolHandle, ToolOptions, ToolOutput, ToolPolicy, Toolkit,
+    ApprovalPolicy, ApprovalRules, ArgumentError, Arguments, Effect, PauseType, Probe, ProbeFuture, ProbeReturn,
+    RunContext, StateType, Tool, ToolCall, ToolDescriptor, ToolError, ToolFuture, ToolHandle, ToolOptions, ToolOutput,
+    ToolPolicy, Toolkit,
 };
 
 /// What `#[tool]` makes of a function. What is known at compile time is `const`.
@@ -122,6 +123,11 @@ pub const fn options(
 /// Makes a duration in a `const`.
 pub const fn milliseconds(milliseconds: u64) -> Option<Duration> {
     Some(Duration::from_millis(milliseconds))
+}
+
+/// Says what a probe found.
+pub fn probed(found: impl ProbeReturn) -> Result<crate::tools::Probed, String> {
+    found.into_probed()
 }
 
 /// Tells the model of an argument that cannot be decoded.

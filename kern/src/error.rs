@@ -114,13 +114,14 @@ pub enum Error {
         /// How many there were.
         turns: u32,
     },
-    /// A tool asks for something that this version does not enforce. Nothing is accepted and then ignored.
-    #[error("tool `{tool_name}` asks for {}, which this version of kern does not enforce: remove it", quoted(.arguments))]
-    PolicyUnsupported {
+    /// A tool asks for something that nobody can ever satisfy, or that its store cannot keep. Nothing is accepted and then
+    /// ignored.
+    #[error("tool `{tool_name}` can never run: {why}")]
+    PolicyUnsatisfiable {
         /// The tool.
         tool_name: String,
-        /// The arguments of `#[approval]` or `#[tool]`, as they are written.
-        arguments: Vec<&'static str>,
+        /// Why, and what to write instead.
+        why: String,
     },
     /// The agent cannot be built as it is described.
     #[error("{0}")]
@@ -173,7 +174,7 @@ impl Error {
             Self::ToolChanged { .. } | Self::CannotAskAgain { .. } => "tool_changed",
             Self::ExecutionUnknown { .. } => "execution_unknown",
             Self::TurnLimit { .. } => "turn_limit",
-            Self::PolicyUnsupported { .. } => "policy_unsupported",
+            Self::PolicyUnsatisfiable { .. } => "policy_unsatisfiable",
             Self::Setup(_) => "setup",
             Self::Model(error) => error.code(),
             Self::Store(error) => error.code(),
@@ -191,10 +192,6 @@ impl From<ModelError> for Error {
 
 fn more(count: usize) -> String {
     if count > 1 { format!(" and {} more", count - 1) } else { String::new() }
-}
-
-fn quoted(names: &[&str]) -> String {
-    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
 fn list(ids: &[String]) -> String {

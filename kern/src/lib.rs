@@ -26,7 +26,9 @@
 //!
 //! A protected call is started at most once per approval. If its process dies in between, its execution is
 //! [`Unknown`](db::ExecutionStatus::Unknown): nothing runs it again, and a human says how it ended
-//! ([`settle_execution`](db::Db::settle_execution)). Plain tools, and the model call, may be repeated after a crash.
+//! ([`settle_execution`](db::Db::settle_execution)). A tool may promise something else with its [`effect`](tools::tool): to
+//! be started again with the same key, or to write in kern's own transaction. Plain tools, and the model call, may be
+//! repeated after a crash.
 //! Names of people are what the caller says, recorded as unverified. Whoever can write to the database with SQL of their
 //! own is trusted. To call the function itself is outside the gate. The README has the limits in full.
 //!
@@ -80,6 +82,7 @@
 //! - [`tools::tool`], [`approval::approval`], [`tools::toolkit`], [`hooks::hook`]: the attributes and their arguments.
 //! - [`run::RunOutput`] and [`run::RunRequirement`]: what a run gave, what it asks the person who started it.
 //! - [`run::RunStream`] and [`run::RunEvent`]: watching a run while it goes on.
+//! - [`worker::Worker`]: runs that go on by themselves once they are decided.
 //! - [`tools::UserFeedbackTools`], [`tools::UserControlFlowTools`]: with these the model asks the user.
 //! - [`hooks`], [`guardrails`]: checks around a run that wait for nobody, and what they do not see.
 //! - [`db`]: the stores, [`db::Db`] with the contract of each method, and [`db::Audit`].
@@ -94,6 +97,7 @@
 //! | `macros` | `#[tool]`, `#[toolkit]`, `#[approval]` and `#[hook]` | yes |
 //! | `sqlite` | `SqliteDb` | yes |
 //! | `sqlite-bundled` | SQLite compiled in; without it, the system's is linked | yes |
+//! | `postgres` | `PostgresDb`, with TLS | no |
 //! | `openai` | `OpenAIChat`, and model strings such as `openai:gpt-4o-mini` | no |
 //! | `models` | all model clients: today, `openai` | no |
 //! | `cli` | the command `kern`: approvals, executions and the audit log from a shell | no |
@@ -120,7 +124,7 @@ pub mod run;
 pub mod tools;
 pub mod worker;
 
-/// Stores: `SqliteDb`, `InMemoryDb`, and the trait they share.
+/// Stores: `SqliteDb`, `PostgresDb`, `InMemoryDb`, and the trait they share.
 pub mod db {
     pub use kern_db::*;
 
@@ -128,6 +132,12 @@ pub mod db {
     #[cfg(feature = "sqlite")]
     pub mod sqlite {
         pub use kern_db::{SqliteDb, SqliteDbBuilder};
+    }
+
+    /// The documents' path of `PostgresDb`.
+    #[cfg(feature = "postgres")]
+    pub mod postgres {
+        pub use kern_db::{PostgresDb, PostgresDbBuilder};
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Never a `Result` or an `Error`: a program has its own.
 
-pub use kern_db::{ApprovalFilter, ApprovalStatus, Db, Resolution};
+pub use kern_db::{ApprovalFilter, ApprovalStatus, Db, DbExt, Resolution};
 pub use serde_json::json;
 
 pub use crate::agent::Agent;

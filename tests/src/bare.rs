@@ -93,12 +93,46 @@ impl Bare {
     ///
     /// When the file cannot be written.
     pub fn five_commits(&mut self) {
+        self.cycle(|_| true, |_| ());
+    }
+
+    /// Writes the rows of one more cycle, in five commits, without those of the audit log.
+    ///
+    /// # Panics
+    ///
+    /// When the file cannot be written.
+    pub fn five_commits_without_log(&mut self) {
+        self.cycle(|table| table != "kern_audit", |_| ());
+    }
+
+    /// Writes the rows of one more cycle, in five commits, and reads the head of the audit log in each, as an append does.
+    ///
+    /// # Panics
+    ///
+    /// When the file cannot be written.
+    pub fn five_commits_with_head(&mut self) {
+        self.cycle(
+            |_| true,
+            |connection| {
+                let mut head = connection
+                    .prepare_cached("SELECT * FROM kern_audit ORDER BY seq DESC LIMIT 1")
+                    .expect("the tables are the store's");
+                let _: Option<i64> = head.query_row((), |row| row.get(0)).ok();
+            },
+        );
+    }
+
+    fn cycle(&mut self, keeps: fn(&str) -> bool, first: fn(&Connection)) {
         self.round += 1;
         let round = format!("{:012}", self.round);
         for commit in &self.commits {
             self.connection.execute_batch("BEGIN IMMEDIATE").expect("nobody else writes here");
+            first(&self.connection);
             for write in commit {
-                self.write(write, &round);
+                let (Write::Insert((table, ..)) | Write::Update((table, ..), _)) = write;
+                if keeps(table) {
+                    self.write(write, &round);
+                }
             }
             self.connection.execute_batch("COMMIT").expect("the disk takes it");
         }

@@ -96,15 +96,19 @@ impl Worker {
         assert!(sent.expect("there is a `kill`").success(), "{name} cannot be sent");
     }
 
-    /// Ends it as `kill -9` does, and waits until it is gone.
+    /// Ends it as `kill -9` does, and gives the whole lines that it had said and nobody had read.
     ///
     /// # Panics
     ///
     /// When it has ended before.
-    pub fn kill(mut self) {
+    pub fn kill(mut self) -> Vec<String> {
         assert!(matches!(self.child.try_wait(), Ok(None)), "it was to be killed, and ended before");
         self.child.kill().expect("a living child can be killed");
         self.child.wait().expect("a child can be waited for");
+        let mut text = String::new();
+        self.output.read_to_string(&mut text).expect("what it said can be read");
+        let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+        whole.lines().map(str::to_owned).collect()
     }
 }
 

@@ -13,6 +13,8 @@ use kern_db::fault;
 
 use crate::ledger::enter;
 
+/// What a tool panics with that is made to.
+pub const MADE_TO: &str = "as it is made to";
 /// The agent's id.
 pub const AGENT: &str = "faults";
 
@@ -74,6 +76,14 @@ pub async fn export(ctx: &RunContext) -> String {
     effect("export", ctx)
 }
 
+/// Do something, and panic after it. An administrator decides.
+#[approval]
+#[tool]
+pub async fn explode(ctx: &RunContext) -> String {
+    effect("explode", ctx);
+    std::panic::panic_any(MADE_TO)
+}
+
 /// The script of this name.
 ///
 /// # Panics
@@ -84,10 +94,14 @@ pub fn script(name: &str) -> ScriptedModel {
     let one = |tool: &str| turn().tool_call(tool, none());
     let done = turn().text("done");
     ScriptedModel::new(match name {
-        "delete" | "erase" | "restart" | "export" => vec![one(name), done],
+        "delete" | "erase" | "restart" | "export" | "explode" => vec![one(name), done],
         "two" => vec![one("delete").tool_call("delete", none()), done],
         "again" => vec![one("delete"), one("delete"), done],
         "looks first" => vec![one("lookup").tool_call("delete", none()), done],
+        "all" => {
+            let many = one("lookup").tool_call("export", none()).tool_call("delete", none());
+            vec![many.tool_call("erase", none()), one("explode"), done]
+        }
         "mixed" => {
             let many = one("lookup").tool_call("export", none()).tool_call("delete", none());
             vec![many.tool_call("erase", none()).tool_call("restart", none()), one("delete"), done]
@@ -123,7 +137,7 @@ impl Model for Scripts {
 /// When it cannot be built.
 #[must_use]
 pub fn agent(db: Arc<dyn Db>, lease: Duration) -> Agent {
-    let tools = tools![lookup, delete, erase, restart, export];
+    let tools = tools![lookup, delete, erase, restart, export, explode];
     let agent = Agent::builder().id(AGENT).model(Scripts).tools(tools).lease(lease).db(db);
     agent.build().expect("the agent is right")
 }

@@ -6,6 +6,8 @@ pub mod bare;
 pub mod children;
 pub mod command;
 pub mod custom;
+#[cfg(feature = "postgres")]
+pub mod drive;
 pub mod faults;
 pub mod folder;
 pub mod gates;
@@ -13,6 +15,8 @@ pub mod history;
 pub mod ledger;
 pub mod oracle;
 pub mod place;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 pub mod recording;
 pub mod replay;
 pub mod scale;

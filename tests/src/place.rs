@@ -19,6 +19,8 @@ pub const SHORT: Duration = Duration::from_millis(300);
 pub const PATIENT: Duration = Duration::from_secs(5);
 /// The variable that names the place in kern's code where a process stops, and says so: `committed: claim a run`.
 pub const STOP: &str = "KERN_TEST_STOP";
+/// The variable that says what fails in a process: a place, `=`, and the actions of the crate `fail`.
+pub const FAIL: &str = "KERN_TEST_FAIL";
 /// What a process says that stopped there.
 pub const HERE: &str = "here";
 
@@ -81,11 +83,37 @@ impl Place {
         victim.kill();
     }
 
+    /// Starts a process that is to live, until it has reached a place of kern's code, where it stands.
+    ///
+    /// # Panics
+    ///
+    /// When it says anything before.
+    #[must_use]
+    pub fn stopped_at(&self, stop: &str, words: &[&str]) -> Worker {
+        let mut stopped = self.start_with(PATIENT, Some(stop), words);
+        assert_eq!(stopped.line(), HERE, "{words:?} until `{stop}`");
+        stopped
+    }
+
+    /// Runs a process in which calls of the store fail: `begin=2*off->1*return(busy)` fails the third one. What it said.
+    ///
+    /// # Panics
+    ///
+    /// When it ends badly.
+    #[must_use]
+    pub fn run_failing(&self, fails: &str, words: &[&str]) -> Vec<String> {
+        self.start_as(SHORT, Some((FAIL, fails)), words).rest()
+    }
+
     fn start_with(&self, busy: Duration, stop: Option<&str>, words: &[&str]) -> Worker {
+        self.start_as(busy, stop.map(|stop| (STOP, stop)), words)
+    }
+
+    fn start_as(&self, busy: Duration, variable: Option<(&str, &str)>, words: &[&str]) -> Worker {
         let busy = busy.as_millis().to_string();
         let mut arguments: Vec<&dyn AsRef<OsStr>> = vec![&self.address, &busy];
         arguments.extend(words.iter().map(|word| word as &dyn AsRef<OsStr>));
-        Worker::start_with(self.program, &self.ledger_file(), &arguments, stop.map(|stop| (STOP, stop)))
+        Worker::start_with(self.program, &self.ledger_file(), &arguments, variable)
     }
 
     /// Every run, with its calls.

@@ -72,6 +72,8 @@ pub struct Store {
     db: Arc<dyn Db>,
     memory: Option<InMemoryDb>,
     folder: Option<Folder>,
+    #[cfg(feature = "postgres")]
+    database: Option<crate::postgres::Database>,
 }
 
 impl Deref for Store {
@@ -83,11 +85,43 @@ impl Deref for Store {
 }
 
 impl Store {
+    fn of(db: Arc<dyn Db>) -> Self {
+        Self {
+            db,
+            memory: None,
+            folder: None,
+            #[cfg(feature = "postgres")]
+            database: None,
+        }
+    }
+
+    /// A store that somebody else has opened.
+    #[cfg(feature = "postgres")]
+    #[must_use]
+    pub fn around(db: Arc<dyn Db>) -> Self {
+        Self::of(db)
+    }
+
+    /// A fresh database on this program's PostgreSQL server.
+    #[cfg(feature = "postgres")]
+    pub async fn on_postgres() -> Self {
+        let database = crate::postgres::server().database().await;
+        let db = database.open().await.into_db();
+        Self { database: Some(database), ..Self::of(db) }
+    }
+
+    /// The database of a store that has one.
+    #[cfg(feature = "postgres")]
+    #[must_use]
+    pub fn database(&self) -> &crate::postgres::Database {
+        self.database.as_ref().expect("only a store on PostgreSQL has one")
+    }
+
     /// A SQLite file in a fresh folder.
     pub async fn on_a_file() -> Self {
         let folder = Folder::new();
         let db = SqliteDb::open(folder.file("kern.db")).await.expect("a fresh file opens");
-        Self { db: db.into_db(), memory: None, folder: Some(folder) }
+        Self { folder: Some(folder), ..Self::of(db.into_db()) }
     }
 
     /// A store on a file that schema version 1 wrote.
@@ -95,14 +129,14 @@ impl Store {
         let folder = Folder::new();
         write_0001(&folder.file("kern.db"));
         let db = SqliteDb::open(folder.file("kern.db")).await.expect("an older file opens");
-        Self { db: db.into_db(), memory: None, folder: Some(folder) }
+        Self { folder: Some(folder), ..Self::of(db.into_db()) }
     }
 
     /// A store in memory.
     #[must_use]
     pub fn in_memory() -> Self {
         let memory = InMemoryDb::new();
-        Self { db: memory.clone().into_db(), memory: Some(memory), folder: None }
+        Self { memory: Some(memory.clone()), ..Self::of(memory.into_db()) }
     }
 
     /// The store as a shared one.
@@ -113,6 +147,10 @@ impl Store {
 
     /// A second handle that shares nothing with the first but what is stored.
     pub async fn second(&self) -> Arc<dyn Db> {
+        #[cfg(feature = "postgres")]
+        if let Some(database) = &self.database {
+            return database.open().await.into_db();
+        }
         match &self.memory {
             Some(memory) => memory.clone().into_db(),
             None => SqliteDb::open(self.file()).await.expect("the file opens again").into_db(),

@@ -449,7 +449,41 @@ mod administrators {
 }
 
 mod users {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use super::*;
+
+    /// Restart a service. The first time its end is lost.
+    #[tool(requires_confirmation)]
+    async fn restart_badly(service: String, ctx: &RunContext) -> String {
+        static LOST: AtomicBool = AtomicBool::new(false);
+        ledger::enter(ctx, format!("restart {service} {}", ctx.idempotency_key()));
+        assert!(LOST.swap(true, Ordering::SeqCst), "the first time");
+        format!("restarted {service}")
+    }
+
+    #[tokio::test]
+    async fn a_user_is_asked_anew_for_a_call_that_is_run_again() {
+        let case = Case::one(tools![restart_badly], "restart_badly", json!({ "service": "web" })).await;
+        let lost = case.go_on(case.confirmed()).await.unwrap();
+        assert_eq!((lost.status, lost.attention), (RunStatus::Paused, true));
+        let execution = case.store.executions(&case.run.run_id).await.remove(0);
+        let again = Settlement::run_again().by("admin").note("the host never saw it");
+        case.store.db.settle_execution(&execution.id, again).await.unwrap();
+        // Neither silence nor the old yes is an answer.
+        assert_eq!(code(case.go_on(vec![]).await), "requirements_unresolved");
+        assert_eq!(code(case.go_on(case.confirmed()).await), "requirements_unresolved");
+        let mut asked = case.agent.get_run(&case.run.run_id).await.unwrap();
+        assert_ne!(asked.requirements[0].id, case.run.requirements[0].id);
+        for requirement in asked.active_requirements_mut() {
+            assert!(requirement.needs_confirmation());
+            requirement.confirm().unwrap();
+        }
+        let run = case.go_on(asked.requirements).await.unwrap();
+        assert_eq!((run.status, told(&run)), (RunStatus::Completed, vec!["restarted web".to_owned()]));
+        let ledger = case.ledger();
+        assert_eq!((ledger.len(), &ledger[0]), (2, &ledger[1]), "the same key");
+    }
 
     #[tokio::test]
     async fn a_user_confirms_or_rejects_their_own_call() {

@@ -6,6 +6,8 @@
 mod bad_input;
 #[path = "cli/commands.rs"]
 mod commands;
+#[path = "cli/pools.rs"]
+mod pools;
 #[path = "cli/prompts.rs"]
 mod prompts;
 #[path = "cli/showing.rs"]

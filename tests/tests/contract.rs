@@ -25,6 +25,16 @@ macro_rules! on_each_store {
                 kern_tests::history::check(&*store).await;
             })+
         }
+
+        #[cfg(feature = "postgres")]
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                let store = kern_tests::steps::Store::on_postgres().await;
+                super::$name(&store).await;
+                kern_tests::history::check(&*store).await;
+            })+
+        }
     };
 }
 
@@ -45,6 +55,8 @@ macro_rules! on_a_file {
 mod approvals;
 #[path = "contract/asked_again.rs"]
 mod asked_again;
+#[path = "contract/attacks.rs"]
+mod attacks;
 #[path = "contract/audit.rs"]
 mod audit;
 #[path = "contract/binding.rs"]
@@ -59,6 +71,10 @@ mod executions;
 mod history;
 #[path = "contract/made_by_0001.rs"]
 mod made_by_0001;
+#[path = "contract/never.rs"]
+mod never;
+#[path = "contract/policies.rs"]
+mod policies;
 #[path = "contract/pools.rs"]
 mod pools;
 #[path = "contract/requester.rs"]

@@ -4,7 +4,20 @@
 
 #![allow(clippy::unwrap_used, reason = "what a store or a process answers otherwise is what a test shows")]
 
+#[path = "faults/clock.rs"]
+mod clock;
 #[path = "faults/crash_points.rs"]
 mod crash_points;
 #[path = "faults/endings.rs"]
 mod endings;
+#[path = "faults/killed.rs"]
+mod killed;
+#[path = "faults/no_means_no.rs"]
+mod no_means_no;
+#[path = "faults/races.rs"]
+mod races;
+#[path = "faults/store_fails.rs"]
+mod store_fails;
+
+/// The program whose processes are killed.
+const PROGRAM: &str = env!("CARGO_BIN_EXE_kern-fault-worker");

@@ -1,4 +1,24 @@
 //! The schedules of the approval specification that an agent can be driven through: something happens in the middle.
+//!
+//! Where each of the fifteen is tested, by `schedule_N_…` in the names:
+//!
+//! | # | What happens | Through an agent or in processes | On each store |
+//! |---|---|---|---|
+//! | 1 | killed after the run's claim, before the call's | here; every other place: `faults/crash_points.rs` | |
+//! | 2 | an older turn is claimed | here | `contract/schedules.rs` |
+//! | 3 | the owner stands still past its lease | here, `worker.rs` | `contract/schedules.rs` |
+//! | 4 | cancelled before a turn, between calls, in a body | here | `contract/schedules.rs` |
+//! | 5 | `valid_until` passes with nobody sweeping | `policies.rs` | `contract/schedules.rs`, `contract/sweeping.rs` |
+//! | 6 | of two calls the first panics | here | |
+//! | 7 | unknown, run again | here | `contract/run_again.rs` |
+//! | 8 | two stages in both orders, killed between | here | `contract/schedules.rs` |
+//! | 9 | confirmed, then edited; a vote, then an edit | `resolutions.rs` | `contract/{schedules,edits,votes}.rs` |
+//! | 10 | deleted in each state against a claim | `races.rs` | `contract/schedules.rs` |
+//! | 11 | a retry that comes too late | | `contract/effects.rs` |
+//! | 12 | locks held across a decision | | `postgres.rs` |
+//! | 13 | a bare audit call is killed in a resumed run | here | `contract/schedules.rs` |
+//! | 14 | the same call twice | here | `contract/schedules.rs` |
+//! | 15 | a writer kept out, a clock that jumps, a run that kills | `faults/clock.rs` | `contract/binding.rs` (the clock) |
 
 use std::future::IntoFuture as _;
 use std::path::PathBuf;
@@ -166,6 +186,39 @@ async fn schedule_3_an_owner_that_was_stopped_past_its_lease_does_nothing_when_i
         assert_eq!(store.count_actions(&run_id, "late_result").await, 1);
         other.kill();
     }
+}
+
+/// The zombie of a call that was run again: its own start is over, and what it says then is evidence.
+#[tokio::test(flavor = "multi_thread")]
+async fn schedule_7_the_zombie_of_a_call_that_was_run_again_changes_nothing() {
+    let store = Store::new().await;
+    let run_id = RunId::from(process(&store, "pause", "linger", &[]).rest().remove(0));
+    store.approve_all(&run_id).await;
+    let mut zombie = victim(&store, "resume", "linger", &run_id);
+    assert_eq!(zombie.line(), "in the body");
+    zombie.signal("STOP");
+    store.lapsed(&run_id).await;
+    assert_eq!(process(&store, "work", "linger", &[]).rest(), [] as [&str; 0]);
+    let lost = store.executions(&run_id).await.remove(0);
+    let again = Settlement::run_again().by("admin").note("the host never saw it");
+    store.db.settle_execution(&lost.id, again).await.unwrap();
+    // The old yes says nothing about the new question.
+    assert_eq!(process(&store, "resume", "linger", &[run_id.as_str()]).rest(), ["approval_pending"]);
+    assert_eq!(effects(&store), ["linger u1"]);
+    store.approve_all(&run_id).await;
+    let mut second = process(&store, "resume", "linger", &[run_id.as_str()]);
+    assert_eq!(second.line(), "in the body");
+    zombie.signal("CONT");
+    zombie.tell("go on");
+    assert_eq!(zombie.rest(), ["already_running"]);
+    assert_eq!(store.states(&run_id).await, ["abandoned", "executing"]);
+    assert_eq!(store.count_actions(&run_id, "late_result").await, 1);
+    second.tell("go on");
+    assert_eq!(second.rest(), ["COMPLETED"]);
+    assert_eq!(store.states(&run_id).await, ["abandoned", "succeeded"]);
+    // Twice in all, each under an approval of its own.
+    assert_eq!(effects(&store), ["linger u1", "linger u1"]);
+    assert_eq!(store.count_actions(&run_id, "approved").await, 2);
 }
 
 /// A file that an older build left, resumed by a process of this one.

@@ -252,12 +252,15 @@ mod toolkits {
     }
 
     #[tokio::test]
-    async fn what_is_not_enforced_yet_is_refused() -> kern::Result<()> {
+    async fn a_pool_is_set_before_an_agent_is_built_that_asks_it() -> kern::Result<()> {
         let folder = Folder::new();
         let db = SqliteDb::open(folder.file("app.db")).await?;
-        let refused = Agent::builder().model(ScriptedModel::new([])).toolkit(Finance).db(db).build().unwrap_err();
-        assert_eq!(refused.code(), "policy_unsupported");
-        assert!(refused.to_string().contains("`pool`"), "{refused}");
+        let finance = || Agent::builder().model(ScriptedModel::new([])).toolkit(Finance).db(db.clone());
+        let refused = finance().build().unwrap_err();
+        assert_eq!(refused.code(), "policy_unsatisfiable");
+        assert!(refused.to_string().contains("`finance`"), "{refused}");
+        db.set_pool("finance", ["ann", "bob"]).await?;
+        finance().build()?;
         assert_eq!(Finance.refund(1).await, "1");
         Ok(())
     }

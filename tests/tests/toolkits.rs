@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use kern::db::{CallPolicy, Effect, Tier};
 use kern::models::{Model, ModelFuture, ModelRequest, ScriptedModel, ToolDefinition, turn};
 use kern::prelude::*;
 use kern::tools::{ApprovalPolicy, PauseType, ToolHandle, Toolkit};
@@ -285,11 +286,11 @@ async fn a_state_that_is_missing_or_given_twice_is_said_by_build() {
     assert!(kit.contains("`refund`") && kit.contains("Pool`"), "{kit}");
 }
 
-/// Makes a tool with one argument that is not enforced yet.
+/// Makes a function and a method that ask for one thing, and the policy that is stored with their calls.
 macro_rules! asks_for {
-    ($($name:ident: #[$approval:meta] #[$tool:meta] => $key:literal;)*) => {
+    ($($name:ident: #[$approval:meta] #[$tool:meta] => $policy:expr;)*) => {
         $(
-            /// It asks for too much.
+            /// It asks for something.
             #[$approval]
             #[$tool]
             fn $name() {}
@@ -300,40 +301,57 @@ macro_rules! asks_for {
         #[toolkit]
         impl Asking {
             $(
-                /// It asks for too much.
+                /// It asks for something.
                 #[$approval]
                 #[$tool]
                 fn $name(&self) {}
             )*
         }
 
-        fn asking() -> Vec<(ToolHandle, &'static str)> {
-            let functions = tools![$($name),*].into_iter().zip([$($key),*]);
-            functions.chain(tools(Asking).into_iter().zip([$($key),*])).collect()
+        fn asking() -> Vec<(ToolHandle, CallPolicy)> {
+            let functions = tools![$($name),*].into_iter().zip([$($policy),*]);
+            functions.chain(tools(Asking).into_iter().zip([$($policy),*])).collect()
         }
     };
 }
 
+fn required() -> CallPolicy {
+    CallPolicy::new(Tier::Required, Some(PauseType::Confirmation))
+}
+
 asks_for! {
-    with_pool: #[approval(pool = "finance")] #[tool] => "pool";
-    with_quorum: #[approval(quorum = 2)] #[tool] => "quorum";
-    with_expires_in: #[approval(expires_in = "24h")] #[tool] => "expires_in";
-    with_valid_for: #[approval(valid_for = "1h")] #[tool] => "valid_for";
-    with_require_reason: #[approval(require_reason)] #[tool] => "require_reason";
-    with_allow_self: #[approval(allow_self)] #[tool] => "allow_self";
-    with_effect: #[approval] #[tool(effect = "idempotent")] => "effect";
-    with_transaction: #[approval] #[tool(effect = "transactional")] => "effect";
+    with_pool: #[approval(pool = "finance")] #[tool] => required().pool("finance");
+    with_quorum: #[approval(quorum = 2)] #[tool] => required().quorum(2);
+    with_expires_in: #[approval(expires_in = "24h")] #[tool] => required().expires_in_ms(86_400_000);
+    with_valid_for: #[approval(valid_for = "1h")] #[tool] => required().valid_for_ms(3_600_000);
+    with_require_reason: #[approval(require_reason)] #[tool] => required().require_reason(true);
+    with_allow_self: #[approval(allow_self)] #[tool] => required().allow_self(true);
+    with_effect: #[approval] #[tool(effect = "idempotent")] => required().effect(Effect::Idempotent);
+    with_transaction: #[approval] #[tool(effect = "transactional")] => required().effect(Effect::Transactional);
 }
 
 #[tokio::test]
-async fn what_is_not_enforced_is_refused_by_build() {
+async fn what_an_attribute_asks_for_is_stored_with_the_call() {
     let store = Store::new().await;
+    store.db.set_pool("finance", ["ann", "bob"]).await.unwrap();
     let asking = asking();
     assert_eq!(asking.len(), 16);
-    for (tool, key) in asking {
-        let error = store.agent(vec![tool], []).build().expect_err(key);
-        assert_eq!(error.code(), "policy_unsupported", "{key}");
-        assert!(error.to_string().contains(&format!("`{key}`")), "{error}");
+    for (tool, policy) in asking {
+        let name = tool.descriptor().name.clone();
+        let agent = store.agent(vec![tool], one_call(&name, json!({}))).build().unwrap();
+        let run = agent.run("Ask").await.unwrap();
+        let stored = store.db.get_run(&run.run_id).await.unwrap().calls.remove(0).policy;
+        assert_eq!(stored, policy, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_pool_that_nobody_has_set_is_refused_by_build() {
+    let store = Store::new().await;
+    for tool in [tools![with_pool].remove(0), tools(Asking).remove(0)] {
+        let error = store.agent(vec![tool], []).build().expect_err("there is no pool");
+        assert_eq!(error.code(), "policy_unsatisfiable");
+        assert!(error.to_string().contains("`kern pools set finance ann bob`"), "{error}");
     }
 }
 

@@ -63,6 +63,14 @@ pub struct AuditEntry {
     pub hash: String,
 }
 
+impl AuditEntry {
+    /// Whether its hash is that of its content. Whether it is the entry that kern wrote shows only in the whole chain.
+    #[must_use]
+    pub fn fits(&self) -> bool {
+        crate::audit::fits(self)
+    }
+}
+
 impl TryFrom<AuditRow> for AuditEntry {
     type Error = crate::Error;
 
@@ -98,21 +106,32 @@ pub struct AuditReport {
     pub head: String,
     /// The first place that is not as kern wrote it.
     pub broken: Option<AuditBreak>,
+    /// What else is wrong, where the log itself is whole: rows that say something else, guards that are gone. At most 100.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<AuditBreak>,
 }
 
 impl AuditReport {
-    /// Whether every entry is as kern wrote it.
+    /// Whether the log itself is whole, whatever the rows beside it say.
+    pub fn is_log_intact(&self) -> bool {
+        self.broken.as_ref().is_none_or(|broken| broken.row.is_some())
+    }
+
+    /// Whether every entry and every row is as kern wrote it.
     pub fn is_intact(&self) -> bool {
-        self.broken.is_none()
+        self.broken.is_none() && self.others.is_empty()
     }
 }
 
-/// The first place of an audit log that is not as kern wrote it.
+/// A place of a store that is not as kern wrote it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct AuditBreak {
-    /// The entry's number, or the number that is missing.
+    /// The entry's number, or the number that is missing. Of a row: that of the last entry about it, 0 if there is none.
     pub seq: i64,
+    /// The row, or the guard of the schema, if it is not the log itself: `approvals`, and its id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub row: Option<String>,
     /// What is wrong there.
     pub what: String,
 }

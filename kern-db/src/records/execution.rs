@@ -83,6 +83,14 @@ pub struct Execution {
     pub finished_at_ms: Option<i64>,
 }
 
+impl Execution {
+    /// Gives the key for the other side's deduplication: the same for every start and every generation of the call.
+    #[must_use]
+    pub fn idempotency_key(&self) -> String {
+        crate::digest::idempotency_key(self.run_id.as_str(), self.turn, self.index, &self.decided_digest)
+    }
+}
+
 impl From<ExecutionRow> for Execution {
     fn from(row: ExecutionRow) -> Self {
         Self {

@@ -10,9 +10,9 @@ use rusqlite::Connection;
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 
 use super::failed;
-use super::names::Names;
 use crate::Result;
 use crate::cell::Table;
+use crate::names::Names;
 
 /// kern's tables whose names are not configurable.
 const OWN: [&str; 2] = ["kern_migrations", "kern_names"];
@@ -57,15 +57,14 @@ impl Guard {
 
 /// Whether a guest may do something: read and change tables that are neither kern's nor SQLite's own.
 fn may(action: &AuthAction<'_>, kept: &[String]) -> bool {
-    let theirs = |table: &str| !kept.iter().any(|kept| kept.eq_ignore_ascii_case(table));
-    let no_schema = |table: &str| !table.get(..7).is_some_and(|start| start.eq_ignore_ascii_case("sqlite_"));
+    let sqlites = |table: &str| table.get(..7).is_some_and(|start| start.eq_ignore_ascii_case("sqlite_"));
+    let theirs = |table: &str| !sqlites(table) && !kept.iter().any(|kept| kept.eq_ignore_ascii_case(table));
     match action {
         AuthAction::Select | AuthAction::Recursive => true,
-        AuthAction::Read { table_name, .. } => theirs(table_name),
-        AuthAction::Insert { table_name } | AuthAction::Delete { table_name } => {
-            theirs(table_name) && no_schema(table_name)
-        }
-        AuthAction::Update { table_name, .. } => theirs(table_name) && no_schema(table_name),
+        AuthAction::Read { table_name, .. }
+        | AuthAction::Insert { table_name }
+        | AuthAction::Delete { table_name }
+        | AuthAction::Update { table_name, .. } => theirs(table_name),
         AuthAction::Function { function_name } => !function_name.eq_ignore_ascii_case("load_extension"),
         // Full-text tables ask for it by themselves, and it says only whether somebody wrote.
         AuthAction::Pragma { pragma_name, pragma_value: None } => pragma_name.eq_ignore_ascii_case("data_version"),

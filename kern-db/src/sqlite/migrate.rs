@@ -1,18 +1,20 @@
 //! Brings a file to the schema this build knows, under SQLite's write lock.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 
 use super::failed;
-use super::names::Names;
 use crate::cell::Table;
 use crate::digest::sha256;
 use crate::memory::wall_clock;
+use crate::migrations::{Migration, agree, had, newest, recorded_names};
+use crate::names::Names;
 use crate::{Error, Result, fault};
 
 /// The migrations, in order. One that was ever released is never edited: the next number is added.
-const MIGRATIONS: &[(i64, &str, &str)] = &[
+const MIGRATIONS: &[Migration] = &[
     (1, "init", include_str!("../../migrations/sqlite/0001_init.sql")),
     (2, "edits", include_str!("../../migrations/sqlite/0002_edits.sql")),
     (3, "policy", include_str!("../../migrations/sqlite/0003_policy.sql")),
@@ -33,14 +35,14 @@ const ACTION: &str = "bring the database to this version's schema";
 pub(super) fn migrate(connection: &mut Connection, wanted: &[(Table, String)]) -> Result<Names> {
     // A file that is up to date is not written: opening it must not wait for a busy writer.
     if let Some(applied) = applied(connection)?
-        && check(&applied)? == MIGRATIONS.len()
+        && had(MIGRATIONS, &applied)? == MIGRATIONS.len()
     {
         let names = agree(recorded(connection)?, wanted)?;
         return complete(connection, names);
     }
     let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(sql)?;
     tx.execute_batch(OWN).map_err(sql)?;
-    let done = check(&applied(&tx)?.unwrap_or_default())?;
+    let done = had(MIGRATIONS, &applied(&tx)?.unwrap_or_default())?;
     let names = if done == 0 {
         let names = Names::new(wanted)?;
         for table in Table::ALL {
@@ -81,17 +83,12 @@ pub(super) fn find(connection: &Connection, path: &Path, wanted: &[(Table, Strin
         let detail = "it is a SQLite database without kern's tables".to_owned();
         return Err(Error::NoStore { place: format!("`{}`", path.display()), detail });
     };
-    if check(&applied)? < MIGRATIONS.len() {
+    if had(MIGRATIONS, &applied)? < MIGRATIONS.len() {
         let found = applied.last().map_or(0, |(version, _)| *version);
-        return Err(Error::Older { found, known: newest() });
+        return Err(Error::Older { found, known: newest(MIGRATIONS) });
     }
     let names = agree(recorded(connection)?, wanted)?;
     complete(connection, names)
-}
-
-/// The newest schema this build knows.
-fn newest() -> i64 {
-    MIGRATIONS.last().map_or(0, |(version, ..)| *version)
 }
 
 fn sql(error: rusqlite::Error) -> Error {
@@ -137,47 +134,56 @@ fn applied(connection: &Connection) -> Result<Option<Vec<(i64, String)>>> {
     rows.collect::<rusqlite::Result<_>>().map(Some).map_err(sql)
 }
 
-/// How many of this build's migrations a file has had.
-fn check(applied: &[(i64, String)]) -> Result<usize> {
-    let known = newest();
-    if let Some((found, _)) = applied.iter().find(|(version, _)| *version > known) {
-        return Err(Error::Newer { found: *found, known });
-    }
-    for ((found, checksum), (version, name, text)) in applied.iter().zip(MIGRATIONS) {
-        if found != version || *checksum != sha256(text) {
-            let detail = format!("migration {found} is not this build's {version} `{name}`");
-            return Err(Error::corrupt("kern_migrations", detail));
-        }
-    }
-    Ok(applied.len())
-}
-
 fn recorded(connection: &Connection) -> Result<Names> {
     if !exists(connection, "kern_names")? {
         return Err(Error::corrupt("kern_names", "the table is missing"));
     }
-    let mut found = Vec::new();
     let mut statement = connection.prepare("SELECT word, name FROM kern_names").map_err(sql)?;
-    let rows = statement.query_map((), |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?))).map_err(sql)?;
-    for row in rows {
-        let (word, name) = row.map_err(sql)?;
-        let table = Table::ALL.into_iter().find(|table| table.word() == word);
-        let table = table.ok_or_else(|| Error::corrupt("kern_names", format!("`{word}` is no table of kern")))?;
-        found.push((table, name));
-    }
-    Names::new(&found).map_err(|error| Error::corrupt("kern_names", error))
+    let rows = statement.query_map((), |row| Ok((row.get(0)?, row.get(1)?))).map_err(sql)?;
+    recorded_names(rows.collect::<rusqlite::Result<Vec<(String, String)>>>().map_err(sql)?)
 }
 
-/// The recorded names, unless the caller asks for others: looking into other tables would find nothing waiting.
-fn agree(names: Names, wanted: &[(Table, String)]) -> Result<Names> {
-    for (table, name) in wanted {
-        if names.of(*table) != name {
-            return Err(Error::Invalid(format!(
-                "the {} table of this database is `{}`, not `{name}`: leave the name out, or open another file",
-                table.word(),
-                names.of(*table)
-            )));
+/// What a schema holds, without the blanks of its definitions.
+fn definitions(connection: &Connection) -> Result<BTreeMap<String, (String, String)>> {
+    let mut statement = connection
+        .prepare("SELECT type, name, lower(tbl_name), sql FROM sqlite_schema WHERE sql IS NOT NULL")
+        .map_err(sql)?;
+    let rows = statement
+        .query_map((), |row| {
+            let kind: String = row.get(0)?;
+            let (name, table, sql): (String, String, String) = (row.get(1)?, row.get(2)?, row.get(3)?);
+            let sql = sql.split_whitespace().collect::<String>();
+            Ok((format!("{kind} `{name}`"), (table, sql)))
+        })
+        .map_err(sql)?;
+    rows.collect::<rusqlite::Result<_>>().map_err(sql)
+}
+
+/// What of the schema is not as the migrations make it: its name, and what is wrong. Whatever else a database holds is not
+/// kern's business, but for triggers on kern's tables.
+pub(super) fn faults(connection: &Connection, names: &Names) -> Result<Vec<(String, String)>> {
+    let fresh = Connection::open_in_memory().map_err(sql)?;
+    fresh.execute_batch(OWN).map_err(sql)?;
+    for (_, _, text) in MIGRATIONS {
+        fresh.execute_batch(&names.fill(text)).map_err(sql)?;
+    }
+    let (made, found) = (definitions(&fresh)?, definitions(connection)?);
+    let mut faults = Vec::new();
+    for (name, definition) in &made {
+        match found.get(name) {
+            None => faults.push((name.clone(), "kern made it, and it is gone".to_owned())),
+            Some(other) if other != definition => {
+                faults.push((name.clone(), "it is not as kern made it".to_owned()));
+            }
+            Some(_) => {}
         }
     }
-    Ok(names)
+    let ours = |table: &str| Table::ALL.iter().any(|own| names.of(*own).eq_ignore_ascii_case(table));
+    for (name, (table, _)) in found.iter().filter(|(name, _)| name.starts_with("trigger") && !made.contains_key(*name))
+    {
+        if ours(table) {
+            faults.push((name.clone(), format!("it is on `{table}`, and kern did not make it")));
+        }
+    }
+    Ok(faults)
 }

@@ -5,7 +5,6 @@
 
 mod guard;
 mod migrate;
-mod names;
 mod readers;
 mod tx;
 mod watch;

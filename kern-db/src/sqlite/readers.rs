@@ -7,9 +7,9 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::Semaphore;
 
-use super::names::Names;
 use super::tx::SqliteTx;
 use super::{failed, keep_statements, unavailable};
+use crate::names::Names;
 use crate::{Result, fault};
 
 /// Reads that run at the same time.

@@ -6,15 +6,20 @@ use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 use rusqlite::{Connection, ToSql, params_from_iter};
 
 use super::guard::Guard;
-use super::names::Names;
+use super::migrate;
 use super::{Failure, failed};
 use crate::audit::Journal;
 use crate::cell::{Assign, Cell, Column, Cond, Op, Row, Stored, take};
 use crate::memory::wall_clock;
+use crate::names::Names;
+use crate::page::Page;
 use crate::records::audit::AuditRow;
 use crate::requests::{SqlValue, Write, check_statement};
 use crate::tx::{Query, Tx, last_entry};
 use crate::{Error, Result};
+
+/// Bytes of text after which a page with a limit ends.
+const PAGE_BYTES: usize = 4 << 20;
 
 /// A transaction that somebody else has begun and will commit.
 pub(super) struct SqliteTx<'a> {
@@ -37,6 +42,23 @@ impl<'a> SqliteTx<'a> {
         Self { guard: Some(guard), ..self }
     }
 
+    /// A query as SQL, with what is bound to it.
+    fn selection<R: Row>(&self, columns: &[&str], query: Query<R>) -> (String, impl Iterator<Item = Cell> + use<R>) {
+        let mut sql =
+            format!("SELECT {} FROM {}{}", columns.join(", "), self.names.of(R::TABLE), condition(&query.filter));
+        for (place, (column, _, newest)) in query.order.iter().enumerate() {
+            let word = if place == 0 { " ORDER BY" } else { "," };
+            let way = if *newest { "DESC" } else { "ASC" };
+            write!(sql, "{word} {column} {way}").expect("a string takes everything");
+        }
+        // Bound, not written into the text: the statement is prepared once for all numbers.
+        sql.push_str(" LIMIT ? OFFSET ?");
+        let number = |number: u64| Cell::Int(i64::try_from(number).unwrap_or(i64::MAX));
+        let limit = query.limit.map_or(Cell::Int(-1), number);
+        let offset = number(query.offset);
+        (sql, query.filter.into_iter().map(|cond| cond.value).chain([limit, offset]))
+    }
+
     fn sql(&self) -> impl Fn(rusqlite::Error) -> Error + use<> {
         let action = self.action;
         move |error| failed(action, error)
@@ -49,18 +71,7 @@ impl<'a> SqliteTx<'a> {
         query: Query<R>,
         read: impl Fn(Vec<Cell>) -> Result<V>,
     ) -> Result<Vec<V>> {
-        let mut sql =
-            format!("SELECT {} FROM {}{}", columns.join(", "), self.names.of(R::TABLE), condition(&query.filter));
-        for (place, (column, _, newest)) in query.order.iter().enumerate() {
-            let word = if place == 0 { " ORDER BY" } else { "," };
-            let way = if *newest { "DESC" } else { "ASC" };
-            write!(sql, "{word} {column} {way}").expect("a string takes everything");
-        }
-        // Bound, not written into the text: the statement is prepared once for all numbers.
-        sql.push_str(" LIMIT ? OFFSET ?");
-        let number = |number: u64| Cell::Int(i64::try_from(number).unwrap_or(i64::MAX));
-        let limit = query.limit.map_or(Cell::Int(-1), number);
-        let values = query.filter.into_iter().map(|cond| cond.value).chain([limit, number(query.offset)]);
+        let (sql, values) = self.selection(columns, query);
         let mut statement = self.connection.prepare_cached(&sql).map_err(self.sql())?;
         let mut found = statement.query(params_from_iter(values)).map_err(self.sql())?;
         let mut rows = Vec::new();
@@ -150,6 +161,35 @@ impl Tx for SqliteTx<'_> {
     async fn pluck<R: Row, V: Stored>(&mut self, column: Column<R, V>, query: Query<R>) -> Result<Vec<V>> {
         let (name, _) = column.order();
         self.find(&[name], query, |cells| take::<R, V>(name, cells.into_iter().next()))
+    }
+
+    async fn page<R: Row>(&mut self, query: Query<R>) -> Result<Page> {
+        let limited = query.limit.is_some();
+        let (sql, values) = self.selection(R::COLUMNS, query);
+        let mut statement = self.connection.prepare_cached(&sql).map_err(self.sql())?;
+        let mut found = statement.query(params_from_iter(values)).map_err(self.sql())?;
+        let mut page = Page::new(R::COLUMNS.len());
+        while let Some(row) = found.next().map_err(self.sql())? {
+            for place in 0..R::COLUMNS.len() {
+                match row.get_ref(place).map_err(self.sql())? {
+                    ValueRef::Null => page.null(),
+                    ValueRef::Integer(number) => page.int(number),
+                    ValueRef::Text(text) => match std::str::from_utf8(text) {
+                        Ok(text) => page.text(text),
+                        Err(_) => page.odd(),
+                    },
+                    ValueRef::Real(_) | ValueRef::Blob(_) => page.odd(),
+                }
+            }
+            if limited && page.size() > PAGE_BYTES {
+                break;
+            }
+        }
+        Ok(page)
+    }
+
+    async fn schema_faults(&mut self) -> Result<Vec<(String, String)>> {
+        migrate::faults(self.connection, self.names)
     }
 
     async fn count<R: Row>(&mut self, filter: Vec<Cond<R>>) -> Result<u64> {

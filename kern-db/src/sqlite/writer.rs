@@ -7,16 +7,17 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::guard::Guard;
-use super::names::Names;
 use super::tx::SqliteTx;
 use super::{Failure, unavailable};
 use crate::audit::flush;
 use crate::db::Lane;
+use crate::names::Names;
 use crate::tx::{Refused, Step, finish_now};
 use crate::{Error, Result, fault};
 
@@ -24,6 +25,8 @@ use crate::{Error, Result, fault};
 const QUEUE: usize = 1024;
 /// Jobs committed together at the most.
 const GROUP: usize = 64;
+/// The pause between two tries to get the write lock.
+const ASK_AGAIN: Duration = Duration::from_millis(2);
 
 /// What a job leaves behind until the commit: how to answer its caller.
 type Answer = Box<dyn FnOnce(Option<Error>) + Send>;
@@ -134,8 +137,11 @@ impl Writer {
         let thread = thread::Builder::new()
             .name("kern-sqlite".to_owned())
             .spawn(move || {
+                // As the connection was opened with: nothing is begun that waits longer.
+                let patience = desk.connection.query_row("PRAGMA busy_timeout", (), |row| row.get::<_, u32>(0));
+                let patience = Duration::from_millis(patience.unwrap_or(0).into());
                 while let Some(group) = jobs.next() {
-                    commit(&desk, group);
+                    commit(&desk, patience, group);
                     changes.notify_waiters();
                 }
             })
@@ -213,13 +219,13 @@ impl Drop for Writer {
 }
 
 /// Runs a group of jobs in one transaction, each in its savepoint, and answers after the commit.
-fn commit(desk: &Desk, group: Vec<Queued>) {
+fn commit(desk: &Desk, patience: Duration, group: Vec<Queued>) {
     let connection = &desk.connection;
     if !connection.is_autocommit() {
         // A rollback that failed is tried again: otherwise one bad moment of the disk would end the store's life.
         let _ = connection.execute_batch("ROLLBACK");
     }
-    if let Err(error) = connection.execute_batch("BEGIN IMMEDIATE") {
+    if let Err(error) = begin(connection, patience) {
         let failure = Failure::from(error);
         for queued in group {
             (queued.abandon)(failure.clone().means(queued.action));
@@ -275,6 +281,25 @@ fn commit(desk: &Desk, group: Vec<Queued>) {
     for (action, answer) in answers {
         answer(failure.clone().map(|failure| failure.means(action)));
     }
+}
+
+/// Takes the file's write lock. SQLite waits for it with longer and longer pauses, and in each of them a writer that has no
+/// pause has taken the lock again: asked for every few milliseconds, it comes to everybody.
+fn begin(connection: &Connection, patience: Duration) -> rusqlite::Result<()> {
+    let deadline = Instant::now() + patience;
+    let begun = loop {
+        connection.busy_timeout(ASK_AGAIN)?;
+        match connection.execute_batch("BEGIN IMMEDIATE") {
+            Err(error) if is_busy(&error) && Instant::now() < deadline => thread::sleep(ASK_AGAIN),
+            begun => break begun,
+        }
+    };
+    connection.busy_timeout(patience)?;
+    begun
+}
+
+fn is_busy(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy)
 }
 
 /// What became of one job.

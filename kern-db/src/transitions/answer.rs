@@ -12,7 +12,9 @@ use crate::records::execution::ExecutionRow;
 use crate::records::principal::Actor;
 use crate::records::run::RunRow;
 use crate::requests::{AnswerCall, Answered, NewAnswer};
-use crate::rules::{CallRows, Gate, check_arguments, check_binding, check_record, digest_of, gate, is_due};
+use crate::rules::{
+    CallRows, Gate, check_arguments, check_binding, check_record, check_unstarted, digest_of, gate, is_due,
+};
 use crate::tx::{Refused, Step, Tx};
 use crate::{Answer, ApprovalStatus, Error, ExecutionId, ExecutionStatus, PauseType, RunStatus};
 
@@ -286,6 +288,10 @@ async fn external<T: Tx>(
     }
     let actor = Actor::from(&request.caller);
     let id = if policy.tier == Tier::User {
+        // Nobody else is asked, and that is on record: the result of a call that an approver decides is not taken so.
+        if let Err(error) = check_unstarted(rows, &entries(tx, call).await?) {
+            return Err(evidence(tx, &run.run_id, actor, error));
+        }
         let call = set_answer(tx, call, request, Answer::Confirmed, None, now).await?;
         tx.journal().record(Entry::new("confirmed", actor.clone(), &run.run_id).call(&call));
         record_answer(tx, run, rows, &call, request, ApprovalStatus::Approved, now).await?;

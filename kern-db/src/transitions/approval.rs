@@ -13,7 +13,7 @@ use crate::records::pool::Pool;
 use crate::records::principal::{Actor, Principal};
 use crate::records::run::RunRow;
 use crate::rules::{
-    CallRows, Gate, check_asked, check_binding, check_votes, gate, is_due, is_same_voter, not_on_record,
+    CallRows, Gate, check_asked, check_binding, check_votes, data_digest, gate, is_due, is_same_voter, not_on_record,
 };
 use crate::tx::{Query, Refused, Step, Tx};
 use crate::{ApprovalId, ApprovalStatus, Error, ExecutionStatus, Result};
@@ -88,7 +88,7 @@ pub(crate) async fn resolve<T: Tx>(
         });
     }
     let query = Query::of(vec![VoteRow::C.approval_id.is(id.clone()), VoteRow::C.version.is(approval.version)]);
-    let votes = tx.select::<VoteRow>(query.lock()).await?;
+    let votes = tx.select::<VoteRow>(query).await?;
     let bound = match check_binding(&run, &rows) {
         Ok(()) => {
             let entries = entries(tx, &rows.call).await?;
@@ -177,6 +177,14 @@ impl Deciding<'_> {
         Entry::new(action, self.actor.clone(), &self.run.run_id).call(&self.rows.call).approval(&self.approval.id)
     }
 
+    /// A payload, with the digest of what was sent along.
+    fn with_data(&self, payload: &mut serde_json::Value, data: Option<&str>) -> Result<()> {
+        if let Some(data) = data {
+            payload["data"] = data_digest(&self.rows.call, data)?.into();
+        }
+        Ok(())
+    }
+
     /// A yes: A3 where it brings other arguments, then A2, and A4 with X1 where the quorum is reached, then X10 where it
     /// brings the result of another system.
     async fn approve<T: Tx>(self, tx: &mut T, change: Change, votes: usize) -> Step<()> {
@@ -202,8 +210,9 @@ impl Deciding<'_> {
             return Err(Error::Invalid(what).into());
         }
         let (by, data) = (self.resolution.by.as_ref(), resolution_data(self.resolution));
+        let mut voted = json!({ "version": self.approval.version, "note": self.resolution.note });
+        self.with_data(&mut voted, data.as_deref())?;
         tx.insert(&vote(self.approval, by, data, self.now)).await?;
-        let voted = json!({ "version": self.approval.version, "note": self.resolution.note });
         tx.journal().record(self.entry("voted").payload(voted));
         if !reached {
             tx.journal().tell("approval.voted", &self.run.run_id, Some(id), None);
@@ -253,6 +262,8 @@ impl Deciding<'_> {
     /// A5, or the last part of A4.
     async fn close<T: Tx>(&self, tx: &mut T, status: ApprovalStatus) -> Step<()> {
         let Self { approval, resolution, now, .. } = self;
+        let mut payload = json!({ "note": resolution.note });
+        self.with_data(&mut payload, resolution_data(resolution).as_deref())?;
         let decided = tx
             .update(
                 vec![
@@ -275,7 +286,7 @@ impl Deciding<'_> {
             return Err(conflict(approval, ApprovalStatus::Pending).into());
         }
         let action = if status == ApprovalStatus::Approved { "approved" } else { "rejected" };
-        tx.journal().record(self.entry(action).payload(json!({ "note": resolution.note })));
+        tx.journal().record(self.entry(action).payload(payload));
         tx.journal().tell("approval.resolved", &self.run.run_id, Some(&approval.id), None);
         Ok(())
     }

@@ -9,7 +9,7 @@ use super::run::{expire_due, open_turn};
 use super::{
     Decider, NewApproval, abandon, approval_row, close_pending, entries, evidence, make_ready, next, pool, record,
 };
-use crate::audit::Entry;
+use crate::audit::{Entry, rest};
 use crate::cell::Json;
 use crate::digest::{canonical, sha256};
 use crate::ids::fresh_id;
@@ -56,8 +56,15 @@ pub(super) fn check_new(new: &NewCall) -> Result<()> {
     }
 }
 
-/// One protected call, and A1 where an approval row decides about it.
-pub(super) async fn add_call<T: Tx>(tx: &mut T, run: &RunRow, turn: u32, new: NewCall, now: i64) -> Step<()> {
+/// One protected call, and A1 where an approval row decides about it. Gives what the turn's entry says of it, where it has
+/// none of its own.
+pub(super) async fn add_call<T: Tx>(
+    tx: &mut T,
+    run: &RunRow,
+    turn: u32,
+    new: NewCall,
+    now: i64,
+) -> Step<Option<Value>> {
     let call = CallRow {
         run_id: run.run_id.clone(),
         turn,
@@ -97,10 +104,29 @@ pub(super) async fn add_call<T: Tx>(tx: &mut T, run: &RunRow, turn: u32, new: Ne
     };
     let (call, approval) = bound(tx, run, call, asking, now).await?;
     tx.insert(&call).await?;
-    if let Some(approval) = approval {
-        request(tx, run, &call, &approval).await?;
+    let Some(approval) = approval else {
+        let asked = json!({ "index": call.idx, "digest": call.digest, "policy_digest": call.policy_digest });
+        return Ok(Some(with_rest(asked, &call, None)));
+    };
+    request(tx, run, &call, &approval).await?;
+    Ok(None)
+}
+
+/// A payload, with what a call is shown with beside its arguments and its policy: in plain what changes with an edit, the
+/// digest of everything else.
+fn with_rest(mut payload: Value, call: &CallRow, approval: Option<&ApprovalRow>) -> Value {
+    let digest = rest(
+        &call.requirement_id,
+        call.user_fields.as_ref().map(|fields| canonical(&fields.0)).as_deref(),
+        call.argument_limit.map(i64::from),
+        call.earlier_requirements.as_ref().map(|ids| canonical(&ids.0)).as_deref(),
+        approval.and_then(|approval| approval.context.as_deref()),
+    );
+    payload["rest"] = digest.into();
+    if !call.unfilled.0.is_empty() {
+        payload["unfilled"] = json!(call.unfilled.0);
     }
-    Ok(())
+    payload
 }
 
 /// What a call is asked with.
@@ -157,12 +183,15 @@ async fn request<T: Tx>(tx: &mut T, run: &RunRow, call: &CallRow, approval: &App
     tx.insert(approval).await?;
     let requester = run.requester.as_ref().map(|requester| &requester.0);
     let entry = Entry::new("requested", Actor::of(requester), &run.run_id).call(call).approval(&approval.id);
-    tx.journal().record(entry.payload(json!({
+    let payload = json!({
         "tool_name": call.tool_name,
+        "tool_version": call.tool_version,
+        "schema_hash": call.schema_hash,
         "policy_digest": call.policy_digest,
         "expires_at": approval.expires_at,
         "edited_by": approval.edited_by.as_ref().map(|author| &author.0),
-    })));
+    });
+    tx.journal().record(entry.payload(with_rest(payload, call, Some(approval))));
     tx.journal().tell("approval.requested", &run.run_id, Some(&approval.id), None);
     Ok(())
 }
@@ -296,7 +325,7 @@ async fn with_another_tool<T: Tx>(
         Some(approval) => entry.approval(&approval.id),
         None => entry,
     };
-    tx.journal().record(entry.payload(json!({
+    let mut payload = json!({
         "generation": call.generation,
         "tool_version": call.tool_version,
         "policy": sha256(&call.policy),
@@ -307,7 +336,12 @@ async fn with_another_tool<T: Tx>(
         },
         "snapshot_digest": stored.snapshot_digest,
         "fence": stored.fence,
-    })));
+    });
+    if approval.is_none() {
+        payload["policy_digest"] = json!(call.policy_digest);
+        payload = with_rest(payload, &call, None);
+    }
+    tx.journal().record(entry.payload(payload));
     match approval {
         Some(approval) => request(tx, run, &call, &approval).await,
         None => Ok(()),
@@ -322,6 +356,7 @@ pub(super) async fn run_again<T: Tx>(
     rows: &CallRows,
     actor: Actor,
     note: Option<&str>,
+    said: Option<&str>,
     now: i64,
 ) -> Step<()> {
     let CallRows { call: before, policy, approval: old, .. } = rows;
@@ -355,12 +390,18 @@ pub(super) async fn run_again<T: Tx>(
     if let Some(approval) = &approval {
         entry = entry.approval(&approval.id);
     }
-    tx.journal().record(entry.payload(json!({
+    let mut payload = json!({
         "generation": call.generation,
         "note": note,
         "policy": sha256(&call.policy),
         "before": { "approval_id": before.approval_id, "execution_id": lost },
-    })));
+        "digest": said.map(sha256),
+    });
+    if approval.is_none() {
+        payload["policy_digest"] = json!(call.policy_digest);
+        payload = with_rest(payload, &call, None);
+    }
+    tx.journal().record(entry.payload(payload));
     tx.journal().tell("execution.settled", &run.run_id, before.approval_id.as_ref(), lost);
     match (&approval, policy.tier) {
         (Some(approval), _) => request(tx, run, &call, approval).await,

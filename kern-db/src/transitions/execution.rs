@@ -228,9 +228,11 @@ pub(crate) async fn finish<T: Tx>(tx: &mut T, ticket: Ticket, ended: Ended, writ
         let payload = json!({ "as": said, "digest": sha256(text), "fence": ticket.fence });
         entry("late_result").evidence().payload(payload)
     };
-    let mine = execution.status == ExecutionStatus::Executing
-        && execution.owner.as_deref() == Some(ticket.owner.as_str())
-        && execution.fence == ticket.fence;
+    let own = execution.owner.as_deref() == Some(ticket.owner.as_str()) && execution.fence == ticket.fence;
+    if own && has_ended(&execution, &ended) {
+        return Ok(Finished::Recorded);
+    }
+    let mine = own && execution.status == ExecutionStatus::Executing;
     let (status, text, result, error) = match ended {
         Ended::Succeeded(result) => (ExecutionStatus::Succeeded, result.clone(), Some(result), None),
         Ended::Failed(error) => (ExecutionStatus::Failed, error.clone(), None, Some(error)),
@@ -286,6 +288,18 @@ pub(crate) async fn finish<T: Tx>(tx: &mut T, ticket: Ticket, ended: Ended, writ
     tx.journal().record(entry(status.as_str()).payload(payload));
     tx.journal().tell("execution.finished", &run.run_id, execution.approval_id.as_ref(), Some(&execution.id));
     Ok(refused.map_or(Finished::Recorded, Finished::WritesRefused))
+}
+
+/// Whether this start, which is the caller's by its token, has this very end already: then the commit of it was not
+/// acknowledged, and the caller asks again.
+fn has_ended(execution: &ExecutionRow, ended: &Ended) -> bool {
+    let (status, result, error) = match ended {
+        Ended::Succeeded(result) => (ExecutionStatus::Succeeded, Some(result), None),
+        Ended::Failed(error) => (ExecutionStatus::Failed, None, Some(error)),
+        Ended::Lost(why) => (ExecutionStatus::Unknown, None, Some(why)),
+    };
+    let said = (execution.status, execution.result.as_ref(), execution.error.as_ref());
+    execution.settled_by.is_none() && said == (status, result, error)
 }
 
 /// X6 or X5 by the owner of the start.

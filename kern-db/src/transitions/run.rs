@@ -87,7 +87,12 @@ async fn started<T: Tx>(tx: &mut T, new: BeginRun, claim: &RunClaim) -> Step<Run
         updated_at_ms: now,
     };
     let actor = Actor::of(row.requester.as_ref().map(|requester| &requester.0));
-    let payload = json!({ "agent_id": row.agent_id, "session_id": row.session_id });
+    let payload = json!({
+        "agent_id": row.agent_id,
+        "agent_name": row.agent_name,
+        "session_id": row.session_id,
+        "snapshot_digest": row.snapshot_digest,
+    });
     tx.journal().record(Entry::new("run_started", actor, &row.run_id).payload(payload));
     Ok(row)
 }
@@ -127,14 +132,17 @@ pub(crate) async fn commit_turn<T: Tx>(tx: &mut T, begin: Option<BeginRun>, turn
         .filter(|call| !call.policy.is_decided_by_row())
         .map(|call| (call.index.to_string(), sha256(&canonical(&call.policy)).into()))
         .collect();
-    let mut payload = json!({ "calls": turn.calls.len(), "snapshot_digest": digest });
-    if !policies.is_empty() {
-        payload["policies"] = policies.into();
-    }
-    tx.journal().record(Entry::new(action, Actor::Runtime, &run.run_id).turn(turn.turn).payload(payload));
+    let (place, calls, mut asked) = (tx.journal().place(), turn.calls.len(), Vec::new());
     for call in turn.calls {
-        add_call(tx, &run, turn.turn, call, now).await?;
+        asked.extend(add_call(tx, &run, turn.turn, call, now).await?);
     }
+    // The turn comes first, and says of the calls that have no entry of their own what they are.
+    let mut payload = json!({ "calls": calls, "snapshot_digest": digest, "policies": policies });
+    if !asked.is_empty() {
+        payload["asked"] = asked.into();
+    }
+    let entry = Entry::new(action, Actor::Runtime, &run.run_id).turn(turn.turn).payload(payload);
+    tx.journal().record_at(place, entry);
     if turn.pause {
         tx.journal().tell("run.paused", &run.run_id, None, None);
     }

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::{ask, calls, entries, evidence, run};
 use crate::audit::Entry;
+use crate::digest::sha256;
 use crate::records::execution::{Execution, ExecutionRow, Settlement};
 use crate::records::principal::{Actor, Principal};
 use crate::records::run::RunRow;
@@ -54,7 +55,8 @@ pub(crate) async fn settle<T: Tx>(
         run_again(tx, &run, rows, found, settling).await?;
     } else {
         let actor = settling.actor.clone();
-        let payload = json!({ "as": settlement.to, "note": settling.note });
+        let digest = settling.text().map(sha256);
+        let payload = json!({ "as": settlement.to, "note": settling.note, "digest": digest });
         settling.close(tx, &found).await?;
         let entry = Entry::new("settled", actor, &run.run_id).at(found.turn, found.idx);
         tx.journal().record(entry.execution(&id).digest(&found.decided_digest).payload(payload));
@@ -91,6 +93,12 @@ struct Settling<'a> {
 }
 
 impl Settling<'_> {
+    /// What stands in the row from then on, as its result or its error.
+    fn text(&self) -> Option<&str> {
+        let note = self.note.as_deref().filter(|_| self.settlement.to != ExecutionStatus::Succeeded);
+        self.settlement.result.as_deref().or(note)
+    }
+
     /// UNKNOWN → SUCCEEDED, FAILED, ABANDONED.
     async fn close<T: Tx>(&self, tx: &mut T, found: &ExecutionRow) -> Step<()> {
         let said = self.settlement.result.clone();
@@ -149,5 +157,6 @@ async fn run_again<T: Tx>(
         return Err(evidence(tx, &run.run_id, settling.actor, error));
     }
     settling.close(tx, &found).await?;
-    ask::run_again(tx, run, &rows, settling.actor, settling.note.as_deref(), settling.now).await
+    let said = settling.text().map(str::to_owned);
+    ask::run_again(tx, run, &rows, settling.actor, settling.note.as_deref(), said.as_deref(), settling.now).await
 }

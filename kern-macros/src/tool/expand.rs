@@ -63,6 +63,21 @@ impl ValidTool {
         quote!(#private::options(#stop_after_tool_call, #show_result, #strict, #timeout))
     }
 
+    /// `probe = …` as an `Option` of a plain function. Only its own path can be named in it.
+    pub(super) fn probe(&self, private: &TokenStream) -> TokenStream {
+        option(self.probe.as_ref().map(|path| {
+            let (first, _) = ends(path);
+            let context = Ident::new("__kern_context", Span::mixed_site());
+            // At the path, because what is wrong with the function is said there.
+            let found = quote_spanned!(first.resolved_at(Span::call_site())=> #path(&#context).await);
+            quote! {
+                |#context: #private::RunContext| -> #private::ProbeFuture {
+                    ::std::boxed::Box::pin(async move { #private::probed(#found) })
+                }
+            }
+        }))
+    }
+
     /// The generated fields that hold what is known of each parameter: its `cfg`s, name, type and value.
     pub(super) fn fields(&self, private: &TokenStream) -> Vec<(&[TokenStream], &Ident, TokenStream, TokenStream)> {
         let mut fields = Vec::new();

@@ -106,6 +106,14 @@ impl ValidTool {
         let (policy, options) = (self.policy(&private), self.options(&private));
         let parameters = self.parameters(&private);
         let approval_needed = self.approval_needed(&private);
+        let probe = self.probe.is_some().then(|| {
+            let probe = self.probe(&private);
+            quote! {
+                fn probe(&self) -> ::core::option::Option<#private::Probe> {
+                    #probe
+                }
+            }
+        });
         let (all, states) = (self.all(&args), self.states(&args));
         let mut func = self.ident.clone();
         func.set_span(func.span().resolved_at(Span::call_site()));
@@ -140,6 +148,8 @@ impl ValidTool {
                 }
 
                 #approval_needed
+
+                #probe
 
                 fn call(&self, __kern_call: #private::ToolCall) -> #private::ToolFuture {
                     #body

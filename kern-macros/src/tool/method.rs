@@ -18,6 +18,7 @@ impl ValidTool {
         let parameters = self.held(&private);
         let (all, states) = (self.all(&args), self.states(&args));
         let needed = self.needed();
+        let probe = self.probe(&private);
         let mut ident = self.ident.clone();
         ident.set_span(ident.span().resolved_at(Span::call_site()));
         let receiver = if self.signature.has_receiver { quote!(&*__kern_toolkit,) } else { TokenStream::new() };
@@ -41,6 +42,7 @@ impl ValidTool {
                         #private::check(&[#(#all),*], __kern_json, __kern_unfilled)
                     },
                     approval_needed: |__kern_args, __kern_json| { #needed },
+                    probe: #probe,
                     call: |__kern_toolkit, __kern_args, __kern_call| { #body },
                 },
             )

@@ -2,7 +2,7 @@
 
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote_spanned};
-use syn::{Ident, LitStr, Path};
+use syn::{Expr, Ident, LitStr, Path};
 
 use crate::approval;
 use crate::arguments::{Argument, Grammar, Milliseconds, list, nearest};
@@ -23,6 +23,7 @@ pub(crate) const KEYS: &[&str] = &[
     "strict",
     "timeout",
     "effect",
+    "probe",
     "inline",
     "version",
     "crate",
@@ -60,6 +61,10 @@ pub(crate) struct ToolArgs {
     pub(crate) strict: bool,
     pub(crate) timeout: Option<(Ident, Milliseconds)>,
     pub(crate) effect: Effect,
+    /// The key of `effect = "…"`, where that is not `once`.
+    pub(crate) again: Option<Ident>,
+    /// The function after `probe =`.
+    pub(crate) probe: Option<(Ident, TokenStream)>,
     pub(crate) inline: Option<Flag>,
     pub(crate) version: Option<LitStr>,
     /// Where kern is found, if it is not at `::kern`.
@@ -113,7 +118,11 @@ impl ToolArgs {
             "timeout" => {
                 self.timeout = argument.duration("30s", errors).map(|duration| (argument.key, duration));
             }
-            "effect" => self.effect = Effect::read(&argument, errors),
+            "effect" => {
+                self.effect = Effect::read(&argument, errors);
+                self.again = (!matches!(self.effect, Effect::Once)).then_some(argument.key);
+            }
+            "probe" => self.probe = probe(&argument, errors).map(|path| (argument.key, path)),
             "inline" => self.inline = Flag::read(argument, errors),
             _ => self.flags.extend(Flag::read(argument, errors)),
         }
@@ -168,6 +177,19 @@ impl Effect {
                 errors.at(effect, format!("unknown effect `{unknown}`"), help);
                 Self::Once
             }
+        }
+    }
+}
+
+/// Reads `probe = path::to::a_function`.
+fn probe(argument: &Argument, errors: &mut Errors) -> Option<TokenStream> {
+    match argument.expression("find_it", errors)? {
+        Expr::Path(path) => Some(path.to_token_stream()),
+        Expr::Group(group) if matches!(*group.expr, Expr::Path(_)) => Some(group.expr.to_token_stream()),
+        other => {
+            let help = "write `probe = find_it`, and beside the tool `async fn find_it(ctx: &RunContext) -> Probed`";
+            errors.at(other, "`probe` takes the path of a function", help);
+            None
         }
     }
 }

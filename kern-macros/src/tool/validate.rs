@@ -26,6 +26,7 @@ pub(crate) struct ValidTool {
     pub(super) approval: Option<Kind>,
     pub(super) rules: Rules,
     pub(super) effect: Effect,
+    pub(super) probe: Option<TokenStream>,
     pub(super) options: Options,
     /// A plain function runs on the task itself.
     pub(super) inline: bool,
@@ -67,6 +68,7 @@ impl ToolModel {
             let help = "remove it: another system runs the tool, and there is no body here to stop waiting for";
             errors.at(timeout, "`timeout` cannot be combined with `external_execution`", help);
         }
+        self.effects(pause, approval, errors);
         if !errors.is_empty() {
             return None;
         }
@@ -81,6 +83,7 @@ impl ToolModel {
             approval,
             rules,
             effect: args.effect,
+            probe: args.probe.map(|(_, path)| path),
             options: Options {
                 stop_after_tool_call: args.stop_after_tool_call,
                 show_result: args.show_result.unwrap_or(args.stop_after_tool_call),
@@ -93,6 +96,27 @@ impl ToolModel {
             signature: self.signature,
             ident: self.ident,
         })
+    }
+
+    /// What is promised about lost starts is about calls that have a body and a record.
+    fn effects(&self, pause: Option<Pause>, approval: Option<Kind>, errors: &mut Errors) {
+        let probe = self.args.probe.as_ref().map(|(key, _)| key);
+        if let Some(Pause::ExternalExecution) = pause {
+            let help = "remove it: another system runs the tool, and there is no start here that could be lost";
+            for key in self.args.again.iter().chain(probe) {
+                errors.at(key, format!("`{key}` cannot be combined with `external_execution`"), help);
+            }
+            return;
+        }
+        if let Some(key) = probe
+            && pause.is_none()
+            && approval.is_none()
+            && self.args.again.is_none()
+        {
+            let help = "remove it, or add what keeps a record, such as `log_approval` or `#[approval]`";
+            let message = "`probe` has no effect here: nobody is asked about this tool, and its calls have no record that could be unknown";
+            errors.at(key, message, help);
+        }
     }
 
     fn name(&self, errors: &mut Errors) -> String {

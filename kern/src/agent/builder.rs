@@ -6,6 +6,7 @@ use std::time::Duration;
 use kern_db::{Db, InMemoryDb, IntoDb};
 
 use super::{Agent, Inner};
+use crate::approval::policy::check_satisfiable;
 use crate::error::{Error, Result};
 use crate::hooks::{Hooks, IntoPostHook, IntoPreHook};
 use crate::models::{IntoModel, Model, ModelError};
@@ -175,7 +176,10 @@ impl AgentBuilder {
     /// - [`Error::Setup`]: there is no model; two tools have one name; a tool needs an approval and there is no store to
     ///   keep it in; a tool asks for a state that is missing, or two were given of one type; the lease is too short for
     ///   the store.
-    /// - [`Error::PolicyUnsupported`]: an `#[approval]` or an `effect` asks for what this version does not enforce.
+    /// - [`Error::PolicyUnsatisfiable`]: nobody can ever satisfy an `#[approval]` (its pool is not in the store, or has fewer
+    ///   members than its quorum), or the store cannot keep what an `effect` promises. Pools are read here, and this waits
+    ///   for the store; they may change later, and then decide as they are.
+    /// - [`Error::Store`]: the pools cannot be read.
     /// - [`Error::Model`]: the model's name is unknown.
     pub fn build(self) -> Result<Agent> {
         if self.max_turns == 0 {
@@ -210,6 +214,7 @@ impl AgentBuilder {
                 )));
             }
         };
+        check_policies(&tools, &*db)?;
         let shortest = db.busy_timeout() * 3;
         if self.lease < Duration::from_millis(1) {
             let what = "it would be over before the run has started";
@@ -241,7 +246,7 @@ impl AgentBuilder {
     }
 }
 
-/// What a tool asks for has to be there, and enforced.
+/// What a tool asks for has to be there.
 fn check_tools(tools: &Registry, states: &States) -> Result<()> {
     for tool in tools.all() {
         let descriptor = tool.descriptor();
@@ -252,10 +257,18 @@ fn check_tools(tools: &Registry, states: &States) -> Result<()> {
                 missing.name()
             )));
         }
-        let unsupported = descriptor.policy.unsupported();
-        if !unsupported.is_empty() {
-            return Err(Error::PolicyUnsupported { tool_name: descriptor.name.clone(), arguments: unsupported });
-        }
+    }
+    Ok(())
+}
+
+/// What a tool asks for can be satisfied. Where no tool names a pool, the store is not asked.
+fn check_policies(tools: &Registry, db: &dyn Db) -> Result<()> {
+    let named = tools.all().iter().any(|tool| tool.descriptor().policy.rules.pool.is_some());
+    let pools = if named { db.pools_now()? } else { Vec::new() };
+    for tool in tools.all() {
+        let descriptor = tool.descriptor();
+        check_satisfiable(descriptor, &pools, db.takes_writes())
+            .map_err(|why| Error::PolicyUnsatisfiable { tool_name: descriptor.name.clone(), why })?;
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 mod builder;
 mod cancel;
+mod probe;
 pub(crate) mod resume;
 mod start;
 

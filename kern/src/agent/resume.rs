@@ -10,7 +10,7 @@ use kern_db::{
     AnswerCall, Answered, AskAgain, Blocker, Call, Caller, ClaimRun, Run, RunClaimed, RunId, RunStatus, Standing,
 };
 
-use super::{Agent, Inner, Requirements, caller, driven};
+use super::{Agent, Inner, Requirements, caller, driven, probe};
 use crate::approval::answers::{answer_of, call_of};
 use crate::error::{Error, Result};
 use crate::run::call::Preparing;
@@ -94,6 +94,9 @@ impl ContinueRun {
         if run.status == RunStatus::Paused && !self.requirements.is_empty() {
             store_answers(&agent, &run, &self.requirements, &self.caller).await?;
             // Read again: the answers may have opened gates, or made new versions.
+            run = load(&agent, &self.run_id).await?;
+        }
+        if run.status == RunStatus::Paused && probe::look_up(&agent, &run, &self.stop).await? {
             run = load(&agent, &self.run_id).await?;
         }
         match run.status {

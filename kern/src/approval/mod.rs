@@ -24,7 +24,14 @@ pub(crate) mod policy;
 /// | `allow_self` | the requester may decide, too |
 ///
 /// All but `type` are for `required`: nobody decides an audited call. A duration is a whole number with `ms`, `s`, `m`,
-/// `h` or `d`. The last six are not enforced yet: `build()` refuses an agent whose tools ask for them.
+/// `h` or `d`.
+///
+/// What they ask for is stored with each call, covered by its digest, and decides whatever the code says later. A pool is a
+/// list of names in the store, set with [`set_pool`](kern_db::DbExt::set_pool) or `kern pools set`; who is in it counts
+/// at each vote, and once more at the last. `build()` refuses what nobody can satisfy (`policy_unsatisfiable`): a pool that
+/// is not in the store, or has fewer members than the quorum. An approval that nobody decides in time is `expired`, one that
+/// is not used in time is void, and in both cases the model is told. Both happen when somebody continues the run, and by
+/// themselves where a [`Worker`](crate::worker::Worker) runs.
 ///
 /// With an explicit `requires_confirmation` there are two decisions: the administrator approves, and the user who asked
 /// confirms.

@@ -9,8 +9,8 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use kern_db::{
-    BeginRun, Call, CallClaim, CallClaimed, ClaimCall, CommitTurn, EndRun, Ended, Finished, NewCall, Run, RunClaim,
-    RunStatus, SessionId, Standing, Ticket, Tier, fault,
+    BeginRun, Call, CallClaim, CallClaimed, ClaimCall, CommitTurn, Effect, EndRun, Ended, Finished, NewCall, Run,
+    RunClaim, RunStatus, SessionId, Standing, Ticket, Tier, Write, fault,
 };
 
 use super::ask::Conversation;
@@ -29,7 +29,8 @@ use crate::agent::Inner;
 use crate::approval::outcome::result_of;
 use crate::error::{Error, Result};
 use crate::models::ModelReply;
-use crate::tools::{RunContext, ToolCall, ToolHandle};
+use crate::tools::transaction::Writes;
+use crate::tools::{Arguments, RunContext, ToolCall, ToolHandle};
 
 /// How often an outcome that the store would not take is tried again, and how long after each time. A body has run:
 /// losing its result would leave it `unknown`.
@@ -472,13 +473,14 @@ impl Drive {
 
     /// One protected call. Its rows are read afresh: what stands there counts, whoever put it there.
     async fn handle(&mut self, index: u32, claimed: Option<StartedCall>) -> Result<Handled> {
-        if let Some(StartedCall { call, claim }) = claimed
-            && let Some(handled) = self.execute(&call, claim).await?
-        {
-            return Ok(handled);
-        }
-        // How often its row has said here that it may start.
+        // How often it was started here.
         let mut starts = 0_u32;
+        if let Some(StartedCall { call, claim }) = claimed {
+            starts += 1;
+            if let Some(handled) = self.execute(&call, claim).await? {
+                return Ok(handled);
+            }
+        }
         loop {
             let run = match self.agent.db.get_run(&self.claim.run_id).await {
                 Ok(run) => run,
@@ -556,8 +558,13 @@ impl Drive {
     /// gave it up for lost; what stands in the rows counts.
     async fn execute(&self, call: &Call, claimed: CallClaim) -> Result<Option<Handled>> {
         let tool = self.agent.tools.get(&call.tool_name).expect("a call is claimed only for a tool that is there");
-        let context =
-            |claim: &CallClaim| self.context(&call.tool_call_id, &call.tool_name, claim.idempotency_key().to_owned());
+        // By what was stored when it was asked: the store asks that, too, before it commits anything.
+        let writes = (call.policy.effect == Effect::Transactional).then(Writes::new);
+        let context = |claim: &CallClaim| RunContext {
+            attempt: claim.attempt(),
+            writes: writes.clone(),
+            ..self.context(&call.tool_call_id, &call.tool_name, claim.idempotency_key().to_owned())
+        };
         let shown = self.about_to_start(call);
         let (ticket, ended, took) = match ToolCall::claimed(claimed, tool.descriptor(), context) {
             Ok((entry, ticket)) => {
@@ -570,32 +577,40 @@ impl Drive {
             }
             Err((ticket, why)) => (ticket, Ended::Failed(why), None),
         };
-        match self.record(ticket, ended.clone()).await? {
-            Finished::Recorded => {
-                self.tell_ended(shown, tool, &ended, took);
-                Ok(match ended {
-                    Ended::Succeeded(content) => Some(Handled::Result(CallResult { content, error: false })),
-                    Ended::Failed(content) => Some(Handled::Result(CallResult { content, error: true })),
-                    // Unknown, or to be started again: what the store made of it is what its row says.
-                    _ => None,
-                })
-            }
-            _ => Ok(None),
-        }
+        // Whatever became of the body, it adds nothing to them from here on.
+        let written = writes.map(|writes| writes.take()).unwrap_or_default();
+        let written = if matches!(ended, Ended::Succeeded(_)) { written } else { Vec::new() };
+        let ended = match self.record(ticket, ended.clone(), written).await? {
+            Finished::Recorded | Finished::Retry => ended,
+            Finished::WritesRefused(why) => Ended::Failed(why),
+            _ => return Ok(None),
+        };
+        self.tell_ended(shown, tool, &ended, took);
+        Ok(match ended {
+            Ended::Succeeded(content) => Some(Handled::Result(CallResult { content, error: false })),
+            Ended::Failed(content) => Some(Handled::Result(CallResult { content, error: true })),
+            // Unknown, or to be started again: what the store made of it is what its row says.
+            _ => None,
+        })
     }
 
-    /// X4, X5. The body has run: a store that is busy or full for a moment must not lose what came of it.
-    async fn record(&self, ticket: Ticket, ended: Ended) -> Result<Finished> {
+    /// X4, X5, X6. The body has run: a store that is busy or full for a moment must not lose what came of it.
+    async fn record(&self, ticket: Ticket, ended: Ended, writes: Vec<Write>) -> Result<Finished> {
         for pause in RECORD_AGAIN {
-            match self.agent.db.finish_call(ticket.clone(), ended.clone(), Vec::new()).await {
-                Err(error @ (kern_db::Error::Busy { .. } | kern_db::Error::Full { .. })) => {
+            match self.agent.db.finish_call(ticket.clone(), ended.clone(), writes.clone()).await {
+                // One that was recorded, and not acknowledged, is found again by the ticket.
+                Err(
+                    error @ (kern_db::Error::Busy { .. }
+                    | kern_db::Error::Full { .. }
+                    | kern_db::Error::Unavailable { .. }),
+                ) => {
                     tracing::warn!(execution_id = %ticket.execution_id(), %error, "an outcome is not recorded yet");
                     tokio::time::sleep(pause).await;
                 }
                 other => return Ok(other?),
             }
         }
-        Ok(self.agent.db.finish_call(ticket, ended, Vec::new()).await?)
+        Ok(self.agent.db.finish_call(ticket, ended, writes).await?)
     }
 
     pub(super) fn context(&self, tool_call_id: &str, tool_name: &str, idempotency_key: String) -> RunContext {
@@ -607,6 +622,9 @@ impl Drive {
             tool_call_id: tool_call_id.to_owned(),
             tool_name: tool_name.to_owned(),
             idempotency_key,
+            attempt: 1,
+            arguments: Arguments::new(),
+            writes: None,
             states: Arc::clone(&self.agent.states),
         }
     }

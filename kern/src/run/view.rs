@@ -9,6 +9,7 @@ use super::requirement::{RequirementType, RunRequirement};
 use super::state::{OUTPUT_BLOCKED, RunState};
 use super::tool_execution::{Consent, ToolExecution};
 use crate::agent::Inner;
+use crate::approval::outcome::result_of;
 use crate::tools::ToolDescriptor;
 
 /// Shows a run.
@@ -17,8 +18,7 @@ pub(crate) fn view(agent: &Inner, run: &Run, mut state: RunState) -> RunOutput {
         // The row keeps what the call gave. A post-hook stopped that, so it is not given with the run.
         let blocked = state.tool(call.turn, call.index).and_then(|tool| tool.result.clone());
         let blocked = blocked.filter(|result| result == OUTPUT_BLOCKED);
-        let requirement = state.requirements.iter_mut().find(|requirement| requirement.id == call.requirement_id);
-        if let Some(requirement) = requirement {
+        if let Some(requirement) = of_call(&mut state.requirements, call) {
             let tool = &mut requirement.tool_execution;
             overlay(agent, tool, call);
             tool.result = blocked.clone().or(tool.result.take());
@@ -77,6 +77,15 @@ pub(crate) fn view(agent: &Inner, run: &Run, mut state: RunState) -> RunOutput {
     }
 }
 
+/// The requirement of a call. The store asks for a call that is run again under another id, which the snapshot does not know:
+/// it is shown as that one, so that an answer to it counts.
+fn of_call<'a>(requirements: &'a mut [RunRequirement], call: &Call) -> Option<&'a mut RunRequirement> {
+    let of_it = |id: &String| *id == call.requirement_id || call.earlier_requirement_ids.contains(id);
+    let requirement = requirements.iter_mut().find(|requirement| of_it(&requirement.id))?;
+    requirement.id.clone_from(&call.requirement_id);
+    Some(requirement)
+}
+
 /// The tool that a call was shown with, where this build has it.
 fn shown_with<'a>(agent: &'a Inner, call: &Call) -> Option<&'a ToolDescriptor> {
     let descriptor = agent.tools.get(&call.tool_name)?.descriptor();
@@ -111,11 +120,17 @@ pub(crate) fn overlay(agent: &Inner, tool: &mut ToolExecution, call: &Call) {
             tool.result = Some(error.clone());
             tool.tool_call_error = Some(true);
         }
+        Standing::Outcome(outcome @ Outcome::Abandoned(_)) => {
+            // It was allowed, and nobody rejected it.
+            tool.result = Some(result_of(outcome.clone()).content);
+            tool.tool_call_error = Some(true);
+        }
         Standing::Outcome(outcome) => {
             tool.confirmed = Some(Consent::Rejected);
             tool.tool_call_error = Some(true);
             tool.confirmation_note = match outcome {
                 Outcome::Rejected(note) | Outcome::UserRejected(note) => note.clone(),
+                Outcome::Expired => Some(result_of(outcome.clone()).content),
                 _ => None,
             };
             if tool.confirmation_note.is_none() {

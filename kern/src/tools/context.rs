@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::state::States;
-use super::{StateType, ToolError};
+use super::transaction::{Transaction, Writes};
+use super::{Arguments, StateType, ToolError};
 
 /// Where a call belongs: its run, its session, who asked. Injected into a tool as `&RunContext`, never shown to the model.
 #[derive(Clone, Debug)]
@@ -22,6 +23,11 @@ pub struct RunContext {
     /// The tool's name.
     pub tool_name: String,
     pub(crate) idempotency_key: String,
+    pub(crate) attempt: u32,
+    /// Only for a probe.
+    pub(crate) arguments: Arguments,
+    /// `None`: the call was not allowed as one of a transactional tool.
+    pub(crate) writes: Option<Writes>,
     pub(crate) states: Arc<States>,
 }
 
@@ -31,6 +37,24 @@ impl RunContext {
     /// `kern:` and the hex SHA-256 of the call's id and the digest that was decided on.
     pub fn idempotency_key(&self) -> &str {
         &self.idempotency_key
+    }
+
+    /// Says which start of this call it is, from 1. Only tools whose `effect` is `idempotent` or `transactional` are started
+    /// more than once.
+    pub fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// Gives what a tool with `effect = "transactional"` writes: statements that are committed together with the outcome of
+    /// this call. See [`Transaction::execute`].
+    pub fn transaction(&self) -> Transaction<'_> {
+        Transaction { writes: self.writes.as_ref() }
+    }
+
+    /// Gives the call's arguments to a tool's probe, as they were decided on. The body itself has them as its parameters, and
+    /// finds none here.
+    pub fn arguments(&self) -> &Arguments {
+        &self.arguments
     }
 
     /// Gives the value that a tool asked for with `#[state]`.
@@ -44,7 +68,8 @@ impl RunContext {
         self.states.get().ok_or_else(|| ToolError::new(format!("this agent has no state of type `{name}`")))
     }
 
-    /// Makes a context for calling a tool's function in a unit test. Such a call is outside the gate.
+    /// Makes a context for calling a tool's function in a unit test. Such a call is outside the gate, and what it hands to
+    /// its [`transaction`](Self::transaction) is only gathered.
     pub fn for_test() -> Self {
         Self {
             run_id: kern_db::RunId::from("test-run"),
@@ -54,6 +79,9 @@ impl RunContext {
             tool_call_id: "test-call".to_owned(),
             tool_name: "test-tool".to_owned(),
             idempotency_key: "kern:test".to_owned(),
+            attempt: 1,
+            arguments: Arguments::new(),
+            writes: Some(Writes::new()),
             states: Arc::default(),
         }
     }

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use super::form::Form;
 use super::state::StateType;
 
-pub use kern_db::PauseType;
+pub use kern_db::{Effect, PauseType};
 
 /// A tool's name, description, schema and policy.
 #[derive(Clone, Debug, PartialEq)]
@@ -83,19 +83,6 @@ pub struct ApprovalRules {
     pub require_reason: bool,
     /// `allow_self`: the requester may decide, too.
     pub allow_self: bool,
-}
-
-/// What is promised about how often a body runs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Effect {
-    /// Started at most once for each approval.
-    #[default]
-    Once,
-    /// Started again with the same idempotency key.
-    Idempotent,
-    /// The tool's writes are committed with its outcome.
-    Transactional,
 }
 
 /// What `#[approval(…)]` asks for.
@@ -232,21 +219,6 @@ impl ToolPolicy {
     pub const fn effect(mut self, effect: Effect) -> Self {
         self.effect = effect;
         self
-    }
-
-    /// What of it this build does not enforce, as it is written.
-    pub(crate) fn unsupported(&self) -> Vec<&'static str> {
-        let ApprovalRules { pool, quorum, expires_in, valid_for, require_reason, allow_self } = &self.rules;
-        let parts = [
-            (pool.is_some(), "pool"),
-            (*quorum != 1, "quorum"),
-            (expires_in.is_some(), "expires_in"),
-            (valid_for.is_some(), "valid_for"),
-            (*require_reason, "require_reason"),
-            (*allow_self, "allow_self"),
-            (self.effect != Effect::Once, "effect"),
-        ];
-        parts.into_iter().filter_map(|(asked, name)| asked.then_some(name)).collect()
     }
 }
 

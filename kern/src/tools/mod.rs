@@ -9,9 +9,11 @@ mod feedback;
 pub(crate) mod form;
 mod locate;
 pub(crate) mod output;
+pub(crate) mod probe;
 pub(crate) mod registry;
 pub(crate) mod state;
 pub(crate) mod toolkit;
+pub(crate) mod transaction;
 pub(crate) mod wire_json;
 
 use std::fmt;
@@ -29,9 +31,11 @@ pub use control_flow::UserControlFlowTools;
 pub use descriptor::{ApprovalPolicy, ApprovalRules, Effect, PauseType, ToolDescriptor, ToolOptions, ToolPolicy};
 pub use feedback::UserFeedbackTools;
 pub use output::{ToolFailure, ToolReturn};
+pub use probe::{Probe, ProbeFuture, ProbeReturn, Probed};
 pub(crate) use state::States;
 pub use state::{StateType, ToolState};
 pub use toolkit::Toolkit;
+pub use transaction::{Params, Transaction, TransactionError};
 
 /// Makes a tool of a function.
 ///
@@ -58,13 +62,34 @@ pub use toolkit::Toolkit;
 /// | `timeout = "30s"` | how long the body may take |
 /// | `inline` | a plain `fn` runs on the task itself, and not on the pool for blocking work |
 /// | `effect = "once"` | the default: the body is started at most once for each approval |
-/// | `effect = "idempotent"` | it may be started again, with the same [`idempotency_key`](RunContext::idempotency_key) |
-/// | `effect = "transactional"` | its writes are committed together with its outcome |
+/// | `effect = "idempotent"` | a start that was lost is made again, with the same [`idempotency_key`](RunContext::idempotency_key), at most [`ATTEMPTS`](crate::db::ATTEMPTS) times in all |
+/// | `effect = "transactional"` | what it hands to [`ctx.transaction()`](RunContext::transaction) is committed together with its outcome; a start that was lost is made again |
+/// | `probe = path` | an `async fn(&RunContext)` that gives [`Probed`]: what became of a call whose end is unknown |
 /// | `version = "…"` | by default `"1"`; a paused call only runs on the version it was shown with |
 /// | `crate = "…"` | the path of kern, where a dependency renames it |
 ///
 /// A flag is written alone, or as `flag = true` or `flag = false`. A tool pauses in one way. A duration is a whole number
-/// with `ms`, `s`, `m`, `h` or `d`. An effect other than `once` is not enforced yet: `build()` refuses it.
+/// with `ms`, `s`, `m`, `h` or `d`.
+///
+/// # Effects
+///
+/// A start is *lost* when its process is gone, when the body panics, and when it is past its `timeout`: a future that was
+/// cancelled is not an effect that was stopped. What happens then is the tool's to say. The `effect` is stored with each
+/// call when it is asked for, and the stored one counts.
+///
+/// | `effect` | Promise | A start that was lost |
+/// |---|---|---|
+/// | `once` | started at most once for each approval | is `unknown`: a human settles it, or the tool's `probe` |
+/// | `idempotent` | effectively once, if the other side sorts out what comes twice by the key | is made again, also by another process, at most three times in all |
+/// | `transactional` | exactly once, for what goes through `ctx.transaction()` | has left nothing, and is made again |
+///
+/// Both kinds of retry need a record of the call, so a call of such a tool that nobody is asked about has one, as with
+/// `log_approval`. A transactional tool needs a database: `build()` refuses it on a store in memory
+/// (`policy_unsatisfiable`).
+///
+/// A `probe` is called for a call that is `unknown`, by whoever continues its run or by the worker. What it finds is
+/// recorded as its word (`the tool's probe`); where it fails, panics, takes longer than the tool may, or cannot tell, the
+/// call stays `unknown`. It never has anything run again.
 ///
 /// # Parameters
 ///
@@ -271,6 +296,11 @@ pub trait Tool: Send + Sync + 'static {
     fn approval_needed(&self, arguments: &Arguments) -> bool {
         let _ = arguments;
         true
+    }
+
+    /// Gives what looks up how a call ended whose end is unknown (`probe = …`). None by default.
+    fn probe(&self) -> Option<Probe> {
+        None
     }
 
     /// Enters the body.

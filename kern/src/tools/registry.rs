@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use kern_db::{Call, Tier};
+use kern_db::{Call, Effect, Tier};
 use serde_json::Value;
 
 use super::wire_json::read_arguments;
@@ -60,6 +60,13 @@ impl Registry {
         if tool.descriptor().schema_hash != call.schema_hash {
             return Err("its arguments are others");
         }
+        // The effect that was asked for is the one that counts. A body that is written for another one must not be started
+        // again where it may not be, nor miss the transaction that it writes to. One that may be started again may as well be
+        // started once.
+        let (asked, found) = (call.policy.effect, tool.descriptor().policy.effect);
+        if asked != found && (asked, found) != (Effect::Once, Effect::Idempotent) {
+            return Err("its effect is another");
+        }
         // What was asked decides who is asked; but a build that would ask an administrator does not run what was asked
         // of nobody but the user.
         let by_row = matches!(call.policy.tier, Tier::Required | Tier::TwoStage);
@@ -75,6 +82,11 @@ impl Registry {
 
     pub(crate) fn all(&self) -> &[ToolHandle] {
         &self.tools
+    }
+
+    /// Whether any of them can look up how a call ended.
+    pub(crate) fn any_probe(&self) -> bool {
+        self.tools.iter().any(|tool| tool.tool().probe().is_some())
     }
 
     /// What the model is told: without the arguments that the user fills.

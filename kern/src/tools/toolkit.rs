@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{ArgumentError, Arguments, Tool, ToolCall, ToolDescriptor, ToolFuture, ToolHandle};
+use super::{ArgumentError, Arguments, Probe, Tool, ToolCall, ToolDescriptor, ToolFuture, ToolHandle};
 
 /// Tools that share a value. `#[toolkit]` on an `impl` block makes one of its `#[tool]` methods.
 pub trait Toolkit: Send + Sync + 'static {
@@ -30,6 +30,8 @@ pub struct Entry<K, A> {
     pub check: fn(&A, &Arguments, &[String]) -> Checked,
     /// [`Tool::approval_needed`].
     pub approval_needed: fn(&A, &Arguments) -> bool,
+    /// [`Tool::probe`].
+    pub probe: Option<Probe>,
     /// [`Tool::call`], the only place that calls the method.
     pub call: fn(Arc<K>, Arc<A>, ToolCall) -> ToolFuture,
 }
@@ -58,6 +60,10 @@ impl<K: Toolkit, A: Send + Sync + 'static> Tool for Method<K, A> {
 
     fn approval_needed(&self, arguments: &Arguments) -> bool {
         (self.entry.approval_needed)(&self.args, arguments)
+    }
+
+    fn probe(&self) -> Option<Probe> {
+        self.entry.probe
     }
 
     fn call(&self, call: ToolCall) -> ToolFuture {

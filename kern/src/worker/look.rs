@@ -92,17 +92,17 @@ pub(super) async fn watch(db: Arc<dyn Db>, stop: Stop, hint: Arc<Notify>, poll_i
     }
 }
 
-/// Keeps taking runs from processes that are gone, whatever else the worker is busy with.
+/// Keeps taking runs from processes that are gone and closing what is past its time, whatever else the worker is busy with.
 pub(super) async fn keep_up(agent: Agent, stop: Stop, poll_interval: Duration) {
     let mut troubles = Troubles::default();
     while !stop.is_closing() {
         match keep(&agent, &mut troubles).await {
             Ok(failed) => {
                 for error in failed {
-                    tracing::warn!(%error, "a run whose process is gone was not recovered");
+                    tracing::warn!(%error, "a run was not recovered, or what is past its time in it not closed");
                 }
             }
-            Err(error) => tracing::warn!(%error, "runs whose process is gone could not be listed"),
+            Err(error) => tracing::warn!(%error, "runs that are lost or past their time could not be listed"),
         }
         stop.unless_closing(tokio::time::sleep(poll_interval)).await;
     }
@@ -177,7 +177,10 @@ impl Work {
             // What is no longer to be gone on with is no trouble any more.
             let mut known = lock(known);
             for run_id in run_ids {
-                if !found.decided.contains(&run_id) && !known.underway.contains(&run_id) {
+                if !found.decided.contains(&run_id)
+                    && !found.unknown.contains(&run_id)
+                    && !known.underway.contains(&run_id)
+                {
                     known.troubles.forget(&run_id);
                 }
             }
@@ -193,6 +196,10 @@ impl Work {
     /// Goes on with runs, each in a task of its own, as soon as there is a place for it.
     async fn go_on(&self, found: Resumable, known: &Arc<Mutex<Known>>, runs: &mut JoinSet<()>) {
         let mut decided = found.decided;
+        if self.agent.0.tools.any_probe() {
+            // Whoever goes on with a run asks the probes of its tools first.
+            decided.extend(found.unknown);
+        }
         // Each worker in an order of its own: two that look at the same runs seldom try the same one.
         let order = RandomState::new();
         decided.sort_by_cached_key(|run_id| order.hash_one(run_id));
@@ -229,14 +236,14 @@ impl Known {
 struct Underway {
     known: Arc<Mutex<Known>>,
     run_id: RunId,
-    /// Whether to leave the run alone for a while.
-    trouble: bool,
+    /// Whether to leave the run alone for a while, and whether that is its own fault.
+    trouble: Option<bool>,
 }
 
 impl Underway {
     fn enter(known: &Arc<Mutex<Known>>, run_id: RunId) -> Option<Self> {
         let fresh = lock(known).underway.insert(run_id.clone());
-        fresh.then(|| Self { known: Arc::clone(known), run_id, trouble: true })
+        fresh.then(|| Self { known: Arc::clone(known), run_id, trouble: Some(true) })
     }
 
     fn ended(mut self, outcome: Result<RunOutput>) {
@@ -245,13 +252,13 @@ impl Underway {
             Ok(run) => {
                 tracing::info!(%run_id, status = %run.status, "the worker went on with a run");
                 // Somebody has to look, and yet nothing in its rows says so: it would be tried for ever.
-                run.attention
+                run.attention.then_some(true)
             }
             // Somebody else was faster.
-            Err(Error::AlreadyRunning { .. } | Error::NotPaused { .. }) => false,
+            Err(Error::AlreadyRunning { .. } | Error::NotPaused { .. }) => None,
             Err(error) => {
                 tracing::warn!(%run_id, %error, code = error.code(), "the worker could not go on with a run");
-                true
+                Some(!is_the_stores(error))
             }
         };
     }
@@ -261,12 +268,17 @@ impl Drop for Underway {
     fn drop(&mut self) {
         let mut known = lock(&self.known);
         known.underway.remove(&self.run_id);
-        if self.trouble {
-            known.troubles.note(self.run_id.clone(), Instant::now());
-        } else {
-            known.troubles.forget(&self.run_id);
+        match self.trouble {
+            Some(own_fault) => known.troubles.note(self.run_id.clone(), own_fault, Instant::now()),
+            None => known.troubles.forget(&self.run_id),
         }
     }
+}
+
+/// Whether an error says something about the store, and nothing about the run.
+fn is_the_stores(error: &Error) -> bool {
+    use kern_db::Error as Store;
+    matches!(error, Error::Store(Store::Busy { .. } | Store::Full { .. } | Store::Unavailable { .. }))
 }
 
 /// The runs that entries are about which may let them go on, each once.
@@ -277,7 +289,7 @@ fn named(entries: Vec<AuditEntry>) -> Vec<RunId> {
     named.filter(|run_id| seen.insert(run_id.clone())).collect()
 }
 
-/// Takes an agent's runs from processes that are gone. Gives what went wrong with single ones: a run that cannot be
+/// Takes an agent's runs from processes that are gone, and closes what is past its time. Gives what went wrong with single ones: a run that cannot be
 /// recovered keeps no other from going on.
 ///
 /// # Errors
@@ -285,16 +297,25 @@ fn named(entries: Vec<AuditEntry>) -> Vec<RunId> {
 /// They cannot be listed.
 async fn keep(agent: &Agent, troubles: &mut Troubles) -> Result<Vec<Error>> {
     let inner = &agent.0;
-    let mut failed = Vec::new();
+    let mut outcomes = Vec::new();
     for run_id in inner.db.lapsed_runs(inner.id.clone(), LAPSED).await? {
-        let now = Instant::now();
-        if troubles.rests(&run_id, now) {
-            continue;
+        if !troubles.rests(&run_id, Instant::now()) {
+            let recovered = recover(inner, &run_id).await;
+            outcomes.push((run_id, recovered));
         }
-        match recover(inner, &run_id).await {
+    }
+    for run_id in inner.db.overdue(LAPSED).await? {
+        if !troubles.rests(&run_id, Instant::now()) {
+            let swept = inner.db.sweep_run(run_id.clone()).await;
+            outcomes.push((run_id, swept.map(drop).map_err(Error::from)));
+        }
+    }
+    let mut failed = Vec::new();
+    for (run_id, outcome) in outcomes {
+        match outcome {
             Ok(()) => troubles.forget(&run_id),
             Err(error) => {
-                troubles.note(run_id, now);
+                troubles.note(run_id, !is_the_stores(&error), Instant::now());
                 failed.push(error);
             }
         }
@@ -314,7 +335,8 @@ pub(crate) async fn pass(agent: &Agent) -> Result<Vec<Result<RunOutput>>> {
     loop {
         let page = Candidates::Page { after, limit: PAGE };
         let found = agent.0.db.resumable_runs(agent.id().to_owned(), page).await?;
-        for run_id in found.decided {
+        let unknown = found.unknown.into_iter().filter(|_| agent.0.tools.any_probe());
+        for run_id in found.decided.into_iter().chain(unknown) {
             let agent = agent.clone();
             // In a task of its own: who stops waiting loses no run.
             let run = tokio::spawn(async move { ContinueRun::as_worker(&agent, run_id, Stop::never()).await });

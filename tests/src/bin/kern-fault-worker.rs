@@ -1,12 +1,15 @@
 //! A process that is killed, or that goes on after one: `kern-fault-worker ADDRESS BUSY_MS COMMAND …`.
 
+use std::future::IntoFuture as _;
 use std::io::{BufRead as _, Write as _};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use kern::db::{ApprovalFilter, ApprovalStatus, RunFilter, Settlement};
+use kern::db::{ApprovalFilter, ApprovalStatus, ExecutionFilter, ExecutionStatus, RunFilter, Settlement};
 use kern::prelude::*;
-use kern_tests::faults::{agent, say};
-use kern_tests::place::{HERE, STOP, open};
+use kern_tests::faults::{MADE_TO, agent, say};
+use kern_tests::place::{FAIL, HERE, STOP, open};
 
 /// Stops where the test says so, and stays there until it is killed.
 fn stop() {
@@ -18,6 +21,23 @@ fn stop() {
         }
     });
     stopped.expect("a place can be given something to do");
+}
+
+/// Says nothing of the panic that is a part of the test.
+fn quietly() {
+    let loud = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if panic.payload().downcast_ref::<&str>() != Some(&MADE_TO) {
+            loud(panic);
+        }
+    }));
+}
+
+/// Fails where the test says so, or counts how often it could.
+fn fail() {
+    let Ok(fails) = std::env::var(FAIL) else { return };
+    let (place, actions) = fails.split_once('=').expect("PLACE=ACTIONS");
+    fail::cfg(place, actions).expect("a place can be given something to do");
 }
 
 fn outcome(outcome: &kern::Result<RunOutput>) -> String {
@@ -35,8 +55,10 @@ async fn main() {
     let busy = Duration::from_millis(word().parse().expect("milliseconds"));
     let command = word();
     stop();
+    quietly();
     let db = open(&address, busy).await;
     let agent = agent(db.clone(), busy * 3);
+    fail();
     match command.as_str() {
         // Does nothing but open the store.
         "open" => say("open"),
@@ -79,10 +101,73 @@ async fn main() {
                 break;
             }
         },
+        "cycle" => {
+            let counted = Arc::new(AtomicUsize::new(0));
+            if let Some(place) = words.next() {
+                let counted = Arc::clone(&counted);
+                let count = move || {
+                    counted.fetch_add(1, Ordering::Relaxed);
+                };
+                fail::cfg_callback(place, count).expect("a place can be given something to do");
+            }
+            match cycle(&agent, &*db).await {
+                Ok(()) => say("whole"),
+                Err(error) => say(&format!("error {}", error.code())),
+            }
+            say(&counted.load(Ordering::Relaxed).to_string());
+        }
+        // For each run that it is told of: many tasks that go on with it at once.
+        "race" => {
+            let tasks: usize = word().parse().expect("a number of tasks");
+            for line in std::io::stdin().lock().lines() {
+                let run_id = line.expect("the test speaks UTF-8");
+                let runners: Vec<_> = (0..tasks)
+                    .map(|_| tokio::spawn(agent.continue_run(&run_id).user_id("bob").into_future()))
+                    .collect();
+                let mut outcomes = Vec::new();
+                for runner in runners {
+                    outcomes.push(match runner.await.expect("a runner does not panic") {
+                        Ok(run) => run.status.to_string(),
+                        Err(error) => error.code().to_owned(),
+                    });
+                }
+                say(&outcomes.join(" "));
+            }
+        }
         "load" => load(&agent, word().parse().expect("a number of tasks")).await,
         "decide" => decide(&*db).await,
         other => panic!("no command `{other}`"),
     }
+}
+
+/// Everything that people and runs do, until something of it fails: pause, decide, go on, settle, go on, cancel.
+async fn cycle(agent: &Agent, db: &dyn Db) -> kern::Result<()> {
+    let approve = async |run: &RunOutput| {
+        let pending = ApprovalFilter::new().run_id(&run.run_id).status(ApprovalStatus::Pending);
+        for approval in db.list_approvals(pending).await?.data {
+            let yes = Resolution::approved().by("admin").digest(approval.digest);
+            db.update_approval(&approval.id, ApprovalStatus::Pending, yes).await?;
+        }
+        Ok::<(), kern::Error>(())
+    };
+    let run = agent.run("all").user_id("alice").await?;
+    say(&outcome(&Ok(run.clone())));
+    approve(&run).await?;
+    let run = answer(agent, run.run_id.as_str()).await?;
+    say(&outcome(&Ok(run.clone())));
+    approve(&run).await?;
+    let run = agent.continue_run(&run.run_id).user_id("bob").await?;
+    say(&outcome(&Ok(run.clone())));
+    for lost in db.list_executions(ExecutionFilter::new().run_id(&run.run_id).status(ExecutionStatus::Unknown)).await? {
+        let settlement = Settlement::succeeded("seen to").by("admin").note("looked");
+        db.settle_execution(&lost.id, settlement).await?;
+    }
+    let run = agent.continue_run(&run.run_id).user_id("bob").await?;
+    say(&outcome(&Ok(run)));
+    let run = agent.run("delete").user_id("alice").await?;
+    say(&outcome(&Ok(run.clone())));
+    say(&outcome(&Ok(agent.cancel_run(&run.run_id).await?)));
+    Ok(())
 }
 
 /// Says yes to what the requester is asked, and goes on.

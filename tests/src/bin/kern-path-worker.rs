@@ -8,6 +8,7 @@ use std::time::Duration;
 use kern::db::{ApprovalFilter, ApprovalStatus, SqliteDb, Transitions};
 use kern::models::{ScriptedModel, turn};
 use kern::prelude::*;
+use kern::tools::ToolError;
 use kern::worker::Worker;
 use kern_db::{Caller, ClaimRun, Principal};
 use kern_tests::ledger::enter;
@@ -49,6 +50,31 @@ async fn hang(user_id: String, ctx: &RunContext) -> String {
     say("in the body");
     forever().await;
     user_id
+}
+
+/// Pay somebody, and never come back from the first start. An administrator decides.
+#[approval]
+#[tool(effect = "idempotent")]
+async fn pay_again(to: String, ctx: &RunContext) -> String {
+    enter(ctx, format!("pay {to} {} {}", ctx.attempt(), ctx.idempotency_key()));
+    if ctx.attempt() == 1 {
+        say("in the body");
+        forever().await;
+    }
+    format!("paid {to}")
+}
+
+/// Take a chair out of the stock, and never come back from the first start. An administrator decides.
+#[approval]
+#[tool(effect = "transactional")]
+async fn take_chair(ctx: &RunContext) -> Result<String, ToolError> {
+    enter(ctx, format!("take {}", ctx.attempt()));
+    ctx.transaction().execute("UPDATE stock SET chairs = chairs - 1", ())?;
+    if ctx.attempt() == 1 {
+        say("in the body");
+        forever().await;
+    }
+    Ok("taken".to_owned())
 }
 
 /// Delete a user, and come back when the test says so. An administrator decides.
@@ -107,6 +133,8 @@ fn script(name: &str) -> ScriptedModel {
     let call = match name {
         "erase" => turn().tool_call("erase_user", user),
         "hang" => turn().tool_call("hang", user),
+        "pay-again" => turn().tool_call("pay_again", json!({ "to": "ann" })),
+        "take-chair" => turn().tool_call("take_chair", json!({})),
         "linger" => turn().tool_call("linger", user),
         "linger-two" => turn().tool_call("linger", user.clone()).tool_call("delete_user", json!({ "user_id": "u2" })),
         "linger-again" => {
@@ -123,7 +151,8 @@ fn script(name: &str) -> ScriptedModel {
 }
 
 fn agent(db: SqliteDb, lease: Duration, name: &str) -> Agent {
-    let tools = tools![delete_user, erase_user, hang, linger, hang_recorded, delete_file, create_file];
+    let tools =
+        tools![delete_user, erase_user, hang, linger, hang_recorded, pay_again, take_chair, delete_file, create_file];
     let agent = Agent::builder().id(AGENT).model(script(name)).tools(tools).lease(lease).db(db);
     agent.build().expect("the agent is right")
 }

@@ -12,6 +12,12 @@ use kern_tests::steps::{LONG, begin, end};
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    #[cfg(feature = "postgres")]
+    if let [mode, address, busy_ms] = arguments.as_slice()
+        && mode == "drive"
+    {
+        return drive(address, busy_ms.parse().expect("milliseconds")).await;
+    }
     let [mode, path] = arguments.as_slice() else { panic!("usage: kern-test-worker write|fill|race FILE") };
     let outcome = match mode.as_str() {
         "write" => write(path).await.map(|()| "ok".to_owned()),
@@ -103,4 +109,35 @@ async fn race(path: &str) -> Result<(), Error> {
         say(&format!("{run_id} ran"));
     }
     Ok(())
+}
+
+/// Reads run ids from standard input, and drives each to its end on PostgreSQL. A body that is entered leaves a line in the
+/// ledger.
+#[cfg(feature = "postgres")]
+async fn drive(address: &str, busy_ms: u64) {
+    use std::time::Duration;
+
+    let ledger = std::env::var_os(kern_tests::ledger::FILE).expect("there is a ledger");
+    let busy = Duration::from_millis(busy_ms);
+    let db = loop {
+        let opened =
+            kern_db::PostgresDb::builder(address).busy_timeout(busy).max_connections(2).existing().open().await;
+        match opened {
+            Ok(db) => break db.into_db(),
+            Err(Error::Busy { .. } | Error::Unavailable { .. }) => tokio::time::sleep(Duration::from_millis(20)).await,
+            Err(error) => panic!("{error:?}"),
+        }
+    };
+    for line in std::io::stdin().lock().lines() {
+        let run_id = RunId::from(line.expect("standard input is text"));
+        let enter = || {
+            let mut file =
+                std::fs::OpenOptions::new().create(true).append(true).open(&ledger).expect("it can be opened");
+            file.write_all(format!("{run_id}\n").as_bytes()).expect("the ledger can be written");
+            file.sync_all().expect("the ledger reaches the disk");
+        };
+        let lease_ms = i64::try_from(busy_ms * 4).expect("a short lease");
+        kern_tests::drive::to_its_end(&db, &run_id, lease_ms, &enter).await;
+        say(run_id.as_str());
+    }
 }

@@ -225,7 +225,7 @@ async fn words_that_are_none_are_said_in_one_line() {
         (yes(&["--by", "bob", "--edited-args", ""]), "--edited-args cannot be used"),
         (yes(&["--by", "bob", "--edited-args", r#"{"to":"a","to":"b"}"#]), "--edited-args cannot be used"),
         (yes(&["--by", "bob", "--values", "7"]), "--values cannot be used"),
-        (settle(&["x", "--as", "run-again"]), "run-again"),
+        (settle(&["x", "--as", "run-again", "--result", "y"]), "what is to be run again has no result"),
         (settle(&["x", "--as", "abandoned", "--result", "y"]), "leave out --result"),
         (settle(&[" ", "--as", "failed"]), "--note is empty"),
     ] {

@@ -229,6 +229,27 @@ async fn x4_the_same_end_counts_once(store: &Store) {
     assert_eq!(standing, Standing::Outcome(Outcome::Succeeded("done".to_owned())));
 }
 
+/// I19: a commit whose acknowledgement was lost is read back by the token of the start.
+async fn x4_the_same_end_said_again_by_its_own_start_is_recorded_and_leaves_no_trace(store: &Store) {
+    for ended in [Ended::Succeeded("done".to_owned()), Ended::Failed("no".to_owned()), Ended::Lost("gone".to_owned())] {
+        let (claim, call) = store.executing().await;
+        let finished = store.finish_call(call.ticket(), ended.clone(), Vec::new()).await;
+        assert_eq!(finished.unwrap(), Finished::Recorded);
+        let (before, words) = (store.call(&claim.run_id).await.execution, store.words(&claim.run_id).await);
+        let again = store.finish_call(call.ticket(), ended.clone(), Vec::new()).await;
+        assert_eq!(again.unwrap(), Finished::Recorded, "{ended:?}");
+        assert_eq!(store.call(&claim.run_id).await.execution, before);
+        assert_eq!(store.words(&claim.run_id).await, words);
+    }
+    // What somebody else has settled since is not the start's own word, were it the same.
+    let (claim, call) = store.unknown().await;
+    let settlement = Settlement::succeeded("done").by(APPROVER).note("looked");
+    store.settle_execution(call.ticket().execution_id(), settlement).await.unwrap();
+    let late = store.finish_call(call.ticket(), Ended::Succeeded("done".to_owned()), Vec::new()).await;
+    assert_eq!(late.unwrap(), Finished::Late);
+    assert_eq!(store.count(&claim.run_id, "[late_result]").await, 1);
+}
+
 async fn x5_a_lost_body_is_unknown(store: &Store) {
     let (claim, _) = store.unknown().await;
     assert_eq!(store.call(&claim.run_id).await.standing, Standing::Unknown);
@@ -337,6 +358,7 @@ on_each_store! {
     x4_a_result_is_recorded_after_the_run_was_cancelled,
     x4_both_ends_of_a_body_are_outcomes,
     x4_the_same_end_counts_once,
+    x4_the_same_end_said_again_by_its_own_start_is_recorded_and_leaves_no_trace,
     x5_a_lost_body_is_unknown,
     x8_taking_back_a_confirmed_call_abandons_it,
     x9_only_somebody_else_settles_what_is_unknown,

@@ -1,12 +1,12 @@
 //! X9 by a probe, and X11: a call whose end nobody knows is run again, by order and not by itself.
 
 use kern_db::{
-    Actor, Answered, ApprovalStatus, Blocker, CallClaim, CallClaimed, CallPolicy, Caller, Effect, Ended, Error,
-    ExecutionStatus, Finished, NewAnswer, PauseType, Resolution, RunClaim, RunClaimed, RunId, RunStatus, Settlement,
-    Standing, Tier,
+    Actor, Answered, ApprovalStatus, AskAgain, Blocker, CallClaim, CallClaimed, CallPolicy, Caller, CommitTurn, Effect,
+    Ended, Error, ExecutionStatus, Finished, NewAnswer, PauseType, Resolution, RunClaim, RunClaimed, RunId, RunStatus,
+    Settlement, Standing, Tier,
 };
 use kern_tests::steps::{
-    APPROVER, ARGUMENTS, REQUESTER, Store, answer_to, audit, person, required, turn, two_stage, user,
+    APPROVER, ARGUMENTS, REQUESTER, Store, answer_to, audit, call, person, required, turn, two_stage, user,
 };
 
 fn again() -> Settlement {
@@ -276,6 +276,49 @@ async fn x11_what_may_have_run_keeps_its_words_and_its_key(store: &Store) {
     assert_eq!((call.arguments(), call.idempotency_key()), (filled, lost.idempotency_key()));
 }
 
+/// A tool that has changed would give it another key: an older build runs it, or nobody does.
+async fn x11_what_may_have_run_is_not_asked_again_with_another_tool(store: &Store) {
+    let (claim, lost) = unknown(store, required()).await;
+    let run_id = claim.run_id;
+    store.settle_execution(lost.ticket().execution_id(), again()).await.unwrap();
+    let run = store.get_run(&run_id).await.unwrap();
+    let mut changed = call(0, required());
+    changed.tool_version = "2".to_owned();
+    let asked = AskAgain {
+        run_id: run_id.clone(),
+        fence: run.fence,
+        turn: run.turn,
+        caller: Caller::Anonymous,
+        snapshot: "{}".to_owned(),
+        calls: vec![changed],
+    };
+    let refused = store.ask_again(asked).await;
+    assert!(matches!(refused, Err(Error::RunConflict { .. })), "{refused:?}");
+    store.approve(&run_id, 0).await.unwrap();
+    let claim = store.resumed(&run_id).await;
+    assert_eq!(store.start(&claim, 0).await.idempotency_key(), lost.idempotency_key());
+}
+
+/// The requirement is shown under an id of its own, in the row as well.
+async fn x11_the_new_requirement_has_its_own_id(store: &Store) {
+    let claim = store.started().await;
+    let mut asked = call(0, required());
+    asked.requirements = serde_json::json!([{ "id": asked.requirement_id, "tool_name": "pay" }]);
+    let before = asked.requirement_id.clone();
+    store.commit_turn(CommitTurn { calls: vec![asked], ..turn(&claim, 1, &[], true) }).await.unwrap();
+    let run_id = claim.run_id;
+    store.approve(&run_id, 0).await.unwrap();
+    let claim = store.resumed(&run_id).await;
+    let lost = store.start(&claim, 0).await;
+    store.finish_call(lost.ticket(), Ended::Lost("gone".to_owned()), Vec::new()).await.unwrap();
+    store.settle_execution(lost.ticket().execution_id(), again()).await.unwrap();
+    let call = store.call(&run_id).await;
+    let shown = call.approval.unwrap().requirements.unwrap();
+    assert_eq!(shown[0]["id"].as_str(), Some(call.requirement_id.as_str()));
+    assert_ne!(call.requirement_id, before);
+    assert_eq!(shown[0]["tool_name"].as_str(), Some("pay"));
+}
+
 async fn x11_may_be_ordered_again_and_again(store: &Store) {
     let (claim, call) = unknown(store, required()).await;
     let run_id: RunId = claim.run_id;
@@ -301,7 +344,9 @@ on_each_store! {
     x11_may_be_ordered_again_and_again,
     x11_of_many_orders_one_counts,
     x11_only_somebody_else_orders_it_of_what_is_unknown_in_a_run_that_goes_on,
+    x11_the_new_requirement_has_its_own_id,
     x11_the_requester_is_asked_anew,
+    x11_what_may_have_run_is_not_asked_again_with_another_tool,
     x11_what_may_have_run_keeps_its_words_and_its_key,
     x9_a_probe_settles_only_what_is_unknown,
     x9_a_settlement_has_a_reason,

@@ -10,9 +10,8 @@ use kern_tests::place::{HERE, PATIENT, Place, SHORT, STOP};
 use kern_tests::scale::{self, figure};
 use kern_tests::steps::write_0001;
 
+use super::PROGRAM;
 use super::endings::{counts, effects, intact, nothing_doubled, nothing_stuck, orphans, recovered, to_the_end};
-
-const PROGRAM: &str = env!("CARGO_BIN_EXE_kern-fault-worker");
 
 /// A store that only this test has, and the agent in this process.
 struct Ground {

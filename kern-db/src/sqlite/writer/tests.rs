@@ -8,6 +8,7 @@ use crate::audit::Entry;
 use crate::records::audit::AuditRow;
 use crate::records::outbox::OutboxRow;
 use crate::records::principal::Actor;
+use crate::requests::Write;
 use crate::tx::{Query, Tx};
 use crate::{RunId, sqlite::migrate};
 
@@ -224,13 +225,89 @@ fn a_job_in_a_group_takes_only_back_what_is_its_own_or_the_whole_group_is_told()
     }
 }
 
+/// Hands statements of somebody else's over, in the middle of other jobs, and says what became of all of them.
+fn write_among(file: &File, writes: Vec<Write>) -> (Result<Result<(), String>>, Vec<Result<&'static str>>) {
+    runtime().block_on(async {
+        let mut others: Vec<_> = ["before", "after"]
+            .map(|topic| Box::pin(file.writer.run(Lane::Normal, "test", job(End::Well, topic))))
+            .into_iter()
+            .collect();
+        let writing = |tx: &mut SqliteTx<'_>| {
+            let written = finish_now(tx.write(writes))?;
+            finish_now(tx.insert(&row("written")))?;
+            tx.journal().record(Entry::new("written", Actor::Runtime, &RunId::from("run")));
+            Ok(written)
+        };
+        let mut writing = Box::pin(file.writer.run(Lane::Alone, "write", writing));
+        let once = std::future::poll_fn(|context| std::task::Poll::Ready(others[0].as_mut().poll(context)));
+        assert!(once.await.is_pending());
+        let once = std::future::poll_fn(|context| std::task::Poll::Ready(writing.as_mut().poll(context)));
+        assert!(once.await.is_pending());
+        let written = writing.await;
+        let mut told = Vec::new();
+        for other in others {
+            told.push(other.await);
+        }
+        (written, told)
+    })
+}
+
+/// How many rows somebody else has.
+fn theirs(file: &File) -> i64 {
+    let raw = Connection::open(file.folder.join("kern.db")).expect("the file opens");
+    raw.query_row("SELECT count(*) FROM parents", (), |row| row.get(0)).expect("a count")
+}
+
+#[test]
+fn what_a_guest_writes_stays_with_its_job_or_not_at_all_and_others_are_not_touched() {
+    let parent = |id: &str| Write::new("INSERT INTO parents (id) VALUES (?)", [id.into()]);
+    let kept = ["before", "written", "after"].map(str::to_owned).to_vec();
+
+    let file = File::new(None);
+    let (written, others) = write_among(&file, vec![parent("one"), parent("two")]);
+    assert!(matches!((written, &others[..]), (Ok(Ok(())), [Ok("before"), Ok("after")])));
+    assert_eq!((file.stored(), theirs(&file)), ((kept.clone(), kept.clone()), 2));
+
+    // A statement that is refused, and one that takes the whole transaction back with it: the job goes on without them.
+    for bad in
+        ["INSERT INTO parents VALUES ('one')", "INSERT OR ROLLBACK INTO parents VALUES ('one')", "DROP TABLE parents"]
+    {
+        let file = File::new(None);
+        let (written, others) = write_among(&file, vec![parent("one"), Write::new(bad, [])]);
+        assert!(matches!((&written, &others[..]), (Ok(Err(_)), [Ok("before"), Ok("after")])), "{bad}: {written:?}");
+        assert_eq!((file.stored(), theirs(&file)), ((kept.clone(), kept.clone()), 0), "{bad}");
+        chain(&file);
+    }
+
+    // No room: nothing of the job stays, and its caller hears of it. The store goes on.
+    let file = File::new(Some(50));
+    let large = Write::new("INSERT INTO parents (id) VALUES (hex(zeroblob(1000000)))", []);
+    let (written, others) = write_among(&file, vec![parent("one"), large]);
+    assert!(matches!((&written, &others[..]), (Err(Error::Full { .. }), [Ok("before"), Ok("after")])), "{written:?}");
+    let kept = ["before", "after"].map(str::to_owned).to_vec();
+    assert_eq!((file.stored(), theirs(&file)), ((kept.clone(), kept.clone()), 0));
+    chain(&file);
+
+    // What is only asked at the COMMIT.
+    let file = File::new(None);
+    let (written, others) = write_among(&file, vec![Write::new("INSERT INTO children VALUES ('nobody')", [])]);
+    assert!(matches!((&written, &others[..]), (Err(Error::RefusedAtCommit { .. }), [Ok("before"), Ok("after")])));
+    assert_eq!(file.stored(), (kept.clone(), kept));
+    let (written, _) = write_among(&file, vec![parent("one")]);
+    assert!(matches!(written, Ok(Ok(()))), "{written:?}");
+    chain(&file);
+}
+
 /// The log has no gap and no fork.
 fn chain(file: &File) {
     let report = runtime().block_on(file.writer.run(Lane::Normal, "verify", |tx| {
-        let report = finish_now(crate::audit::verify(tx))?;
-        let count = finish_now(tx.select::<AuditRow>(Query::of(Vec::new())))?.len();
-        Ok((report, count))
+        let query = Query::of(Vec::new()).oldest(AuditRow::C.seq.order());
+        let rows = finish_now(tx.select::<AuditRow>(query))?;
+        Ok(rows.into_iter().map(crate::AuditEntry::try_from).collect::<Result<Vec<_>, _>>()?)
     }));
-    let (report, count) = report.expect("the log is read");
-    assert!(report.is_intact() && report.entries == count as u64, "{report:?}");
+    let entries = report.expect("the log is read");
+    for (entry, seq) in entries.iter().zip(1..) {
+        assert!(entry.seq == seq && entry.fits(), "{entry:?}");
+    }
+    assert!(entries.windows(2).all(|pair| pair[0].hash == pair[1].prev_hash), "{entries:?}");
 }

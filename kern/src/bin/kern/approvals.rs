@@ -42,7 +42,10 @@ pub(crate) async fn list(output: &mut Output, db: &dyn Db, list: ListApprovals, 
         head.insert(1, "STATUS");
     }
     let now = now();
-    let rows = page.data.iter().map(|approval| row(approval, any, now)).collect();
+    let columns = Columns::of(&page.data);
+    head.extend(columns.titles());
+    let rows =
+        page.data.iter().map(|approval| [row(approval, any, now), columns.cells(approval, now)].concat()).collect();
     output.line(table(output.ink(), &head, rows))?;
     output.line("")?;
     output.line(summary(&list, &page))?;
@@ -63,6 +66,44 @@ fn row(approval: &Approval, with_status: bool, now: i64) -> Vec<String> {
         row.insert(1, approval.status.to_string());
     }
     row
+}
+
+/// What some policies ask for, and others do not: a column where a row on the page has it.
+struct Columns {
+    pool: bool,
+    votes: bool,
+    expires: bool,
+}
+
+impl Columns {
+    fn of(approvals: &[Approval]) -> Self {
+        let any = |has: fn(&Approval) -> bool| approvals.iter().any(has);
+        Self {
+            pool: any(|approval| approval.pool.is_some()),
+            votes: any(|approval| approval.quorum > 1),
+            expires: any(|approval| approval.expires_at.is_some()),
+        }
+    }
+
+    fn titles(&self) -> Vec<&'static str> {
+        self.asked([("POOL", self.pool), ("VOTES", self.votes), ("EXPIRES", self.expires)])
+    }
+
+    fn cells(&self, approval: &Approval, now: i64) -> Vec<String> {
+        let pool = approval.pool.as_ref().map_or_else(|| "-".to_owned(), |pool| cell(&safe(pool), 40));
+        let votes = approval.votes.iter().filter(|vote| vote.version == approval.version).count();
+        let expires = match approval.expires_at {
+            Some(at) if approval.status == ApprovalStatus::Pending && at > now => format!("in {}", span(at - now)),
+            Some(at) if approval.status == ApprovalStatus::Pending => format!("{} ago", span(now - at)),
+            _ => "-".to_owned(),
+        };
+        let votes = format!("{votes} of {}", approval.quorum);
+        self.asked([(pool, self.pool), (votes, self.votes), (expires, self.expires)])
+    }
+
+    fn asked<T>(&self, columns: [(T, bool); 3]) -> Vec<T> {
+        columns.into_iter().filter_map(|(column, asked)| asked.then_some(column)).collect()
+    }
 }
 
 /// The arguments on one line, as much as fits.

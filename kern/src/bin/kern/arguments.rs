@@ -13,6 +13,7 @@ Examples:
   kern approvals approve 01a2… --db sqlite:app.db --note 'asked Ann, it is fine'
   KERN_DB=app.db kern approvals watch
   kern executions settle 01a2… --as succeeded --note 'seen in the bank log'
+  kern pools set finance ann bob
   kern audit verify --json
 
 Exit codes: 0, 1 (the answer is no), 2 (it could not be done).
@@ -44,6 +45,11 @@ pub(crate) enum Command {
     Executions {
         #[command(subcommand)]
         command: Executions,
+    },
+    /// The people who may decide, by the name that `pool = "…"` gives them.
+    Pools {
+        #[command(subcommand)]
+        command: Pools,
     },
     /// The log of all that happened.
     Audit {
@@ -135,10 +141,11 @@ pub(crate) struct Approve {
 pub(crate) enum Executions {
     /// List executions, oldest first: those whose end nobody knows, if nothing else is asked for.
     List(ListExecutions),
-    /// Record how an execution ended whose end nobody knows. That is final.
+    /// Record how an execution ended whose end nobody knows, or have its call asked for again. That is final.
     #[command(after_help = "Examples:
   kern executions settle 01a2… --as succeeded --result 'refund 4711' --note 'seen in the bank statement'
-  kern executions settle 01a2… --as abandoned --note 'the host was down before it could start'")]
+  kern executions settle 01a2… --as abandoned --note 'the host was down before it could start'
+  kern executions settle 01a2… --as run-again --note 'the bank has no such payment'")]
     Settle(Settle),
 }
 
@@ -161,17 +168,44 @@ pub(crate) struct ListExecutions {
 pub(crate) struct Settle {
     /// The execution's whole id.
     pub(crate) id: String,
-    /// How it ended.
+    /// How it ended. `run-again`: whatever became of it, the same call is asked for once more; the old approval counts no
+    /// longer.
     #[arg(long = "as", value_name = "END", value_parser = PossibleValuesParser::new(
         ["succeeded", "failed", "abandoned", "run-again"]
     ))]
     pub(crate) end: String,
-    /// How you know.
+    /// How you know, or why it shall be run again.
     #[arg(long, value_name = "TEXT")]
     pub(crate) note: String,
     /// What the model is told: what the call gave, or its error. [default: the note]
     #[arg(long, value_name = "TEXT")]
     pub(crate) result: Option<String>,
+    /// Who says so, recorded as unverified. [default: the system user]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) by: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Pools {
+    /// List all pools with their members.
+    List,
+    /// Say who is in a pool from now on: exactly these. It counts for every vote from then on, also on what waits already.
+    #[command(after_help = "Examples:
+  kern pools set finance ann bob
+  kern pools set finance --nobody")]
+    Set(SetPool),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SetPool {
+    /// The pool's name.
+    pub(crate) name: String,
+    /// Everybody who is in it, as they are named when they decide.
+    #[arg(value_name = "SUBJECT", required_unless_present = "nobody", conflicts_with = "nobody")]
+    pub(crate) members: Vec<String>,
+    /// Nobody: then nobody decides where this pool is asked.
+    #[arg(long)]
+    pub(crate) nobody: bool,
     /// Who says so, recorded as unverified. [default: the system user]
     #[arg(long, value_name = "NAME")]
     pub(crate) by: Option<String>,

@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write as _};
 use std::path::Path;
 
-use kern::db::Db;
+use kern::db::{AuditBreak, Db};
 use serde_json::json;
 
 use crate::call::safe;
@@ -32,11 +32,24 @@ pub(crate) async fn verify(output: &mut Output, db: &dyn Db, json: bool) -> Outc
             )?;
         }
         Some(broken) => {
-            output.line(format!("{} at entry {}: {}", ink.bad("BROKEN"), broken.seq, safe(&broken.what)))?;
-            output.line(format!("intact before it: {entries}, head {}", report.head))?;
+            output.line(format!("{} {}: {}", ink.bad("BROKEN"), place(broken), safe(&broken.what)))?;
+            for other in &report.others {
+                output.line(format!("also {}: {}", place(other), safe(&other.what)))?;
+            }
+            let intact = if report.is_log_intact() { "the log itself is intact" } else { "intact before it" };
+            output.line(format!("{intact}: {entries}, head {}", report.head))?;
         }
     }
     Ok(answer)
+}
+
+/// Where something is wrong.
+fn place(broken: &AuditBreak) -> String {
+    match (&broken.row, broken.seq) {
+        (None, seq) => format!("at entry {seq}"),
+        (Some(row), 0) => format!("at {}", safe(row)),
+        (Some(row), seq) => format!("at {} (entry {seq})", safe(row)),
+    }
 }
 
 pub(crate) async fn export(output: &mut Output, db: &dyn Db, file: Option<&Path>, json: bool) -> Outcome {

@@ -42,8 +42,15 @@ impl ShownCall<'_> {
         }
         facts.add("asked", moment(approval.created_at, self.now));
         if let Some(expires_at) = approval.expires_at {
-            let word = if approval.status == ApprovalStatus::Pending { "expires" } else { "valid until" };
+            let word = if approval.status == ApprovalStatus::Pending { "expires" } else { "to be decided" };
             facts.add(word, moment(expires_at, self.now));
+        }
+        if let (Some(call), Some(execution)) = (self.call(), &approval.execution)
+            && let Some(valid_for) = call.policy.valid_for_ms
+            && execution.status == ExecutionStatus::Ready
+        {
+            let until = execution.created_at_ms.saturating_add(valid_for) / 1000;
+            facts.add("use until", moment(until, self.now));
         }
         self.waiting(&mut facts);
         self.decided(&mut facts);
@@ -194,6 +201,9 @@ fn outcome(facts: &mut Facts, execution: &Execution) {
         ExecutionStatus::Succeeded => ink.good("succeeded"),
         ExecutionStatus::Failed => ink.bad("failed"),
         ExecutionStatus::Unknown => ink.warning("unknown: it was started, and nobody knows how it ended"),
+        ExecutionStatus::Ready if execution.attempt > 0 => {
+            format!("ready, to be started again: it was lost {}", times(execution.attempt))
+        }
         ExecutionStatus::Ready => "ready, not started yet".to_owned(),
         status => status.to_string(),
     };

@@ -1,6 +1,6 @@
 //! `kern executions list` and `settle`.
 
-use kern::db::{Db, Execution, ExecutionFilter, ExecutionId, ExecutionStatus, Settlement};
+use kern::db::{ApprovalStatus, Db, Execution, ExecutionFilter, ExecutionId, ExecutionStatus, Settlement, Standing};
 use serde_json::json;
 
 use crate::approvals::checked;
@@ -77,12 +77,9 @@ fn nothing(list: &ListExecutions) -> String {
 
 /// What can be refused before the store is opened.
 pub(crate) fn check(settle: &Settle) -> Outcome<()> {
-    if settle.end == "run-again" {
-        let message = "`--as run-again` is not built yet: settle it as abandoned, and ask the agent again";
-        return Err(Failure::could_not("unsupported", message));
-    }
-    if settle.end == "abandoned" && settle.result.is_some() {
-        let message = "what was abandoned has no result: leave out --result, --note says why";
+    if settle.result.is_some() && matches!(settle.end.as_str(), "abandoned" | "run-again") {
+        let what = if settle.end == "abandoned" { "what was abandoned" } else { "what is to be run again" };
+        let message = format!("{what} has no result: leave out --result, --note says why");
         return Err(Failure::could_not("invalid", message));
     }
     if settle.note.trim().is_empty() {
@@ -102,11 +99,14 @@ pub(crate) async fn settle(output: &mut Output, db: &dyn Db, settle: Settle, jso
         "succeeded" => Settlement::succeeded(told),
         "failed" => Settlement::failed(told),
         "abandoned" => Settlement::abandoned(),
+        "run-again" => Settlement::run_again(),
         other => return Err(Failure::could_not("usage", format!("`{other}` is no end of an execution"))),
     };
     let id = ExecutionId::from(settle.id);
     let settled = db.settle_execution(&id, settlement.by(&by).note(settle.note)).await?;
-    let said = if json {
+    let said = if settle.end == "run-again" {
+        say_again(output, db, &settled, &by, json).await
+    } else if json {
         output.json(&settled)
     } else {
         let (tool, by) = (safe(&settled.tool_name), name(&by, false));
@@ -115,4 +115,25 @@ pub(crate) async fn settle(output: &mut Output, db: &dyn Db, settle: Settle, jso
     };
     said.map_err(|failure| failure.after(&format!("execution `{}` is settled as {}", settled.id, settled.status)))?;
     Ok(Answer::Done)
+}
+
+/// Says who has to allow a call now that is to be run again.
+async fn say_again(output: &mut Output, db: &dyn Db, settled: &Execution, by: &str, json: bool) -> Outcome<()> {
+    let run = db.get_run(&settled.run_id).await?;
+    let call = run.calls.iter().find(|call| (call.turn, call.index) == (settled.turn, settled.index));
+    let approval = call.and_then(|call| call.approval.as_ref());
+    let approval = approval.filter(|approval| approval.status == ApprovalStatus::Pending);
+    if json {
+        let mut said = serde_json::to_value(settled).unwrap_or_default();
+        said["asked_again"] = json!({ "approval_id": approval.map(|approval| &approval.id) });
+        return output.json(&said);
+    }
+    let (tool, by) = (safe(&settled.tool_name), name(by, false));
+    let waits = match (approval, call.map(|call| &call.standing)) {
+        (Some(approval), _) => format!("it waits for approval {}", safe(approval.id.as_str())),
+        (None, Some(Standing::AwaitsRequester)) => "it waits for the person who asked".to_owned(),
+        _ => "it may be started again".to_owned(),
+    };
+    let again = output.ink().bold("run again");
+    output.line(format!("to be {again}: {tool} {}, by {by}; {waits}", safe(settled.id.as_str())))
 }

@@ -12,6 +12,7 @@ mod decide;
 mod executions;
 mod failure;
 mod output;
+mod pools;
 mod watch;
 mod words;
 
@@ -21,7 +22,7 @@ use clap::Parser as _;
 use clap::error::ErrorKind;
 use kern::display;
 
-use arguments::{Approvals, Arguments, Audit, Command, Executions};
+use arguments::{Approvals, Arguments, Audit, Command, Executions, Pools};
 use database::Database;
 use failure::{Answer, Failure, Outcome};
 use output::Output;
@@ -66,6 +67,10 @@ async fn run(output: &mut Output, arguments: Arguments) -> Outcome {
         Command::Executions { command } => match command {
             Executions::List(list) => executions::list(output, &*database.open().await?, list, json).await,
             Executions::Settle(settle) => executions::settle(output, &*database.open().await?, settle, json).await,
+        },
+        Command::Pools { command } => match command {
+            Pools::List => pools::list(output, &*database.open().await?, json).await,
+            Pools::Set(set) => pools::set(output, &*database.open().await?, set, json).await,
         },
         Command::Audit { command } => match command {
             Audit::Verify => audit::verify(output, &*database.open().await?, json).await,

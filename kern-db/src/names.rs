@@ -3,9 +3,12 @@
 use crate::cell::Table;
 use crate::{Error, Result};
 
+/// What databases keep for themselves.
+const RESERVED: [&str; 2] = ["sqlite_", "pg_"];
+
 /// A name for each table.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Names([String; Table::ALL.len()]);
+pub(crate) struct Names([String; Table::ALL.len()]);
 
 impl Default for Names {
     fn default() -> Self {
@@ -14,7 +17,7 @@ impl Default for Names {
 }
 
 impl Names {
-    pub(super) fn of(&self, table: Table) -> &str {
+    pub(crate) fn of(&self, table: Table) -> &str {
         &self.0[table as usize]
     }
 
@@ -23,7 +26,7 @@ impl Names {
     /// # Errors
     ///
     /// [`Error::Invalid`]: a name is no plain identifier, or names two tables. Names go into SQL as they are.
-    pub(super) fn new(chosen: &[(Table, String)]) -> Result<Self> {
+    pub(crate) fn new(chosen: &[(Table, String)]) -> Result<Self> {
         let mut names = Self::default();
         for (table, name) in chosen {
             check(*table, name)?;
@@ -44,7 +47,7 @@ impl Names {
     }
 
     /// Puts the names in the places of a migration's `{…}`.
-    pub(super) fn fill(&self, sql: &str) -> String {
+    pub(crate) fn fill(&self, sql: &str) -> String {
         Table::ALL
             .iter()
             .fold(sql.to_owned(), |sql, table| sql.replace(&format!("{{{}}}", table.word()), self.of(*table)))
@@ -55,7 +58,8 @@ impl Names {
 fn check(table: Table, name: &str) -> Result<()> {
     let plain = |byte: u8| byte == b'_' || byte.is_ascii_alphanumeric();
     let starts_well = name.bytes().next().is_some_and(|byte| byte == b'_' || byte.is_ascii_alphabetic());
-    if !starts_well || name.len() > 48 || !name.bytes().all(plain) || name.starts_with("sqlite_") {
+    let taken = |prefix: &&str| name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
+    if !starts_well || name.len() > 48 || !name.bytes().all(plain) || RESERVED.iter().any(taken) {
         let what = "a table's name has letters, digits and `_`, starts with no digit, and has at most 48 characters";
         return Err(Error::Invalid(format!("`{name}` cannot name the {} table: {what}", table.word())));
     }

@@ -1,21 +1,24 @@
 //! The audit chain: entries gathered during a transaction, hashed one on the other before it commits.
 
+mod line;
+mod replay;
+mod rows;
+mod verify;
+
 use serde_json::Value;
 
 use crate::cell::Json;
 use crate::digest::{Fields, canonical};
-use crate::records::audit::{AuditBreak, AuditEntry, AuditReport, AuditRow};
+use crate::records::audit::{AuditEntry, AuditRow};
 use crate::records::call::CallRow;
 use crate::records::outbox::OutboxRow;
 use crate::records::principal::Actor;
 use crate::tx::{Query, Tx};
-use crate::{ApprovalId, Error, ExecutionId, Result, RunId};
+use crate::{ApprovalId, ExecutionId, Result, RunId};
 
-/// `prev_hash` of the first entry.
-const GENESIS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
-
-/// Entries read at once while verifying.
-const PAGE: u64 = 4096;
+pub(crate) use rows::rest;
+use verify::GENESIS;
+pub(crate) use verify::verify;
 
 /// What a transaction adds to the audit log and the outbox when it commits.
 #[derive(Debug, Default)]
@@ -115,6 +118,16 @@ impl Journal {
         self.entries.push(entry);
     }
 
+    /// How many entries there are so far.
+    pub(crate) fn place(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Records an entry before those that came since.
+    pub(crate) fn record_at(&mut self, place: usize, entry: Entry) {
+        self.entries.insert(place, entry);
+    }
+
     /// Tells others, once the transaction is committed.
     pub(crate) fn tell(
         &mut self,
@@ -164,8 +177,14 @@ pub(crate) async fn flush<T: Tx>(tx: &mut T) -> Result<()> {
         Some(head) => (head.seq, head.hash, head.time_ms.max(now)),
         None => (0, GENESIS.to_owned(), now),
     };
-    for entry in journal.entries {
+    for mut entry in journal.entries {
         seq += 1;
+        // Another transaction has written a later time since this one read its own: its rows carry this one.
+        if time_ms > now
+            && let Some(payload) = entry.payload.as_object_mut()
+        {
+            payload.insert("at_ms".to_owned(), now.into());
+        }
         let mut row = AuditRow {
             seq,
             time_ms,
@@ -208,62 +227,14 @@ fn hash(row: &AuditRow) -> String {
         .finish()
 }
 
+/// Whether an entry's hash is that of its content.
+pub(crate) fn fits(entry: &AuditEntry) -> bool {
+    let (actor, payload) = (canonical(&entry.actor), canonical(&entry.payload));
+    line::Line::of_entry(entry, &actor, &payload).fits(&mut Vec::new())
+}
+
 /// Reads entries after `after`, oldest first.
 pub(crate) async fn entries<T: Tx>(tx: &mut T, after: i64, limit: u64) -> Result<Vec<AuditEntry>> {
     let query = Query::of(vec![AuditRow::C.seq.above(after)]).oldest(AuditRow::C.seq.order()).limit(limit);
     tx.select::<AuditRow>(query).await?.into_iter().map(AuditEntry::try_from).collect()
-}
-
-/// Reads the whole chain and finds the first place that is not as kern wrote it.
-pub(crate) async fn verify<T: Tx>(tx: &mut T) -> Result<AuditReport> {
-    let mut report = AuditReport { entries: 0, head: GENESIS.to_owned(), broken: None };
-    let (mut seq, mut time_ms, mut page) = (0, i64::MIN, PAGE);
-    loop {
-        let query = Query::of(vec![AuditRow::C.seq.above(seq)]).oldest(AuditRow::C.seq.order()).limit(page);
-        let rows = match tx.select::<AuditRow>(query).await {
-            Ok(rows) => rows,
-            // Which entry of the page it is shows when they are read one by one.
-            Err(Error::Corrupt { .. }) if page > 1 => {
-                page = 1;
-                continue;
-            }
-            // A row that cannot even be read is a finding, not a failure to look.
-            Err(Error::Corrupt { place, detail }) => {
-                let what = format!("it is unreadable: {place}: {detail}");
-                report.broken = Some(AuditBreak { seq: seq + 1, what });
-                return Ok(report);
-            }
-            Err(error) => return Err(error),
-        };
-        let full = rows.len() as u64 == page;
-        for row in rows {
-            if let Some(what) = fault(&row, seq, time_ms, &report.head) {
-                report.broken = Some(AuditBreak { seq: seq + 1, what });
-                return Ok(report);
-            }
-            (seq, time_ms) = (row.seq, row.time_ms);
-            report.head = row.hash;
-            report.entries += 1;
-        }
-        if !full {
-            return Ok(report);
-        }
-    }
-}
-
-/// What is wrong with an entry that follows entry `seq`.
-fn fault(row: &AuditRow, seq: i64, time_ms: i64, head: &str) -> Option<String> {
-    if row.seq != seq + 1 {
-        return Some(format!("entry {} is missing", seq + 1));
-    }
-    if row.prev_hash != head {
-        return Some("it does not follow from the entry before it".to_owned());
-    }
-    if row.hash != hash(row) {
-        return Some("its hash does not fit its content".to_owned());
-    }
-    if row.time_ms < time_ms {
-        return Some("it is older than the entry before it".to_owned());
-    }
-    None
 }

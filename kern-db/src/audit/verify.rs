@@ -1,0 +1,320 @@
+//! Reads the whole log and every row, and finds what is not as kern wrote it.
+//!
+//! One thread reads and follows the log; a second one, where there is one to be had, hashes and compares rows. What is kept
+//! is one state for each run, call, approval and execution, and nothing for an entry.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use super::line::Line;
+use super::replay::Replay;
+use super::rows::{Chunk, Rows};
+use crate::cell::{Column, Cond, Row};
+use crate::page::Page;
+use crate::records::approval::{ApprovalRow, VoteRow};
+use crate::records::audit::{AuditBreak, AuditReport, AuditRow};
+use crate::records::call::CallRow;
+use crate::records::execution::ExecutionRow;
+use crate::records::pool::PoolRow;
+use crate::records::run::RunRow;
+use crate::tx::{Query, Tx};
+use crate::{Error, Result, RunId};
+
+/// `prev_hash` of the first entry.
+pub(super) const GENESIS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+
+/// Entries read at once.
+const PAGE: u64 = 4096;
+/// Runs compared at once.
+const RUNS: u64 = 256;
+/// Votes compared at once.
+const VOTES: u64 = 4096;
+/// How many findings are told.
+const TOLD: usize = 100;
+/// Pages that wait for the second thread before the first one does the work itself.
+const AHEAD: usize = 4;
+
+/// Where the chain breaks, and what was intact before it.
+#[derive(Debug)]
+struct Fault {
+    seq: i64,
+    what: String,
+    head: String,
+}
+
+/// What both threads have found.
+#[derive(Debug, Default)]
+struct Found {
+    fault: Mutex<Option<Fault>>,
+    rows: Mutex<Vec<AuditBreak>>,
+    any: AtomicBool,
+}
+
+impl Found {
+    /// The first fault of the chain is the one that counts.
+    fn fault(&self, fault: Fault) {
+        let mut first = self.fault.lock().unwrap_or_else(PoisonError::into_inner);
+        if first.as_ref().is_none_or(|first| fault.seq < first.seq) {
+            *first = Some(fault);
+        }
+        self.any.store(true, Ordering::Release);
+    }
+
+    fn rows(&self, found: Vec<AuditBreak>) {
+        if !found.is_empty() {
+            self.rows.lock().unwrap_or_else(PoisonError::into_inner).extend(found);
+        }
+    }
+}
+
+type Work = Box<dyn FnOnce(&mut Vec<u8>) + Send>;
+
+/// A second thread for what does not need the store. A page that it has no time for is done by the first.
+struct Second {
+    queue: Option<SyncSender<Work>>,
+    thread: Option<JoinHandle<()>>,
+    buffer: Vec<u8>,
+}
+
+impl Second {
+    fn start() -> Self {
+        let (queue, work) = sync_channel::<Work>(AHEAD);
+        let thread = std::thread::Builder::new().name("kern-verify".to_owned()).spawn(move || {
+            let mut buffer = Vec::new();
+            while let Ok(work) = work.recv() {
+                work(&mut buffer);
+            }
+        });
+        Self { queue: thread.is_ok().then_some(queue), thread: thread.ok(), buffer: Vec::new() }
+    }
+
+    fn give(&mut self, work: Work) {
+        let refused = match &self.queue {
+            Some(queue) => match queue.try_send(work) {
+                Ok(()) => return,
+                Err(TrySendError::Full(work) | TrySendError::Disconnected(work)) => work,
+            },
+            None => work,
+        };
+        refused(&mut self.buffer);
+    }
+
+    /// Waits for what was given. Only a few pages are ever on their way.
+    fn finish(&mut self) -> Result<()> {
+        self.queue = None;
+        match self.thread.take().map(JoinHandle::join) {
+            Some(Err(_)) => {
+                let source = "the thread that compares has panicked".into();
+                Err(Error::Unavailable { action: "verify the audit log", source })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The chain as far as it was followed, from a store or from a file.
+#[derive(Debug)]
+pub(super) struct Chain {
+    pub(super) seq: i64,
+    time_ms: i64,
+    pub(super) head: String,
+    pub(super) replay: Replay,
+}
+
+impl Chain {
+    pub(super) fn new() -> Self {
+        Self { seq: 0, time_ms: i64::MIN, head: GENESIS.to_owned(), replay: Replay::default() }
+    }
+
+    /// Takes the next entry. Its own hash is another's business.
+    pub(super) fn follow(&mut self, line: &Line<'_>) -> std::result::Result<(), String> {
+        if line.seq != self.seq + 1 {
+            return Err(format!("entry {} is missing", self.seq + 1));
+        }
+        if line.prev_hash != self.head {
+            return Err("it does not follow from the entry before it".to_owned());
+        }
+        if line.time_ms < self.time_ms {
+            return Err("it is older than the entry before it".to_owned());
+        }
+        self.replay.step(line).map_err(|what| match what.starts_with("it is unreadable") {
+            true => what.into_owned(),
+            false => format!("it is no step of the table: {what}"),
+        })?;
+        (self.seq, self.time_ms) = (line.seq, line.time_ms);
+        line.hash.clone_into(&mut self.head);
+        Ok(())
+    }
+}
+
+/// Checks the hash of every entry of a page.
+fn hashes(page: &Page, before: (i64, &str), buffer: &mut Vec<u8>, found: &Found) {
+    let (mut seq, mut head) = before;
+    for row in page.rows() {
+        // What is unreadable is found by whoever follows the chain.
+        let Ok(line) = Line::of(&row) else { return };
+        if !line.fits(buffer) {
+            let what = "its hash does not fit its content".to_owned();
+            return found.fault(Fault { seq: seq + 1, what, head: head.to_owned() });
+        }
+        (seq, head) = (line.seq, line.hash);
+    }
+}
+
+/// Reads the whole chain and every row, and finds the first place that is not as kern wrote it.
+pub(crate) async fn verify<T: Tx>(tx: &mut T) -> Result<AuditReport> {
+    let found = Arc::new(Found::default());
+    let mut second = Second::start();
+    let chain = chain(tx, &mut second, &found).await;
+    second.finish()?;
+    let chain = chain?;
+    let fault = found.fault.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(Fault { seq, what, head }) = fault {
+        let broken = Some(AuditBreak { seq, row: None, what });
+        let entries = seq.saturating_sub(1).unsigned_abs();
+        return Ok(AuditReport { entries, head, broken, others: schema(tx).await? });
+    }
+    let Chain { seq, head, replay, .. } = chain;
+    let replay = Arc::new(replay);
+    let mut second = Second::start();
+    let read = rows(tx, &mut second, &replay, &found).await;
+    second.finish()?;
+    read?;
+    let mut last = Rows::new(&replay);
+    last.missing();
+    found.rows(last.found);
+    let mut rows = std::mem::take(&mut *found.rows.lock().unwrap_or_else(PoisonError::into_inner));
+    rows.sort_by(|one, other| (one.seq, &one.row, &one.what).cmp(&(other.seq, &other.row, &other.what)));
+    rows.extend(schema(tx).await?);
+    rows.truncate(TOLD);
+    let mut rows = rows.into_iter();
+    Ok(AuditReport { entries: seq.unsigned_abs(), head, broken: rows.next(), others: rows.collect() })
+}
+
+/// What the store's own guards are like: tables, indexes, triggers.
+async fn schema<T: Tx>(tx: &mut T) -> Result<Vec<AuditBreak>> {
+    let found = tx.schema_faults().await?;
+    Ok(found.into_iter().map(|(what, wrong)| AuditBreak { seq: 0, row: Some(what), what: wrong }).collect())
+}
+
+async fn chain<T: Tx>(tx: &mut T, second: &mut Second, found: &Arc<Found>) -> Result<Chain> {
+    let mut chain = Chain::new();
+    let mut limit = PAGE;
+    loop {
+        let query = Query::of(vec![AuditRow::C.seq.above(chain.seq)]).oldest(AuditRow::C.seq.order()).limit(limit);
+        let page = match tx.page::<AuditRow>(query).await {
+            Ok(page) => Arc::new(page),
+            // Which entry of the page it is shows when they are read one by one.
+            Err(Error::Corrupt { .. }) if limit > 1 => {
+                limit = 1;
+                continue;
+            }
+            // A row that cannot even be read is a finding, not a failure to look.
+            Err(Error::Corrupt { place, detail }) => {
+                let what = format!("it is unreadable: {place}: {detail}");
+                found.fault(Fault { seq: chain.seq + 1, what, head: chain.head.clone() });
+                return Ok(chain);
+            }
+            Err(error) => return Err(error),
+        };
+        if page.len() == 0 {
+            return Ok(chain);
+        }
+        let (theirs, shared, before) = (Arc::clone(&page), Arc::clone(found), (chain.seq, chain.head.clone()));
+        second.give(Box::new(move |buffer| hashes(&theirs, (before.0, &before.1), buffer, &shared)));
+        for row in page.rows() {
+            let followed = match Line::of(&row) {
+                Ok(line) => chain.follow(&line),
+                Err(column) => Err(format!("it is unreadable: audit.{column}")),
+            };
+            if let Err(what) = followed {
+                found.fault(Fault { seq: chain.seq + 1, what, head: chain.head.clone() });
+                return Ok(chain);
+            }
+        }
+        if found.any.load(Ordering::Acquire) {
+            return Ok(chain);
+        }
+    }
+}
+
+async fn rows<T: Tx>(tx: &mut T, second: &mut Second, replay: &Arc<Replay>, found: &Arc<Found>) -> Result<()> {
+    let mut after: Option<RunId> = None;
+    loop {
+        let query = Query::of(after.clone().map(|after| RunRow::C.run_id.above(after)).into_iter().collect());
+        let runs = match tx.page::<RunRow>(query.oldest(RunRow::C.run_id.order()).limit(RUNS)).await {
+            Err(error) => return unreadable(error, found),
+            Ok(runs) => runs,
+        };
+        let last = runs.rows().next_back().and_then(|row| row.text(RunRow::C.run_id.order())).map(RunId::from);
+        // The last chunk also has what belongs to no run.
+        let range = between(&CallRow::C.run_id, after.as_ref(), last.as_ref());
+        let calls = tx.page::<CallRow>(Query::of(range)).await;
+        let range = between(&ApprovalRow::C.run_id, after.as_ref(), last.as_ref());
+        let approvals = tx.page::<ApprovalRow>(Query::of(range)).await;
+        let range = between(&ExecutionRow::C.run_id, after.as_ref(), last.as_ref());
+        let executions = tx.page::<ExecutionRow>(Query::of(range)).await;
+        let (calls, approvals, executions) = match (calls, approvals, executions) {
+            (Ok(calls), Ok(approvals), Ok(executions)) => (calls, approvals, executions),
+            (Err(error), ..) | (_, Err(error), _) | (.., Err(error)) => return unreadable(error, found),
+        };
+        let chunk = Chunk { runs, calls, approvals, executions };
+        let (replay, shared) = (Arc::clone(replay), Arc::clone(found));
+        second.give(Box::new(move |_| {
+            let mut rows = Rows::new(&replay);
+            rows.chunk(&chunk);
+            shared.rows(rows.found);
+        }));
+        match last {
+            Some(last) => after = Some(last),
+            None => break,
+        }
+    }
+    match tx.page::<PoolRow>(Query::of(Vec::new())).await {
+        Err(error) => return unreadable(error, found),
+        Ok(pools) => {
+            let mut rows = Rows::new(replay);
+            rows.pools(&pools);
+            found.rows(rows.found);
+        }
+    }
+    let mut offset = 0;
+    loop {
+        let query = Query::of(Vec::new())
+            .oldest(VoteRow::C.approval_id.order())
+            .oldest(VoteRow::C.version.order())
+            .oldest(VoteRow::C.voter_key.order());
+        let page = match tx.page::<VoteRow>(query.offset(offset).limit(VOTES)).await {
+            Err(error) => return unreadable(error, found),
+            Ok(page) => page,
+        };
+        if page.len() == 0 {
+            return Ok(());
+        }
+        offset += page.len() as u64;
+        let (replay, shared) = (Arc::clone(replay), Arc::clone(found));
+        second.give(Box::new(move |_| {
+            let mut rows = Rows::new(&replay);
+            rows.votes(&page);
+            shared.rows(rows.found);
+        }));
+    }
+}
+
+/// The rows of the runs between two.
+fn between<R: Row>(run_id: &Column<R, RunId>, after: Option<&RunId>, last: Option<&RunId>) -> Vec<Cond<R>> {
+    let after = after.map(|after| run_id.above(after.clone()));
+    after.into_iter().chain(last.map(|last| run_id.at_most(last.clone()))).collect()
+}
+
+fn unreadable(error: Error, found: &Found) -> Result<()> {
+    match error {
+        Error::Corrupt { place, detail } => {
+            found.rows(vec![AuditBreak { seq: 0, row: Some(place), what: format!("it is unreadable: {detail}") }]);
+            Ok(())
+        }
+        error => Err(error),
+    }
+}

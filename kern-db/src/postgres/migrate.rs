@@ -1,0 +1,228 @@
+//! Brings a database to the schema this build knows, under a lock, or only looks at it.
+
+use std::time::Duration;
+
+use deadpool_postgres::{Object, PoolError};
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, Error as Failed};
+
+use super::address::Address;
+use super::failure::{failed, no_connection};
+use super::tx::LOCKS;
+use crate::cell::Table;
+use crate::digest::sha256;
+use crate::memory::wall_clock;
+use crate::migrations::{Migration, agree, had, newest, recorded_names};
+use crate::names::Names;
+use crate::{Error, Result, fault};
+
+/// The migrations, in order: the same list as SQLite's. One that was ever released is never edited: the next number is
+/// added.
+const MIGRATIONS: &[Migration] = &[
+    (1, "init", include_str!("../../migrations/postgres/0001_init.sql")),
+    (2, "edits", include_str!("../../migrations/postgres/0002_edits.sql")),
+    (3, "policy", include_str!("../../migrations/postgres/0003_policy.sql")),
+];
+
+/// kern's own two tables have fixed names, so that every program finds the others through them.
+const OWN: &str = "
+    CREATE TABLE IF NOT EXISTS kern_migrations (
+        version BIGINT NOT NULL PRIMARY KEY, name TEXT COLLATE \"C\" NOT NULL, checksum TEXT COLLATE \"C\" NOT NULL,
+        applied_at_ms BIGINT NOT NULL
+    );
+    CREATE TABLE IF NOT EXISTS kern_names (
+        word TEXT COLLATE \"C\" NOT NULL PRIMARY KEY, name TEXT COLLATE \"C\" NOT NULL
+    );";
+
+const ACTION: &str = "bring the database to this version's schema";
+
+/// Applies what is missing, and gives the names of the tables: the recorded ones, where there are any.
+pub(super) async fn migrate(connection: Object, wanted: &[(Table, String)], busy: Duration) -> Result<Names> {
+    // A database that is up to date is not written: who opens it may not be allowed to.
+    if let Some(applied) = applied(&connection).await?
+        && had(MIGRATIONS, &applied)? == MIGRATIONS.len()
+    {
+        let names = agree(recorded(&connection).await?, wanted)?;
+        return complete(&connection, names).await;
+    }
+    connection.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE").await.map_err(sql)?;
+    match apply(&connection, wanted, busy).await {
+        Ok(names) => {
+            fault::point(fault::COMMIT, ACTION)?;
+            connection.batch_execute("COMMIT").await.map_err(sql)?;
+            fault::point(fault::COMMITTED, ACTION)?;
+            Ok(names)
+        }
+        Err(error) => {
+            // Its transaction ends with it.
+            drop(Object::take(connection));
+            Err(error)
+        }
+    }
+}
+
+async fn apply(connection: &Client, wanted: &[(Table, String)], busy: Duration) -> Result<Names> {
+    let lock = format!("SELECT pg_advisory_xact_lock({LOCKS}, 0)");
+    connection.batch_execute(&lock).await.map_err(sql)?;
+    // What others wait for ends as before; what is done here takes as long as it takes.
+    let patient = format!("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = {}", busy.as_millis());
+    connection.batch_execute(&patient).await.map_err(sql)?;
+    connection.batch_execute(OWN).await.map_err(sql)?;
+    let done = had(MIGRATIONS, &applied(connection).await?.unwrap_or_default())?;
+    let names = if done == 0 {
+        let names = Names::new(wanted)?;
+        for table in Table::ALL {
+            if kind(connection, names.of(table)).await?.is_some() {
+                return Err(Error::Invalid(format!(
+                    "`{}` cannot name the {} table: the database has something of that name",
+                    names.of(table),
+                    table.word()
+                )));
+            }
+        }
+        names
+    } else {
+        agree(recorded(connection).await?, wanted)?
+    };
+    let schema = connection.query_one("SELECT quote_ident(current_schema())", &[]).await.map_err(sql)?;
+    let schema: Option<String> = schema.try_get(0).map_err(sql)?;
+    let schema =
+        schema.ok_or_else(|| Error::Invalid("the user's search path names no schema that is there".to_owned()))?;
+    for (version, name, text) in &MIGRATIONS[done..] {
+        fault::point(fault::MIGRATE, name)?;
+        connection.batch_execute(&names.fill(text).replace("{schema}", &schema)).await.map_err(sql)?;
+        let insert = "INSERT INTO kern_migrations (version, name, checksum, applied_at_ms) VALUES ($1, $2, $3, $4)";
+        connection.execute(insert, &[version, name, &sha256(text), &wall_clock()]).await.map_err(sql)?;
+    }
+    for table in Table::ALL {
+        let insert = "INSERT INTO kern_names (word, name) VALUES ($1, $2) ON CONFLICT (word) DO NOTHING";
+        connection.execute(insert, &[&table.word(), &names.of(table)]).await.map_err(sql)?;
+    }
+    Ok(names)
+}
+
+/// Gives the names of the tables of a database that is up to date, and changes nothing in it.
+pub(super) async fn find(connection: &Client, address: &Address, wanted: &[(Table, String)]) -> Result<Names> {
+    let Some(applied) = applied(connection).await? else {
+        let detail = "it is a database without kern's tables".to_owned();
+        return Err(Error::NoStore { place: format!("`{address}`"), detail });
+    };
+    if had(MIGRATIONS, &applied)? < MIGRATIONS.len() {
+        let found = applied.last().map_or(0, |(version, _)| *version);
+        return Err(Error::Older { found, known: newest(MIGRATIONS) });
+    }
+    let names = agree(recorded(connection).await?, wanted)?;
+    complete(connection, names).await
+}
+
+/// What it means that a database cannot be reached when it is opened.
+pub(super) fn not_opened(address: &Address, error: &PoolError) -> Error {
+    if let PoolError::Backend(said) = error
+        && said.code() == Some(&SqlState::INVALID_CATALOG_NAME)
+    {
+        let detail = "there is no such database".to_owned();
+        return Error::NoStore { place: format!("`{address}`"), detail };
+    }
+    no_connection("connect to the database", error)
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "it is what `map_err` hands over")]
+fn sql(error: Failed) -> Error {
+    failed(ACTION, &error)
+}
+
+/// What the database has under this name: the letter of the catalog, `r` for a table.
+async fn kind(connection: &Client, name: &str) -> Result<Option<String>> {
+    let sql_text = "SELECT relkind::text FROM pg_class WHERE oid = to_regclass($1)";
+    let row = connection.query_opt(sql_text, &[&name]).await.map_err(sql)?;
+    row.map(|row| row.try_get(0)).transpose().map_err(sql)
+}
+
+/// The names, if the database has a table for each of them: history that is gone is not an empty history.
+async fn complete(connection: &Client, names: Names) -> Result<Names> {
+    for table in Table::ALL {
+        // A view of that name would show what somebody likes to show.
+        match kind(connection, names.of(table)).await?.as_deref() {
+            Some("r") => {}
+            Some(_) => return Err(Error::corrupt(names.of(table), "it is no table")),
+            None => return Err(Error::corrupt(names.of(table), "the table is missing")),
+        }
+    }
+    Ok(names)
+}
+
+/// Version and checksum of the migrations a database has had. `None`: it never had any.
+async fn applied(connection: &Client) -> Result<Option<Vec<(i64, String)>>> {
+    if kind(connection, "kern_migrations").await?.is_none() {
+        return Ok(None);
+    }
+    let rows = connection.query("SELECT version, checksum FROM kern_migrations ORDER BY version", &[]).await;
+    let rows = rows.map_err(sql)?;
+    let applied: Result<_, Failed> = rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect();
+    // Somebody else's table of that name.
+    applied.map(Some).map_err(|_| Error::corrupt("kern_migrations", "it is not kern's"))
+}
+
+async fn recorded(connection: &Client) -> Result<Names> {
+    if kind(connection, "kern_names").await?.is_none() {
+        return Err(Error::corrupt("kern_names", "the table is missing"));
+    }
+    let rows = connection.query("SELECT word, name FROM kern_names", &[]).await.map_err(sql)?;
+    let names: Result<Vec<(String, String)>, Failed> =
+        rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect();
+    recorded_names(names.map_err(|_| Error::corrupt("kern_names", "it is not kern's"))?)
+}
+
+/// What guards the tables, and is not as the migrations made it: its name, and what is wrong.
+pub(super) async fn faults(connection: &Client, names: &Names) -> Result<Vec<(String, String)>, Failed> {
+    let mut faults = Vec::new();
+    for table in Table::ALL {
+        let name = names.of(table);
+        let mut fault = |what: String, why: &str| faults.push((what, why.to_owned()));
+        let kind = "SELECT relkind = 'r' AND NOT relhasrules AND EXISTS (
+                        SELECT 1 FROM pg_constraint WHERE conrelid = pg_class.oid AND contype = 'p')
+                    FROM pg_class WHERE oid = to_regclass($1)";
+        match connection.query_opt(kind, &[&name]).await?.map(|row| row.try_get(0)).transpose()? {
+            Some(true) => {}
+            Some(false) => fault(name.to_owned(), "it has a rule, no primary key, or is no table"),
+            None => {
+                fault(name.to_owned(), "the table is missing");
+                continue;
+            }
+        }
+        let triggers = "SELECT tgname::text, tgenabled = 'A', prosrc, proname::text
+                        FROM pg_trigger JOIN pg_proc ON pg_proc.oid = tgfoid
+                        WHERE tgrelid = to_regclass($1) AND NOT tgisinternal";
+        let rows = connection.query(triggers, &[&name]).await?;
+        let guard = guard(table, names);
+        let lower = name.to_ascii_lowercase();
+        let mut expected = match guard {
+            Some(_) => vec![format!("{lower}_guard"), format!("{lower}_no_truncate")],
+            None => Vec::new(),
+        };
+        for row in &rows {
+            let (trigger, always, source): (String, bool, String) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+            if !expected.contains(&trigger) {
+                fault(trigger, "the trigger is not kern's");
+                continue;
+            }
+            expected.retain(|other| *other != trigger);
+            if !always {
+                fault(trigger, "the trigger is switched off");
+            } else if row.try_get::<_, String>(3)? != format!("{lower}_guard") || Some(source) != guard {
+                fault(trigger, "the trigger's function is not as kern wrote it");
+            }
+        }
+        for trigger in expected {
+            fault(trigger, "the trigger is missing");
+        }
+    }
+    Ok(faults)
+}
+
+/// The body of a table's guard, as the last migration that has one wrote it.
+fn guard(table: Table, names: &Names) -> Option<String> {
+    let begin = format!("FUNCTION {{{}}}_guard() RETURNS", table.word());
+    let (_, after) = MIGRATIONS.iter().rev().find_map(|(_, _, text)| text.rsplit_once(&begin))?;
+    names.fill(after).split("$guard$").nth(1).map(str::to_owned)
+}

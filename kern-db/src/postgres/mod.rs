@@ -1,0 +1,403 @@
+//! `PostgresDb`: a database on a server, any number of processes on any number of machines.
+//!
+//! READ COMMITTED, and one order of locks everywhere: the run, its approvals, its executions, the outbox, and last of all
+//! the audit log. Transactions of one run wait for each other at its row; those of different runs only at the log, for as
+//! long as their entries take.
+
+mod address;
+mod changes;
+mod failure;
+mod guest;
+mod migrate;
+mod outcome;
+mod text;
+mod tls;
+mod tx;
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use deadpool_postgres::{
+    Hook, HookError, Manager, ManagerConfig, Object, Pool as Connections, RecyclingMethod, Runtime,
+};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use crate::audit::flush;
+use crate::cell::Table;
+use crate::db::Lane;
+use crate::db::prelude::*;
+use crate::names::Names;
+use crate::tx::{Refused, Step, Tx as _};
+use crate::{Error, Result, clock, fault};
+use address::Address;
+use changes::Changes;
+use failure::{is_passing, no_connection, unavailable};
+use tx::{CommitEnd, PostgresTx};
+
+/// How long a statement waits for another transaction's lock by default.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Connections at most, by default, beside the one for leases.
+const CONNECTIONS: usize = 10;
+/// Between two tries to reach a server that restarts.
+const PAUSE: Duration = Duration::from_millis(50);
+/// Connections that are found dead before one is taken as the server's word.
+const TRIES: usize = 3;
+
+const CLOSED: &str = "the server closes every connection";
+
+/// What a job gives here: it may go on on another thread.
+type SendJob<'tx, T> = Pin<Box<dyn Future<Output = T> + Send + 'tx>>;
+
+/// A store in a PostgreSQL database. Cheap to clone; clones share their connections.
+///
+/// Needs PostgreSQL 13 or newer, and a connection that is kern's for a session: a pooler that hands out one for each
+/// transaction loses its settings.
+///
+/// ```no_run
+/// # use kern_db::{Db, PostgresDb};
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+/// let db = PostgresDb::open("postgres://app:secret@localhost:5432/app?sslmode=require").await?;
+/// assert_eq!(db.count_pending_approvals().await?, 0);
+/// # Ok::<(), kern_db::Error>(())
+/// # }).unwrap();
+/// ```
+#[derive(Clone)]
+pub struct PostgresDb {
+    shared: Arc<Shared>,
+    busy_timeout: Duration,
+}
+
+struct Shared {
+    address: Address,
+    tls: MakeRustlsConnect,
+    names: Arc<Names>,
+    busy_timeout: Duration,
+    pool: Connections,
+    /// For renewals of leases only: a full pool must not make a living owner look dead.
+    urgent: Connections,
+    /// For asking what became of a commit that nobody acknowledged.
+    aside: Connections,
+    changes: Changes,
+}
+
+/// Settings of a [`PostgresDb`].
+#[derive(Clone)]
+#[must_use = "nothing is opened until `open` is awaited"]
+pub struct PostgresDbBuilder {
+    address: String,
+    names: Vec<(Table, String)>,
+    busy_timeout: Duration,
+    connections: usize,
+    existing: bool,
+}
+
+// Not derived: an address may hold a password.
+impl fmt::Debug for PostgresDb {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresDb").field("address", &self.shared.address).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for PostgresDbBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresDbBuilder").field("names", &self.names).finish_non_exhaustive()
+    }
+}
+
+impl PostgresDb {
+    const DURABLE: bool = true;
+    const TAKES_WRITES: bool = true;
+
+    /// Opens a database with the default settings, and makes kern's tables where there are none.
+    ///
+    /// # Errors
+    ///
+    /// As [`PostgresDbBuilder::open`].
+    pub async fn open(address: impl Into<String>) -> Result<Self> {
+        Self::builder(address).open().await
+    }
+
+    /// Starts from the default settings. An address is `postgres://user:password@host:5432/database`; `postgresql://` and
+    /// `postgresql+psycopg://` mean the same, and `?sslmode=require` asks for TLS with a certificate that is checked
+    /// (`sslrootcert=FILE` names who vouches for it, else the machine's own authorities do).
+    pub fn builder(address: impl Into<String>) -> PostgresDbBuilder {
+        PostgresDbBuilder {
+            address: address.into(),
+            names: Vec::new(),
+            busy_timeout: BUSY_TIMEOUT,
+            connections: CONNECTIONS,
+            existing: false,
+        }
+    }
+
+    fn write<'a, V, F>(&'a self, lane: Lane, action: &'static str, job: F) -> DbFuture<'a, V>
+    where
+        V: Send + 'static,
+        F: for<'tx> FnOnce(&'tx mut PostgresTx) -> SendJob<'tx, Step<V>> + Send + 'static,
+    {
+        let ahead_ms = clock::ahead_ms();
+        Box::pin(async move {
+            // Whoever stops waiting here has begun nothing.
+            let connection = self.shared.connection(self.shared.lane(lane), action).await?;
+            // And from here on it is done to its end, whoever waits: half of it would be a commit that nobody knows of.
+            let shared = Arc::clone(&self.shared);
+            let done = tokio::spawn(async move { shared.transact(connection, lane, action, ahead_ms, job).await });
+            done.await.map_err(|error| unavailable(action, error))?
+        })
+    }
+
+    fn read<'a, V, F>(&'a self, action: &'static str, job: F) -> DbFuture<'a, V>
+    where
+        V: Send + 'static,
+        F: for<'tx> FnOnce(&'tx mut PostgresTx) -> SendJob<'tx, Result<V>> + Send + 'static,
+    {
+        let ahead_ms = clock::ahead_ms();
+        Box::pin(async move {
+            let shared = &self.shared;
+            fault::point(fault::READ, action)?;
+            let connection = shared.connection(&shared.pool, action).await?;
+            let mut tx = shared.begin(connection, Lane::Normal, action, true).await?;
+            tx.journal().ahead_ms = ahead_ms;
+            let found = job(&mut tx).await;
+            tx.roll_back().await;
+            found
+        })
+    }
+}
+
+impl PostgresDb {
+    /// Reads without a runtime to wait on: on a thread that has one, over a connection of its own.
+    fn read_now<V, F>(&self, action: &'static str, job: F) -> Result<V>
+    where
+        V: Send,
+        F: for<'tx> FnOnce(&'tx mut PostgresTx) -> SendJob<'tx, Result<V>> + Send,
+    {
+        let ahead_ms = clock::ahead_ms();
+        let Shared { address, tls, names, busy_timeout, .. } = &*self.shared;
+        let patience = self.shared.patience();
+        let read = || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.map_err(|error| unavailable(action, error))?.block_on(async {
+                let pool = connections(address, tls, *busy_timeout, 1)?;
+                let connection = pool.get().await.map_err(|error| no_connection(action, &error))?;
+                let begun = PostgresTx::begin(connection, Arc::clone(names), action, patience, true).await;
+                let mut tx = begun.map_err(|error| error.unwrap_or_else(|| unavailable(action, CLOSED)))?;
+                tx.journal().ahead_ms = ahead_ms;
+                let found = job(&mut tx).await;
+                tx.roll_back().await;
+                found
+            })
+        };
+        std::thread::scope(|scope| match std::thread::Builder::new().spawn_scoped(scope, read) {
+            Ok(thread) => thread.join().unwrap_or_else(|_| Err(unavailable(action, "reading panicked"))),
+            Err(error) => Err(unavailable(action, error)),
+        })
+    }
+
+    fn next_change(&self) -> DbFuture<'_, ()> {
+        let change = self.shared.changes.next();
+        Box::pin(async move {
+            change.await;
+            Ok(())
+        })
+    }
+}
+
+impl Shared {
+    fn lane(&self, lane: Lane) -> &Connections {
+        match lane {
+            Lane::Urgent => &self.urgent,
+            Lane::Normal | Lane::Alone => &self.pool,
+        }
+    }
+
+    /// A connection, waited for as long as a lock is. A server that restarts is waited for, too.
+    async fn connection(&self, pool: &Connections, action: &'static str) -> Result<Object, Error> {
+        let until = Instant::now() + self.busy_timeout;
+        loop {
+            match pool.get().await {
+                Ok(connection) => return Ok(connection),
+                Err(error) if is_passing(&error) && Instant::now() < until => tokio::time::sleep(PAUSE).await,
+                Err(error) => return Err(no_connection(action, &error)),
+            }
+        }
+    }
+
+    /// How long an answer is waited for: longer than the server itself lets a statement take.
+    fn patience(&self) -> Duration {
+        self.busy_timeout.saturating_mul(3).saturating_add(Duration::from_secs(1))
+    }
+
+    /// Begins a transaction, on another connection where this one died while nobody used it.
+    async fn begin(&self, connection: Object, lane: Lane, action: &'static str, looks: bool) -> Result<PostgresTx> {
+        let mut connection = connection;
+        for _ in 1..TRIES {
+            match PostgresTx::begin(connection, Arc::clone(&self.names), action, self.patience(), looks).await {
+                Ok(tx) => return Ok(tx),
+                Err(Some(error)) => return Err(error),
+                Err(None) => connection = self.connection(self.lane(lane), action).await?,
+            }
+        }
+        let begun = PostgresTx::begin(connection, Arc::clone(&self.names), action, self.patience(), looks).await;
+        begun.map_err(|error| error.unwrap_or_else(|| unavailable(action, CLOSED)))
+    }
+
+    async fn transact<V, F>(
+        &self,
+        connection: Object,
+        lane: Lane,
+        action: &'static str,
+        ahead_ms: i64,
+        job: F,
+    ) -> Result<V>
+    where
+        F: for<'tx> FnOnce(&'tx mut PostgresTx) -> SendJob<'tx, Step<V>>,
+    {
+        let mut tx = self.begin(connection, lane, action, false).await?;
+        tx.journal().ahead_ms = ahead_ms;
+        let done = match fault::point(fault::BEGIN, action) {
+            Ok(()) => job(&mut tx).await,
+            Err(error) => Err(Refused::Undo(error)),
+        };
+        let outcome = match done {
+            Ok(value) => Ok(value),
+            Err(Refused::Keep(error)) => Err(error),
+            Err(Refused::Undo(error)) => {
+                tx.roll_back().await;
+                return Err(error);
+            }
+        };
+        let flushed = match fault::point(fault::WRITTEN, action) {
+            Ok(()) => flush(&mut tx).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = flushed.and_then(|()| fault::point(fault::COMMIT, action)) {
+            tx.roll_back().await;
+            return Err(error);
+        }
+        match tx.commit().await {
+            CommitEnd::Committed => outcome,
+            CommitEnd::Refused(error) => Err(error),
+            CommitEnd::Unheard(mark) => {
+                outcome::find(self, action, mark).await?;
+                outcome
+            }
+        }
+    }
+}
+
+macro_rules! table_names {
+    ($($method:ident: $Table:ident, $what:literal;)+) => {
+        $(
+            #[doc = concat!("Names the table of ", $what, ". The name is recorded in the database; one that has it \
+                             keeps it.")]
+            pub fn $method(self, name: impl Into<String>) -> Self {
+                self.name(Table::$Table, name.into())
+            }
+        )+
+    };
+}
+
+impl PostgresDbBuilder {
+    table_names! {
+        runs_table: Runs, "runs";
+        calls_table: Calls, "protected calls";
+        approvals_table: Approvals, "approvals";
+        votes_table: Votes, "votes";
+        executions_table: Executions, "executions";
+        audit_table: Audit, "the audit log";
+        outbox_table: Outbox, "events to deliver";
+        pools_table: Pools, "pools";
+    }
+
+    fn name(mut self, table: Table, name: String) -> Self {
+        self.names.push((table, name));
+        self
+    }
+
+    /// Sets how long a statement waits for another transaction's lock, and a caller for a connection, before it gives up
+    /// with [`Error::Busy`]. 5 seconds by default, at least 10 milliseconds.
+    pub fn busy_timeout(mut self, timeout: Duration) -> Self {
+        self.busy_timeout =
+            timeout.clamp(Duration::from_millis(10), Duration::from_millis(i32::MAX.unsigned_abs().into()) / 4);
+        self
+    }
+
+    /// Sets how many connections there are at most, beside one for leases. 10 by default.
+    pub fn max_connections(mut self, connections: usize) -> Self {
+        self.connections = connections.max(1);
+        self
+    }
+
+    /// Opens only what is there: no table is made, and no schema is brought up to date. For programs that look into a
+    /// store that is not theirs.
+    pub fn existing(mut self) -> Self {
+        self.existing = true;
+        self
+    }
+
+    /// Connects, and makes kern's tables where there are none.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::NoStore`]: there is no such database, or none of kern's tables in it, after
+    ///   [`existing`](Self::existing).
+    /// - [`Error::Older`]: an older kern wrote it, after [`existing`](Self::existing).
+    /// - [`Error::Invalid`]: an address that cannot be read, a table name that is none or that something else has, or
+    ///   another name than the database has.
+    /// - [`Error::Corrupt`]: a table of kern is missing, or its migrations are not the ones this build knows.
+    /// - [`Error::Newer`]: a newer kern wrote it.
+    /// - [`Error::Busy`], [`Error::Full`], [`Error::Unavailable`]: the server cannot be reached, or does not let kern in.
+    pub async fn open(self) -> Result<PostgresDb> {
+        let Self { address, names, busy_timeout, connections: size, existing } = self;
+        let mut address = Address::parse(&address)?;
+        address.patience(busy_timeout);
+        let tls = address.trust.connector()?;
+        let pool = |size| connections(&address, &tls, busy_timeout, size);
+        let (pool, urgent, aside) = (pool(size)?, pool(1)?, pool(1)?);
+        let connection = pool.get().await.map_err(|error| migrate::not_opened(&address, &error))?;
+        let names = match existing {
+            true => migrate::find(&connection, &address, &names).await?,
+            false => migrate::migrate(connection, &names, busy_timeout).await?,
+        };
+        let names = Arc::new(names);
+        let changes = Changes::new(address.config.clone(), tls.clone(), tx::channel(&names));
+        let shared = Shared { address, tls, names, busy_timeout, pool, urgent, aside, changes };
+        Ok(PostgresDb { shared: Arc::new(shared), busy_timeout })
+    }
+}
+
+/// Connections with kern's settings, made when they are needed.
+fn connections(address: &Address, tls: &MakeRustlsConnect, busy_timeout: Duration, size: usize) -> Result<Connections> {
+    let action = "prepare connections";
+    let manager = Manager::from_config(
+        address.config.clone(),
+        tls.clone(),
+        ManagerConfig { recycling_method: RecyclingMethod::Fast },
+    );
+    let lock = busy_timeout.as_millis();
+    // A commit that the server only promises to write is none. A transaction whose process is silent gives up its locks.
+    let settings = format!(
+        "SET lock_timeout = {lock}; SET statement_timeout = {};
+         SET idle_in_transaction_session_timeout = {}; SET jit = off;
+         SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'",
+        lock * 2,
+        lock * 3
+    );
+    let prepared = Hook::async_fn(move |client, _| {
+        let settings = settings.clone();
+        Box::pin(async move { client.batch_execute(&settings).await.map_err(HookError::Backend) })
+    });
+    Connections::builder(manager)
+        .max_size(size)
+        .wait_timeout(Some(busy_timeout))
+        .create_timeout(Some(busy_timeout.max(Duration::from_secs(1)).saturating_mul(2)))
+        .runtime(Runtime::Tokio1)
+        .post_create(prepared)
+        .build()
+        .map_err(|error| unavailable(action, error))
+}
+
+store!(PostgresDb);

@@ -1,0 +1,465 @@
+//! One transaction on a PostgreSQL connection.
+
+use std::error::Error as StdError;
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use deadpool_postgres::Object;
+use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
+use tokio_postgres::{Error as Failed, Row as Found};
+
+use super::failure::{failed, is_lost, unavailable, within};
+use super::migrate;
+use super::text;
+use crate::audit::Journal;
+use crate::cell::{Assign, Cell, Column, Cond, Op, Row, Stored, Table, take};
+use crate::names::Names;
+use crate::page::Page;
+use crate::records::audit::AuditRow;
+use crate::requests::Write;
+use crate::tx::{Lock, Query, Tx};
+use crate::{Error, Result, fault};
+
+/// A transaction. It has its connection for itself, and takes it along if it is dropped before its end.
+pub(super) struct PostgresTx {
+    /// `None`: it is over.
+    connection: Option<Object>,
+    pub(super) names: Arc<Names>,
+    action: &'static str,
+    /// Whether it only looks: all of it sees one moment, and locks nothing.
+    looks: bool,
+    /// How long an answer of the server is waited for.
+    pub(super) patience: Duration,
+    journal: Journal,
+    /// A statement failed: the server takes nothing more, and its `COMMIT` would take everything back in silence.
+    failed: Option<&'static str>,
+    /// Whether others wait for what this transaction has put into the outbox.
+    tells: bool,
+    mark: Option<Mark>,
+    /// Somebody else's statements ran in its session.
+    pub(super) had_guest: bool,
+}
+
+/// What shows, after its connection was lost, whether a transaction was committed.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Mark {
+    /// Its number, as text: 64 bits without a sign.
+    pub(super) xid: String,
+    /// Place and hash of its last entry in the audit log.
+    pub(super) entry: Option<(i64, String)>,
+}
+
+/// How a transaction ended.
+pub(super) enum CommitEnd {
+    Committed,
+    /// The server said that it did not commit it.
+    Refused(Error),
+    /// Nobody said anything.
+    Unheard(Option<Mark>),
+}
+
+impl PostgresTx {
+    /// Begins one.
+    ///
+    /// # Errors
+    ///
+    /// `Err(None)`: the connection was gone already; another one may do. Nothing was tried on it.
+    pub(super) async fn begin(
+        connection: Object,
+        names: Arc<Names>,
+        action: &'static str,
+        patience: Duration,
+        looks: bool,
+    ) -> Result<Self, Option<Error>> {
+        let tx = Self {
+            connection: Some(connection),
+            names,
+            action,
+            looks,
+            patience,
+            journal: Journal::default(),
+            failed: None,
+            tells: false,
+            mark: None,
+            had_guest: false,
+        };
+        let how = match looks {
+            true => "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY",
+            false => "BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE",
+        };
+        match within(patience, tx.connection().batch_execute(how)).await {
+            Ok(()) => Ok(tx),
+            Err(Some(error)) if is_lost(&error) => Err(None),
+            Err(Some(error)) => Err(Some(failed(action, &error))),
+            Err(None) => Err(Some(unavailable(action, SILENT))),
+        }
+    }
+
+    pub(super) fn connection(&self) -> &Object {
+        self.connection.as_ref().expect("only the end of a transaction takes its connection")
+    }
+
+    /// What a failed statement means. The transaction is over with it.
+    pub(super) fn broken(&mut self, error: Option<Failed>) -> Error {
+        self.failed = Some("a statement of it failed");
+        match error {
+            Some(error) => failed(self.action, &error),
+            None => unavailable(self.action, SILENT),
+        }
+    }
+
+    /// Runs one statement, prepared once on each connection.
+    pub(super) async fn ask(&mut self, sql: &str, values: &[Cell]) -> Result<Vec<Found>> {
+        let work = async {
+            let connection = self.connection();
+            let statement = connection.prepare_cached(sql).await?;
+            let values: Vec<&(dyn ToSql + Sync)> = values.iter().map(|value| value as _).collect();
+            connection.query(&statement, &values).await
+        };
+        match within(self.patience, work).await {
+            Ok(rows) => Ok(rows),
+            Err(error) => Err(self.broken(error)),
+        }
+    }
+
+    /// The same for a statement that gives a number of rows.
+    async fn run(&mut self, sql: &str, values: &[Cell]) -> Result<u64> {
+        let work = async {
+            let connection = self.connection();
+            let statement = connection.prepare_cached(sql).await?;
+            let values: Vec<&(dyn ToSql + Sync)> = values.iter().map(|value| value as _).collect();
+            connection.execute(&statement, &values).await
+        };
+        match within(self.patience, work).await {
+            Ok(count) => Ok(count),
+            Err(error) => Err(self.broken(error)),
+        }
+    }
+
+    /// Columns of the rows that a query finds.
+    async fn find<R: Row>(&mut self, columns: &[&'static str], query: Query<R>) -> Result<Vec<Found>> {
+        let mut values = Vec::new();
+        let condition = condition(query.filter, &mut values);
+        let mut sql = format!("SELECT {} FROM {}{condition}", columns.join(", "), self.names.of(R::TABLE));
+        for (place, (column, _, newest)) in query.order.iter().enumerate() {
+            let word = if place == 0 { " ORDER BY" } else { "," };
+            // No column that orders is ever null, of which the stores think differently.
+            let way = if *newest { "DESC" } else { "ASC" };
+            write!(sql, "{word} {column} {way}").expect("a string takes everything");
+        }
+        let number = |number: u64| Cell::Int(i64::try_from(number).unwrap_or(i64::MAX));
+        match query.limit {
+            // Said, not bound: one row is planned otherwise than many.
+            Some(1) => sql.push_str(" LIMIT 1"),
+            Some(limit) => {
+                values.push(number(limit));
+                write!(sql, " LIMIT ${}", values.len()).expect("a string takes everything");
+            }
+            None => {}
+        }
+        if query.offset > 0 {
+            values.push(number(query.offset));
+            write!(sql, " OFFSET ${}", values.len()).expect("a string takes everything");
+        }
+        match query.lock {
+            Lock::No => {}
+            _ if self.looks => {}
+            Lock::Wait => sql.push_str(" FOR UPDATE"),
+            Lock::Skip => sql.push_str(" FOR UPDATE SKIP LOCKED"),
+        }
+        self.ask(&sql, &values).await
+    }
+
+    /// The only value of the only row.
+    async fn number(&mut self, sql: &str, values: &[Cell]) -> Result<i64> {
+        let rows = self.ask(sql, values).await?;
+        match rows.first().map(|row| row.try_get::<_, i64>(0)) {
+            Some(Ok(number)) => Ok(number),
+            _ => Err(unavailable(self.action, "the server answered with no number")),
+        }
+    }
+
+    /// Commits, and says how that ended. The last lock was taken before the last entry, so nothing waits any more.
+    pub(super) async fn commit(mut self) -> CommitEnd {
+        if let Some(why) = self.failed {
+            self.abandon();
+            return CommitEnd::Refused(unavailable(self.action, why));
+        }
+        let sql = match self.tells {
+            // Told only if it is committed, and after it is.
+            true => format!("NOTIFY {}; COMMIT", channel(&self.names)),
+            false => "COMMIT".to_owned(),
+        };
+        match within(self.patience, self.connection().batch_execute(&sql)).await {
+            // As if its answer had not come.
+            Ok(()) if fault::point(fault::COMMITTED, self.action).is_err() => {
+                let mark = self.mark.take();
+                self.abandon();
+                CommitEnd::Unheard(mark)
+            }
+            Ok(()) => {
+                self.give_back();
+                CommitEnd::Committed
+            }
+            Err(Some(error)) if !is_lost(&error) => {
+                let error = failed(self.action, &error);
+                self.abandon();
+                CommitEnd::Refused(error)
+            }
+            Err(_) => {
+                let mark = self.mark.take();
+                self.abandon();
+                CommitEnd::Unheard(mark)
+            }
+        }
+    }
+
+    /// Takes everything back.
+    pub(super) async fn roll_back(mut self) {
+        // Where that cannot be said, the connection is closed, and the server does it by itself.
+        if self.failed.is_none_or(|_| !self.connection().is_closed())
+            && within(self.patience, self.connection().batch_execute("ROLLBACK")).await.is_ok()
+        {
+            self.give_back();
+        }
+    }
+
+    /// Hands the connection to whoever needs one next.
+    fn give_back(&mut self) {
+        match self.had_guest {
+            true => self.abandon(),
+            false => drop(self.connection.take()),
+        }
+    }
+
+    /// Closes the connection: whoever gets it next must not be in the middle of something.
+    fn abandon(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            drop(Object::take(connection));
+        }
+    }
+}
+
+impl Drop for PostgresTx {
+    fn drop(&mut self) {
+        self.abandon();
+    }
+}
+
+const SILENT: &str = "the server did not answer in time";
+
+/// What those who wait for changes listen to.
+pub(super) fn channel(names: &Names) -> String {
+    format!("{}_changed", names.of(Table::Outbox).to_ascii_lowercase())
+}
+
+impl ToSql for Cell {
+    fn to_sql(&self, kind: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn StdError + Sync + Send>> {
+        match self {
+            Self::Null => Ok(IsNull::Yes),
+            Self::Int(number) => <i64 as ToSql>::to_sql_checked(number, kind, out),
+            Self::Text(text) => <&str as ToSql>::to_sql_checked(&&*text::stored(text), kind, out),
+        }
+    }
+
+    fn accepts(_: &Type) -> bool {
+        // Each value says so itself, when it is written.
+        true
+    }
+
+    to_sql_checked!();
+}
+
+/// A cell, or what is wrong with it: another program may have written it.
+struct Kept(Result<Cell, String>);
+
+impl<'a> FromSql<'a> for Kept {
+    fn from_sql(kind: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn StdError + Sync + Send>> {
+        Ok(Self(match *kind {
+            Type::INT8 => i64::from_sql(kind, raw).map(Cell::Int).map_err(|error| error.to_string()),
+            Type::TEXT => match <&str>::from_sql(kind, raw) {
+                Ok(text) => text::read(text).map(Cell::Text),
+                Err(error) => Err(error.to_string()),
+            },
+            _ => Err("neither text nor an integer".to_owned()),
+        }))
+    }
+
+    fn from_sql_null(_: &Type) -> Result<Self, Box<dyn StdError + Sync + Send>> {
+        Ok(Self(Ok(Cell::Null)))
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+}
+
+fn cells<R: Row>(columns: &[&'static str], row: &Found) -> Result<Vec<Cell>> {
+    let mut cells = Vec::with_capacity(columns.len());
+    for (place, column) in columns.iter().enumerate() {
+        let place_of = || format!("{}.{column}", R::TABLE.word());
+        let kept: Kept = row.try_get(place).map_err(|error| Error::corrupt(place_of(), error))?;
+        cells.push(kept.0.map_err(|detail| Error::corrupt(place_of(), detail))?);
+    }
+    Ok(cells)
+}
+
+/// ` WHERE …` for conditions, and the values that it binds after `values`. Null is compared as a value, in a way that uses
+/// indexes, which `IS NOT DISTINCT FROM` does not.
+fn condition<R>(filter: Vec<Cond<R>>, values: &mut Vec<Cell>) -> String {
+    let mut sql = String::new();
+    for (place, cond) in filter.into_iter().enumerate() {
+        let word = if place == 0 { " WHERE" } else { " AND" };
+        let op = match cond.op {
+            Op::Is if cond.value == Cell::Null => {
+                write!(sql, "{word} {} IS NULL", cond.name).expect("a string takes everything");
+                continue;
+            }
+            Op::Is => "=",
+            Op::AtMost => "<=",
+            Op::Above => ">",
+        };
+        values.push(cond.value);
+        write!(sql, "{word} {} {op} ${}", cond.name, values.len()).expect("a string takes everything");
+    }
+    sql
+}
+
+impl Tx for PostgresTx {
+    async fn insert<R: Row>(&mut self, row: &R) -> Result<()> {
+        let cells = row.to_cells();
+        match R::TABLE {
+            Table::Outbox => self.tells = true,
+            Table::Audit => {
+                let of = |name: &str| R::COLUMNS.iter().position(|column| *column == name).map(|place| &cells[place]);
+                if let (Some(mark), Some(Cell::Int(seq)), Some(Cell::Text(hash))) =
+                    (&mut self.mark, of("seq"), of("hash"))
+                {
+                    mark.entry = Some((*seq, hash.clone()));
+                }
+            }
+            _ => {}
+        }
+        let places: Vec<String> = (1..=cells.len()).map(|place| format!("${place}")).collect();
+        let sql = format!(
+            "INSERT INTO {} ({}) VALUES ({})",
+            self.names.of(R::TABLE),
+            R::COLUMNS.join(", "),
+            places.join(", ")
+        );
+        self.run(&sql, &cells).await.map(drop)
+    }
+
+    async fn select<R: Row>(&mut self, query: Query<R>) -> Result<Vec<R>> {
+        self.find(R::COLUMNS, query).await?.iter().map(|row| R::from_cells(cells::<R>(R::COLUMNS, row)?)).collect()
+    }
+
+    async fn page<R: Row>(&mut self, query: Query<R>) -> Result<Page> {
+        let rows = self.find(R::COLUMNS, query).await?;
+        let mut page = Page::new(R::COLUMNS.len());
+        for row in &rows {
+            for place in 0..R::COLUMNS.len() {
+                match row.try_get::<_, Kept>(place) {
+                    Ok(Kept(Ok(Cell::Null))) => page.null(),
+                    Ok(Kept(Ok(Cell::Int(number)))) => page.int(number),
+                    Ok(Kept(Ok(Cell::Text(text)))) => page.text(&text),
+                    Ok(Kept(Err(_))) | Err(_) => page.odd(),
+                }
+            }
+        }
+        Ok(page)
+    }
+
+    async fn schema_faults(&mut self) -> Result<Vec<(String, String)>> {
+        let names = Arc::clone(&self.names);
+        let found = migrate::faults(self.connection(), &names).await;
+        found.map_err(|error| self.broken(Some(error)))
+    }
+
+    async fn pluck<R: Row, V: Stored>(&mut self, column: Column<R, V>, query: Query<R>) -> Result<Vec<V>> {
+        let (name, _) = column.order();
+        let found = self.find(&[name], Query { lock: Lock::No, ..query }).await?;
+        found.iter().map(|row| take::<R, V>(name, cells::<R>(&[name], row)?.into_iter().next())).collect()
+    }
+
+    async fn count<R: Row>(&mut self, filter: Vec<Cond<R>>) -> Result<u64> {
+        let mut values = Vec::new();
+        let condition = condition(filter, &mut values);
+        let sql = format!("SELECT count(*) FROM {}{condition}", self.names.of(R::TABLE));
+        let rows = self.ask(&sql, &values).await?;
+        match rows.first().map(|row| row.try_get::<_, i64>(0)) {
+            Some(Ok(count)) => Ok(count.unsigned_abs()),
+            _ => Err(unavailable(self.action, "the server answered with no number")),
+        }
+    }
+
+    async fn update<R: Row>(&mut self, set: Vec<Assign<R>>, expect: Vec<Cond<R>>) -> Result<u64> {
+        let mut values = Vec::new();
+        let mut columns = Vec::with_capacity(set.len());
+        for assign in set {
+            values.push(assign.value);
+            columns.push(format!("{} = ${}", assign.name, values.len()));
+        }
+        let condition = condition(expect, &mut values);
+        let sql = format!("UPDATE {} SET {}{condition}", self.names.of(R::TABLE), columns.join(", "));
+        self.run(&sql, &values).await
+    }
+
+    const TAKES_WRITES: bool = true;
+
+    async fn write(&mut self, writes: Vec<Write>) -> Result<Result<(), String>> {
+        self.write_all(writes).await
+    }
+
+    /// Never `now()`: that is the time at which the transaction began, and it may have waited for a lock since.
+    async fn clock(&mut self) -> Result<i64> {
+        self.number("SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint", &[]).await
+    }
+
+    /// One question instead of two.
+    async fn now(&mut self) -> Result<i64> {
+        if let Some(now) = self.journal.time_ms {
+            return Ok(now);
+        }
+        let sql = format!(
+            "SELECT greatest(floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint + $1::bigint,
+                (SELECT time_ms FROM {} ORDER BY seq DESC LIMIT 1))",
+            self.names.of(Table::Audit)
+        );
+        let ahead = Cell::Int(self.journal.ahead_ms);
+        let now = self.number(&sql, &[ahead]).await?;
+        self.journal.time_ms = Some(now);
+        Ok(now)
+    }
+
+    async fn head(&mut self) -> Result<Option<AuditRow>> {
+        crate::tx::last_entry(self).await
+    }
+
+    /// The last lock of every transaction that writes. It is given up by the commit itself, so that entries are committed
+    /// in the order of their numbers.
+    async fn lock_log(&mut self) -> Result<()> {
+        let sql = format!(
+            "SELECT pg_advisory_xact_lock({LOCKS}, '{}'::regclass::oid::int), pg_current_xact_id()::text",
+            self.names.of(Table::Audit)
+        );
+        let rows = self.ask(&sql, &[]).await?;
+        match rows.first().map(|row| row.try_get::<_, String>(1)) {
+            Some(Ok(xid)) => {
+                self.mark = Some(Mark { xid, entry: None });
+                Ok(())
+            }
+            _ => Err(unavailable(self.action, "the server answered with no number")),
+        }
+    }
+
+    fn journal(&mut self) -> &mut Journal {
+        &mut self.journal
+    }
+}
+
+/// The first half of the numbers of kern's advisory locks: `kern`. The second is the table's own number, or zero for the
+/// migrations.
+pub(super) const LOCKS: i32 = i32::from_be_bytes(*b"kern");

@@ -1,0 +1,14 @@
+//! What only PostgreSQL has: locks that are waited for, a server that goes away, roles, addresses, TLS.
+
+#![allow(clippy::unwrap_used, reason = "what a store answers otherwise is what a test shows")]
+
+#[path = "postgres/faults.rs"]
+mod faults;
+#[path = "postgres/locks.rs"]
+mod locks;
+#[path = "postgres/opening.rs"]
+mod opening;
+#[path = "postgres/rows.rs"]
+mod rows;
+#[path = "postgres/writes.rs"]
+mod writes;

@@ -1,0 +1,142 @@
+//! Rows: what comes back is what was stored, in the order of every store, and what is stored cannot be changed.
+
+use kern_db::{Ended, Error, IntoDb as _, RunFilter, RunId};
+use kern_tests::history;
+use kern_tests::postgres::server;
+use kern_tests::steps::{Store, begin, required};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_result_with_a_nul_is_kept_as_it_is() {
+    let store = Store::on_postgres().await;
+    for result in ["a\0b", "\u{1}", "\u{1}0\0", "é\u{1}1"] {
+        let (claim, call) = store.executing().await;
+        store.finish_call(call.ticket(), Ended::Succeeded(result.to_owned()), Vec::new()).await.unwrap();
+        let kept = store.call(&claim.run_id).await.execution.unwrap().result;
+        assert_eq!(kept.as_deref(), Some(result));
+    }
+    history::check(&*store).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i22_what_kern_never_wrote_is_corrupt() {
+    let store = Store::on_postgres().await;
+    let (claim, call) = store.executing().await;
+    store.succeed(&call).await;
+    let raw = store.database().raw().await;
+    let tamper = "ALTER TABLE kern_executions DISABLE TRIGGER ALL; UPDATE kern_executions SET result = E'\\x01' || 'x'";
+    raw.batch_execute(tamper).await.unwrap();
+    let refused = store.get_run(&claim.run_id).await;
+    let corrupt = |refused: &Result<_, Error>, column: &str| {
+        assert!(matches!(refused, Err(Error::Corrupt { place, .. }) if place == column), "{refused:?}");
+    };
+    corrupt(&refused, "executions.result");
+    raw.batch_execute("ALTER TABLE kern_runs ALTER COLUMN turn TYPE float8").await.unwrap();
+    corrupt(&store.second().await.get_run(&claim.run_id).await, "runs.turn");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ids_have_the_same_order_as_in_a_file() {
+    let (server, file) = (Store::on_postgres().await, Store::on_a_file().await);
+    let ids = ["b", "B", "a_1", "a-1", "a1", "A", "é", "z", "Z", "aa", "a", "_", "-"];
+    for id in ids {
+        for store in [&server, &file] {
+            store.begin_run(begin(&RunId::from(id))).await.unwrap();
+        }
+    }
+    let mut after: Option<RunId> = None;
+    let mut found = Vec::new();
+    loop {
+        let mut filter = RunFilter::new().limit(3);
+        if let Some(after) = &after {
+            filter = filter.after(after.clone());
+        }
+        let page = server.list_runs(filter.clone()).await.unwrap();
+        let same = file.list_runs(filter).await.unwrap();
+        let of = |runs: &[kern_db::Run]| runs.iter().map(|run| run.run_id.clone()).collect::<Vec<_>>();
+        assert_eq!(of(&page), of(&same));
+        let Some(last) = page.last() else { break };
+        after = Some(last.run_id.clone());
+        found.extend(of(&page));
+    }
+    assert_eq!(found.len(), ids.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i16_the_owner_of_the_tables_cannot_change_history_by_a_slip() {
+    let store = Store::on_postgres().await;
+    let (_, call) = store.executing().await;
+    store.succeed(&call).await;
+    store.write_pool("finance".to_owned(), vec!["eve".to_owned()], None).await.unwrap();
+    let raw = store.database().raw().await;
+    // Not even where replication says that triggers stay silent.
+    raw.batch_execute("SET session_replication_role = replica").await.unwrap();
+    for sql in [
+        "UPDATE kern_audit SET action = 'x'",
+        "DELETE FROM kern_audit",
+        "TRUNCATE kern_audit",
+        "INSERT INTO kern_audit SELECT * FROM kern_audit WHERE seq = 1 ON CONFLICT (seq) DO UPDATE SET action = 'x'",
+        "DELETE FROM kern_votes",
+        "UPDATE kern_votes SET voter_key = 'x'",
+        "DELETE FROM kern_runs",
+        "TRUNCATE kern_runs CASCADE",
+        "DELETE FROM kern_approvals",
+        "UPDATE kern_approvals SET status = 'pending'",
+        "UPDATE kern_approvals SET tool_name = 'x'",
+        "DELETE FROM kern_calls",
+        "UPDATE kern_calls SET arguments = '{}'",
+        "DELETE FROM kern_executions",
+        "UPDATE kern_executions SET status = 'ready'",
+        "UPDATE kern_executions SET result = 'x'",
+        "UPDATE kern_executions SET attempt = 0",
+        "DELETE FROM kern_pools",
+        "UPDATE kern_pools SET name = 'x'",
+    ] {
+        let refused = raw.execute(sql, &[]).await.map_err(|error| error.as_db_error().unwrap().message().to_owned());
+        assert!(refused.as_ref().is_err_and(|why| why.starts_with("kern: ")), "`{sql}`: {refused:?}");
+    }
+    history::check(&*store).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i16_the_runtimes_role_may_not_change_the_log_and_kern_needs_no_more() {
+    let store = Store::on_postgres().await;
+    let database = store.database();
+    let (raw, schema) = (database.raw().await, database.name());
+    let role = format!("runtime_{schema}");
+    // As docs/postgres.md has it.
+    let document = include_str!("../../../docs/postgres.md");
+    let grants = document.split("```sql").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let grants = grants.replace("kern_runtime", &role).replace("SCHEMA public", &format!("SCHEMA {schema}"));
+    raw.batch_execute(&grants.replace("PASSWORD 'choose one'", "")).await.unwrap();
+
+    let db = kern_db::PostgresDb::open(database.address_as(&role)).await.unwrap();
+    let as_runtime = Store::around(db.into_db());
+    let (claim, call) = as_runtime.executing().await;
+    as_runtime.succeed(&call).await;
+    as_runtime.complete(&claim).await.unwrap();
+    as_runtime.paused(&[required()]).await;
+    history::check(&*as_runtime).await;
+
+    let client = database.raw_as(&role).await;
+    for sql in [
+        "UPDATE kern_audit SET action = 'x'",
+        "DELETE FROM kern_audit",
+        "TRUNCATE kern_audit",
+        "UPDATE kern_votes SET voter_key = 'x'",
+        "DELETE FROM kern_runs",
+        "DELETE FROM kern_approvals",
+        "DELETE FROM kern_executions",
+        "ALTER TABLE kern_audit DISABLE TRIGGER ALL",
+        "DROP TABLE kern_audit",
+        "DROP TRIGGER kern_audit_guard ON kern_audit",
+        "CREATE OR REPLACE FUNCTION kern_audit_guard() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'",
+        "UPDATE kern_migrations SET checksum = 'x'",
+        "UPDATE kern_names SET name = 'x'",
+        "SET session_replication_role = replica",
+        "CREATE TABLE kern_more (x int)",
+    ] {
+        let refused = client.batch_execute(sql).await.map_err(|error| error.code().unwrap().code().to_owned());
+        assert_eq!(refused, Err("42501".to_owned()), "`{sql}`");
+    }
+    assert_eq!(server().connect("postgres").await.query("SELECT 1", &[]).await.unwrap().len(), 1);
+}

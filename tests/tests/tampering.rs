@@ -1,0 +1,132 @@
+//! Twenty ways to change a store behind kern's back. Each is refused where something would run for it, or found by
+//! `verify`; most are both.
+//!
+//! One story is written once, on a real file. Every class gets a copy of the file, with the triggers dropped where they
+//! would stand in the way: whoever has SQL of their own can do that.
+
+#![allow(clippy::unwrap_used, reason = "where a store fails, its error is what a test shows")]
+
+use std::path::{Path, PathBuf};
+
+use kern::db::{Db, DbExt, SqliteDb};
+use kern::models::{ScriptedModel, turn};
+use kern::prelude::*;
+use kern::run::RunId;
+use kern_tests::folder::Folder;
+use kern_tests::ledger;
+use kern_tests::steps::drop_triggers;
+use kern_tests::store::open;
+use kern_tests::tools::{delete_user, export};
+use rusqlite::Connection;
+
+/// What the story has: a call that is approved and has not started, and things that are over.
+struct Story {
+    folder: Folder,
+    /// Paused, its call approved.
+    open: RunId,
+    session: String,
+}
+
+impl Story {
+    fn path(&self) -> PathBuf {
+        self.folder.file("story.db")
+    }
+}
+
+fn agent(db: SqliteDb) -> Agent {
+    let turns = [turn().tool_call("delete_user", json!({ "user_id": "u_42" })), turn().text("done")];
+    let tools = tools![delete_user, export];
+    Agent::builder().id("agent").model(ScriptedModel::new(turns)).tools(tools).db(db).build().unwrap()
+}
+
+async fn decide(db: &SqliteDb, run: &RunOutput, resolution: Resolution) {
+    let waiting = ApprovalFilter::new().status(ApprovalStatus::Pending).run_id(&run.run_id);
+    for approval in db.list_approvals(waiting).await.unwrap().data {
+        db.update_approval(&approval.id, ApprovalStatus::Pending, resolution.clone()).await.unwrap();
+    }
+}
+
+/// One run that went to its end, one that was rejected, a bare audit call, a pool, and one whose call is approved and waits.
+async fn story() -> Story {
+    let folder = Folder::new();
+    let session = RunId::generate().to_string();
+    let db = open(folder.file("story.db")).await;
+    db.set_pool("finance", ["bob", "eve"]).await.unwrap();
+    let ask = || agent(db.clone()).run("delete u_42").user_id("ana").session_id("before");
+    let run = ask().await.unwrap();
+    decide(&db, &run, Resolution::approved().by("bob").note("as agreed")).await;
+    agent(db.clone()).continue_run(&run.run_id).await.unwrap();
+    let run = ask().await.unwrap();
+    decide(&db, &run, Resolution::rejected().by("bob").note("no")).await;
+    agent(db.clone()).continue_run(&run.run_id).await.unwrap();
+    let turns = [turn().tool_call("export", json!({ "customer": "c_1" })), turn().text("exported")];
+    let exporting = Agent::builder().id("exporter").model(ScriptedModel::new(turns)).tools(tools![export]).db(db.clone());
+    exporting.build().unwrap().run("export c_1").session_id("before").await.unwrap();
+    let run = agent(db.clone()).run("delete u_42").user_id("ana").session_id(session.as_str()).await.unwrap();
+    decide(&db, &run, Resolution::approved().by("bob")).await;
+    assert!(db.audit().verify().await.unwrap().is_intact());
+    Story { folder, open: run.run_id, session }
+}
+
+/// What is done to a copy of the file. `{open}` stands for the run whose call is approved and waits.
+struct Class {
+    name: &'static str,
+    /// Whether kern's triggers are dropped first, and made again with the statements that had made them.
+    quietly: bool,
+    sql: &'static str,
+    /// Whether the call that waits must be refused for it: what was changed is its own.
+    refused: bool,
+}
+
+const fn class(name: &'static str, refused: bool, sql: &'static str) -> Class {
+    Class { name, quietly: true, sql, refused }
+}
+
+const CLASSES: &[Class] = &[
+    // The log.
+    class("an entry's words are edited", false, "UPDATE kern_audit SET payload = '{}' WHERE seq = 3"),
+    class("who did something is edited", false, "UPDATE kern_audit SET actor = json_set(actor, '$.subject', 'eve') WHERE action = 'approved'"),
+    class(
+        "an entry is inserted",
+        false,
+        "INSERT INTO kern_audit SELECT (SELECT max(seq) FROM kern_audit) + 1, time_ms, actor, action, evidence, run_id, turn, idx,
+             approval_id, execution_id, call_digest, payload, prev_hash, hash FROM kern_audit WHERE action = 'approved' LIMIT 1",
+    ),
+    class(
+        "an entry is deleted",
+        true,
+        "DELETE FROM kern_audit WHERE run_id = '{open}' AND action = 'approved'",
+    ),
+    class(
+        "two entries trade places",
+        false,
+        "UPDATE kern_audit SET seq = -1 WHERE seq = 4; UPDATE kern_audit SET seq = 4 WHERE seq = 5;
+         UPDATE kern_audit SET seq = 5 WHERE seq = -1",
+    ),
+    // The guards.
+    Class {
+        name: "the triggers are dropped",
+        quietly: false,
+        sql: "SELECT 1",
+        refused: false,
+    },
+    // Approvals.
+    class("a no becomes a yes", false, "UPDATE kern_approvals SET status = 'approved', decided_digest = digest WHERE status = 'rejected'"),
+    class("another person has decided", false, "UPDATE kern_approvals SET resolved_by = 'eve', resolver = json_set(resolver, '$.subject', 'eve') WHERE status = 'approved' AND approval_type = 'required'"),
+    class("a hidden row is shown, or a row is hidden", true, "UPDATE kern_approvals SET deleted_at = 1 WHERE run_id = '{open}'"),
+    class("an approval is gone", true, "PRAGMA foreign_keys = OFF; DELETE FROM kern_votes WHERE approval_id IN (SELECT id FROM kern_approvals WHERE run_id = '{open}'); DELETE FROM kern_approvals WHERE run_id = '{open}'"),
+    // Executions.
+    class("a start is taken back", false, "UPDATE kern_executions SET status = 'ready', attempt = 0, fence = 0, owner = NULL, finished_at_ms = NULL, result = NULL WHERE status = 'succeeded' AND authority = 'approval'"),
+    class("a result is another one", false, "UPDATE kern_executions SET result = 'deleted nobody' WHERE status = 'succeeded'"),
+    // Runs.
+    class("another person has asked", true, "UPDATE kern_runs SET requester = json_set(requester, '$.subject', 'eve') WHERE run_id = '{open}'"),
+    class("a run's conversation is another one", true, "UPDATE kern_runs SET snapshot = replace(snapshot, 'delete u_42', 'delete u_43') WHERE run_id = '{open}'"),
+    // Votes.
+    class("a vote is gone", true, "DELETE FROM kern_votes WHERE approval_id IN (SELECT id FROM kern_approvals WHERE run_id = '{open}')"),
+    // What is bound.
+    class("a policy is weaker", true, "UPDATE kern_calls SET policy = json_set(policy, '$.allow_self', json('true')) WHERE run_id = '{open}'; UPDATE kern_approvals SET policy = json_set(policy, '$.allow_self', json('true')) WHERE run_id = '{open}'"),
+    class("a digest is another one", true, "UPDATE kern_executions SET decided_digest = replace(decided_digest, substr(decided_digest, 1, 1), 'x') WHERE run_id = '{open}'"),
+    class("the arguments are others, in every copy", true, "UPDATE kern_calls SET arguments = replace(arguments, 'u_42', 'u_43') WHERE run_id = '{open}'; UPDATE kern_approvals SET tool_args = replace(tool_args, 'u_42', 'u_43') WHERE run_id = '{open}'; UPDATE kern_executions SET arguments = replace(arguments, 'u_42', 'u_43') WHERE run_id = '{open}'"),
+    class("another tool, in every copy", true, "UPDATE kern_calls SET tool_name = 'export' WHERE run_id = '{open}'; UPDATE kern_approvals SET tool_name = 'export' WHERE run_id = '{open}'; UPDATE kern_executions SET tool_name = 'export' WHERE run_id = '{open}'"),
+    class("a pool has another member", false, "UPDATE kern_pools SET members = replace(members, 'eve', 'ana')"),
+];

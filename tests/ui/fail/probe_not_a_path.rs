@@ -1,0 +1,12 @@
+use kern::prelude::*;
+
+/// Pay money out.
+#[approval]
+#[tool(probe = "find_payment")]
+async fn pay(cents: u32) -> u32 {
+    cents
+}
+
+fn main() {
+    let _ = tools![pay];
+}
