@@ -50,7 +50,7 @@ fn run(what: &str, full: usize, open: impl AsyncFn() -> Replicas) {
 
 #[test]
 fn every_schedule_on_a_file_goes_as_the_table_says() {
-    run("schedules on SQLite, two replicas", 10_000, async || {
+    run("schedules on SQLite, two replicas", 3_000, async || {
         let folder = kern_tests::folder::Folder::in_memory();
         let open = async || SqliteDb::open(folder.file("kern.db")).await.expect("a file opens").into_db();
         let handles: [Arc<dyn Db>; 2] = [open().await, open().await];
@@ -60,7 +60,7 @@ fn every_schedule_on_a_file_goes_as_the_table_says() {
 
 #[test]
 fn every_schedule_in_memory_goes_as_the_table_says() {
-    run("schedules in memory, two handles", 10_000, async || {
+    run("schedules in memory, two handles", 7_000, async || {
         let store = InMemoryDb::new();
         Replicas { handles: [store.clone().into_db(), store.into_db()], _folder: None }
     });
