@@ -29,7 +29,8 @@ fn found(store: &Store, text: &str) -> usize {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn i21_an_erased_secret_is_nowhere_in_the_file_once_it_is_vacuumed() {
     let store = Store::new().await;
-    let agent = store.agent(vec![set_key], one_call("set_key", json!({ "id": "u1", "key": SECRET }))).build().unwrap();
+    let agent =
+        store.agent(tools![set_key], one_call("set_key", json!({ "id": "u1", "key": SECRET }))).build().unwrap();
     let paused = agent.run("set the key").user_id(REQUESTER).await.unwrap();
     assert_eq!(paused.tools[0].tool_args.as_ref().unwrap()["key"], SECRET);
     store.approve_all(&paused.run_id).await;
@@ -54,7 +55,7 @@ async fn i21_an_erased_secret_is_nowhere_in_the_file_once_it_is_vacuumed() {
     assert_eq!(found(&store, SECRET), 0);
 
     // The session goes on: a later run sees what is left of this one.
-    let next = store.agent(vec![set_key], one_call("set_key", json!({ "id": "u2", "key": "k" }))).build().unwrap();
+    let next = store.agent(tools![set_key], one_call("set_key", json!({ "id": "u2", "key": "k" }))).build().unwrap();
     let next = next.run("and another").session_id(run.session_id.clone()).user_id(REQUESTER).await.unwrap();
     assert!(next.is_paused());
     let shown = agent.get_run(&run.run_id).await.unwrap();
