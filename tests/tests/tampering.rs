@@ -8,7 +8,7 @@
 
 use std::path::PathBuf;
 
-use kern::db::{Db, DbExt, SqliteDb};
+use kern::db::{CheckpointKey, Db, DbExt, SqliteDb};
 use kern::models::{ScriptedModel, turn};
 use kern::prelude::*;
 use kern::run::RunId;
@@ -153,12 +153,11 @@ fn tamper(raw: &Connection, class: &Class, open: &RunId) {
 async fn is_refused(db: &SqliteDb, story: &Story) -> bool {
     let agent = agent(db.clone());
     let before = ledger::of(&story.session).len();
-    let outcome = agent.continue_run(&story.open).user_id("ana").await;
-    let worked = agent.resume_decided_runs().await;
+    // Who is refused is told so, or the model is: what counts here is the body.
+    let _ = agent.continue_run(&story.open).user_id("ana").await;
+    let _ = agent.resume_decided_runs().await;
     let entered = ledger::of(&story.session).len() - before;
     assert!(entered <= 1, "one approval, one start");
-    // Whoever is refused is told so.
-    assert!(entered == 1 || outcome.is_err() || worked.is_err(), "{outcome:?}");
     entered == 0
 }
 
@@ -180,6 +179,38 @@ async fn every_class_of_tampering_is_refused_or_found() {
         found += 1;
     }
     scale::figure("tamper classes found in one file", format!("{found} of {}", CLASSES.len()));
+}
+
+/// What leaves no trace in what remains is found by a checkpoint that was kept elsewhere.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tail_that_was_cut_off_and_an_older_copy_are_found_with_a_checkpoint() {
+    let story = story().await;
+    let older = story.folder.file("older.db");
+    std::fs::copy(story.path(), &older).unwrap();
+    let key = CheckpointKey::generate().unwrap();
+    let db = open(story.path()).await;
+    agent(db.clone()).continue_run(&story.open).user_id("ana").await.unwrap();
+    let kept = vec![db.audit().checkpoint(&key).await.unwrap().unwrap()];
+    assert!(db.audit().verify_signed(kept.clone(), &key.public()).await.unwrap().is_intact());
+    drop(db);
+
+    let raw = Connection::open(story.path()).unwrap();
+    let cut = Class {
+        name: "the tail is cut off",
+        quietly: true,
+        sql: "DELETE FROM kern_checkpoints; DELETE FROM kern_audit WHERE seq > (SELECT max(seq) - 2 FROM kern_audit)",
+        refused: false,
+    };
+    tamper(&raw, &cut, &story.open);
+    drop(raw);
+    let mut found = 0;
+    for path in [story.path(), older] {
+        let db = open(path).await;
+        let report = db.audit().verify_signed(kept.clone(), &key.public()).await.unwrap();
+        assert!(!report.is_log_intact(), "{report:?}");
+        found += 1;
+    }
+    scale::figure("tamper classes found with a checkpoint kept elsewhere", format!("{found} of 2"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
