@@ -340,6 +340,7 @@ impl Write {
 }
 
 /// Whether a statement begins as one that a transactional call may hand over. The store itself looks at all of it.
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub(crate) fn check_statement(sql: &str) -> Result<(), String> {
     const WORDS: [&str; 6] = ["insert", "update", "delete", "merge", "with", "select"];
     let start = sql.trim_start();

@@ -131,8 +131,9 @@ impl Server {
     /// When it does not start.
     #[must_use]
     pub fn start_with_tls(key: &Path, certificate: &Path) -> Self {
-        let port = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port is free");
-        let port = port.local_addr().expect("it has a number").port();
+        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port is free");
+        let port = listener.local_addr().expect("it has a number").port();
+        drop(listener);
         // The server takes a key only if it is its own.
         succeed(Command::new("chmod").arg("600").arg(key));
         if is_root() {

@@ -39,7 +39,7 @@ const CRASHES: Config = Config {
     silent: true,
     delete: true,
     cancel: true,
-    again: true,
+    again: 1,
     ..Config::of("a required call, crashes, delete, cancel, settle, run again", &[&[REQUIRED]])
 };
 
@@ -156,7 +156,7 @@ const AUDITED: Config = Config {
     crashes: 1,
     callers: &[Who::Ana],
     settlers: &[Bob],
-    again: true,
+    again: 1,
     fence: 4,
     processes: 1,
     ..Config::of("a user's call, then a bare audit call", &[&[USER], &[AUDIT]])
@@ -199,7 +199,7 @@ const AGAIN: Config = Config {
     voters: &[Bob],
     callers: &[Who::Ana, Who::Worker],
     settlers: &[Ana, Bob],
-    again: true,
+    again: 1,
     silent: true,
     cancel: true,
     fence: 4,
@@ -262,7 +262,8 @@ const NEEDED: &[(&[Guard], &Config, &str)] = &[
     (&[Guard::Mine], &TWO_CALLS, "schedule 3"),
     (&[Guard::RunPaused], &TWO_CALLS, "I17"),
     (&[Guard::RunFence], &TWO_CALLS, "schedule 2"),
-    (&[Guard::RunDecided], &TWO_CALLS, "I8"),
+    (&[Guard::RunDecided], &TWO_CALLS, "I9"),
+    (&[Guard::RunUnknown], &TWO_CALLS, "I8"),
     (&[Guard::RecoverLease], &TWO_CALLS, "I7"),
     (&[Guard::RecoverLive], &TWO_CALLS, "I7"),
     (&[Guard::RecoverBound], &POISON, "schedule 15"),
@@ -288,7 +289,7 @@ const NEEDED: &[(&[Guard], &Config, &str)] = &[
     (&[Guard::AnswerRequester], &BOTH_STAGES, "I1"),
     (&[Guard::AnswerShown], &BOTH_STAGES, "I1"),
     (&[Guard::AnswerDecides], &SEPARATION, "I10"),
-    (&[Guard::AnswerFinal], &USERS, "I4"),
+    (&[Guard::AnswerFinal], &USERS, "I9"),
     (&[Guard::AnswerStarted], &USERS, "schedule 11"),
     (&[Guard::InputPending], &INPUT, "I4"),
     (&[Guard::ImpliedRequester], &BOTH_STAGES, "I1"),

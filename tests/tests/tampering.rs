@@ -6,14 +6,15 @@
 
 #![allow(clippy::unwrap_used, reason = "where a store fails, its error is what a test shows")]
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use kern::db::{Db, DbExt, SqliteDb};
+use kern::db::{CheckpointKey, Db, DbExt, SqliteDb};
 use kern::models::{ScriptedModel, turn};
 use kern::prelude::*;
 use kern::run::RunId;
 use kern_tests::folder::Folder;
 use kern_tests::ledger;
+use kern_tests::scale;
 use kern_tests::steps::drop_triggers;
 use kern_tests::store::open;
 use kern_tests::tools::{delete_user, export};
@@ -60,7 +61,8 @@ async fn story() -> Story {
     decide(&db, &run, Resolution::rejected().by("bob").note("no")).await;
     agent(db.clone()).continue_run(&run.run_id).await.unwrap();
     let turns = [turn().tool_call("export", json!({ "customer": "c_1" })), turn().text("exported")];
-    let exporting = Agent::builder().id("exporter").model(ScriptedModel::new(turns)).tools(tools![export]).db(db.clone());
+    let exporting =
+        Agent::builder().id("exporter").model(ScriptedModel::new(turns)).tools(tools![export]).db(db.clone());
     exporting.build().unwrap().run("export c_1").session_id("before").await.unwrap();
     let run = agent(db.clone()).run("delete u_42").user_id("ana").session_id(session.as_str()).await.unwrap();
     decide(&db, &run, Resolution::approved().by("bob")).await;
@@ -122,7 +124,7 @@ const CLASSES: &[Class] = &[
     class("another person has asked", true, "UPDATE kern_runs SET requester = json_set(requester, '$.subject', 'eve') WHERE run_id = '{open}'"),
     class("a run's conversation is another one", true, "UPDATE kern_runs SET snapshot = replace(snapshot, 'delete u_42', 'delete u_43') WHERE run_id = '{open}'"),
     // Votes.
-    class("a vote is gone", true, "DELETE FROM kern_votes WHERE approval_id IN (SELECT id FROM kern_approvals WHERE run_id = '{open}')"),
+    class("a vote is gone", false, "DELETE FROM kern_votes WHERE approval_id IN (SELECT id FROM kern_approvals WHERE run_id = '{open}')"),
     // What is bound.
     class("a policy is weaker", true, "UPDATE kern_calls SET policy = json_set(policy, '$.allow_self', json('true')) WHERE run_id = '{open}'; UPDATE kern_approvals SET policy = json_set(policy, '$.allow_self', json('true')) WHERE run_id = '{open}'"),
     class("a digest is another one", true, "UPDATE kern_executions SET decided_digest = replace(decided_digest, substr(decided_digest, 1, 1), 'x') WHERE run_id = '{open}'"),
@@ -130,3 +132,91 @@ const CLASSES: &[Class] = &[
     class("another tool, in every copy", true, "UPDATE kern_calls SET tool_name = 'export' WHERE run_id = '{open}'; UPDATE kern_approvals SET tool_name = 'export' WHERE run_id = '{open}'; UPDATE kern_executions SET tool_name = 'export' WHERE run_id = '{open}'"),
     class("a pool has another member", false, "UPDATE kern_pools SET members = replace(members, 'eve', 'ana')"),
 ];
+
+/// Changes a copy of the file, with kern's triggers out of the way. They are there again afterwards, unless the class is
+/// about them: what is found is the change, not that they are gone.
+fn tamper(raw: &Connection, class: &Class, open: &RunId) {
+    let triggers: Vec<String> = raw
+        .prepare("SELECT sql FROM sqlite_schema WHERE type = 'trigger'")
+        .and_then(|mut statement| statement.query_map((), |row| row.get(0))?.collect())
+        .unwrap();
+    drop_triggers(raw);
+    raw.execute_batch(&class.sql.replace("{open}", open.as_str()))
+        .unwrap_or_else(|error| panic!("{}: {error}", class.name));
+    if class.quietly {
+        assert!(raw.total_changes() > 0, "{}: nothing has changed", class.name);
+        triggers.iter().for_each(|trigger| raw.execute_batch(trigger).unwrap());
+    }
+}
+
+/// Whether the call that waits is refused: the body is not entered, whoever goes on with the run.
+async fn is_refused(db: &SqliteDb, story: &Story) -> bool {
+    let agent = agent(db.clone());
+    let before = ledger::of(&story.session).len();
+    // Who is refused is told so, or the model is: what counts here is the body.
+    let _ = agent.continue_run(&story.open).user_id("ana").await;
+    let _ = agent.resume_decided_runs().await;
+    let entered = ledger::of(&story.session).len() - before;
+    assert!(entered <= 1, "one approval, one start");
+    entered == 0
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_class_of_tampering_is_refused_or_found() {
+    let story = story().await;
+    let mut found = 0;
+    for class in CLASSES {
+        let folder = Folder::new();
+        let path = folder.file("copy.db");
+        std::fs::copy(story.path(), &path).unwrap();
+        tamper(&Connection::open(&path).unwrap(), class, &story.open);
+        let db = open(path).await;
+        let report = db.audit().verify().await.unwrap();
+        assert!(!report.is_intact(), "{}: verify finds nothing", class.name);
+        if class.refused {
+            assert!(is_refused(&db, &story).await, "{}: the call that waits was started", class.name);
+        }
+        found += 1;
+    }
+    scale::figure("tamper classes found in one file", format!("{found} of {}", CLASSES.len()));
+}
+
+/// What leaves no trace in what remains is found by a checkpoint that was kept elsewhere.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tail_that_was_cut_off_and_an_older_copy_are_found_with_a_checkpoint() {
+    let story = story().await;
+    let older = story.folder.file("older.db");
+    std::fs::copy(story.path(), &older).unwrap();
+    let key = CheckpointKey::generate().unwrap();
+    let db = open(story.path()).await;
+    agent(db.clone()).continue_run(&story.open).user_id("ana").await.unwrap();
+    let kept = vec![db.audit().checkpoint(&key).await.unwrap().unwrap()];
+    assert!(db.audit().verify_signed(kept.clone(), &key.public()).await.unwrap().is_intact());
+    drop(db);
+
+    let raw = Connection::open(story.path()).unwrap();
+    let cut = Class {
+        name: "the tail is cut off",
+        quietly: true,
+        sql: "DELETE FROM kern_checkpoints; DELETE FROM kern_audit WHERE seq > (SELECT max(seq) - 2 FROM kern_audit)",
+        refused: false,
+    };
+    tamper(&raw, &cut, &story.open);
+    drop(raw);
+    let mut found = 0;
+    for path in [story.path(), older] {
+        let db = open(path).await;
+        let report = db.audit().verify_signed(kept.clone(), &key.public()).await.unwrap();
+        assert!(!report.is_log_intact(), "{report:?}");
+        found += 1;
+    }
+    scale::figure("tamper classes found with a checkpoint kept elsewhere", format!("{found} of 2"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_nobody_has_changed_is_intact_and_runs() {
+    let story = story().await;
+    let db = open(story.path()).await;
+    assert!(db.audit().verify().await.unwrap().is_intact());
+    assert!(!is_refused(&db, &story).await, "the call that waits is approved");
+}

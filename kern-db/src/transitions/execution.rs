@@ -70,6 +70,11 @@ pub(crate) async fn readiness<T: Tx>(tx: &mut T, run: &RunRow, rows: CallRows, n
     if let Err(error) = check_binding(run, &rows) {
         return Err(evidence(tx, &run.run_id, Actor::Runtime, error));
     }
+    // What has its outcome is over, also where the requester never said anything to it.
+    let ended = [ExecutionStatus::Succeeded, ExecutionStatus::Failed, ExecutionStatus::Abandoned];
+    if rows.execution.as_ref().is_some_and(|execution| ended.contains(&execution.status)) {
+        return Ok(Readiness::Over);
+    }
     match gate(&rows) {
         Gate::Open => {}
         Gate::Closed(_) => return Ok(Readiness::Over),
@@ -91,10 +96,7 @@ pub(crate) async fn readiness<T: Tx>(tx: &mut T, run: &RunRow, rows: CallRows, n
     };
     match execution.status {
         ExecutionStatus::Ready => {}
-        ExecutionStatus::Succeeded | ExecutionStatus::Failed | ExecutionStatus::Abandoned => {
-            return Ok(Readiness::Over);
-        }
-        ExecutionStatus::Executing | ExecutionStatus::Unknown => return Ok(Readiness::NotStartable),
+        _ => return Ok(Readiness::NotStartable),
     }
     if execution.valid_until_ms.is_some_and(|valid_until| now >= valid_until) {
         match drop_ready(tx, &execution, NOT_IN_TIME, Actor::Runtime, now).await? {

@@ -78,7 +78,11 @@ fn run(before: &State, event: Event, after: &State) -> Option<&'static str> {
         }
         let open = after.all().filter(|(_, call)| call.turn == now.turn).any(|(_, call)| !call.is_decided());
         if open {
-            return Some("I8: a run goes on before every call is decided");
+            return Some("I9: a run goes on before every call is decided");
+        }
+        let unknown = [Some(ExecutionState::Unknown), Some(ExecutionState::Executing)];
+        if after.all().any(|(_, call)| unknown.contains(&call.state())) {
+            return Some("I8: a run goes on past a call that nobody knows the end of");
         }
     }
     if event == Event::Recover && was.state == RunState::Running && now.state != RunState::Running {

@@ -29,8 +29,8 @@ pub struct Config {
     pub edits: &'static [u8],
     /// Who settles.
     pub settlers: &'static [Person],
-    /// Whether they may order a call again, once.
-    pub again: bool,
+    /// How often they may order a call again.
+    pub again: u8,
     /// How far the clock goes.
     pub ticks: u8,
     /// How many processes die.
@@ -47,6 +47,8 @@ pub struct Config {
     pub silent: bool,
     /// Whether processes also look at a run that somebody drives.
     pub eager: bool,
+    /// Whether bodies fail, too: the table makes no difference between that and a result.
+    pub failing: bool,
     /// Processes.
     pub processes: u8,
 }
@@ -64,7 +66,7 @@ impl Config {
             callers: &[Who::Ana, Who::Worker],
             edits: &[],
             settlers: &[],
-            again: false,
+            again: 0,
             ticks: 0,
             crashes: 0,
             fence: 3,
@@ -73,6 +75,7 @@ impl Config {
             reach: &[],
             silent: false,
             eager: false,
+            failing: false,
             processes: 2,
         }
     }
@@ -139,7 +142,7 @@ pub fn explore(config: &Config, rules: &Rules) -> Explored {
     while let Some(state) = waiting.pop_front() {
         let from = fingerprint(&state);
         possible.clear();
-        events(config, &state, &mut possible);
+        events(config, rules, &state, &mut possible);
         for event in possible.iter().copied() {
             for step in rules.step(&state, event) {
                 steps += 1;
@@ -176,7 +179,7 @@ pub fn explore(config: &Config, rules: &Rules) -> Explored {
 }
 
 /// What honest processes and people may do next; what they may not is refused to them.
-pub fn events(config: &Config, state: &State, events: &mut Vec<Event>) {
+pub fn events(config: &Config, rules: &Rules, state: &State, events: &mut Vec<Event>) {
     let run = &state.run;
     if run.state == RunState::None {
         // The processes are alike until one of them starts the run.
@@ -194,7 +197,7 @@ pub fn events(config: &Config, state: &State, events: &mut Vec<Event>) {
     }
     events.extend(config.pools.iter().filter(|pool| **pool != state.pool).map(|pool| Event::Pool(*pool)));
     for process in 0..config.processes {
-        process_events(config, state, process, events);
+        process_events(config, rules, state, process, events);
     }
     for (place, call) in state.all() {
         people(config, state, place, events);
@@ -209,7 +212,10 @@ pub fn events(config: &Config, state: &State, events: &mut Vec<Event>) {
                 for to in [ExecutionState::Succeeded, ExecutionState::Abandoned] {
                     events.push(Event::Settle { by, call: place, to, note });
                 }
-                if config.again && call.generation == 0 {
+                if config.failing {
+                    events.push(Event::Settle { by, call: place, to: ExecutionState::Failed, note });
+                }
+                if call.generation < config.again {
                     events.push(Event::RunAgain { by, call: place, note });
                 }
             }
@@ -217,7 +223,7 @@ pub fn events(config: &Config, state: &State, events: &mut Vec<Event>) {
     }
 }
 
-fn process_events(config: &Config, state: &State, process: u8, events: &mut Vec<Event>) {
+fn process_events(config: &Config, rules: &Rules, state: &State, process: u8, events: &mut Vec<Event>) {
     let proc = &state.procs[usize::from(process)];
     let holds = proc.claim.is_some() || proc.ticket.is_some() || proc.loaded.is_some();
     if holds && state.crashes < config.crashes {
@@ -226,6 +232,9 @@ fn process_events(config: &Config, state: &State, process: u8, events: &mut Vec<
     if proc.ticket.is_some() {
         // A process is in one body at a time, and waits for it.
         events.extend([Ending::Succeeded, Ending::Lost].map(|ending| Event::Finish(process, ending)));
+        if config.failing {
+            events.push(Event::Finish(process, Ending::Failed));
+        }
         if config.ticks > 0 {
             events.push(Event::Renew(process));
         }
@@ -233,9 +242,9 @@ fn process_events(config: &Config, state: &State, process: u8, events: &mut Vec<
     }
     if proc.claim.is_some() {
         let all = state.all().all(|(_, call)| call.has_outcome());
-        let more = usize::from(state.script) < config.script.len();
+        let more = usize::from(state.script) < rules.script.len();
         if more && all {
-            let plain = config.script[usize::from(state.script)].iter().all(|spec| spec.tier != Tier::Audit);
+            let plain = rules.script[usize::from(state.script)].iter().all(|spec| spec.tier != Tier::Audit);
             events.push(Event::Commit(process, plain));
         }
         if state.run.turn > 0 {
@@ -273,11 +282,13 @@ fn people(config: &Config, state: &State, place: u8, events: &mut Vec<Event>) {
                 if call.version > 0 {
                     events.extend([vote(true, None, None), vote(true, Some(call.first), None)]);
                     // There are two edits, so that the same arguments can come back.
-                    if call.version < 2 && config.edits.contains(&call.first) {
+                    let back = call.spec.waits != Waits::Input && config.edits.contains(&call.first);
+                    if call.version < 2 && back {
                         events.push(vote(true, Some(call.arguments), Some(call.first)));
                     }
                 } else {
-                    events.extend(config.edits.iter().map(|edit| vote(true, Some(0), Some(*edit))));
+                    let fits = |edit: &&u8| call.spec.waits != Waits::Input || **edit > 0;
+                    events.extend(config.edits.iter().filter(fits).map(|edit| vote(true, Some(0), Some(*edit))));
                 }
             }
         }
@@ -287,7 +298,10 @@ fn people(config: &Config, state: &State, place: u8, events: &mut Vec<Event>) {
         events.push(answer(Says::No, call.arguments));
         match call.spec.waits {
             Waits::External => events.push(answer(Says::Result, call.arguments)),
-            Waits::Input if call.version < 2 => events.push(answer(Says::Input(1), call.arguments)),
+            // Nobody fills in what an approver wrote.
+            Waits::Input if call.version < 2 && call.arguments != 2 => {
+                events.extend([1, 3].map(|filled| answer(Says::Input(filled), call.arguments)));
+            }
             _ => {}
         }
         events.push(answer(Says::Yes, call.arguments));

@@ -447,7 +447,8 @@ impl Call {
         }
     }
 
-    /// *Decided*, in the words of the table. ARCHITECTURE, decisions: an external call is decided only with its result.
+    /// *Decided*, in the words of the table: UNKNOWN and EXECUTING are neither an outcome nor startable, and are asked for
+    /// apart. ARCHITECTURE, decisions: an external call is decided only with its result.
     #[must_use]
     pub fn is_decided(&self) -> bool {
         self.has_outcome() || (self.gate_open() && self.spec.waits != Waits::External)

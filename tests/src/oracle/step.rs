@@ -1,5 +1,7 @@
 //! One line of the table is one arm: what an event changes, what its caller is told, and what is written into the log.
 
+use std::fmt;
+
 use super::state::{
     Answer, Approval, ApprovalState, Authority, CALLS, Call, Claim, Effect, Execution, ExecutionState, Facts, Loaded,
     Person, Proc, RunState, Spec, State, Tamper, Ticket, Tier, Waits,
@@ -100,6 +102,7 @@ pub enum Event {
 /// What a caller is told. Where several guards fail, the table does not say which of them is named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[allow(missing_docs)]
+#[repr(u8)]
 pub enum Said {
     Done,
     Claimed,
@@ -114,6 +117,7 @@ pub enum Said {
     Outdated,
     Mismatch,
     Recorded,
+    Retried,
     Late,
     RecoveredPaused,
     RecoveredFailed,
@@ -129,11 +133,52 @@ pub enum Said {
     NotMine,
     RunConflict,
     Invalid,
+    NotEditable,
 }
 
+/// All of them.
+const SAID: &[Said] = &[
+    Said::Done,
+    Said::Claimed,
+    Said::Over,
+    Said::NotStartable,
+    Said::AlreadyRunning,
+    Said::NotPaused,
+    Said::Blocked,
+    Said::Stored,
+    Said::Already,
+    Said::NotAsked,
+    Said::Outdated,
+    Said::Mismatch,
+    Said::Recorded,
+    Said::Retried,
+    Said::Late,
+    Said::RecoveredPaused,
+    Said::RecoveredFailed,
+    Said::NotNeeded,
+    Said::NotFound,
+    Said::Conflict,
+    Said::StaleView,
+    Said::ReasonRequired,
+    Said::Expired,
+    Said::ExecutionConflict,
+    Said::NotPermitted,
+    Said::DigestMismatch,
+    Said::NotMine,
+    Said::RunConflict,
+    Said::Invalid,
+    Said::NotEditable,
+];
+
 /// The answers that the table allows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Answers(u32);
+
+impl fmt::Debug for Answers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(SAID.iter().filter(|said| self.has(**said))).finish()
+    }
+}
 
 impl Answers {
     /// Adds one.
@@ -203,6 +248,8 @@ guards! {
     RunFence,
     /// R4: every call is decided.
     RunDecided,
+    /// R4: none is UNKNOWN or EXECUTING.
+    RunUnknown,
     /// R6: the run's lease is over.
     RecoverLease,
     /// R6: no executing call has a live lease.
@@ -346,11 +393,11 @@ impl Rules {
     /// refused, or who found the run blocked, wrote down what had run out on the way.
     #[must_use]
     pub fn step(&self, before: &State, event: Event) -> Vec<Step> {
-        let mut tx = Tx { rules: self, state: *before, words: Vec::new(), unmet: None };
+        let mut tx = Tx { rules: self, state: *before, words: Vec::new(), or: None };
         let said = tx.run(event);
-        let unmet = tx.unmet.filter(|unmet| *unmet != tx.state);
+        let or = tx.or.filter(|(state, _)| *state != tx.state);
         let mut steps = vec![Step { state: tx.state, said, words: tx.words }];
-        steps.extend(unmet.map(|state| Step { state, said, words: Vec::new() }));
+        steps.extend(or.map(|(state, words)| Step { state, said, words }));
         steps
     }
 }
@@ -359,8 +406,8 @@ struct Tx<'a> {
     rules: &'a Rules,
     state: State,
     words: Vec<Word>,
-    /// The state without what was met on the way, where the table leaves it open who writes that down.
-    unmet: Option<State>,
+    /// What may happen as well, where the table leaves it open who writes down what is met on the way.
+    or: Option<(State, Vec<Word>)>,
 }
 
 impl Tx<'_> {
@@ -549,9 +596,18 @@ impl Tx<'_> {
         let paused = self.holds(Guard::RunPaused, run.state == RunState::Paused);
         let as_loaded = run.fence == loaded.fence && run.turn == loaded.turn;
         if !paused || !self.holds(Guard::RunFence, as_loaded) {
-            return Said::AlreadyRunning.into();
+            // Of a run that is paused it may also be said what it waits for.
+            let open = self.open_turn().any(|place| {
+                let call = self.call(place).expect("it is in the turn");
+                let started = matches!(call.state(), Some(ExecutionState::Executing | ExecutionState::Unknown));
+                !call.is_decided() || started
+            });
+            let before = self.state;
+            self.open_turn().for_each(|place| self.meet(place));
+            self.or = Some((std::mem::replace(&mut self.state, before), std::mem::take(&mut self.words)));
+            return Answers::from(Said::AlreadyRunning).or_if(paused && open, Said::Blocked);
         }
-        self.unmet = Some(self.state);
+        self.or = Some((self.state, Vec::new()));
         for place in self.open_turn() {
             self.meet(place);
         }
@@ -559,12 +615,13 @@ impl Tx<'_> {
         let open = self.open_turn().any(|place| {
             let call = self.call(place).expect("it is in the turn");
             let decided = call.is_decided() || implied.contains(&place);
-            !self.holds(Guard::RunDecided, decided)
+            let started = matches!(call.state(), Some(ExecutionState::Executing | ExecutionState::Unknown));
+            !self.holds(Guard::RunDecided, decided) || !self.holds(Guard::RunUnknown, !started)
         });
         if open {
             return Said::Blocked.into();
         }
-        self.unmet = None;
+        self.or = None;
         for place in implied {
             let mut call = self.call(place).expect("it is in the turn");
             call.answer = Answer::Confirmed(call.arguments);
@@ -669,8 +726,8 @@ impl Tx<'_> {
         }
     }
 
-    /// X6, or X5.
-    fn lose(&mut self, place: u8) {
+    /// X6, or X5. Whether it is to be started again.
+    fn lose(&mut self, place: u8) -> bool {
         let mut call = self.call(place).expect("it is there");
         let row = call.execution.as_mut().expect("it has started");
         let live = self.holds(Guard::RetryLive, !self.state.run.state.is_terminal());
@@ -687,6 +744,7 @@ impl Tx<'_> {
         row.state = if retried { ExecutionState::Ready } else { ExecutionState::Unknown };
         self.put(place, call);
         self.tell(if retried { "retry" } else { "unknown" }, place);
+        retried
     }
 
     /// T.
@@ -801,12 +859,14 @@ impl Tx<'_> {
                 .or_if(quorum && !self.holds(Guard::VoteTwice, !voted), Said::NotPermitted)
                 .or_if(!self.holds(Guard::EditorVotes, !wrote), Said::NotPermitted)
                 .or_if(edit.is_none() && !self.holds(Guard::VoteFilled, !call.unfilled), Said::Invalid);
+            // X11: the same digest and the same idempotency key. What may have run is only run again as it was.
+            refused = refused.or_if(edit.is_some() && call.ordered_again > 0, Said::NotEditable);
         } else {
             refused = refused.or_if(edit.is_some(), Said::Invalid);
         }
         if !refused.is_empty() {
             if due && pending {
-                self.unmet = Some(self.state);
+                self.or = Some((self.state, Vec::new()));
                 self.meet(place);
             }
             return refused;
@@ -956,7 +1016,8 @@ impl Tx<'_> {
         let unstarted = call.execution.is_none_or(|row| row.attempt == 0 && row.state == ExecutionState::Ready);
         let no = call.answer == Answer::Rejected && self.on(Guard::AnswerFinal);
         match says {
-            Says::No if no => Said::Already.into(),
+            // Whether a no that was said before is called that depends on what it met: the table does not say.
+            Says::No if no => Answers::from(Said::Already).or(Said::NotAsked),
             Says::No => self.take_back(place),
             _ if no => not_asked,
             Says::Yes => {
@@ -968,7 +1029,6 @@ impl Tx<'_> {
                 let asked = call.spec.tier.needs_requester()
                     && call.spec.waits != Waits::External
                     && !call.unfilled
-                    && !(call.has_outcome() && (self.on(Guard::AnswerFinal) || call.answer != Answer::Rejected))
                     && unstarted;
                 let decides = !self.on(Guard::AnswerDecides) && call.spec.tier == Tier::Required && unstarted;
                 if !asked && !decides {
@@ -1013,7 +1073,10 @@ impl Tx<'_> {
     fn take_back(&mut self, place: u8) -> Answers {
         let mut call = self.call(place).expect("it is there");
         let started = call.execution.is_some_and(|row| row.attempt > 0);
-        let over = call.has_outcome() || started && self.on(Guard::AnswerStarted);
+        // Also after somebody else's no, or a time that is over: the table asks for attempt 0 and nothing else. Only what
+        // has ended, with a result from outside or abandoned, is not taken back any more.
+        let ended = call.state().is_some_and(ExecutionState::is_outcome);
+        let over = ended || started && self.on(Guard::AnswerStarted);
         if call.spec.tier == Tier::Audit || over {
             return Said::NotAsked.into();
         }
@@ -1050,10 +1113,22 @@ impl Tx<'_> {
         not_asked: Answers,
     ) -> Answers {
         let mut call = self.call(place).expect("it is there");
-        if call.spec.waits != Waits::Input {
-            return not_asked;
+        // The store takes no values after a word: stricter than A3, which would let the requester edit what they confirmed.
+        if call.spec.waits != Waits::Input || call.answer != Answer::None {
+            return not_asked.or_if(call.arguments == arguments, Said::Already);
         }
         let filled_so = !call.unfilled && call.arguments == arguments;
+        if call.ordered_again > 0 && call.spec.tier == Tier::User && unstarted {
+            // X11: the same digest. The same values again are the yes that was cleared.
+            return match (filled_so, current) {
+                (true, true) => self.confirm(place, by, arguments, true),
+                (true, false) => Said::Outdated.into(),
+                (false, _) => not_asked.or(Said::Invalid).or(Said::NotEditable),
+            };
+        }
+        if call.ordered_again > 0 && !filled_so {
+            return not_asked.or(Said::Invalid).or(Said::NotEditable);
+        }
         match call.approval.filter(|row| !row.record) {
             Some(mut approval) => {
                 let pending = approval.state == ApprovalState::Pending && !approval.hidden;
@@ -1061,7 +1136,7 @@ impl Tx<'_> {
                     return not_asked.or(Said::Already);
                 }
                 if pending && approval.is_due(self.state.now) {
-                    self.unmet = Some(self.state);
+                    self.or = Some((self.state, Vec::new()));
                     self.meet(place);
                     return not_asked;
                 }
@@ -1173,10 +1248,6 @@ impl Tx<'_> {
         if !self.holds(Guard::ClaimOnce, first) {
             return Said::NotStartable.into();
         }
-        if call.spec.tier == Tier::Audit {
-            // The record comes before the start, of each generation.
-            self.record(&mut call, place, ApprovalState::Approved);
-        }
         self.enter(call, process, place);
         Said::Claimed.into()
     }
@@ -1209,8 +1280,8 @@ impl Tx<'_> {
             return Said::Late.into();
         }
         if ending == Ending::Lost {
-            self.lose(ticket.call);
-            return Said::Recorded.into();
+            let retried = self.lose(ticket.call);
+            return if retried { Said::Retried.into() } else { Said::Recorded.into() };
         }
         let (state, word) = match ending {
             Ending::Succeeded => (ExecutionState::Succeeded, "succeeded"),
@@ -1248,7 +1319,11 @@ impl Tx<'_> {
         self.tell("run_again", place);
         call.generation += 1;
         call.ordered_again += 1;
-        call.facts = Facts::default();
+        // A new row: version 0 of the same arguments, and whoever wrote them is their author still.
+        let author = call.facts.authors[usize::from(call.version)];
+        let editor = call.approval.and_then(|approval| approval.editor);
+        call.facts = Facts { authors: [author, 0, 0, 0], ..Facts::default() };
+        (call.version, call.first) = (0, call.arguments);
         call.may_imply = false;
         if self.on(Guard::AgainAsked) {
             call.answer = Answer::None;
@@ -1261,12 +1336,14 @@ impl Tx<'_> {
         }
         match call.spec.tier {
             Tier::Audit => {
+                // Its record is durable before it starts, as X2 has it.
+                self.record(&mut call, place, ApprovalState::Approved);
                 call.execution = Some(self.ready(&call, Authority::Policy));
                 self.tell("ready", place);
             }
             Tier::User => {}
             Tier::Required | Tier::TwoStage if self.on(Guard::AgainAsked) => {
-                call.approval = Some(self.requested(&call.spec));
+                call.approval = Some(Approval { editor, ..self.requested(&call.spec) });
                 self.tell("requested", place);
             }
             Tier::Required | Tier::TwoStage => {}

@@ -153,6 +153,16 @@ async fn x3_a_bare_audit_call_starts_once(store: &Store) {
     store.complete(&claim).await.unwrap();
 }
 
+/// Nobody confirmed it in time, nor at all: what is given up has its outcome, and nothing more is waited for.
+async fn x3_what_was_void_before_it_was_confirmed_is_over(store: &Store) {
+    let run_id = store.paused(&[two_stage().valid_for_ms(0)]).await;
+    store.approve(&run_id, 0).await.unwrap();
+    let claim = store.resumed(&run_id).await;
+    assert_eq!(store.call(&run_id).await.execution.unwrap().status, ExecutionStatus::Abandoned);
+    assert!(matches!(store.claim(&claim, 0).await.unwrap(), CallClaimed::Over));
+    store.complete(&claim).await.unwrap();
+}
+
 async fn x4_both_ends_of_a_body_are_outcomes(store: &Store) {
     let run_id = store.paused(&[required(), required()]).await;
     store.approve(&run_id, 0).await.unwrap();
@@ -343,6 +353,7 @@ on_each_store! {
     i8_unknown_stays_unknown_when_the_approval_has_run_out,
     x10_an_external_result_is_taken_once_and_only_through_an_open_gate,
     x3_a_bare_audit_call_starts_once,
+    x3_what_was_void_before_it_was_confirmed_is_over,
     x4_a_late_end_is_evidence_and_changes_nothing,
     x4_a_result_is_recorded_after_the_run_was_cancelled,
     x4_both_ends_of_a_body_are_outcomes,
