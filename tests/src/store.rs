@@ -126,10 +126,18 @@ impl Store {
     ///
     /// When the log is broken.
     pub async fn actions(&self, run_id: &RunId) -> Vec<String> {
-        let audit = self.db.audit();
-        let report = audit.verify().await.expect("the log is read");
+        let report = self.db.audit().verify().await.expect("the log is read");
         assert!(report.is_intact(), "{report:?}");
-        let entries = audit.entries(0, 10_000).await.expect("the log is read");
+        self.actions_on_record(run_id).await
+    }
+
+    /// Gives the actions of a run's entries in the audit log, whatever the log and the tables are worth.
+    ///
+    /// # Panics
+    ///
+    /// When the log cannot be read.
+    pub async fn actions_on_record(&self, run_id: &RunId) -> Vec<String> {
+        let entries = self.db.audit().entries(0, 10_000).await.expect("the log is read");
         entries.into_iter().filter(|entry| entry.run_id.as_ref() == Some(run_id)).map(|entry| entry.action).collect()
     }
 

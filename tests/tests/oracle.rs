@@ -289,7 +289,7 @@ const NEEDED: &[(&[Guard], &Config, &str)] = &[
     (&[Guard::AnswerRequester], &BOTH_STAGES, "I1"),
     (&[Guard::AnswerShown], &BOTH_STAGES, "I1"),
     (&[Guard::AnswerDecides], &SEPARATION, "I10"),
-    (&[Guard::AnswerFinal], &USERS, "I4"),
+    (&[Guard::AnswerFinal], &USERS, "I9"),
     (&[Guard::AnswerStarted], &USERS, "schedule 11"),
     (&[Guard::InputPending], &INPUT, "I4"),
     (&[Guard::ImpliedRequester], &BOTH_STAGES, "I1"),

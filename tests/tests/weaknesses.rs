@@ -263,7 +263,10 @@ async fn w7_whoever_edits_past_the_triggers_is_found_out_and_nothing_runs() {
         }
         assert!(agent.resume_decided_runs().await.unwrap().into_iter().all(|run| code(run) == "digest_mismatch"));
         assert_eq!(ledger::of(&session), NOTHING, "{edit}");
-        assert!(store.count_actions(&run.run_id, "digest_mismatch").await >= 2, "{edit}");
+        let recorded = store.actions_on_record(&run.run_id).await;
+        assert!(recorded.iter().filter(|action| *action == "digest_mismatch").count() >= 2, "{edit}: {recorded:?}");
+        let report = store.db.audit().verify().await.unwrap();
+        assert!(report.is_log_intact() && !report.is_intact(), "{edit}: {report:?}");
     }
 }
 

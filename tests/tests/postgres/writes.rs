@@ -77,7 +77,7 @@ async fn writes_are_committed_with_the_outcome_as_the_types_of_their_columns() {
     assert_eq!((row.get::<_, i64>(3), row.get::<_, &str>(4)), (1_767_323_045, "1"));
     assert_eq!((row.get::<_, &[u8]>(5), row.get::<_, f64>(6)), (&[0, 1, 255][..], 1.5));
     // Once more, as after an acknowledgement that was lost.
-    assert_eq!(finish(vec![paid("d", 1)]).await.unwrap(), Finished::Late);
+    assert_eq!(finish(vec![paid("d", 1)]).await.unwrap(), Finished::Recorded);
     assert_eq!(keys(&store).await, ["a", "b", "c"]);
     store.complete(&claim).await.unwrap();
     history::check(&*store).await;
