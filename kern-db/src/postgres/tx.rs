@@ -188,8 +188,8 @@ impl PostgresTx {
             return CommitEnd::Refused(unavailable(self.action, why));
         }
         let sql = match self.tells {
-            // Told only if it is committed, and after it is.
-            true => format!("NOTIFY {}; COMMIT", channel(&self.names)),
+            // Told only if it is committed, and after it is. A channel is the whole database's: the schema says whose it is.
+            true => format!("SELECT pg_notify('{}', current_schema()); COMMIT", channel(&self.names)),
             false => "COMMIT".to_owned(),
         };
         match within(self.patience, self.connection().batch_execute(&sql)).await {

@@ -50,6 +50,15 @@ pub(crate) async fn settle<T: Tx>(
         Settler::Person => Actor::of(by),
         Settler::Probe => Actor::Probe,
     };
+    // A person says what they know of the call. A probe has looked up what the rows say it is: they must be what was asked
+    // for, or it has looked up something else.
+    if settler == Settler::Probe
+        && found.status == ExecutionStatus::Unknown
+        && let Some(rows) = rows.as_ref().filter(|rows| rows.execution.as_ref() == Some(&found))
+        && let Err(error) = check_unknown_as_asked(tx, &run, rows).await?
+    {
+        return Err(evidence(tx, &run.run_id, actor, error));
+    }
     let settling = Settling { id: &id, note, settlement: &settlement, actor, now };
     if settlement.again {
         run_again(tx, &run, rows, found, settling).await?;
@@ -63,6 +72,14 @@ pub(crate) async fn settle<T: Tx>(
         tx.journal().tell("execution.settled", &run.run_id, found.approval_id.as_ref(), Some(&id));
     }
     Ok(read(tx, &id).await?.into())
+}
+
+/// Whether every copy of an unknown call is what was asked for, and the log says, too, that its end is unknown.
+async fn check_unknown_as_asked<T: Tx>(tx: &mut T, run: &RunRow, rows: &CallRows) -> Result<Result<()>> {
+    Ok(match check_binding(run, rows) {
+        Ok(()) => check_unknown(rows, &entries(tx, &rows.call).await?),
+        mismatch => mismatch,
+    })
 }
 
 async fn read<T: Tx>(tx: &mut T, id: &ExecutionId) -> Result<ExecutionRow> {
@@ -149,11 +166,7 @@ async fn run_again<T: Tx>(
     if rows.call.turn != run.turn {
         return Err(conflict("its turn is over").into());
     }
-    let bound = match check_binding(run, &rows) {
-        Ok(()) => check_unknown(&rows, &entries(tx, &rows.call).await?),
-        mismatch => mismatch,
-    };
-    if let Err(error) = bound {
+    if let Err(error) = check_unknown_as_asked(tx, run, &rows).await? {
         return Err(evidence(tx, &run.run_id, settling.actor, error));
     }
     settling.close(tx, &found).await?;

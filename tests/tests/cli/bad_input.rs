@@ -59,7 +59,7 @@ async fn no_command_makes_a_store_or_takes_another_file_for_one() {
         (text.display().to_string(), "it is not a SQLite database", "store_corrupt"),
         (empty.display().to_string(), "without kern's tables", "store_missing"),
         (other.display().to_string(), "without kern's tables", "store_missing"),
-        ("postgres://me:secret@host/app".to_owned(), "this build of kern has no PostgreSQL", "unsupported"),
+        ("postgres://me:secret@127.0.0.1:1/app".to_owned(), "check the address", "store_unavailable"),
         ("mysql://me:secret@host/app".to_owned(), "`mysql://` is no store of kern", "unsupported"),
         ("sqlite:".to_owned(), "names no file", "invalid"),
         (String::new(), "which database?", "no_database"),
@@ -75,7 +75,10 @@ async fn no_command_makes_a_store_or_takes_another_file_for_one() {
             assert_eq!((said.code, said.error_code().as_str()), (2, code), "{said:?}");
         }
     }
-    could_not(&Kern::on_nothing().run(&["approvals", "list"]), "give --db sqlite:app.db, or set KERN_DB");
+    could_not(
+        &Kern::on_nothing().run(&["approvals", "list"]),
+        "which database? give --db sqlite:app.db or --db postgres://host/database, or set KERN_DB",
+    );
     assert_eq!(names(folder.path()), before);
 }
 

@@ -1,6 +1,8 @@
 //! What somebody tried who had not built it: ways around a decision, and evidence of nothing.
 
-use kern_db::{ApprovalStatus, AskAgain, CallPolicy, Error, NewAnswer, NewCall, Resolution, RunId, Tier};
+use kern_db::{
+    ApprovalStatus, AskAgain, CallPolicy, Error, NewAnswer, NewCall, Resolution, RunId, Settlement, Standing, Tier,
+};
 use kern_tests::steps::{APPROVER, REQUESTER, Store, audit, call, person, required, turn, user};
 use serde_json::{Value, json};
 
@@ -225,12 +227,37 @@ async fn i1_a_yes_that_is_only_in_the_rows_takes_no_result(_: &Store) {
     assert_eq!(store.count(&run_id, "succeeded").await, 0);
 }
 
+/// A probe looks up what the rows say, so that it is only believed where the log and every copy say the same.
+async fn i5_a_probe_is_not_believed_of_a_call_that_was_changed(_: &Store) {
+    for change in [
+        r#"UPDATE kern_executions SET arguments = '{"amount":1,"to":"x"}'"#,
+        r#"UPDATE kern_calls SET arguments = '{"amount":1,"to":"x"}'"#,
+    ] {
+        let store = Store::on_a_file().await;
+        let (claim, call) = store.unknown().await;
+        store.tamper(change);
+        let settled = store.settle_probed(call.ticket().execution_id().clone(), Settlement::succeeded("paid")).await;
+        assert!(matches!(settled, Err(Error::DigestMismatch { .. })), "{change}: {settled:?}");
+        assert_eq!(store.count(&claim.run_id, "[digest_mismatch]").await, 1);
+        assert_eq!(store.call(&claim.run_id).await.standing, Standing::Unknown);
+    }
+    // A row that was made unknown, which the log has as ended.
+    let store = Store::on_a_file().await;
+    let (claim, call) = store.executing().await;
+    store.succeed(&call).await;
+    store.tamper("UPDATE kern_executions SET status = 'unknown', result = NULL, finished_at_ms = NULL");
+    let settled = store.settle_probed(call.ticket().execution_id().clone(), Settlement::failed("no")).await;
+    assert!(matches!(settled, Err(Error::DigestMismatch { .. })), "{settled:?}");
+    assert_eq!(store.count(&claim.run_id, "[digest_mismatch]").await, 1);
+}
+
 on_each_store!(
     a9_a_record_is_decided_and_deciding_it_again_is_a_conflict,
     i12_what_cannot_be_kept_as_it_is_decides_nothing,
     i22_what_an_approver_sends_along_is_any_json,
 );
 on_a_file!(
+    i5_a_probe_is_not_believed_of_a_call_that_was_changed,
     i5_a_record_that_was_made_pending_is_not_decided,
     i10_asking_again_does_not_clear_an_author,
     i9_a_no_and_a_start_that_are_only_in_the_log_are_not_asked_again,

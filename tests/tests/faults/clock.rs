@@ -9,7 +9,7 @@ use kern_db::{ApprovalStatus, Caller, Error, Outcome, Recovered, RunClaimed, Sta
 use kern_tests::faults::agent;
 use kern_tests::folder::unique;
 use kern_tests::gates::gate;
-use kern_tests::place::{PATIENT, Place};
+use kern_tests::place::{On, PATIENT, Place};
 use kern_tests::scale::figure;
 use kern_tests::steps::{Store as Steps, required};
 use kern_tests::store::{SHORT_LEASE, Store, one_call};
@@ -50,7 +50,7 @@ async fn schedule_15_a_clock_that_is_set_back_revives_nothing() {
 /// A process whose clock jumps ahead takes a living owner for dead: the start is lost, and not made again.
 #[tokio::test(flavor = "multi_thread")]
 async fn schedule_15_a_clock_that_jumps_ahead_loses_a_start_and_doubles_none() {
-    let place = Arc::new(Place::sqlite(PROGRAM).await);
+    let place = Arc::new(Place::new(On::Sqlite, PROGRAM).await);
     let ahead = format!("clock=return({HOUR_MS})");
     let there = Arc::clone(&place);
     let entries = tokio::task::spawn_blocking(move || {
@@ -120,7 +120,7 @@ async fn schedule_15_a_writer_that_is_kept_out_starts_nothing_twice() {
 /// A run that kills whoever drives it is given up, and what it did stays done once.
 #[tokio::test(flavor = "multi_thread")]
 async fn schedule_15_a_run_that_kills_its_owners_is_given_up_after_three_recoveries() {
-    let place = Arc::new(Place::sqlite(PROGRAM).await);
+    let place = Arc::new(Place::new(On::Sqlite, PROGRAM).await);
     let run = agent(place.db.clone(), PATIENT * 3).run("delete").user_id("alice").await.unwrap();
     place.approve(&run.run_id).await;
     for kill in 1..=4_u32 {

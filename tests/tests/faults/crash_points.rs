@@ -6,7 +6,7 @@ use kern::prelude::*;
 use kern_db::{Call, ExecutionStatus, Run, RunId, Standing};
 use kern_tests::faults::agent;
 use kern_tests::folder::Folder;
-use kern_tests::place::{HERE, PATIENT, Place, SHORT, STOP};
+use kern_tests::place::{HERE, On, PATIENT, Place, SHORT, STOP};
 use kern_tests::scale::{self, figure};
 use kern_tests::steps::write_0001;
 
@@ -20,8 +20,8 @@ struct Ground {
 }
 
 impl Ground {
-    async fn new() -> Self {
-        let place = Arc::new(Place::sqlite(PROGRAM).await);
+    async fn new(on: On) -> Self {
+        let place = Arc::new(Place::new(on, PROGRAM).await);
         let agent = agent(place.db.clone(), PATIENT * 3);
         Self { place, agent }
     }
@@ -77,11 +77,10 @@ const BETWEEN: &[Crash] = &[
 ];
 
 /// I1, I6, I7, I8: what was started and has no recorded end is `unknown`, and nothing starts it again.
-#[tokio::test(flavor = "multi_thread")]
-async fn i6_killed_between_claim_and_outcome_a_call_is_unknown_and_never_doubled() {
-    let ground = Ground::new().await;
+async fn i6_killed_between_claim_and_outcome_a_call_is_unknown_and_never_doubled(on: On) {
+    let ground = Ground::new(on).await;
     let place = &ground.place;
-    let each = scale::of(2_000).div_ceil(BETWEEN.len());
+    let each = on.scaled(2_000).div_ceil(BETWEEN.len());
     let mut killed = Vec::new();
     for crash in BETWEEN {
         let mut runs = Vec::new();
@@ -123,8 +122,11 @@ async fn i6_killed_between_claim_and_outcome_a_call_is_unknown_and_never_doubled
     assert_eq!((seen.unknown, seen.ended[&RunStatus::Completed]), (killed.len(), killed.len()));
     let doubled = counts(place).values().filter(|count| **count > 1).count();
     assert_eq!(doubled, 0);
-    figure("kills between claim and recorded outcome", killed.len());
-    figure("double executions among them", doubled);
+    let figure = |what: &str, value: usize| {
+        figure(&format!("killed between claim and recorded outcome, {}: {what}", on.name()), value);
+    };
+    figure("kills", killed.len());
+    figure("double executions", doubled);
     figure("of them unknown", seen.unknown);
 }
 
@@ -176,11 +178,10 @@ fn state(run: &Run) -> String {
 
 /// I3, I12, I19: wherever its process is killed, a transition is there whole or not at all; and another process goes on
 /// from either to the end.
-#[tokio::test(flavor = "multi_thread")]
-async fn i19_a_transition_is_there_whole_or_not_at_all() {
-    let ground = Ground::new().await;
+async fn i19_a_transition_is_there_whole_or_not_at_all(on: On) {
+    let ground = Ground::new(on).await;
     let place = &ground.place;
-    let each = scale::of(20);
+    let each = on.scaled(20);
     let mut kills = 0;
     for Step { action, script, command, ready } in STEPS {
         let mut runs = Vec::new();
@@ -241,7 +242,7 @@ async fn i19_a_transition_is_there_whole_or_not_at_all() {
     nothing_doubled(&runs, &counts(place));
     nothing_stuck(&runs);
     to_the_end(place).await;
-    figure("kills in and around every other transition", kills);
+    figure(&format!("kills in and around every other transition, {}", on.name()), kills);
 }
 
 /// Where a run pauses: its start with a turn, a turn after a body, the end of what runs before the pause.
@@ -254,11 +255,10 @@ const PAUSING: &[(&str, &str)] = &[
 ];
 
 /// I3: no approval without its run, and no paused run without its approvals.
-#[tokio::test(flavor = "multi_thread")]
-async fn i3_killed_while_it_pauses_a_run_and_its_approvals_are_there_together_or_not() {
-    let ground = Ground::new().await;
+async fn i3_killed_while_it_pauses_a_run_and_its_approvals_are_there_together_or_not(on: On) {
+    let ground = Ground::new(on).await;
     let place = &ground.place;
-    let each = scale::of(1_000).div_ceil(PAUSING.len() * 4);
+    let each = on.scaled(1_000).div_ceil(PAUSING.len() * 4);
     let (mut kills, mut lost) = (0, 0);
     for (action, script) in PAUSING {
         for at in ["begin", "written", "commit", "committed"] {
@@ -295,9 +295,15 @@ async fn i3_killed_while_it_pauses_a_run_and_its_approvals_are_there_together_or
     nothing_stuck(&runs);
     assert_eq!(lost, 0);
     to_the_end(place).await;
-    figure("kills while pausing", kills);
-    figure("orphans", lost);
+    figure(&format!("kills while pausing, {}", on.name()), kills);
+    figure(&format!("orphans of them, {}", on.name()), lost);
 }
+
+kern_tests::on_both!(
+    i3_killed_while_it_pauses_a_run_and_its_approvals_are_there_together_or_not,
+    i6_killed_between_claim_and_outcome_a_call_is_unknown_and_never_doubled,
+    i19_a_transition_is_there_whole_or_not_at_all,
+);
 
 /// Killed while it brings a file to this build's schema, a process leaves the old one or the new one, and the next one
 /// finishes.

@@ -6,8 +6,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use kern::prelude::*;
 use kern_db::{ExecutionStatus, Standing};
 use kern_tests::children::Worker;
-use kern_tests::place::Place;
-use kern_tests::scale::{self, figure};
+use kern_tests::place::{On, Place};
+use kern_tests::scale::figure;
 
 use super::PROGRAM;
 use super::endings::{counts, nothing_doubled, nothing_stuck, orphans, recovered, to_the_end};
@@ -37,6 +37,7 @@ struct Sum {
     effects: usize,
     doubled: usize,
     lost: usize,
+    stuck: usize,
     unknown: usize,
 }
 
@@ -63,15 +64,14 @@ fn kills(place: &Place, number: usize, random: &mut Random) -> (Vec<String>, Vec
 }
 
 /// I6, I7, I9, I12, I19: nothing doubled, nothing lost, nothing stuck, and the log says how it came.
-#[tokio::test(flavor = "multi_thread")]
-async fn i7_killed_at_random_under_load_nothing_is_doubled_lost_or_stuck() {
+async fn i7_killed_at_random_under_load_nothing_is_doubled_lost_or_stuck(on: On) {
     let seed = u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() & 0xffff_ffff).unwrap();
-    figure("seed of the random kills", seed);
+    figure(&format!("seed of the random kills, {}", on.name()), seed);
     let mut sum = Sum::default();
-    let full = scale::of(1_000);
+    let full = on.scaled(1_000);
     while sum.kills < full {
         let number = BATCH.min(full - sum.kills);
-        let place = Place::sqlite(PROGRAM).await;
+        let place = Place::new(on, PROGRAM).await;
         let mut random = Random(seed + sum.kills as u64 + 1);
         let (place, said, decided) = tokio::task::spawn_blocking(move || {
             let (said, decided) = kills(&place, number, &mut random);
@@ -101,7 +101,8 @@ async fn i7_killed_at_random_under_load_nothing_is_doubled_lost_or_stuck() {
         sum.unknown += listed;
         let seen = to_the_end(&place).await;
         assert_eq!(seen.ended.values().sum::<usize>(), runs.len());
-        assert!(seen.ended.keys().all(|status| !matches!(status, RunStatus::Paused | RunStatus::Running)));
+        let open = [RunStatus::Paused, RunStatus::Running];
+        sum.stuck += open.iter().filter_map(|status| seen.ended.get(status)).sum::<usize>();
         sum.kills += number + AT_ONCE;
         sum.runs += runs.len();
         let protected = |line: &&String| !line.starts_with("lookup");
@@ -109,12 +110,15 @@ async fn i7_killed_at_random_under_load_nothing_is_doubled_lost_or_stuck() {
         sum.effects += ledger.keys().filter(protected).count();
         sum.doubled += ledger.iter().filter(|(line, count)| protected(line) && **count > 1).count();
     }
-    assert_eq!((sum.doubled, sum.lost), (0, 0));
-    figure("random kills under load, SQLite", sum.kills);
-    figure("runs that they were about", sum.runs);
+    assert_eq!((sum.doubled, sum.lost, sum.stuck), (0, 0, 0));
+    let figure = |what: &str, value: usize| figure(&format!("random kills under load, {}: {what}", on.name()), value);
+    figure("kills", sum.kills);
+    figure("runs", sum.runs);
     figure("effects of protected calls", sum.effects);
     figure("doubled", sum.doubled);
     figure("lost", sum.lost);
-    figure("stuck", 0);
+    figure("stuck", sum.stuck);
     figure("unknown, each of them listed", sum.unknown);
 }
+
+kern_tests::on_both!(i7_killed_at_random_under_load_nothing_is_doubled_lost_or_stuck);

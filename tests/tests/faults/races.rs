@@ -9,8 +9,8 @@ use kern_tests::children::Worker;
 use kern_tests::command::Kern;
 use kern_tests::faults::agent;
 use kern_tests::history;
-use kern_tests::place::{PATIENT, Place};
-use kern_tests::scale::{self, figure};
+use kern_tests::place::{On, PATIENT, Place};
+use kern_tests::scale::figure;
 
 use super::PROGRAM;
 use super::endings::counts;
@@ -20,10 +20,9 @@ const PROCESSES: usize = 3;
 const TASKS: usize = 3;
 
 /// I6: of all who go on with a run, one enters its body.
-#[tokio::test(flavor = "multi_thread")]
-async fn i6_of_nine_tasks_in_three_processes_that_resume_a_run_one_enters_its_body() {
-    let rounds = scale::of(10_000);
-    let place = Arc::new(Place::sqlite(PROGRAM).await);
+async fn i6_of_nine_tasks_in_three_processes_that_resume_a_run_one_enters_its_body(on: On) {
+    let rounds = on.scaled(10_000);
+    let place = Arc::new(Place::new(on, PROGRAM).await);
     let agent = agent(place.db.clone(), PATIENT * 3);
     let (sender, runs) = std::sync::mpsc::sync_channel::<String>(16);
     let racing = {
@@ -59,15 +58,14 @@ async fn i6_of_nine_tasks_in_three_processes_that_resume_a_run_one_enters_its_bo
     let doubled = ledger.values().filter(|count| **count != 1).count();
     assert_eq!((ledger.len(), doubled), (rounds, 0));
     history::check(&*place.db).await;
-    figure("rounds of racing resumers, SQLite", format!("{rounds}, of {PROCESSES} processes with {TASKS} tasks each"));
-    figure("double executions among them", doubled);
+    let what = format!("rounds of racing resumers, {}", on.name());
+    figure(&what, format!("{rounds}, of {PROCESSES} processes with {TASKS} tasks each: {doubled} double executions"));
 }
 
 /// I4: the command line and the API are two ways to one statement.
-#[tokio::test(flavor = "multi_thread")]
-async fn i4_of_the_command_and_the_api_one_decides() {
-    let rounds = scale::of(200);
-    let place = Place::sqlite(PROGRAM).await;
+async fn i4_of_the_command_and_the_api_one_decides(on: On) {
+    let rounds = on.scaled(200);
+    let place = Place::new(on, PROGRAM).await;
     let agent = agent(place.db.clone(), PATIENT * 3);
     let mut by_command = 0;
     for round in 0..rounds {
@@ -105,15 +103,14 @@ async fn i4_of_the_command_and_the_api_one_decides() {
         assert_eq!(won, 1, "{approval:?}");
     }
     history::check(&*place.db).await;
-    figure("rounds of the command against the API with exactly one winner", format!("{rounds} of {rounds}"));
-    figure("of them won by the command", by_command);
+    let what = format!("rounds of the command against the API, {}", on.name());
+    figure(&what, format!("{rounds}, each with one winner, {by_command} times the command"));
 }
 
 /// X9 by both channels.
-#[tokio::test(flavor = "multi_thread")]
-async fn i4_of_the_command_and_the_api_one_settles() {
-    let rounds = scale::of(100);
-    let place = Place::sqlite(PROGRAM).await;
+async fn i4_of_the_command_and_the_api_one_settles(on: On) {
+    let rounds = on.scaled(100);
+    let place = Place::new(on, PROGRAM).await;
     let agent = agent(place.db.clone(), PATIENT * 3);
     for round in 0..rounds {
         let run = agent.run("explode").user_id("alice").await.unwrap();
@@ -138,5 +135,12 @@ async fn i4_of_the_command_and_the_api_one_settles() {
         assert_eq!(status, expected);
     }
     history::check(&*place.db).await;
-    figure("rounds of the command against the API about an unknown call, with exactly one winner", rounds);
+    let what = format!("rounds of the command against the API about an unknown call, {}", on.name());
+    figure(&what, format!("{rounds}, each with one winner"));
 }
+
+kern_tests::on_both!(
+    i4_of_the_command_and_the_api_one_decides,
+    i4_of_the_command_and_the_api_one_settles,
+    i6_of_nine_tasks_in_three_processes_that_resume_a_run_one_enters_its_body,
+);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use kern::prelude::*;
 use kern_db::ExecutionStatus;
-use kern_tests::place::Place;
+use kern_tests::place::{On, Place};
 use kern_tests::scale::figure;
 
 use super::PROGRAM;
@@ -19,9 +19,8 @@ const WAYS: &[(&str, &[&str])] = &[
 ];
 
 /// I2, I6, I19: at most one start, no `PAUSED` without its rows, a typed error, and a way on.
-#[tokio::test(flavor = "multi_thread")]
-async fn i2_a_store_that_fails_at_any_call_is_told_of_and_nothing_is_doubled_or_stuck() {
-    let place = Arc::new(Place::sqlite(PROGRAM).await);
+async fn i2_a_store_that_fails_at_any_call_is_told_of_and_nothing_is_doubled_or_stuck(on: On) {
+    let place = Arc::new(Place::new(on, PROGRAM).await);
     let counting = Arc::clone(&place);
     let cycles = tokio::task::spawn_blocking(move || {
         let mut cycles = Vec::new();
@@ -74,12 +73,14 @@ async fn i2_a_store_that_fails_at_any_call_is_told_of_and_nothing_is_doubled_or_
     let unknown = place.executions(Some(ExecutionStatus::Unknown)).await.len();
     let seen = to_the_end(&place).await;
     assert_eq!(seen.ended.get(&RunStatus::Paused), None);
-    figure("cycles in which one call of the store failed", cycles.len());
+    let figure =
+        |what: &str, value: usize| figure(&format!("one call of the store fails, {}: {what}", on.name()), value);
+    figure("cycles", cycles.len());
     figure("of them told to the caller", told);
     figure("of them made good without a word", cycles.len() - told);
     figure("calls unknown after recovery", unknown);
-    figure(
-        "double executions among them",
-        counts(&place).iter().filter(|(line, count)| !line.starts_with("lookup") && **count > 1).count(),
-    );
+    let doubled = counts(&place).iter().filter(|(line, count)| !line.starts_with("lookup") && **count > 1).count();
+    figure("double executions", doubled);
 }
+
+kern_tests::on_both!(i2_a_store_that_fails_at_any_call_is_told_of_and_nothing_is_doubled_or_stuck);

@@ -24,7 +24,7 @@ Results go to standard output. Questions and errors go to standard error; with -
 #[derive(Debug, Parser)]
 #[command(name = "kern", version, after_help = EXAMPLES, disable_help_subcommand = true)]
 pub(crate) struct Arguments {
-    /// The store: `sqlite:app.db`, or only the file. It is never made. [default: KERN_DB]
+    /// The store: `sqlite:app.db`, only the file, or `postgres://user@host/database`. It is never made. [default: KERN_DB]
     #[arg(long, global = true, value_name = "DATABASE")]
     pub(crate) db: Option<OsString>,
     /// Write JSON, one value on each line.

@@ -4,18 +4,22 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use kern::db::{self, Db, IntoDb as _, SqliteDb};
+use kern::db::{self, Db, IntoDb as _, PostgresDb, SqliteDb};
 use kern::display;
 
 use crate::failure::{Failure, Outcome, chain};
 
 /// The variable that names the store where no option does.
 const VARIABLE: &str = "KERN_DB";
+/// Connections to a server at most: one command asks one thing after the other.
+const CONNECTIONS: usize = 2;
 
 /// Where the store is.
-#[derive(Debug)]
-pub(crate) struct Database {
-    path: PathBuf,
+pub(crate) enum Database {
+    /// A SQLite file.
+    File(PathBuf),
+    /// The address of a PostgreSQL database, which may hold a password.
+    Server(String),
 }
 
 impl Database {
@@ -23,39 +27,53 @@ impl Database {
     pub(crate) fn named(named: Option<OsString>) -> Outcome<Self> {
         let named = named.or_else(|| std::env::var_os(VARIABLE)).filter(|address| !address.is_empty());
         let Some(address) = named else {
-            let message = format!("which database? give --db sqlite:app.db, or set {VARIABLE}");
+            let message =
+                format!("which database? give --db sqlite:app.db or --db postgres://host/database, or set {VARIABLE}");
             return Err(Failure::could_not("no_database", message));
         };
-        Ok(Self { path: path_of(address)? })
+        Self::of(address)
     }
 
-    /// Opens it. It is closed when what this gives is dropped, and then nothing of it is left beside the file.
-    pub(crate) async fn open(&self) -> Outcome<Arc<dyn Db>> {
-        let shown = display::text(&self.path.display().to_string()).to_string();
-        let opened = SqliteDb::builder(&self.path).existing().open().await;
-        opened.map(SqliteDb::into_db).map_err(|error| refused(&shown, &error))
-    }
-}
-
-/// The file that an address names: `sqlite:app.db`, `sqlite:///srv/app.db`, or only its path.
-///
-/// An address of another kind may hold a password, so it is not repeated.
-fn path_of(address: OsString) -> Outcome<PathBuf> {
-    let Some(text) = address.to_str() else { return Ok(address.into()) };
-    if let Some(rest) = text.strip_prefix("sqlite:") {
-        let path = rest.strip_prefix("//").unwrap_or(rest);
-        if path.is_empty() {
-            return Err(Failure::could_not("invalid", "the address names no file: give --db sqlite:app.db"));
+    /// What an address names: `sqlite:app.db`, `sqlite:///srv/app.db`, or only the path of a file; `postgres://`,
+    /// `postgresql://` or `postgresql+psycopg://` and what follows it for a database.
+    ///
+    /// An address with a scheme may hold a password, so it is not repeated.
+    fn of(address: OsString) -> Outcome<Self> {
+        let Some(text) = address.to_str() else { return Ok(Self::File(address.into())) };
+        if let Some(rest) = text.strip_prefix("sqlite:") {
+            let path = rest.strip_prefix("//").unwrap_or(rest);
+            if path.is_empty() {
+                return Err(Failure::could_not("invalid", "the address names no file: give --db sqlite:app.db"));
+            }
+            return Ok(Self::File(path.into()));
         }
-        return Ok(path.into());
+        match text.split_once("://") {
+            None => Ok(Self::File(address.into())),
+            Some(("postgres" | "postgresql" | "postgresql+psycopg", _)) => Ok(Self::Server(text.to_owned())),
+            Some((scheme, _)) => {
+                let message = format!(
+                    "`{scheme}://` is no store of kern: give a SQLite file, sqlite:app.db, or a PostgreSQL database, \
+                     postgres://host/database"
+                );
+                Err(Failure::could_not("unsupported", message))
+            }
+        }
     }
-    let Some((scheme, _)) = text.split_once("://") else { return Ok(address.into()) };
-    if matches!(scheme, "postgres" | "postgresql") {
-        let message = "this build of kern has no PostgreSQL: give the address of a SQLite file, sqlite:app.db";
-        return Err(Failure::could_not("unsupported", message));
+
+    /// Opens it. It is closed when what this gives is dropped, and then nothing of it is left beside a file.
+    pub(crate) async fn open(&self) -> Outcome<Arc<dyn Db>> {
+        match self {
+            Self::File(path) => {
+                let opened = SqliteDb::builder(path).existing().open().await;
+                let shown = || display::text(&path.display().to_string()).to_string();
+                opened.map(SqliteDb::into_db).map_err(|error| refused(&shown(), &error))
+            }
+            Self::Server(address) => {
+                let opened = PostgresDb::builder(address).max_connections(CONNECTIONS).existing().open().await;
+                opened.map(PostgresDb::into_db).map_err(|error| refused_by_server(&error))
+            }
+        }
     }
-    let message = format!("`{scheme}://` is no store of kern: give the address of a SQLite file, sqlite:app.db");
-    Err(Failure::could_not("unsupported", message))
 }
 
 fn refused(path: &str, error: &db::Error) -> Failure {
@@ -79,32 +97,55 @@ fn refused(path: &str, error: &db::Error) -> Failure {
     Failure::could_not(error.code(), message)
 }
 
+/// kern's own words for a database: they name its host and its name, and nothing else of the address.
+fn refused_by_server(error: &db::Error) -> Failure {
+    let said = chain(error);
+    let next = match error {
+        db::Error::NoStore { .. } => "give the database that the application uses",
+        db::Error::Busy { .. } => "try again",
+        db::Error::Unavailable { .. } => "check the address, and that the server runs and lets you in",
+        _ => return Failure::could_not(error.code(), said),
+    };
+    Failure::could_not(error.code(), format!("{said}: {next}"))
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a path that is refused is what a test shows")]
 
     use super::*;
 
+    fn named(address: &str) -> Result<String, String> {
+        match Database::of(address.into()) {
+            Ok(Database::File(path)) => Ok(path.display().to_string()),
+            Ok(Database::Server(address)) => Ok(format!("server {address}")),
+            Err(failure) => Err(format!("{failure:?}")),
+        }
+    }
+
     #[test]
-    fn every_way_to_write_a_file_names_it() {
-        for (address, path) in [
+    fn every_way_to_write_a_file_or_a_database_names_it() {
+        for (address, named_as) in [
             ("app.db", "app.db"),
             ("sqlite:app.db", "app.db"),
             ("sqlite://app.db", "app.db"),
             ("sqlite:///srv/app.db", "/srv/app.db"),
             ("sqlite:/srv/app.db", "/srv/app.db"),
             ("/srv/a b:c.db", "/srv/a b:c.db"),
+            ("postgres://me@host/db", "server postgres://me@host/db"),
+            ("postgresql://host/db", "server postgresql://host/db"),
+            ("postgresql+psycopg://host/db", "server postgresql+psycopg://host/db"),
         ] {
-            assert_eq!(path_of(address.into()).unwrap(), PathBuf::from(path), "{address}");
+            assert_eq!(named(address).unwrap(), named_as, "{address}");
         }
     }
 
     #[test]
     fn another_kind_of_address_is_refused_without_its_password() {
-        for address in ["postgres://me:secret@host/db", "postgresql://me:secret@host/db", "mysql://me:secret@host/db"] {
-            let said = format!("{:?}", path_of(address.into()).unwrap_err());
+        for address in ["mysql://me:secret@host/db", "postgresql+asyncpg://me:secret@host/db"] {
+            let said = named(address).unwrap_err();
             assert!(!said.contains("secret") && said.contains("sqlite:app.db"), "{said}");
         }
-        assert!(path_of("sqlite:".into()).is_err());
+        assert!(named("sqlite:").is_err());
     }
 }
