@@ -4,6 +4,8 @@
 
 #![allow(clippy::unwrap_used, reason = "what a store or a process answers otherwise is what a test shows")]
 
+#[path = "faults/checkpoints.rs"]
+mod checkpoints;
 #[path = "faults/clock.rs"]
 mod clock;
 #[path = "faults/crash_points.rs"]

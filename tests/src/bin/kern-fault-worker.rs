@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use kern::db::{ApprovalFilter, ApprovalStatus, ExecutionFilter, ExecutionStatus, RunFilter, Settlement};
+use kern::db::{
+    ApprovalFilter, ApprovalStatus, CheckpointKey, ExecutionFilter, ExecutionStatus, RunFilter, Settlement,
+};
 use kern::prelude::*;
 use kern_tests::faults::{MADE_TO, agent, say};
 use kern_tests::place::{FAIL, HERE, STOP, open};
@@ -134,9 +136,31 @@ async fn main() {
                 say(&outcomes.join(" "));
             }
         }
+        "checkpoint" => say(&checkpoint(&*db, &key(&word())).await),
+        // One for each line that it is told.
+        "checkpoints" => {
+            let key = key(&word());
+            for line in std::io::stdin().lock().lines() {
+                line.expect("the test speaks UTF-8");
+                say(&checkpoint(&*db, &key).await);
+            }
+        }
         "load" => load(&agent, word().parse().expect("a number of tasks")).await,
         "decide" => decide(&*db).await,
         other => panic!("no command `{other}`"),
+    }
+}
+
+fn key(hex: &str) -> CheckpointKey {
+    CheckpointKey::from_hex(hex).expect("the test gives a key")
+}
+
+/// Makes a checkpoint, and gives how many entries it covers.
+async fn checkpoint(db: &dyn Db, key: &CheckpointKey) -> String {
+    match db.audit().checkpoint(key).await {
+        Ok(Some(made)) => made.size.to_string(),
+        Ok(None) => "nothing new".to_owned(),
+        Err(error) => error.code().to_owned(),
     }
 }
 

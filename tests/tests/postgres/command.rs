@@ -25,10 +25,10 @@ async fn a_call_is_looked_at_decided_settled_and_proved() {
     let approved = kern.json(&["approvals", "approve", id, "--yes", "--by", "bob", "--note", "asked Ann"]).json();
     assert_eq!((&approved["status"], &approved["resolved_by"]), (&json!("approved"), &json!("bob")));
     let again = kern.json(&["approvals", "reject", id, "--yes", "--by", "carl"]);
-    assert_eq!((again.code, again.error_code().as_str()), (1, "approval_conflict"), "{again:?}");
+    assert_eq!((again.code, again.error_code().as_str()), (1, "conflict"), "{again:?}");
 
     // Its process is gone: nobody knows how the call ended, and a person says it.
-    store.unknown().await;
+    let _ = store.unknown().await;
     let listed = kern.json(&["executions", "list", "--status", "unknown"]).json();
     let execution = listed["data"][0]["id"].as_str().unwrap();
     let settle = ["executions", "settle", execution, "--as", "failed", "--note", "not in the bank's list"];
@@ -48,11 +48,9 @@ async fn a_call_is_looked_at_decided_settled_and_proved() {
 async fn what_is_no_store_is_refused_and_stays_as_it_was() {
     let empty = server().database().await;
     could_not(&Kern::on(empty.address()).json(&["approvals", "list"]), "store_missing", "the application uses");
-    let tables = empty.raw().await.query(
-        "SELECT 1 FROM pg_class WHERE relname LIKE 'kern%' AND relnamespace = current_schema()::regnamespace",
-        &[],
-    );
-    assert!(tables.await.unwrap().is_empty(), "a command makes no tables");
+    let raw = empty.raw().await;
+    let made = "SELECT 1 FROM pg_class WHERE relname LIKE 'kern%' AND relnamespace = current_schema()::regnamespace";
+    assert!(raw.query(made, &[]).await.unwrap().is_empty(), "a command makes no tables");
 
     let nowhere = server().address_as("kern:secret", "no_such_database");
     could_not(&Kern::on(nowhere).json(&["audit", "verify"]), "store_missing", "there is no such database");

@@ -17,6 +17,8 @@ use kern_tests::scale;
 /// How long a lock is waited for, and a lease: three times as long, and a little more.
 const BUSY: Duration = Duration::from_millis(500);
 const LEASE_MS: i64 = 2_000;
+/// How often a run is taken over before it is given up.
+const RECOVERIES: u32 = 3;
 /// Tasks that race for each run.
 const RACERS: usize = 3;
 
@@ -27,6 +29,8 @@ type Effects = Arc<Mutex<HashMap<RunId, u64>>>;
 struct Tally {
     entered: usize,
     unknown: usize,
+    /// Runs that ended with an error because their owners were lost too often, which is what the table says.
+    given_up: usize,
     /// Bodies that were entered more than once.
     doubled: usize,
     /// Results without an effect.
@@ -44,9 +48,17 @@ async fn tally(db: &Arc<dyn Db>, runs: &[RunId], entered: impl Fn(&RunId) -> u64
         let count = entered(run_id);
         tally.entered += usize::from(count > 0);
         tally.doubled += usize::from(count > 1);
-        if run.status != RunStatus::Completed {
-            tally.stuck += 1;
-            continue;
+        match run.status {
+            RunStatus::Completed => {}
+            RunStatus::Error => {
+                assert_eq!(run.recoveries, RECOVERIES + 1, "{run:?}");
+                tally.given_up += 1;
+                continue;
+            }
+            _ => {
+                tally.stuck += 1;
+                continue;
+            }
         }
         match run.calls[0].execution.as_ref().map(|execution| execution.status) {
             Some(ExecutionStatus::Succeeded) => tally.lost += usize::from(count == 0),
@@ -61,8 +73,8 @@ async fn tally(db: &Arc<dyn Db>, runs: &[RunId], entered: impl Fn(&RunId) -> u64
 
 impl Tally {
     fn figures(&self, what: &str, runs: usize) {
-        let Self { entered, unknown, doubled, lost, stuck } = self;
-        let ended = format!("{entered} bodies entered, {unknown} settled as unknown");
+        let Self { entered, unknown, given_up, doubled, lost, stuck } = self;
+        let ended = format!("{entered} bodies entered, {unknown} settled as unknown, {given_up} given up");
         scale::figure(what, format!("{runs} runs, {ended}, {doubled} doubled, {lost} lost, {stuck} stuck"));
     }
 }
