@@ -52,12 +52,14 @@ pub(crate) async fn settle<T: Tx>(
     };
     // A person says what they know of the call. A probe has looked up what the rows say it is: they must be what was asked
     // for, or it has looked up something else.
-    if settler == Settler::Probe
-        && found.status == ExecutionStatus::Unknown
-        && let Some(rows) = rows.as_ref().filter(|rows| rows.execution.as_ref() == Some(&found))
-        && let Err(error) = check_unknown_as_asked(tx, &run, rows).await?
-    {
-        return Err(evidence(tx, &run.run_id, actor, error));
+    if settler == Settler::Probe && found.status == ExecutionStatus::Unknown {
+        let Some(rows) = rows.as_ref().filter(|rows| rows.execution.as_ref() == Some(&found)) else {
+            let needs = "the call that it is about is not there any more";
+            return Err(Error::ExecutionConflict { id, found: found.status, needs }.into());
+        };
+        if let Err(error) = check_unknown_as_asked(tx, &run, rows).await? {
+            return Err(evidence(tx, &run.run_id, actor, error));
+        }
     }
     let settling = Settling { id: &id, note, settlement: &settlement, actor, now };
     if settlement.again {

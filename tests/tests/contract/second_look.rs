@@ -1,7 +1,8 @@
 //! What somebody tried who had not built it: ways around a decision, and evidence of nothing.
 
 use kern_db::{
-    ApprovalStatus, AskAgain, CallPolicy, Error, NewAnswer, NewCall, Resolution, RunId, Settlement, Standing, Tier,
+    ApprovalStatus, AskAgain, CallPolicy, Error, ExecutionFilter, ExecutionStatus, NewAnswer, NewCall, Resolution,
+    RunId, Settlement, Standing, Tier,
 };
 use kern_tests::steps::{APPROVER, REQUESTER, Store, audit, call, person, required, turn, user};
 use serde_json::{Value, json};
@@ -241,6 +242,14 @@ async fn i5_a_probe_is_not_believed_of_a_call_that_was_changed(_: &Store) {
         assert_eq!(store.count(&claim.run_id, "[digest_mismatch]").await, 1);
         assert_eq!(store.call(&claim.run_id).await.standing, Standing::Unknown);
     }
+    // There is no call any more that the rows could agree with.
+    let store = Store::on_a_file().await;
+    let (_, call) = store.unknown().await;
+    store.tamper("DELETE FROM kern_calls");
+    let settled = store.settle_probed(call.ticket().execution_id().clone(), Settlement::succeeded("paid")).await;
+    assert!(matches!(settled, Err(Error::ExecutionConflict { .. })), "{settled:?}");
+    let left = store.list_executions(ExecutionFilter::new()).await.unwrap();
+    assert_eq!(left[0].status, ExecutionStatus::Unknown);
     // A row that was made unknown, which the log has as ended.
     let store = Store::on_a_file().await;
     let (claim, call) = store.executing().await;
