@@ -56,6 +56,13 @@ impl Page {
         Self { columns, text: String::new(), cells: Vec::new() }
     }
 
+    /// Makes room for so many rows, and so many bytes of text, so that nothing is moved while they come.
+    #[cfg_attr(not(feature = "sqlite"), allow(dead_code))]
+    pub(crate) fn reserve(&mut self, rows: usize, bytes: usize) {
+        self.cells.reserve(rows * self.columns);
+        self.text.reserve(bytes);
+    }
+
     pub(crate) fn null(&mut self) {
         self.cells.push(Kept::Null);
     }

@@ -5,6 +5,7 @@ mod export;
 mod line;
 mod replay;
 mod rows;
+mod second;
 mod verify;
 
 use serde_json::Value;

@@ -1,17 +1,16 @@
 //! Reads the whole log and every row, and finds what is not as kern wrote it.
 //!
-//! One thread reads and follows the log; a second one, where there is one to be had, hashes and compares rows. What is kept
-//! is one state for each run, call, approval and execution, and nothing for an entry.
+//! One thread reads; a second one, where there is one to be had, follows the log; hashes and rows are compared by whichever
+//! of them has time. What is kept is one state for each run, call, approval and execution, and nothing for an entry.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
 
 use super::checkpoint::{self, Kept};
 use super::line::Line;
 use super::replay::Replay;
 use super::rows::{Chunk, Rows};
+use super::second::Second;
 use crate::cell::{Column, Cond, Row};
 use crate::page::Page;
 use crate::records::approval::{ApprovalRow, VoteRow};
@@ -28,15 +27,13 @@ use crate::{Error, Result, RunId};
 pub(super) const GENESIS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
 /// Entries read at once.
-const PAGE: u64 = 4096;
+const PAGE: u64 = 1024;
 /// Runs compared at once.
 const RUNS: u64 = 256;
 /// Votes compared at once.
 const VOTES: u64 = 4096;
 /// How many findings are told.
 const TOLD: usize = 100;
-/// Pages that wait for the second thread before the first one does the work itself.
-const AHEAD: usize = 4;
 
 /// Where the chain breaks, and what was intact before it.
 #[derive(Debug)]
@@ -69,51 +66,6 @@ impl Found {
     fn rows(&self, found: Vec<AuditBreak>) {
         if !found.is_empty() {
             self.rows.lock().unwrap_or_else(PoisonError::into_inner).extend(found);
-        }
-    }
-}
-
-type Work = Box<dyn FnOnce(&mut Vec<u8>) + Send>;
-
-/// A second thread for what does not need the store. A page that it has no time for is done by the first.
-struct Second {
-    queue: Option<SyncSender<Work>>,
-    thread: Option<JoinHandle<()>>,
-    buffer: Vec<u8>,
-}
-
-impl Second {
-    fn start() -> Self {
-        let (queue, work) = sync_channel::<Work>(AHEAD);
-        let thread = std::thread::Builder::new().name("kern-verify".to_owned()).spawn(move || {
-            let mut buffer = Vec::new();
-            while let Ok(work) = work.recv() {
-                work(&mut buffer);
-            }
-        });
-        Self { queue: thread.is_ok().then_some(queue), thread: thread.ok(), buffer: Vec::new() }
-    }
-
-    fn give(&mut self, work: Work) {
-        let refused = match &self.queue {
-            Some(queue) => match queue.try_send(work) {
-                Ok(()) => return,
-                Err(TrySendError::Full(work) | TrySendError::Disconnected(work)) => work,
-            },
-            None => work,
-        };
-        refused(&mut self.buffer);
-    }
-
-    /// Waits for what was given. Only a few pages are ever on their way.
-    fn finish(&mut self) -> Result<()> {
-        self.queue = None;
-        match self.thread.take().map(JoinHandle::join) {
-            Some(Err(_)) => {
-                let source = "the thread that compares has panicked".into();
-                Err(Error::Unavailable { action: "verify the audit log", source })
-            }
-            _ => Ok(()),
         }
     }
 }
@@ -179,12 +131,14 @@ pub(crate) async fn verify<T: Tx>(tx: &mut T, kept: Vec<Checkpoint>) -> Result<A
         Err(error) => return Err(error),
     };
     let torn = checkpoint::links(&stored).or(unreadable);
-    let mut kept = Kept::new(stored, kept);
     let found = Arc::new(Found::default());
+    let follower =
+        Arc::new(Mutex::new(Follower { chain: Chain::new(), kept: Kept::new(stored, kept), is_over: false }));
     let mut second = Second::start();
-    let chain = chain(tx, &mut second, &found, &mut kept).await;
+    let read = chain(tx, &mut second, &found, &follower).await;
     second.finish()?;
-    let chain = chain?;
+    read?;
+    let chain = std::mem::replace(&mut follower.lock().unwrap_or_else(PoisonError::into_inner).chain, Chain::new());
     let fault = found.fault.lock().unwrap_or_else(PoisonError::into_inner).take();
     if let Some(Fault { seq, what, head }) = fault {
         let broken = Some(AuditBreak { seq, row: None, what });
@@ -200,6 +154,8 @@ pub(crate) async fn verify<T: Tx>(tx: &mut T, kept: Vec<Checkpoint>) -> Result<A
     let mut last = Rows::new(&replay);
     last.missing();
     found.rows(last.found);
+    // A million small pieces: nobody waits until they are given back.
+    drop(std::thread::Builder::new().spawn(move || drop(replay)));
     let mut rows = std::mem::take(&mut *found.rows.lock().unwrap_or_else(PoisonError::into_inner));
     rows.sort_by(|one, other| (one.seq, &one.row, &one.what).cmp(&(other.seq, &other.row, &other.what)));
     rows.extend(torn);
@@ -215,11 +171,64 @@ async fn schema<T: Tx>(tx: &mut T) -> Result<Vec<AuditBreak>> {
     Ok(found.into_iter().map(|(what, wrong)| AuditBreak { seq: 0, row: Some(what), what: wrong }).collect())
 }
 
-async fn chain<T: Tx>(tx: &mut T, second: &mut Second, found: &Arc<Found>, kept: &mut Kept) -> Result<Chain> {
-    let mut chain = Chain::new();
+type FollowerStep = Box<dyn FnOnce(&mut Follower, &Found) + Send>;
+
+/// Follows the chain, page by page.
+struct Follower {
+    chain: Chain,
+    kept: Kept,
+    is_over: bool,
+}
+
+impl Follower {
+    fn page(&mut self, page: &Page, found: &Found) {
+        for row in page.rows() {
+            if self.is_over {
+                return;
+            }
+            let seq = self.chain.seq + 1;
+            let followed = match Line::of(&row) {
+                Ok(line) if line.prev_hash == self.chain.head && line.seq == seq => {
+                    match self.kept.reached(seq, line.hash) {
+                        Ok(()) => self.chain.follow(&line),
+                        Err(what) => Err(what),
+                    }
+                }
+                Ok(line) => self.chain.follow(&line),
+                Err(column) => Err(format!("it is unreadable: audit.{column}")),
+            };
+            if let Err(what) = followed {
+                self.fault(what, found);
+            }
+        }
+    }
+
+    /// Something is wrong with the next entry.
+    fn fault(&mut self, what: String, found: &Found) {
+        if !self.is_over {
+            found.fault(Fault { seq: self.chain.seq + 1, what, head: self.chain.head.clone() });
+        }
+        self.is_over = true;
+    }
+}
+
+/// Reads the chain, and has it followed and hashed.
+async fn chain<T: Tx>(
+    tx: &mut T,
+    second: &mut Second,
+    found: &Arc<Found>,
+    follower: &Arc<Mutex<Follower>>,
+) -> Result<()> {
+    let follow = |second: &mut Second, step: FollowerStep| {
+        let (follower, found) = (Arc::clone(follower), Arc::clone(found));
+        second.in_order(Box::new(move |_| {
+            step(&mut follower.lock().unwrap_or_else(PoisonError::into_inner), &found);
+        }));
+    };
+    let (mut seq, mut head) = (0, GENESIS.to_owned());
     let mut limit = PAGE;
-    loop {
-        let query = Query::of(vec![AuditRow::C.seq.above(chain.seq)]).oldest(AuditRow::C.seq.order()).limit(limit);
+    while !found.any.load(Ordering::Acquire) {
+        let query = Query::of(vec![AuditRow::C.seq.above(seq)]).oldest(AuditRow::C.seq.order()).limit(limit);
         let page = match tx.page::<AuditRow>(query).await {
             Ok(page) => Arc::new(page),
             // Which entry of the page it is shows when they are read one by one.
@@ -230,38 +239,30 @@ async fn chain<T: Tx>(tx: &mut T, second: &mut Second, found: &Arc<Found>, kept:
             // A row that cannot even be read is a finding, not a failure to look.
             Err(Error::Corrupt { place, detail }) => {
                 let what = format!("it is unreadable: {place}: {detail}");
-                found.fault(Fault { seq: chain.seq + 1, what, head: chain.head.clone() });
-                return Ok(chain);
+                follow(second, Box::new(move |follower, found| follower.fault(what, found)));
+                return Ok(());
             }
             Err(error) => return Err(error),
         };
-        if page.len() == 0 {
-            if let Err(what) = kept.ended(chain.seq) {
-                found.fault(Fault { seq: chain.seq + 1, what, head: chain.head.clone() });
-            }
-            return Ok(chain);
-        }
-        let (theirs, shared, before) = (Arc::clone(&page), Arc::clone(found), (chain.seq, chain.head.clone()));
-        second.give(Box::new(move |buffer| hashes(&theirs, (before.0, &before.1), buffer, &shared)));
-        for row in page.rows() {
-            let (seq, head) = (chain.seq + 1, &chain.head);
-            let followed = match Line::of(&row) {
-                Ok(line) if line.prev_hash == *head && line.seq == seq => match kept.reached(seq, line.hash) {
-                    Ok(()) => chain.follow(&line),
-                    Err(what) => Err(what),
-                },
-                Ok(line) => chain.follow(&line),
-                Err(column) => Err(format!("it is unreadable: audit.{column}")),
+        let Some(last) = page.rows().next_back() else {
+            let ended = |follower: &mut Follower, found: &Found| {
+                if let Err(what) = follower.kept.ended(follower.chain.seq) {
+                    follower.fault(what, found);
+                }
             };
-            if let Err(what) = followed {
-                found.fault(Fault { seq, what, head: chain.head.clone() });
-                return Ok(chain);
-            }
-        }
-        if found.any.load(Ordering::Acquire) {
-            return Ok(chain);
-        }
+            follow(second, Box::new(ended));
+            return Ok(());
+        };
+        let followed = Arc::clone(&page);
+        follow(second, Box::new(move |follower, found| follower.page(&followed, found)));
+        let next = (last.int(AuditRow::C.seq.order()), last.text(AuditRow::C.hash.order()).map(str::to_owned));
+        let (before, shared, hashed) = ((seq, head), Arc::clone(found), Arc::clone(&page));
+        second.any_time(Box::new(move |buffer| hashes(&hashed, (before.0, &before.1), buffer, &shared)));
+        // Without them, whoever follows finds that the entry cannot be read.
+        let (Some(last_seq), Some(last_hash)) = next else { return Ok(()) };
+        (seq, head) = (last_seq, last_hash);
     }
+    Ok(())
 }
 
 async fn rows<T: Tx>(tx: &mut T, second: &mut Second, replay: &Arc<Replay>, found: &Arc<Found>) -> Result<()> {
@@ -286,7 +287,7 @@ async fn rows<T: Tx>(tx: &mut T, second: &mut Second, replay: &Arc<Replay>, foun
         };
         let chunk = Chunk { runs, calls, approvals, executions };
         let (replay, shared) = (Arc::clone(replay), Arc::clone(found));
-        second.give(Box::new(move |_| {
+        second.any_time(Box::new(move |_| {
             let mut rows = Rows::new(&replay);
             rows.chunk(&chunk);
             shared.rows(rows.found);
@@ -319,7 +320,7 @@ async fn rows<T: Tx>(tx: &mut T, second: &mut Second, replay: &Arc<Replay>, foun
         }
         offset += page.len() as u64;
         let (replay, shared) = (Arc::clone(replay), Arc::clone(found));
-        second.give(Box::new(move |_| {
+        second.any_time(Box::new(move |_| {
             let mut rows = Rows::new(&replay);
             rows.votes(&page);
             shared.rows(rows.found);

@@ -20,6 +20,10 @@ use crate::{Error, Result};
 
 /// Bytes of text after which a page with a limit ends.
 const PAGE_BYTES: usize = 4 << 20;
+/// Rows that room is made for at once, at most.
+const ROOM: usize = 4096;
+/// Bytes of text that an entry of the log has, about.
+const ROW_BYTES: usize = 768;
 
 /// A transaction that somebody else has begun and will commit.
 pub(super) struct SqliteTx<'a> {
@@ -164,11 +168,14 @@ impl Tx for SqliteTx<'_> {
     }
 
     async fn page<R: Row>(&mut self, query: Query<R>) -> Result<Page> {
-        let limited = query.limit.is_some();
+        let limit = query.limit;
         let (sql, values) = self.selection(R::COLUMNS, query);
         let mut statement = self.connection.prepare_cached(&sql).map_err(self.sql())?;
         let mut found = statement.query(params_from_iter(values)).map_err(self.sql())?;
         let mut page = Page::new(R::COLUMNS.len());
+        if let Some(rows) = limit.and_then(|limit| usize::try_from(limit).ok()).filter(|rows| *rows <= ROOM) {
+            page.reserve(rows, rows * ROW_BYTES);
+        }
         while let Some(row) = found.next().map_err(self.sql())? {
             for place in 0..R::COLUMNS.len() {
                 match row.get_ref(place).map_err(self.sql())? {
@@ -181,7 +188,7 @@ impl Tx for SqliteTx<'_> {
                     ValueRef::Real(_) | ValueRef::Blob(_) => page.odd(),
                 }
             }
-            if limited && page.size() > PAGE_BYTES {
+            if limit.is_some() && page.size() > PAGE_BYTES {
                 break;
             }
         }

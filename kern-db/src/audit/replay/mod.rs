@@ -1,0 +1,179 @@
+//! The transition table once more, from the log's side: what the entries say happened, without I/O.
+//!
+//! Written from the table and not from the transitions: an entry is taken only where the table has a line that leads there.
+//! What comes out is what every row has to say.
+
+mod approval;
+mod execution;
+mod run;
+mod said;
+mod state;
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use super::line::Line;
+use crate::records::principal::{Actor, Principal};
+use said::Said;
+pub(super) use state::{Approval, Call, Execution, Run, Sha};
+use state::{Place, Pool, Who};
+
+/// Why an entry cannot stand where it stands.
+pub(super) type Wrong = Cow<'static, str>;
+
+/// Everything that the log says about every object.
+#[derive(Debug, Default)]
+pub(super) struct Replay {
+    pub(super) runs: HashMap<Box<str>, Run>,
+    /// Which call an approval is about.
+    pub(super) approvals: HashMap<Box<str>, Place>,
+    pub(super) executions: u64,
+    pub(super) pools: HashMap<Box<str>, Pool>,
+    actors: HashMap<Box<str>, u32>,
+    pub(super) who: Vec<Who>,
+}
+
+/// The words of the table that change a state.
+const ACTIONS: &[&str] = &[
+    "run_started",
+    "turn_committed",
+    "run_paused",
+    "run_claimed",
+    "run_recovered",
+    "run_completed",
+    "run_failed",
+    "run_cancelled",
+    "requested",
+    "recorded",
+    "voted",
+    "edited",
+    "approved",
+    "rejected",
+    "expired",
+    "cancelled",
+    "hidden",
+    "confirmed",
+    "confirmed_implied",
+    "user_rejected",
+    "ready",
+    "executing",
+    "succeeded",
+    "failed",
+    "unknown",
+    "retry",
+    "abandoned",
+    "settled",
+    "run_again",
+    "asked_again",
+    "pool_set",
+    "erased",
+];
+
+fn check(holds: bool, otherwise: impl Into<Wrong>) -> Result<(), Wrong> {
+    if holds { Ok(()) } else { Err(otherwise.into()) }
+}
+
+fn need<T>(value: Option<T>, name: &'static str) -> Result<T, Wrong> {
+    value.ok_or_else(|| format!("it names no {name}").into())
+}
+
+impl Replay {
+    /// Takes the next entry.
+    pub(super) fn step(&mut self, line: &Line<'_>) -> Result<(), Wrong> {
+        let by = self.who(line.actor)?;
+        if line.evidence {
+            return check(!ACTIONS.contains(&line.action), "it is marked as evidence, and its action changes a state");
+        }
+        let said: Said<'_> =
+            serde_json::from_str(line.payload).map_err(|error| format!("it is unreadable: audit.payload: {error}"))?;
+        let at_ms = said.at_ms.unwrap_or(line.time_ms);
+        check(at_ms <= line.time_ms, "its rows are said to be younger than it is")?;
+        if line.action == "pool_set" {
+            check(line.run_id.is_none(), "a pool has no run")?;
+            let name = need(said.name.as_deref(), "pool")?;
+            let members = crate::digest::canonical(&said.members);
+            self.pools.insert(name.into(), Pool { seq: line.seq, members, by, at_ms });
+            return Ok(());
+        }
+        let run_id = need(line.run_id, "run")?;
+        if line.action == "run_started" {
+            check(!self.runs.contains_key(run_id), "the run has started before")?;
+            self.runs.insert(run_id.into(), Run::started(line, &said, by, at_ms)?);
+            return Ok(());
+        }
+        let run = self.runs.get_mut(run_id).ok_or("its run has not started")?;
+        let step = Step { line, said: &said, by, at_ms };
+        match line.action {
+            "turn_committed" | "run_paused" | "run_claimed" | "run_recovered" | "run_completed" | "run_failed"
+            | "run_cancelled" => run.step(&step),
+            "asked_again" => run.asked_again(&step),
+            "confirmed" | "confirmed_implied" | "user_rejected" => run.answered(&step),
+            "requested" | "recorded" => {
+                let id = need(line.approval_id, "approval")?;
+                let (turn, idx) = step.place()?;
+                check(!self.approvals.contains_key(id), "the approval was asked for before")?;
+                self.approvals.insert(id.into(), Place { run: run_id.into(), turn, idx });
+                run.asked(&step, id)
+            }
+            "voted" | "edited" | "approved" | "rejected" | "expired" | "cancelled" | "hidden" => run.decided(&step),
+            "ready" | "executing" | "succeeded" | "failed" | "unknown" | "retry" | "abandoned" | "settled"
+            | "run_again" => {
+                self.executions += u64::from(run.executed(&step)?);
+                Ok(())
+            }
+            "erased" => run.erased(&step),
+            other => Err(format!("no line of the table is called `{other}`").into()),
+        }
+    }
+
+    fn who(&mut self, actor: &str) -> Result<u32, Wrong> {
+        if let Some(known) = self.actors.get(actor) {
+            return Ok(*known);
+        }
+        let read: Actor =
+            serde_json::from_str(actor).map_err(|error| format!("it is unreadable: audit.actor: {error}"))?;
+        let shown = read.to_string();
+        let who = match &read {
+            Actor::Person { principal } => {
+                let principal = Principal::from(principal);
+                Who {
+                    voter_key: crate::digest::canonical(&(&principal.issuer, &principal.subject)),
+                    principal: Some(crate::digest::canonical(&principal)),
+                    person: Some(principal),
+                    shown,
+                }
+            }
+            _ => Who { principal: None, person: None, voter_key: "-".to_owned(), shown },
+        };
+        let number = u32::try_from(self.who.len()).map_err(|_| "too many people")?;
+        self.who.push(who);
+        self.actors.insert(actor.into(), number);
+        Ok(number)
+    }
+}
+
+/// One entry, with what its payload says.
+struct Step<'a> {
+    line: &'a Line<'a>,
+    said: &'a Said<'a>,
+    by: u32,
+    at_ms: i64,
+}
+
+impl Step<'_> {
+    fn place(&self) -> Result<(u32, u32), Wrong> {
+        Ok((need(self.line.turn, "turn")?, need(self.line.idx, "place of a call")?))
+    }
+
+    fn digest(&self) -> Result<Sha, Wrong> {
+        need(self.line.call_digest.and_then(Sha::parse), "digest of a call")
+    }
+
+    fn note(&self) -> Option<Box<str>> {
+        self.said.note.as_deref().map(Box::from)
+    }
+}
+
+fn sha(text: Option<&str>) -> Option<Sha> {
+    text.and_then(Sha::parse)
+}
