@@ -323,7 +323,7 @@ async fn report(key: String) -> String {
     key
 }
 
-/// Both words for the same, on one tool: the compiler refuses it, see `tests/ui/fail/log_approval_with_approval.rs`; so
+/// Both words for the same, on one tool: the compiler refuses it, see `kern-macros/ui/fail/log_approval_with_approval.rs`; so
 /// it does with two pausing flags (`two_pausing_flags.rs`) and with one attribute twice (`approval_given_twice.rs`).
 #[tokio::test]
 async fn w10_a_bare_audit_tool_is_legal_and_no_attribute_is_dropped_or_weakened() {
@@ -343,7 +343,7 @@ async fn w10_a_bare_audit_tool_is_legal_and_no_attribute_is_dropped_or_weakened(
         let policy = &tools[0].descriptor().policy;
         assert_eq!((policy.pause.is_some(), policy.approval.as_ref()), (pauses, Some(&ApprovalPolicy::Required)));
     }
-    let ui = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("ui/fail");
+    let ui = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../kern-macros/ui/fail");
     for refused in ["log_approval_with_approval", "two_pausing_flags", "approval_given_twice", "approval_without_tool"]
     {
         assert!(ui.join(refused).with_extension("rs").is_file(), "{refused} is shown to be refused");
