@@ -1,6 +1,7 @@
 //! A folder of a test's own.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 static NEXT: AtomicU64 = AtomicU64::new(0);
@@ -47,6 +48,21 @@ impl Folder {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.0
+    }
+
+    /// Counts how often a text stands in its files: those of a store with their log and shared memory.
+    ///
+    /// Another process looks: one that opens and closes a file that it has a store in takes away SQLite's locks on it.
+    /// A text to be absent must be one that chance does not write: four digits stand in a digest now and then.
+    ///
+    /// # Panics
+    ///
+    /// When the files cannot be searched.
+    #[must_use]
+    pub fn occurrences(&self, text: &str) -> usize {
+        let grep = Command::new("grep").args(["-raoF", "--", text]).arg(&self.0).output().expect("grep can be run");
+        assert!(grep.stderr.is_empty() && grep.status.code().is_some_and(|code| code < 2), "{grep:?}");
+        grep.stdout.iter().filter(|byte| **byte == b'\n').count()
     }
 }
 

@@ -13,6 +13,8 @@ use kern_db::{
 use rusqlite::Connection;
 use serde_json::json;
 
+use crate::folder::Folder;
+
 /// Who asks in these tests.
 pub const REQUESTER: &str = "ana";
 /// Who decides in these tests.
@@ -26,45 +28,6 @@ pub const ARGUMENTS: &str = r#"{"amount":100,"to":"x"}"#;
 pub const SCHEMA: &str = r#"{"additionalProperties":false,"properties":{"amount":{"format":"uint32","minimum":0,"type":"integer"},"key":{"type":"string","writeOnly":true},"to":{"maxLength":20,"type":"string"}},"required":["amount","to"],"type":"object"}"#;
 /// Its SHA-256.
 pub const SCHEMA_HASH: &str = "c17c900d0b7da08013cd2e141da46b324c0d5a0d93ff77845cfc48e236322041";
-
-/// A folder of its own, removed with everything in it.
-#[derive(Debug)]
-pub struct Folder(PathBuf);
-
-impl Folder {
-    /// Makes one.
-    #[must_use]
-    pub fn new() -> Self {
-        let path = std::env::temp_dir().join(format!("kern-tests-{}", RunId::generate()));
-        std::fs::create_dir_all(&path).expect("the temp folder is writable");
-        Self(path)
-    }
-
-    /// Where it is.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.0
-    }
-
-    /// A file in it.
-    #[must_use]
-    pub fn file(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-}
-
-impl Default for Folder {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // A test that fails to clean up has still shown what it wanted to show.
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
 
 /// A store under test. It stands for its `dyn Db`.
 #[derive(Debug)]

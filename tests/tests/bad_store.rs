@@ -8,8 +8,9 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use kern_db::{ApprovalFilter, Db, Error, IntoDb, RunFilter, RunId, SqliteDb};
+use kern_tests::folder::Folder;
 use kern_tests::history;
-use kern_tests::steps::{Folder, Store, begin, dump, required, turn};
+use kern_tests::steps::{Store, begin, dump, required, turn};
 use rusqlite::Connection;
 
 const WORKER: &str = env!("CARGO_BIN_EXE_kern-test-worker");

@@ -7,7 +7,8 @@ use std::process::{Command, Stdio};
 
 use kern::db::SqliteDb;
 use kern_tests::command::{Kern, Said, program};
-use kern_tests::steps::{Folder, Store, required};
+use kern_tests::folder::Folder;
+use kern_tests::steps::{Store, required};
 use rusqlite::Connection;
 
 fn names(folder: &Path) -> Vec<std::ffi::OsString> {

@@ -5,7 +5,8 @@ use std::process::Command;
 use kern::db::{ApprovalStatus, Resolution, SqliteDb};
 use kern_db::{CallPolicy, CommitTurn, NewAnswer, NewCall, PauseType, Tier};
 use kern_tests::command::{Kern, Said};
-use kern_tests::steps::{APPROVER, Folder, REQUESTER, Store, call, required, turn, two_stage, wait_until};
+use kern_tests::folder::Folder;
+use kern_tests::steps::{APPROVER, REQUESTER, Store, call, required, turn, two_stage, wait_until};
 use kern_tests::{history, ledger};
 use serde_json::{Value, json};
 

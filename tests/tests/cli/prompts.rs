@@ -3,7 +3,8 @@
 use kern::db::{ApprovalFilter, ApprovalStatus, Db as _, RunId, SqliteDb, Transitions as _};
 use kern_db::NewAnswer;
 use kern_tests::command::{Kern, Said, program};
-use kern_tests::steps::{Folder, Store, begin, call, required, turn};
+use kern_tests::folder::Folder;
+use kern_tests::steps::{Store, begin, call, required, turn};
 use serde_json::json;
 
 const QUESTION: &str = "[y/N] ";

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use kern_db::{Checkpoint, CheckpointKey, CheckpointSink, Db, DbFuture, Error, FileSink, verify_export};
-use kern_tests::steps::{Folder, Store, drop_triggers, required};
+use kern_tests::folder::Folder;
+use kern_tests::steps::{Store, drop_triggers, required};
 
 fn key() -> CheckpointKey {
     CheckpointKey::generate().unwrap()
