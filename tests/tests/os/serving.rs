@@ -96,7 +96,11 @@ async fn a_server_that_is_shut_down_answers_what_it_has_begun_and_then_nobody() 
     let run = os.run("end").await;
     assert_eq!(run.status, 200);
     let client = os.client.clone();
+    let listener = client.read(client.request("GET", "/approvals/events")).await;
     os.server.shutdown().await;
+    // Whoever only listens keeps no server from its end.
+    let told: Vec<String> = listener.rest().await.into_iter().map(|event| event.name).collect();
+    assert_eq!(told, [] as [&str; 0]);
     assert!(client.request("GET", "/health").send().await.is_err(), "nobody answers any more");
 }
 
