@@ -12,6 +12,7 @@ use utoipa_axum::routes;
 use super::Os;
 use super::home::{DB, SESSIONS};
 use super::json::without_nulls;
+use super::openapi::ProblemAnswer;
 use super::problem::Problem;
 use crate::agent::Agent;
 use crate::tools::{ApprovalPolicy, ToolDescriptor};
@@ -29,7 +30,7 @@ async fn list(State(os): State<Arc<Os>>) -> Json<Vec<Value>> {
 /// Shows an agent.
 #[utoipa::path(get, path = "/agents/{agent_id}", tag = "agents",
     params(("agent_id" = String, Path, description = "The agent")),
-    responses((status = 200, description = "The agent", body = Value), (status = 404, response = super::openapi::ProblemAnswer)))]
+    responses((status = 200, description = "The agent", body = Value), (status = 404, response = ProblemAnswer)))]
 async fn get(State(os): State<Arc<Os>>, Path(agent_id): Path<String>) -> Result<Json<Value>, Problem> {
     os.agent(&agent_id).map(|agent| Json(shown(agent))).ok_or_else(|| Problem::not_found("Agent"))
 }

@@ -15,7 +15,7 @@ use utoipa_axum::routes;
 
 use super::Os;
 use super::fields::Fields;
-use super::openapi::{ResolveBody, ResolveManyBody};
+use super::openapi::{BodyProblems, ProblemAnswer, QueryProblems, ResolveBody, ResolveManyBody};
 use super::problem::Problem;
 use super::watch;
 
@@ -60,7 +60,7 @@ async fn found(os: &Os, id: &ApprovalId) -> Result<Approval, Problem> {
         ("limit" = Option<u32>, Query, description = "Rows a page, 1 to 1000, 100 by default", minimum = 1, maximum = 1000),
         ("page" = Option<u32>, Query, description = "The page, from 1", minimum = 1)),
     responses((status = 200, description = "A page of approvals", body = Value),
-        (status = 422, response = super::openapi::ProblemAnswer), (status = 503, response = super::openapi::ProblemAnswer)))]
+        QueryProblems))]
 async fn list(State(os): State<Arc<Os>>, RawQuery(query): RawQuery) -> Result<Json<Page<Approval>>, Problem> {
     let mut fields = Fields::of_query(query.as_deref());
     let mut filter = ApprovalFilter::new();
@@ -101,8 +101,7 @@ async fn list(State(os): State<Arc<Os>>, RawQuery(query): RawQuery) -> Result<Js
 /// Counts the approvals that wait for somebody.
 #[utoipa::path(get, path = "/approvals/count", tag = "approvals",
     params(("user_id" = Option<String>, Query, description = "Only asked for by this person")),
-    responses((status = 200, description = "How many", body = Value), (status = 422, response = super::openapi::ProblemAnswer),
-        (status = 503, response = super::openapi::ProblemAnswer)))]
+    responses((status = 200, description = "How many", body = Value), QueryProblems))]
 async fn count(State(os): State<Arc<Os>>, RawQuery(query): RawQuery) -> Result<Json<Value>, Problem> {
     let mut fields = Fields::of_query(query.as_deref());
     let user_id = fields.text("user_id");
@@ -120,8 +119,7 @@ async fn count(State(os): State<Arc<Os>>, RawQuery(query): RawQuery) -> Result<J
 /// Shows an approval.
 #[utoipa::path(get, path = "/approvals/{approval_id}", tag = "approvals",
     params(("approval_id" = String, Path, description = "The approval")),
-    responses((status = 200, description = "The approval", body = Value), (status = 404, response = super::openapi::ProblemAnswer),
-        (status = 503, response = super::openapi::ProblemAnswer)))]
+    responses((status = 200, description = "The approval", body = Value), (status = 404, response = ProblemAnswer), (status = 503, response = ProblemAnswer)))]
 async fn get(State(os): State<Arc<Os>>, Path(id): Path<String>) -> Result<Json<Approval>, Problem> {
     found(&os, &id_of(id)).await.map(Json)
 }
@@ -129,8 +127,7 @@ async fn get(State(os): State<Arc<Os>>, Path(id): Path<String>) -> Result<Json<A
 /// Says whether an approval is decided.
 #[utoipa::path(get, path = "/approvals/{approval_id}/status", tag = "approvals",
     params(("approval_id" = String, Path, description = "The approval")),
-    responses((status = 200, description = "Its state", body = Value), (status = 404, response = super::openapi::ProblemAnswer),
-        (status = 503, response = super::openapi::ProblemAnswer)))]
+    responses((status = 200, description = "Its state", body = Value), (status = 404, response = ProblemAnswer), (status = 503, response = ProblemAnswer)))]
 async fn status(State(os): State<Arc<Os>>, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
     let approval = found(&os, &id_of(id)).await?;
     Ok(Json(json!({
@@ -145,8 +142,7 @@ async fn status(State(os): State<Arc<Os>>, Path(id): Path<String>) -> Result<Jso
 /// Hides an approval. A pending one is cancelled with it; the row and the audit log stay.
 #[utoipa::path(delete, path = "/approvals/{approval_id}", tag = "approvals",
     params(("approval_id" = String, Path, description = "The approval")),
-    responses((status = 204, description = "It is hidden"), (status = 404, response = super::openapi::ProblemAnswer),
-        (status = 409, response = super::openapi::ProblemAnswer), (status = 503, response = super::openapi::ProblemAnswer)))]
+    responses((status = 204, description = "It is hidden"), (status = 404, response = ProblemAnswer), (status = 409, response = ProblemAnswer), (status = 503, response = ProblemAnswer)))]
 async fn delete(State(os): State<Arc<Os>>, Path(id): Path<String>) -> Result<StatusCode, Problem> {
     os.db.hide_approval(id_of(id), None).await?;
     Ok(StatusCode::NO_CONTENT)
@@ -185,10 +181,7 @@ fn decision(fields: &mut Fields) -> Resolution {
     params(("approval_id" = String, Path, description = "The approval")),
     request_body = ResolveBody,
     responses((status = 200, description = "The approval, decided; or still pending, where more people have to say yes", body = Value),
-        (status = 403, response = super::openapi::ProblemAnswer), (status = 404, response = super::openapi::ProblemAnswer),
-        (status = 409, response = super::openapi::ProblemAnswer), (status = 410, response = super::openapi::ProblemAnswer),
-        (status = 413, response = super::openapi::ProblemAnswer), (status = 415, response = super::openapi::ProblemAnswer),
-        (status = 422, response = super::openapi::ProblemAnswer), (status = 503, response = super::openapi::ProblemAnswer)))]
+        (status = 403, response = ProblemAnswer), (status = 404, response = ProblemAnswer), (status = 409, response = ProblemAnswer), (status = 410, response = ProblemAnswer), BodyProblems))]
 async fn resolve(
     State(os): State<Arc<Os>>,
     Path(id): Path<String>,
@@ -204,8 +197,7 @@ async fn resolve(
 /// Decides several approvals, each with the digest that was seen. Each has its own outcome.
 #[utoipa::path(post, path = "/approvals/resolve", tag = "approvals", request_body = ResolveManyBody,
     responses((status = 200, description = "The outcome of each, in order", body = Value),
-        (status = 413, response = super::openapi::ProblemAnswer), (status = 415, response = super::openapi::ProblemAnswer),
-        (status = 422, response = super::openapi::ProblemAnswer), (status = 503, response = super::openapi::ProblemAnswer)))]
+        BodyProblems))]
 async fn resolve_many(State(os): State<Arc<Os>>, request: Request) -> Result<Json<Value>, Problem> {
     let mut fields = Fields::of_json(request).await?;
     fields.nothing_but(&["approvals", "resolved_by"]);
@@ -244,7 +236,7 @@ async fn resolve_many(State(os): State<Arc<Os>>, request: Request) -> Result<Jso
 #[utoipa::path(get, path = "/approvals/events", tag = "approvals",
     params(("Last-Event-ID" = Option<String>, Header, description = "The last event that was seen")),
     responses((status = 200, description = "The events", body = String, content_type = "text/event-stream"),
-        (status = 422, response = super::openapi::ProblemAnswer), (status = 503, response = super::openapi::ProblemAnswer)))]
+        QueryProblems))]
 async fn events(State(os): State<Arc<Os>>, headers: HeaderMap) -> Result<Response, Problem> {
     let seen = match headers.get("last-event-id").map(|value| value.to_str().ok().and_then(|text| text.parse().ok())) {
         None => None,

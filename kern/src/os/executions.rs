@@ -11,7 +11,7 @@ use utoipa_axum::routes;
 
 use super::Os;
 use super::fields::Fields;
-use super::openapi::SettleBody;
+use super::openapi::{BodyProblems, ProblemAnswer, QueryProblems, SettleBody};
 use super::problem::Problem;
 
 const STATUSES: &[&str] = &["ready", "executing", "succeeded", "failed", "unknown", "abandoned"];
@@ -27,8 +27,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Os>> {
         ("run_id" = Option<String>, Query, description = "Only of this run"),
         ("approval_id" = Option<String>, Query, description = "Only allowed by this approval"),
         ("limit" = Option<u32>, Query, description = "At most this many, 1 to 1000, 100 by default", minimum = 1, maximum = 1000)),
-    responses((status = 200, description = "The executions", body = Value), (status = 422, response = super::openapi::ProblemAnswer),
-        (status = 503, response = super::openapi::ProblemAnswer)))]
+    responses((status = 200, description = "The executions", body = Value), QueryProblems))]
 async fn list(State(os): State<Arc<Os>>, RawQuery(query): RawQuery) -> Result<Json<Value>, Problem> {
     let mut fields = Fields::of_query(query.as_deref());
     let mut filter = ExecutionFilter::new().limit(fields.number("limit", 1..=1000).unwrap_or(100));
@@ -52,10 +51,7 @@ async fn list(State(os): State<Arc<Os>>, RawQuery(query): RawQuery) -> Result<Js
     params(("execution_id" = String, Path, description = "The execution")),
     request_body = SettleBody,
     responses((status = 200, description = "The execution, settled", body = Value),
-        (status = 403, response = super::openapi::ProblemAnswer), (status = 404, response = super::openapi::ProblemAnswer),
-        (status = 409, response = super::openapi::ProblemAnswer), (status = 413, response = super::openapi::ProblemAnswer),
-        (status = 415, response = super::openapi::ProblemAnswer), (status = 422, response = super::openapi::ProblemAnswer),
-        (status = 503, response = super::openapi::ProblemAnswer)))]
+        (status = 403, response = ProblemAnswer), (status = 404, response = ProblemAnswer), (status = 409, response = ProblemAnswer), BodyProblems))]
 async fn settle(
     State(os): State<Arc<Os>>,
     Path(id): Path<String>,

@@ -1,12 +1,14 @@
 //! All routes, and their description. `GET /openapi.json` is made from the handlers.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::http::{StatusCode, header};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use utoipa::{OpenApi, ToResponse, ToSchema};
+use utoipa::openapi::{Ref, RefOr, Response};
+use utoipa::{IntoResponses, OpenApi, ToResponse, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 
 use super::problem::Problem;
@@ -43,6 +45,29 @@ pub(super) struct ProblemBody {
 #[response(description = "Why it was not done", content_type = "application/problem+json")]
 #[allow(dead_code, reason = "it describes what `Problem` writes")]
 pub(super) struct ProblemAnswer(ProblemBody);
+
+/// What is wrong with a query, and a store that does not answer.
+pub(super) struct QueryProblems;
+
+/// What is wrong with a body, and a store that does not answer.
+pub(super) struct BodyProblems;
+
+fn problems(statuses: &[u16]) -> BTreeMap<String, RefOr<Response>> {
+    let (name, _) = ProblemAnswer::response();
+    statuses.iter().map(|status| (status.to_string(), Ref::from_response_name(name).into())).collect()
+}
+
+impl IntoResponses for QueryProblems {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        problems(&[422, 503])
+    }
+}
+
+impl IntoResponses for BodyProblems {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        problems(&[413, 415, 422, 503])
+    }
+}
 
 /// Starts a run.
 #[derive(Deserialize, ToSchema)]

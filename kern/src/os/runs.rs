@@ -18,7 +18,7 @@ use super::events::{of_feed, response, send};
 use super::feeds::{Feed, Frame};
 use super::fields::Fields;
 use super::json::{metadata, run_schema, shown};
-use super::openapi::{ContinueForm, ResumeForm, RunForm, SessionForm};
+use super::openapi::{BodyProblems, ContinueForm, ProblemAnswer, QueryProblems, ResumeForm, RunForm, SessionForm};
 use super::problem::Problem;
 use crate::agent::Agent;
 use crate::error::Error;
@@ -64,11 +64,7 @@ fn session_of(fields: &mut Fields) -> Result<String, Problem> {
     responses(
         (status = 200, description = "The run, complete or paused; or, with `stream`, its events", content((Value = "application/json"), (String = "text/event-stream"))),
         (status = 202, description = "With `background`: it has started", body = Value),
-        (status = 404, response = super::openapi::ProblemAnswer),
-        (status = 413, response = super::openapi::ProblemAnswer),
-        (status = 415, response = super::openapi::ProblemAnswer),
-        (status = 422, response = super::openapi::ProblemAnswer),
-        (status = 503, response = super::openapi::ProblemAnswer),
+        (status = 404, response = ProblemAnswer), BodyProblems
     ))]
 async fn start(State(os): State<Arc<Os>>, Path(agent_id): Path<String>, request: Request) -> Result<Response, Problem> {
     let agent = found(&os, &agent_id)?;
@@ -126,10 +122,7 @@ async fn failed(agent: &Agent, run_id: &RunId, error: Error) -> Result<RunOutput
         ("session_id" = String, Query, description = "The session"),
         ("status" = Option<String>, Query, description = "Only in this state")),
     responses((status = 200, description = "The runs", body = Vec<Value>),
-        (status = 400, response = super::openapi::ProblemAnswer),
-        (status = 404, response = super::openapi::ProblemAnswer),
-        (status = 422, response = super::openapi::ProblemAnswer),
-        (status = 503, response = super::openapi::ProblemAnswer)))]
+        (status = 400, response = ProblemAnswer), (status = 404, response = ProblemAnswer), QueryProblems))]
 async fn list(
     State(os): State<Arc<Os>>,
     Path(agent_id): Path<String>,
@@ -157,9 +150,8 @@ async fn list(
         ("run_id" = String, Path, description = "The run"),
         ("session_id" = String, Query, description = "Its session")),
     responses((status = 200, description = "The run as it stands", body = Value),
-        (status = 400, response = super::openapi::ProblemAnswer),
-        (status = 404, response = super::openapi::ProblemAnswer),
-        (status = 503, response = super::openapi::ProblemAnswer)))]
+        (status = 400, response = ProblemAnswer), (status = 404, response = ProblemAnswer),
+        (status = 503, response = ProblemAnswer)))]
 async fn get(
     State(os): State<Arc<Os>>,
     Path((agent_id, run_id)): Path<(String, String)>,
@@ -180,14 +172,8 @@ async fn get(
     responses(
         (status = 200, description = "The run, complete or paused again; or, with `stream`, its events", content((Value = "application/json"), (String = "text/event-stream"))),
         (status = 202, description = "With `background`: it goes on", body = Value),
-        (status = 400, response = super::openapi::ProblemAnswer),
-        (status = 403, response = super::openapi::ProblemAnswer),
-        (status = 404, response = super::openapi::ProblemAnswer),
-        (status = 409, response = super::openapi::ProblemAnswer),
-        (status = 413, response = super::openapi::ProblemAnswer),
-        (status = 415, response = super::openapi::ProblemAnswer),
-        (status = 422, response = super::openapi::ProblemAnswer),
-        (status = 503, response = super::openapi::ProblemAnswer),
+        (status = 400, response = ProblemAnswer), (status = 403, response = ProblemAnswer),
+        (status = 404, response = ProblemAnswer), (status = 409, response = ProblemAnswer), BodyProblems
     ))]
 async fn go_on(
     State(os): State<Arc<Os>>,
@@ -258,12 +244,7 @@ fn answered(run: &RunOutput, tool: ToolExecution) -> Option<RunRequirement> {
     params(("agent_id" = String, Path, description = "The agent"), ("run_id" = String, Path, description = "The run")),
     request_body(content((SessionForm = "application/x-www-form-urlencoded"), (SessionForm = "multipart/form-data"))),
     responses((status = 200, description = "It is cancelled", body = Value),
-        (status = 404, response = super::openapi::ProblemAnswer),
-        (status = 409, response = super::openapi::ProblemAnswer),
-        (status = 413, response = super::openapi::ProblemAnswer),
-        (status = 415, response = super::openapi::ProblemAnswer),
-        (status = 422, response = super::openapi::ProblemAnswer),
-        (status = 503, response = super::openapi::ProblemAnswer)))]
+        (status = 404, response = ProblemAnswer), (status = 409, response = ProblemAnswer), BodyProblems))]
 async fn cancel(
     State(os): State<Arc<Os>>,
     Path((agent_id, run_id)): Path<(String, String)>,
@@ -290,12 +271,7 @@ async fn cancel(
     params(("agent_id" = String, Path, description = "The agent"), ("run_id" = String, Path, description = "The run")),
     request_body(content((ResumeForm = "application/x-www-form-urlencoded"), (ResumeForm = "multipart/form-data"))),
     responses((status = 200, description = "Its events", body = String, content_type = "text/event-stream"),
-        (status = 400, response = super::openapi::ProblemAnswer),
-        (status = 404, response = super::openapi::ProblemAnswer),
-        (status = 413, response = super::openapi::ProblemAnswer),
-        (status = 415, response = super::openapi::ProblemAnswer),
-        (status = 422, response = super::openapi::ProblemAnswer),
-        (status = 503, response = super::openapi::ProblemAnswer)))]
+        (status = 400, response = ProblemAnswer), (status = 404, response = ProblemAnswer), BodyProblems))]
 async fn resume(
     State(os): State<Arc<Os>>,
     Path((agent_id, run_id)): Path<(String, String)>,
@@ -420,10 +396,13 @@ async fn drive(
 
 async fn frame(os: &Os, event: &RunEvent, kind: Kind) -> Frame {
     let mut data = serde_json::to_value(event).expect("kern's own events are JSON");
-    if let (RunEvent::RunCompleted { base, .. }, Kind::Continued, Value::Object(fields)) = (event, kind, &mut data)
-        && let Ok(Some(metadata)) = metadata(os, &base.run_id).await
-    {
-        fields.insert("metadata".to_owned(), metadata);
+    if let (RunEvent::RunCompleted { base, .. }, Kind::Continued, Value::Object(fields)) = (event, kind, &mut data) {
+        match metadata(os, &base.run_id).await {
+            Ok(Some(metadata)) => _ = fields.insert("metadata".to_owned(), metadata),
+            Ok(None) => {}
+            // The run is complete, and its approvals are listed elsewhere.
+            Err(error) => tracing::error!(%error, run_id = %base.run_id, "an event is sent without its approvals"),
+        }
     }
     Frame { name: event.name(), data: data.to_string().into() }
 }
