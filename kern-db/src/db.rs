@@ -311,6 +311,8 @@ pub trait Transitions: Send + Sync {
     fn is_durable(&self) -> bool;
     /// Whether a call's writes can be committed with its outcome.
     fn takes_writes(&self) -> bool;
+    /// The same for clones of one store, in this process.
+    fn handle(&self) -> usize;
 }
 
 /// Whatever an agent can keep its runs in: a store, or a shared one.
@@ -615,6 +617,10 @@ macro_rules! store {
 
             fn takes_writes(&self) -> bool {
                 Self::TAKES_WRITES
+            }
+
+            fn handle(&self) -> usize {
+                self.shared_place()
             }
         }
     };

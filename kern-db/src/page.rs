@@ -63,14 +63,17 @@ impl Page {
         self.text.reserve(bytes);
     }
 
+    #[inline]
     pub(crate) fn null(&mut self) {
         self.cells.push(Kept::Null);
     }
 
+    #[inline]
     pub(crate) fn int(&mut self, number: i64) {
         self.cells.push(Kept::Int(number));
     }
 
+    #[inline]
     pub(crate) fn text(&mut self, text: &str) {
         let start = self.text.len();
         self.text.push_str(text);
@@ -84,14 +87,17 @@ impl Page {
 
     /// Bytes of text so far.
     #[cfg_attr(not(feature = "sqlite"), allow(dead_code))]
+    #[inline]
     pub(crate) fn size(&self) -> usize {
         self.text.len()
     }
 
+    #[inline]
     pub(crate) fn len(&self) -> usize {
         self.cells.len().checked_div(self.columns).unwrap_or(0)
     }
 
+    #[inline]
     pub(crate) fn row(&self, row: usize) -> RowRef<'_> {
         RowRef { page: self, first: row * self.columns }
     }
@@ -102,6 +108,7 @@ impl Page {
 }
 
 impl<'a> RowRef<'a> {
+    #[inline]
     pub(crate) fn cell(&self, place: usize) -> CellRef<'a> {
         match &self.page.cells[self.first + place] {
             Kept::Null => CellRef::Null,
@@ -112,6 +119,7 @@ impl<'a> RowRef<'a> {
     }
 
     /// The text, or nothing where there is none.
+    #[inline]
     pub(crate) fn text(&self, (_, place): (&'static str, usize)) -> Option<&'a str> {
         match self.cell(place) {
             CellRef::Text(text) => Some(text),
@@ -119,6 +127,7 @@ impl<'a> RowRef<'a> {
         }
     }
 
+    #[inline]
     pub(crate) fn int(&self, (_, place): (&'static str, usize)) -> Option<i64> {
         match self.cell(place) {
             CellRef::Int(number) => Some(number),

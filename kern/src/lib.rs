@@ -119,6 +119,8 @@ mod error;
 pub mod guardrails;
 pub mod hooks;
 pub mod models;
+#[cfg(feature = "os")]
+pub mod os;
 pub mod prelude;
 pub mod run;
 pub mod tools;

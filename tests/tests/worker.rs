@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use kern::agent::AgentBuilder;
-use kern::db::{Db, ExecutionFilter, ExecutionStatus, InMemoryDb, RunFilter, Settlement, SqliteDb, Transitions as _};
+use kern::db::{
+    BeginRun, Db, ExecutionFilter, ExecutionStatus, InMemoryDb, RunFilter, Settlement, SqliteDb, Transitions as _,
+};
 use kern::models::{ScriptedModel, Turn, turn};
 use kern::prelude::*;
 use kern::run::RunId;
@@ -43,6 +45,31 @@ async fn started(worker: Worker) -> WorkerHandle {
 
 fn agent_of(store: &Store, tools: Vec<ToolHandle>, turns: Vec<Turn>) -> AgentBuilder {
     store.agent(tools, turns).lease(SHORT_LEASE)
+}
+
+/// More than are listed at once: a pass leaves none of them to the next one.
+#[tokio::test]
+async fn one_pass_recovers_every_run_whose_process_is_gone() {
+    let db = InMemoryDb::new();
+    let agent = Agent::builder().id("many").model(ScriptedModel::new([])).db(db.clone()).build().unwrap();
+    for _ in 0..1_001 {
+        let begin = BeginRun {
+            run_id: RunId::generate(),
+            session_id: "many".into(),
+            agent_id: "many".to_owned(),
+            agent_name: None,
+            requester: None,
+            snapshot: "{}".to_owned(),
+            lease_ms: 1,
+        };
+        db.begin_run(begin).await.unwrap();
+    }
+    tokio::time::sleep(SOON).await;
+    let running = || db.list_runs(RunFilter::new().status(RunStatus::Running).limit(2_000));
+    assert_eq!(running().await.unwrap().len(), 1_001);
+    // Their snapshots are none, so that none of them goes on.
+    let _ = agent.resume_decided_runs().await.unwrap();
+    assert_eq!(running().await.unwrap().len(), 0);
 }
 
 #[tokio::test]

@@ -58,6 +58,10 @@ struct MemoryTx<'a> {
 }
 
 impl InMemoryDb {
+    fn shared_place(&self) -> usize {
+        std::sync::Arc::as_ptr(&self.tables).addr()
+    }
+
     const DURABLE: bool = false;
     const TAKES_WRITES: bool = false;
 

@@ -107,6 +107,10 @@ impl fmt::Debug for PostgresDbBuilder {
 }
 
 impl PostgresDb {
+    fn shared_place(&self) -> usize {
+        std::sync::Arc::as_ptr(&self.shared).addr()
+    }
+
     const DURABLE: bool = true;
     const TAKES_WRITES: bool = true;
 

@@ -368,6 +368,13 @@ impl Resolution {
         self
     }
 
+    /// Who says so, as whoever asked them knows them.
+    #[doc(hidden)]
+    pub fn by_person(mut self, person: Option<Principal>) -> Self {
+        self.by = person;
+        self
+    }
+
     /// Why. The model is told, marked as the word of a human.
     pub fn note(mut self, note: impl Into<String>) -> Self {
         self.note = Some(note.into());

@@ -211,6 +211,13 @@ impl Settlement {
         self
     }
 
+    /// Who says so, as whoever asked them knows them.
+    #[doc(hidden)]
+    pub fn by_person(mut self, person: Option<Principal>) -> Self {
+        self.by = person;
+        self
+    }
+
     /// How they know, or why it shall be run again. Without a note nothing is settled.
     pub fn note(mut self, note: impl Into<String>) -> Self {
         self.note = Some(note.into());

@@ -65,6 +65,10 @@ pub struct SqliteDbBuilder {
 }
 
 impl SqliteDb {
+    fn shared_place(&self) -> usize {
+        std::sync::Arc::as_ptr(&self.writer).addr()
+    }
+
     const DURABLE: bool = true;
     const TAKES_WRITES: bool = true;
 

@@ -29,6 +29,13 @@ impl CancelRun {
         self
     }
 
+    /// Cancels as a server does, which knows who asks.
+    #[cfg(feature = "os")]
+    pub(crate) fn served(mut self, caller: Caller) -> Self {
+        self.caller = caller;
+        self
+    }
+
     async fn cancel(self) -> Result<RunOutput> {
         let agent = &self.agent.0;
         resume::load(agent, &self.run_id).await?;

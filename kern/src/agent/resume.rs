@@ -57,6 +57,13 @@ impl ContinueRun {
         self
     }
 
+    /// Goes on as a server does, which knows who asks, and ends when it is told to.
+    #[cfg(feature = "os")]
+    pub(crate) fn served(mut self, caller: Caller, stop: Stop) -> Self {
+        (self.caller, self.stop) = (caller, stop);
+        self
+    }
+
     /// Asks again where a tool has changed since its call was shown, instead of failing with
     /// [`Error::ToolChanged`].
     ///

@@ -22,19 +22,35 @@ use crate::run::{RunInput, RunOutput};
 pub struct StartRun {
     agent: Agent,
     input: RunInput,
-    user_id: Option<String>,
+    requester: Option<Principal>,
     session_id: Option<SessionId>,
+    run_id: RunId,
+    stop: Stop,
 }
 
 impl StartRun {
     pub(super) fn new(agent: Agent, input: RunInput) -> Self {
-        Self { agent, input, user_id: None, session_id: None }
+        let (run_id, stop) = (RunId::generate(), Stop::never());
+        Self { agent, input, requester: None, session_id: None, run_id, stop }
     }
 
     /// Names who asks. They are the requester: what they asked for is decided by somebody else.
     pub fn user_id(mut self, user_id: impl Into<String>) -> Self {
-        self.user_id = Some(user_id.into());
+        self.requester = Some(Principal::unverified(user_id));
         self
+    }
+
+    /// Starts as a server does, which knows who asks, and ends when it is told to.
+    #[cfg(feature = "os")]
+    pub(crate) fn served(mut self, requester: Option<Principal>, stop: Stop) -> Self {
+        (self.requester, self.stop) = (requester, stop);
+        self
+    }
+
+    /// The id that the run will have.
+    #[cfg(feature = "os")]
+    pub(crate) fn run_id(&self) -> &RunId {
+        &self.run_id
     }
 
     /// Names the session. A new one by default. The model sees the session's earlier runs of the same agent and person: see
@@ -72,7 +88,7 @@ impl StartRun {
 
     async fn start(self, events: Events) -> Result<RunOutput> {
         let agent = self.agent.0;
-        let requester = self.user_id.clone().map(Principal::unverified);
+        let (requester, run_id) = (self.requester, self.run_id);
         // A session without a name is everybody's: it is none.
         let named = self.session_id.filter(|session_id| !session_id.as_str().is_empty());
         let history = match &named {
@@ -81,9 +97,9 @@ impl StartRun {
             None => History::default(),
         };
         let session_id = named.unwrap_or_else(SessionId::generate);
-        let run_id = RunId::generate();
         let state = RunState::new(self.input).of(&run_id, &history);
         let conversation = Conversation::new(&agent, history);
+        let user_id = requester.as_ref().map(|requester| requester.subject.clone());
         let begin = BeginRun {
             run_id,
             session_id: session_id.clone(),
@@ -103,11 +119,11 @@ impl StartRun {
             state,
             conversation: Some(conversation),
             session_id,
-            user_id: self.user_id,
+            user_id,
             resumed: false,
             started: Instant::now(),
             events,
-            stop: Stop::never(),
+            stop: self.stop,
         };
         drive.run().await
     }

@@ -251,6 +251,23 @@ pub struct EventMetrics {
     pub details: Map<String, Value>,
 }
 
+#[cfg(feature = "os")]
+impl EventBase {
+    /// Of a run as it stands.
+    pub(crate) fn of(run: &RunOutput) -> Self {
+        Self {
+            created_at: jiff::Timestamp::now().as_second(),
+            agent_id: run.agent_id.clone(),
+            agent_name: run.agent_name.clone(),
+            run_id: run.run_id.clone(),
+            parent_run_id: None,
+            session_id: run.session_id.clone(),
+            nested_depth: 0,
+            event_index: None,
+        }
+    }
+}
+
 impl RunEvent {
     /// Where the event belongs.
     pub fn base(&self) -> &EventBase {
@@ -327,6 +344,12 @@ impl RunEvent {
             error_id: failure.map(|failure| failure.error_id.clone()),
             additional_data,
         }
+    }
+
+    /// Why a run could not go on, in words that a client may read.
+    #[cfg(feature = "os")]
+    pub(crate) fn refused(base: EventBase, content: String, code: &str) -> Self {
+        Self::RunError { base, content, error_type: None, error_id: Some(code.to_owned()), additional_data: None }
     }
 
     pub(crate) fn error(base: EventBase, error: &Error) -> Self {

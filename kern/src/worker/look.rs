@@ -97,9 +97,12 @@ pub(super) async fn keep_up(agent: Agent, stop: Stop, poll_interval: Duration) {
     let mut troubles = Troubles::default();
     while !stop.is_closing() {
         match keep(&agent, &mut troubles).await {
-            Ok(failed) => {
-                for error in failed {
+            Ok(kept) => {
+                for error in kept.failed {
                     tracing::warn!(%error, "a run was not recovered, or what is past its time in it not closed");
+                }
+                if kept.more {
+                    continue;
                 }
             }
             Err(error) => tracing::warn!(%error, "runs that are lost or past their time could not be listed"),
@@ -289,27 +292,40 @@ fn named(entries: Vec<AuditEntry>) -> Vec<RunId> {
     named.filter(|run_id| seen.insert(run_id.clone())).collect()
 }
 
-/// Takes an agent's runs from processes that are gone, and closes what is past its time. Gives what went wrong with single ones: a run that cannot be
-/// recovered keeps no other from going on.
+/// What came of [`keep`].
+struct Kept {
+    /// What went wrong with single runs: one that cannot be recovered keeps no other from going on.
+    failed: Vec<Error>,
+    /// There may be more than were looked at.
+    more: bool,
+}
+
+/// Takes an agent's runs from processes that are gone, and closes what is past its time: as many as are read at once.
 ///
 /// # Errors
 ///
 /// They cannot be listed.
-async fn keep(agent: &Agent, troubles: &mut Troubles) -> Result<Vec<Error>> {
+async fn keep(agent: &Agent, troubles: &mut Troubles) -> Result<Kept> {
     let inner = &agent.0;
     let mut outcomes = Vec::new();
-    for run_id in inner.db.lapsed_runs(inner.id.clone(), LAPSED).await? {
+    let lapsed = inner.db.lapsed_runs(inner.id.clone(), LAPSED).await?;
+    let mut full = lapsed.len() >= LAPSED as usize;
+    for run_id in lapsed {
         if !troubles.rests(&run_id, Instant::now()) {
             let recovered = recover(inner, &run_id).await;
             outcomes.push((run_id, recovered));
         }
     }
-    for run_id in inner.db.overdue(LAPSED).await? {
+    let overdue = inner.db.overdue(LAPSED).await?;
+    full |= overdue.len() >= LAPSED as usize;
+    for run_id in overdue {
         if !troubles.rests(&run_id, Instant::now()) {
             let swept = inner.db.sweep_run(run_id.clone()).await;
             outcomes.push((run_id, swept.map(drop).map_err(Error::from)));
         }
     }
+    // Where none of them is done with, the next look would find the same ones.
+    let more = full && outcomes.iter().any(|(_, outcome)| outcome.is_ok());
     let mut failed = Vec::new();
     for (run_id, outcome) in outcomes {
         match outcome {
@@ -320,7 +336,7 @@ async fn keep(agent: &Agent, troubles: &mut Troubles) -> Result<Vec<Error>> {
             }
         }
     }
-    Ok(failed)
+    Ok(Kept { failed, more })
 }
 
 /// One pass over the runs of an agent, one run after another.
@@ -330,7 +346,14 @@ async fn keep(agent: &Agent, troubles: &mut Troubles) -> Result<Vec<Error>> {
 /// The runs cannot be listed. What goes wrong with one of them is given in its place.
 pub(crate) async fn pass(agent: &Agent) -> Result<Vec<Result<RunOutput>>> {
     let mut resumed: Vec<Result<RunOutput>> = Vec::new();
-    resumed.extend(keep(agent, &mut Troubles::default()).await?.into_iter().map(Err));
+    let mut troubles = Troubles::default();
+    loop {
+        let kept = keep(agent, &mut troubles).await?;
+        resumed.extend(kept.failed.into_iter().map(Err));
+        if !kept.more {
+            break;
+        }
+    }
     let mut after = None;
     loop {
         let page = Candidates::Page { after, limit: PAGE };

@@ -76,7 +76,9 @@ impl Run {
             approval.hidden_ms = Some(*at_ms);
             return Ok(());
         }
-        check(approval.status == Pending, format!("`{}`, and the approval is {}", line.action, approval.status))?;
+        if approval.status != Pending {
+            return Err(format!("`{}`, and the approval is {}", line.action, approval.status).into());
+        }
         if line.action == "edited" {
             check(!ended && approval.generation == generation, "it is over")?;
             check(said.version == approval.version.checked_add(1), "versions follow each other")?;

@@ -52,7 +52,9 @@ impl Run {
             ("abandoned", Ready) => execution.attempt == 0,
             _ => false,
         };
-        check(fits, format!("`{}`, and the execution is {}", line.action, execution.status))?;
+        if !fits {
+            return Err(format!("`{}`, and the execution is {}", line.action, execution.status).into());
+        }
         (execution.status, execution.seq) = (to, line.seq);
         match line.action {
             "executing" => {

@@ -72,7 +72,7 @@ const ACTIONS: &[&str] = &[
     "erased",
 ];
 
-fn check(holds: bool, otherwise: impl Into<Wrong>) -> Result<(), Wrong> {
+fn check(holds: bool, otherwise: &'static str) -> Result<(), Wrong> {
     if holds { Ok(()) } else { Err(otherwise.into()) }
 }
 

@@ -45,7 +45,9 @@ impl Run {
             "run_failed" => (&[Running], Error),
             _ => (&[Paused, Running], Cancelled),
         };
-        check(from.contains(&self.status), format!("`{}`, and the run is {}", line.action, self.status))?;
+        if !from.contains(&self.status) {
+            return Err(format!("`{}`, and the run is {}", line.action, self.status).into());
+        }
         let turn = need(line.turn, "turn")?;
         match said.calls {
             // R8 of a run that starts with it has no turn; R2 makes one.

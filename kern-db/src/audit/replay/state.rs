@@ -10,6 +10,7 @@ use crate::{ApprovalStatus, Authority, ExecutionStatus, RunStatus};
 pub(in crate::audit) struct Sha([u8; 32]);
 
 impl Sha {
+    #[inline]
     pub(in crate::audit) fn parse(text: &str) -> Option<Self> {
         let digit = |byte: u8| match byte {
             b'0'..=b'9' => Some(byte - b'0'),
@@ -24,6 +25,7 @@ impl Sha {
         Some(Self(bytes))
     }
 
+    #[inline]
     pub(in crate::audit) fn is(&self, text: &str) -> bool {
         Self::parse(text).as_ref() == Some(self)
     }

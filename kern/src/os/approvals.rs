@@ -1,0 +1,262 @@
+//! Approvals: listed, looked at, decided, and hidden.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, RawQuery, Request, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use kern_db::{
+    Approval, ApprovalFilter, ApprovalId, ApprovalStatus, ApprovalType, Page, PauseType, Principal, Resolution,
+};
+use serde_json::{Value, json};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::Os;
+use super::fields::Fields;
+use super::openapi::{ResolveBody, ResolveManyBody};
+use super::problem::Problem;
+use super::watch;
+
+const STATUSES: &[&str] = &["pending", "approved", "rejected", "expired", "cancelled"];
+const TYPES: &[&str] = &["required", "audit"];
+const PAUSES: &[&str] = &["confirmation", "user_input", "external_execution"];
+/// Decisions in one request.
+const MANY: usize = 100;
+
+pub(super) fn routes() -> OpenApiRouter<Arc<Os>> {
+    OpenApiRouter::new()
+        .routes(routes!(list))
+        .routes(routes!(count))
+        .routes(routes!(resolve_many))
+        .routes(routes!(events))
+        .routes(routes!(get, delete))
+        .routes(routes!(status))
+        .routes(routes!(resolve))
+}
+
+fn id_of(id: String) -> ApprovalId {
+    ApprovalId::from(id)
+}
+
+async fn found(os: &Os, id: &ApprovalId) -> Result<Approval, Problem> {
+    os.db.get_approval(id).await?.ok_or_else(|| Problem::not_found("Approval"))
+}
+
+/// Lists approvals, newest first.
+#[utoipa::path(get, path = "/approvals", tag = "approvals",
+    params(
+        ("status" = Option<String>, Query, description = "Only in this state"),
+        ("source_type" = Option<String>, Query, description = "`agent`, `team` or `workflow`"),
+        ("approval_type" = Option<String>, Query, description = "`required` or `audit`"),
+        ("pause_type" = Option<String>, Query, description = "`confirmation`, `user_input` or `external_execution`"),
+        ("agent_id" = Option<String>, Query, description = "Only of this agent"),
+        ("team_id" = Option<String>, Query, description = "Only of this team"),
+        ("workflow_id" = Option<String>, Query, description = "Only of this workflow"),
+        ("user_id" = Option<String>, Query, description = "Only asked for by this person"),
+        ("schedule_id" = Option<String>, Query, description = "Only of this schedule"),
+        ("run_id" = Option<String>, Query, description = "Only of this run"),
+        ("limit" = Option<u32>, Query, description = "Rows a page, 1 to 1000, 100 by default", minimum = 1, maximum = 1000),
+        ("page" = Option<u32>, Query, description = "The page, from 1", minimum = 1)),
+    responses((status = 200, description = "A page of approvals", body = Value),
+        (status = 422, response = super::openapi::ProblemAnswer), (status = 503, response = super::openapi::ProblemAnswer)))]
+async fn list(State(os): State<Arc<Os>>, RawQuery(query): RawQuery) -> Result<Json<Page<Approval>>, Problem> {
+    let mut fields = Fields::of_query(query.as_deref());
+    let mut filter = ApprovalFilter::new();
+    if let Some(status) = fields.one_of::<ApprovalStatus>("status", STATUSES) {
+        filter = filter.status(status);
+    }
+    if let Some(approval_type) = fields.one_of::<ApprovalType>("approval_type", TYPES) {
+        filter = filter.approval_type(approval_type);
+    }
+    if let Some(pause_type) = fields.one_of::<PauseType>("pause_type", PAUSES) {
+        filter = filter.pause_type(pause_type);
+    }
+    if let Some(source_type) = fields.text("source_type") {
+        filter = filter.source_type(source_type);
+    }
+    if let Some(agent_id) = fields.text("agent_id") {
+        filter = filter.agent_id(agent_id);
+    }
+    if let Some(team_id) = fields.text("team_id") {
+        filter = filter.team_id(team_id);
+    }
+    if let Some(user_id) = fields.text("user_id") {
+        filter = filter.user_id(user_id);
+    }
+    if let Some(run_id) = fields.text("run_id") {
+        filter = filter.run_id(run_id);
+    }
+    if let Some(limit) = fields.number("limit", 1..=1000_u32) {
+        filter = filter.limit(limit);
+    }
+    if let Some(page) = fields.number("page", 1..=u32::MAX) {
+        filter = filter.page(page);
+    }
+    fields.done()?;
+    Ok(Json(os.db.list_approvals(filter).await?))
+}
+
+/// Counts the approvals that wait for somebody.
+#[utoipa::path(get, path = "/approvals/count", tag = "approvals",
+    params(("user_id" = Option<String>, Query, description = "Only asked for by this person")),
+    responses((status = 200, description = "How many", body = Value), (status = 422, response = super::openapi::ProblemAnswer),
+        (status = 503, response = super::openapi::ProblemAnswer)))]
+async fn count(State(os): State<Arc<Os>>, RawQuery(query): RawQuery) -> Result<Json<Value>, Problem> {
+    let mut fields = Fields::of_query(query.as_deref());
+    let user_id = fields.text("user_id");
+    fields.done()?;
+    let count = match user_id {
+        None => os.db.count_pending_approvals().await?,
+        Some(user_id) => {
+            let filter = ApprovalFilter::new().status(ApprovalStatus::Pending).user_id(user_id).limit(1_u32);
+            os.db.list_approvals(filter).await?.meta.total_count
+        }
+    };
+    Ok(Json(json!({ "count": count })))
+}
+
+/// Shows an approval.
+#[utoipa::path(get, path = "/approvals/{approval_id}", tag = "approvals",
+    params(("approval_id" = String, Path, description = "The approval")),
+    responses((status = 200, description = "The approval", body = Value), (status = 404, response = super::openapi::ProblemAnswer),
+        (status = 503, response = super::openapi::ProblemAnswer)))]
+async fn get(State(os): State<Arc<Os>>, Path(id): Path<String>) -> Result<Json<Approval>, Problem> {
+    found(&os, &id_of(id)).await.map(Json)
+}
+
+/// Says whether an approval is decided.
+#[utoipa::path(get, path = "/approvals/{approval_id}/status", tag = "approvals",
+    params(("approval_id" = String, Path, description = "The approval")),
+    responses((status = 200, description = "Its state", body = Value), (status = 404, response = super::openapi::ProblemAnswer),
+        (status = 503, response = super::openapi::ProblemAnswer)))]
+async fn status(State(os): State<Arc<Os>>, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
+    let approval = found(&os, &id_of(id)).await?;
+    Ok(Json(json!({
+        "approval_id": approval.id,
+        "status": approval.status,
+        "run_id": approval.run_id,
+        "resolved_at": approval.resolved_at,
+        "resolved_by": approval.resolved_by,
+    })))
+}
+
+/// Hides an approval. A pending one is cancelled with it; the row and the audit log stay.
+#[utoipa::path(delete, path = "/approvals/{approval_id}", tag = "approvals",
+    params(("approval_id" = String, Path, description = "The approval")),
+    responses((status = 204, description = "It is hidden"), (status = 404, response = super::openapi::ProblemAnswer),
+        (status = 409, response = super::openapi::ProblemAnswer), (status = 503, response = super::openapi::ProblemAnswer)))]
+async fn delete(State(os): State<Arc<Os>>, Path(id): Path<String>) -> Result<StatusCode, Problem> {
+    os.db.hide_approval(id_of(id), None).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+const RESOLVE: &[&str] = &["status", "resolved_by", "resolution_data", "note", "digest"];
+
+/// A decision as a body says it.
+fn decision(fields: &mut Fields) -> Resolution {
+    let status = fields.word("status", &["approved", "rejected"]);
+    let by = fields.short("resolved_by", 255).map(Principal::unverified);
+    let data = fields.object("resolution_data");
+    // The reference's clients have no field for it.
+    let note = fields.text("note").or_else(|| Some(data.as_ref()?.get("note")?.as_str()?.to_owned()));
+    let digest = fields.text("digest");
+    let mut resolution = match status.as_str() {
+        "approved" => Resolution::approved(),
+        // What is neither is refused with the rest of the body.
+        _ => Resolution::rejected(),
+    };
+    resolution = resolution.by_person(by);
+    if let Some(note) = note {
+        resolution = resolution.note(note);
+    }
+    if let Some(data) = data {
+        resolution = resolution.data(data);
+    }
+    if let Some(digest) = digest {
+        resolution = resolution.digest(digest);
+    }
+    resolution
+}
+
+/// Decides an approval, if it is still pending. Of any number of callers, one wins.
+#[utoipa::path(post, path = "/approvals/{approval_id}/resolve", tag = "approvals",
+    params(("approval_id" = String, Path, description = "The approval")),
+    request_body = ResolveBody,
+    responses((status = 200, description = "The approval, decided; or still pending, where more people have to say yes", body = Value),
+        (status = 403, response = super::openapi::ProblemAnswer), (status = 404, response = super::openapi::ProblemAnswer),
+        (status = 409, response = super::openapi::ProblemAnswer), (status = 410, response = super::openapi::ProblemAnswer),
+        (status = 413, response = super::openapi::ProblemAnswer), (status = 415, response = super::openapi::ProblemAnswer),
+        (status = 422, response = super::openapi::ProblemAnswer), (status = 503, response = super::openapi::ProblemAnswer)))]
+async fn resolve(
+    State(os): State<Arc<Os>>,
+    Path(id): Path<String>,
+    request: Request,
+) -> Result<Json<Approval>, Problem> {
+    let mut fields = Fields::of_json(request).await?;
+    fields.nothing_but(RESOLVE);
+    let resolution = decision(&mut fields);
+    fields.done()?;
+    Ok(Json(os.db.update_approval(&id_of(id), ApprovalStatus::Pending, resolution).await?))
+}
+
+/// Decides several approvals, each with the digest that was seen. Each has its own outcome.
+#[utoipa::path(post, path = "/approvals/resolve", tag = "approvals", request_body = ResolveManyBody,
+    responses((status = 200, description = "The outcome of each, in order", body = Value),
+        (status = 413, response = super::openapi::ProblemAnswer), (status = 415, response = super::openapi::ProblemAnswer),
+        (status = 422, response = super::openapi::ProblemAnswer), (status = 503, response = super::openapi::ProblemAnswer)))]
+async fn resolve_many(State(os): State<Arc<Os>>, request: Request) -> Result<Json<Value>, Problem> {
+    let mut fields = Fields::of_json(request).await?;
+    fields.nothing_but(&["approvals", "resolved_by"]);
+    let by = fields.short("resolved_by", 255).map(Principal::unverified);
+    let items = fields.list("approvals", MANY);
+    fields.done()?;
+    let mut decisions = Vec::new();
+    for (place, item) in items.into_iter().enumerate() {
+        // Whatever is wrong with one of them, nothing is decided that was not understood as a whole.
+        let Value::Object(item) = item else {
+            let wrong = json!({ "type": "dict_type", "loc": ["body", "approvals", place], "msg": "Input should be a valid dictionary" });
+            return Err(Problem::invalid(vec![wrong]));
+        };
+        let mut fields = Fields::of_object(item);
+        fields.nothing_but(&["id", "status", "digest", "note"]);
+        let (id, digest) = (fields.needed("id"), fields.needed("digest"));
+        let resolution = decision(&mut fields);
+        fields.done().map_err(|problem| problem.with("item", place))?;
+        decisions.push((ApprovalId::from(id), resolution.digest(digest).by_person(by.clone())));
+    }
+    let mut outcomes = Vec::new();
+    for (id, resolution) in decisions {
+        let outcome = match os.db.update_approval(&id, ApprovalStatus::Pending, resolution).await {
+            Ok(approval) => json!({ "id": id, "status": 200, "approval": approval }),
+            Err(error) => {
+                let problem = Problem::from(error).into_value();
+                json!({ "id": id, "status": problem["status"], "problem": problem })
+            }
+        };
+        outcomes.push(outcome);
+    }
+    Ok(Json(json!({ "data": outcomes })))
+}
+
+/// Tells what happens to approvals and to their calls, from now on or from after `Last-Event-ID`.
+#[utoipa::path(get, path = "/approvals/events", tag = "approvals",
+    params(("Last-Event-ID" = Option<String>, Header, description = "The last event that was seen")),
+    responses((status = 200, description = "The events", body = String, content_type = "text/event-stream"),
+        (status = 422, response = super::openapi::ProblemAnswer), (status = 503, response = super::openapi::ProblemAnswer)))]
+async fn events(State(os): State<Arc<Os>>, headers: HeaderMap) -> Result<Response, Problem> {
+    let seen = match headers.get("last-event-id").map(|value| value.to_str().ok().and_then(|text| text.parse().ok())) {
+        None => None,
+        Some(Some(seen)) if seen >= 0 => Some(seen),
+        Some(_) => {
+            let wrong = json!({ "type": "int_parsing", "loc": ["header", "last-event-id"], "msg": "Input should be a valid integer" });
+            return Err(Problem::invalid(vec![wrong]));
+        }
+    };
+    let from = match seen {
+        Some(seen) => seen,
+        None => os.db.audit_head().await?,
+    };
+    Ok(watch::response(os, from))
+}

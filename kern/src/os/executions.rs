@@ -1,0 +1,81 @@
+//! Executions: what became of calls, and a human's word on those that nobody knows the end of.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, RawQuery, Request, State};
+use kern_db::{Execution, ExecutionFilter, ExecutionId, ExecutionStatus, Principal, Settlement};
+use serde_json::{Value, json};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::Os;
+use super::fields::Fields;
+use super::openapi::SettleBody;
+use super::problem::Problem;
+
+const STATUSES: &[&str] = &["ready", "executing", "succeeded", "failed", "unknown", "abandoned"];
+const OUTCOMES: &[&str] = &["succeeded", "failed", "abandoned", "run_again"];
+
+pub(super) fn routes() -> OpenApiRouter<Arc<Os>> {
+    OpenApiRouter::new().routes(routes!(list)).routes(routes!(settle))
+}
+
+/// Lists executions, oldest first: by default those that nobody knows the end of.
+#[utoipa::path(get, path = "/executions", tag = "executions",
+    params(("status" = Option<String>, Query, description = "Only in this state; `unknown` by default, `all` for every one"),
+        ("run_id" = Option<String>, Query, description = "Only of this run"),
+        ("approval_id" = Option<String>, Query, description = "Only allowed by this approval"),
+        ("limit" = Option<u32>, Query, description = "At most this many, 1 to 1000, 100 by default", minimum = 1, maximum = 1000)),
+    responses((status = 200, description = "The executions", body = Value), (status = 422, response = super::openapi::ProblemAnswer),
+        (status = 503, response = super::openapi::ProblemAnswer)))]
+async fn list(State(os): State<Arc<Os>>, RawQuery(query): RawQuery) -> Result<Json<Value>, Problem> {
+    let mut fields = Fields::of_query(query.as_deref());
+    let mut filter = ExecutionFilter::new().limit(fields.number("limit", 1..=1000).unwrap_or(100));
+    if fields.text("status").as_deref() != Some("all") {
+        let status = fields.one_of::<ExecutionStatus>("status", STATUSES);
+        filter = filter.status(status.unwrap_or(ExecutionStatus::Unknown));
+    }
+    if let Some(run_id) = fields.text("run_id") {
+        filter = filter.run_id(run_id);
+    }
+    if let Some(approval_id) = fields.text("approval_id") {
+        filter = filter.approval_id(approval_id);
+    }
+    fields.done()?;
+    let executions = os.db.list_executions(filter).await?;
+    Ok(Json(json!({ "data": executions })))
+}
+
+/// Says how an execution ended that nobody knows the end of, or has its call asked for again.
+#[utoipa::path(post, path = "/executions/{execution_id}/settle", tag = "executions",
+    params(("execution_id" = String, Path, description = "The execution")),
+    request_body = SettleBody,
+    responses((status = 200, description = "The execution, settled", body = Value),
+        (status = 403, response = super::openapi::ProblemAnswer), (status = 404, response = super::openapi::ProblemAnswer),
+        (status = 409, response = super::openapi::ProblemAnswer), (status = 413, response = super::openapi::ProblemAnswer),
+        (status = 415, response = super::openapi::ProblemAnswer), (status = 422, response = super::openapi::ProblemAnswer),
+        (status = 503, response = super::openapi::ProblemAnswer)))]
+async fn settle(
+    State(os): State<Arc<Os>>,
+    Path(id): Path<String>,
+    request: Request,
+) -> Result<Json<Execution>, Problem> {
+    let mut fields = Fields::of_json(request).await?;
+    fields.nothing_but(&["as", "result", "note", "settled_by"]);
+    let outcome = fields.word("as", OUTCOMES);
+    // What the model is told of it has to be said by whoever knows.
+    let result =
+        if matches!(outcome.as_str(), "succeeded" | "failed") { fields.needed("result") } else { String::new() };
+    let note = fields.needed("note");
+    let by = fields.short("settled_by", 255).map(Principal::unverified);
+    fields.done()?;
+    let settlement = match outcome.as_str() {
+        "succeeded" => Settlement::succeeded(result),
+        "failed" => Settlement::failed(result),
+        "run_again" => Settlement::run_again(),
+        _ => Settlement::abandoned(),
+    };
+    let settlement = settlement.note(note).by_person(by);
+    Ok(Json(os.db.settle_execution(&ExecutionId::from(id), settlement).await?))
+}

@@ -1,0 +1,191 @@
+//! `AgentOS`: agents, runs, approvals and the audit log over HTTP.
+//!
+//! ```no_run
+//! use kern::db::SqliteDb;
+//! use kern::models::{ScriptedModel, turn};
+//! use kern::os::AgentOS;
+//! use kern::prelude::*;
+//!
+//! /// Delete a user.
+//! #[approval]
+//! #[tool]
+//! async fn delete_user(user_id: String) -> String {
+//!     format!("{user_id} is gone.")
+//! }
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let db = SqliteDb::open("app.db").await?;
+//! let model = ScriptedModel::new([turn().tool_call("delete_user", json!({ "user_id": "u_42" })), turn().text("Done.")]);
+//! let agent = Agent::builder().id("data").model(model).tools(tools![delete_user]).db(db).build()?;
+//!
+//! AgentOS::builder().agent(agent).build()?.serve("127.0.0.1:7777").await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Paths, forms, fields and event streams are those of the reference, so that a client written for it drives kern unchanged;
+//! `GET /openapi.json` describes all of it. A client that goes away takes no run with it, and a run that is decided goes on
+//! by itself.
+//!
+//! Nobody is asked who they are yet, so that [`serve`](AgentOS::serve) takes addresses of this machine only, and every name
+//! is recorded as unverified.
+
+mod agents;
+mod approvals;
+mod audit;
+mod events;
+mod executions;
+mod feeds;
+mod fields;
+mod home;
+mod json;
+mod openapi;
+mod problem;
+mod runs;
+mod serve;
+mod watch;
+
+use std::fmt;
+use std::sync::Arc;
+
+use kern_db::{Db, IntoDb};
+
+use crate::agent::Agent;
+use crate::error::{Error, Result};
+use crate::run::stop::{Phase, Stop};
+use feeds::Feeds;
+use watch::Log;
+
+pub use serve::OsServer;
+
+/// Agents with their store, to be served over HTTP. Cheap to clone; clones are the same.
+#[derive(Clone)]
+pub struct AgentOS(Arc<Os>);
+
+/// What every request sees.
+struct Os {
+    id: String,
+    name: String,
+    description: Option<String>,
+    agents: Vec<Agent>,
+    db: Arc<dyn Db>,
+    started_at: jiff::Timestamp,
+    feeds: Feeds,
+    log: Log,
+    phase: tokio::sync::watch::Sender<Phase>,
+}
+
+impl Os {
+    fn agent(&self, id: &str) -> Option<&Agent> {
+        self.agents.iter().find(|agent| agent.id() == id)
+    }
+
+    /// What the runs that are driven for requests know of the server's end.
+    fn stop(&self) -> Stop {
+        Stop::by(self.phase.subscribe())
+    }
+}
+
+impl fmt::Debug for AgentOS {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AgentOS").field("id", &self.0.id).field("agents", &self.0.agents).finish_non_exhaustive()
+    }
+}
+
+/// What an [`AgentOS`] is made of.
+#[derive(Debug)]
+#[must_use = "nothing is made until `build` is called"]
+pub struct AgentOSBuilder {
+    id: String,
+    name: Option<String>,
+    description: Option<String>,
+    agents: Vec<Agent>,
+    db: Option<Arc<dyn Db>>,
+}
+
+impl AgentOSBuilder {
+    /// Sets its id, `kern` by default.
+    pub fn id(mut self, id: impl Into<String>) -> Self {
+        self.id = id.into();
+        self
+    }
+
+    /// Sets the name that people see, by default the id.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Says what it is for.
+    pub fn description(mut self, description: impl Into<String>) -> Self {
+        self.description = Some(description.into());
+        self
+    }
+
+    /// Adds an agent.
+    pub fn agent(mut self, agent: Agent) -> Self {
+        self.agents.push(agent);
+        self
+    }
+
+    /// Adds agents.
+    pub fn agents(mut self, agents: impl IntoIterator<Item = Agent>) -> Self {
+        self.agents.extend(agents);
+        self
+    }
+
+    /// Sets the store, by default that of the agents. They have to be one.
+    pub fn db(mut self, db: impl IntoDb) -> Self {
+        self.db = Some(db.into_db());
+        self
+    }
+
+    /// Builds it.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::Setup`]: there is no agent, two have the same id, or they have different stores: its approvals would be
+    ///   some of them.
+    pub fn build(self) -> Result<AgentOS> {
+        let refused = |what: String| Err(Error::Setup(what));
+        let Some(first) = self.agents.first() else {
+            return refused("an AgentOS without agents serves nothing: add one with `.agent(…)`".to_owned());
+        };
+        let db = self.db.unwrap_or_else(|| Arc::clone(&first.0.db));
+        for (place, agent) in self.agents.iter().enumerate() {
+            if self.agents[..place].iter().any(|other| other.id() == agent.id()) {
+                let what = "a path could mean either: give one of them another `.id(…)`";
+                return refused(format!("two agents have the id `{}`: {what}", agent.id()));
+            }
+            if agent.0.db.handle() != db.handle() {
+                let what = "its approvals would not be listed: give all agents, and the AgentOS, clones of one store";
+                return refused(format!("the agent `{}` has another store: {what}", agent.id()));
+            }
+        }
+        Ok(AgentOS(Arc::new(Os {
+            name: self.name.unwrap_or_else(|| self.id.clone()),
+            id: self.id,
+            description: self.description,
+            agents: self.agents,
+            log: Log::default(),
+            db,
+            started_at: jiff::Timestamp::now(),
+            feeds: Feeds::default(),
+            phase: tokio::sync::watch::Sender::new(Phase::Working),
+        })))
+    }
+}
+
+impl AgentOS {
+    /// Starts from the default settings.
+    pub fn builder() -> AgentOSBuilder {
+        AgentOSBuilder { id: "kern".to_owned(), name: None, description: None, agents: Vec::new(), db: None }
+    }
+
+    /// Gives all routes, for a server of one's own. Runs do not go on by themselves then, unless a
+    /// [`Worker`](crate::worker::Worker) is started beside it; and whoever serves them answers for who reaches them.
+    pub fn into_router(self) -> axum::Router {
+        openapi::router(self.0)
+    }
+}

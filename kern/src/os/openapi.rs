@@ -1,0 +1,191 @@
+//! All routes, and their description. `GET /openapi.json` is made from the handlers.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::{StatusCode, header};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::{OpenApi, ToResponse, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+
+use super::fields::BODY;
+use super::problem::Problem;
+use super::{Os, agents, approvals, audit, executions, home, runs};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "AgentOS",
+        description = "Agents whose tools need a human's consent: runs, approvals, the audit log."
+    ),
+    components(responses(ProblemAnswer), schemas(ProblemBody))
+)]
+struct Described;
+
+/// A problem (RFC 9457).
+#[derive(Serialize, ToSchema)]
+#[allow(dead_code, reason = "it describes what `Problem` writes")]
+pub(super) struct ProblemBody {
+    /// Always `about:blank`.
+    r#type: String,
+    /// The status in words.
+    title: String,
+    /// The status.
+    status: u16,
+    /// Stable.
+    code: String,
+    /// For people; of a body or a query that is not valid, a list of what is wrong where.
+    detail: Value,
+}
+
+/// Why it was not done.
+#[derive(ToResponse)]
+#[response(description = "Why it was not done", content_type = "application/problem+json")]
+#[allow(dead_code, reason = "it describes what `Problem` writes")]
+pub(super) struct ProblemAnswer(ProblemBody);
+
+/// Starts a run.
+#[derive(Deserialize, ToSchema)]
+#[allow(dead_code, reason = "it describes what the handler reads")]
+pub(super) struct RunForm {
+    /// What the agent is asked.
+    message: String,
+    /// Whether the answer is the stream of its events. By default it is.
+    stream: Option<bool>,
+    /// The session. A new one by default.
+    session_id: Option<String>,
+    /// Who asks.
+    user_id: Option<String>,
+    /// Whether the answer comes at once, while the run goes on.
+    background: Option<bool>,
+}
+
+/// Continues a run.
+#[derive(Deserialize, ToSchema)]
+#[allow(dead_code, reason = "it describes what the handler reads")]
+pub(super) struct ContinueForm {
+    /// The session of the run.
+    session_id: String,
+    /// Who continues it.
+    user_id: Option<String>,
+    /// A JSON list: the calls as the run gave them, with the answers in them.
+    tools: Option<String>,
+    /// A JSON list: the requirements as the run gave them, with the answers in them.
+    requirements: Option<String>,
+    /// Whether the answer is the stream of its events. By default it is.
+    stream: Option<bool>,
+    /// Whether the answer comes at once, while the run goes on.
+    background: Option<bool>,
+}
+
+/// Names the session of a run.
+#[derive(Deserialize, ToSchema)]
+#[allow(dead_code, reason = "it describes what the handler reads")]
+pub(super) struct SessionForm {
+    /// The session.
+    session_id: Option<String>,
+    /// Who asks.
+    user_id: Option<String>,
+}
+
+/// Comes back to a stream.
+#[derive(Deserialize, ToSchema)]
+#[allow(dead_code, reason = "it describes what the handler reads")]
+pub(super) struct ResumeForm {
+    /// The session of the run.
+    session_id: String,
+    /// The number of the last event that was seen, from 0. Without it, from the first.
+    last_event_index: Option<u64>,
+}
+
+/// A decision.
+#[derive(Deserialize, ToSchema)]
+#[allow(dead_code, reason = "it describes what the handler reads")]
+pub(super) struct ResolveBody {
+    /// `approved` or `rejected`.
+    #[schema(pattern = "^(approved|rejected)$")]
+    status: String,
+    /// Who decides.
+    #[schema(max_length = 255)]
+    resolved_by: Option<String>,
+    /// What goes with the decision: `values`, `result`, `edited_args`, or anything to be kept.
+    #[schema(value_type = Option<Object>)]
+    resolution_data: Option<Value>,
+    /// Why. The model is told.
+    note: Option<String>,
+    /// The digest of the version that was seen. Another one is refused.
+    digest: Option<String>,
+}
+
+/// Several decisions.
+#[derive(Deserialize, ToSchema)]
+#[allow(dead_code, reason = "it describes what the handler reads")]
+pub(super) struct ResolveManyBody {
+    /// Who decides.
+    #[schema(max_length = 255)]
+    resolved_by: Option<String>,
+    /// The decisions, at most 100.
+    #[schema(min_items = 1, max_items = 100)]
+    approvals: Vec<ResolveOne>,
+}
+
+/// One of several decisions.
+#[derive(Deserialize, ToSchema)]
+#[allow(dead_code, reason = "it describes what the handler reads")]
+pub(super) struct ResolveOne {
+    /// The approval.
+    id: String,
+    /// The digest of the version that was seen.
+    digest: String,
+    /// `approved` or `rejected`.
+    #[schema(pattern = "^(approved|rejected)$")]
+    status: String,
+    /// Why.
+    note: Option<String>,
+}
+
+/// A word on how a call ended.
+#[derive(Deserialize, ToSchema)]
+#[allow(dead_code, reason = "it describes what the handler reads")]
+pub(super) struct SettleBody {
+    /// `succeeded`, `failed`, `abandoned`, or `run_again`.
+    #[schema(pattern = "^(succeeded|failed|abandoned|run_again)$")]
+    r#as: String,
+    /// What the model is told of a call that succeeded or failed.
+    result: Option<String>,
+    /// How they know.
+    note: String,
+    /// Who says so.
+    #[schema(max_length = 255)]
+    settled_by: Option<String>,
+}
+
+fn described() -> OpenApiRouter<Arc<Os>> {
+    OpenApiRouter::with_openapi(Described::openapi())
+        .merge(home::routes())
+        .merge(agents::routes())
+        .merge(runs::routes())
+        .merge(approvals::routes())
+        .merge(executions::routes())
+        .merge(audit::routes())
+}
+
+pub(super) fn router(os: Arc<Os>) -> Router {
+    let (router, mut description) = described().split_for_parts();
+    env!("CARGO_PKG_VERSION").clone_into(&mut description.info.version);
+    let description: Arc<str> = description.to_json().expect("a description is JSON").into();
+    router
+        .route(
+            "/openapi.json",
+            axum::routing::get(async move || ([(header::CONTENT_TYPE, "application/json")], description.to_string())),
+        )
+        .fallback(async || Problem::not_found("Page"))
+        .method_not_allowed_fallback(async || {
+            let what = "this path does not take this method: see /openapi.json";
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", what)
+        })
+        .layer(DefaultBodyLimit::max(BODY))
+        .with_state(os)
+}

@@ -1,0 +1,447 @@
+//! Runs: started, watched, continued, cancelled and read. A client that goes away takes no run with it.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, RawQuery, Request, State};
+use axum::http::StatusCode;
+use axum::response::sse::Event;
+use axum::response::{IntoResponse, Response};
+use kern_db::{Caller, Principal, RunFilter, RunId, RunStatus};
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::Os;
+use super::events::{of_feed, response, send};
+use super::feeds::{Feed, Frame};
+use super::fields::Fields;
+use super::json::{metadata, run_schema, shown};
+use super::openapi::{ContinueForm, ResumeForm, RunForm, SessionForm};
+use super::problem::Problem;
+use crate::agent::Agent;
+use crate::error::Error;
+use crate::run::{EventBase, RunEvent, RunOutput, RunRequirement, RunStream, ToolExecution};
+
+const STATUSES: &[&str] = &["PENDING", "RUNNING", "COMPLETED", "PAUSED", "CANCELLED", "ERROR", "REGENERATED"];
+/// Runs of a session that are listed.
+const RUNS: u32 = 1000;
+
+pub(super) fn routes() -> OpenApiRouter<Arc<Os>> {
+    OpenApiRouter::new()
+        .routes(routes!(start, list))
+        .routes(routes!(get))
+        .routes(routes!(go_on))
+        .routes(routes!(cancel))
+        .routes(routes!(resume))
+}
+
+fn found<'a>(os: &'a Os, id: &str) -> Result<&'a Agent, Problem> {
+    os.agent(id).ok_or_else(|| Problem::not_found("Agent"))
+}
+
+/// A run of this agent and this session. Another session's is as good as none.
+async fn run_of(agent: &Agent, run_id: &str, session_id: &str) -> Result<RunOutput, Problem> {
+    let run = agent.get_run(run_id).await?;
+    if run.session_id.as_str() != session_id {
+        return Err(Problem::not_found("Run"));
+    }
+    Ok(run)
+}
+
+fn session_of(fields: &mut Fields) -> Result<String, Problem> {
+    fields.text("session_id").ok_or_else(|| {
+        let what = "session_id is required for this action";
+        Problem::new(StatusCode::BAD_REQUEST, "session_required", what)
+    })
+}
+
+/// Starts a run.
+#[utoipa::path(post, path = "/agents/{agent_id}/runs", tag = "runs",
+    params(("agent_id" = String, Path, description = "The agent")),
+    request_body(content((RunForm = "application/x-www-form-urlencoded"), (RunForm = "multipart/form-data"))),
+    responses(
+        (status = 200, description = "The run, complete or paused; or, with `stream`, its events", content((Value = "application/json"), (String = "text/event-stream"))),
+        (status = 202, description = "With `background`: it has started", body = Value),
+        (status = 404, response = super::openapi::ProblemAnswer),
+        (status = 413, response = super::openapi::ProblemAnswer),
+        (status = 415, response = super::openapi::ProblemAnswer),
+        (status = 422, response = super::openapi::ProblemAnswer),
+        (status = 503, response = super::openapi::ProblemAnswer),
+    ))]
+async fn start(State(os): State<Arc<Os>>, Path(agent_id): Path<String>, request: Request) -> Result<Response, Problem> {
+    let agent = found(&os, &agent_id)?;
+    let mut fields = Fields::of_form(request).await?;
+    let message = fields.needed("message");
+    let streamed = fields.flag("stream", true);
+    let background = fields.flag("background", false);
+    let (session_id, user_id) = (fields.short("session_id", 255), fields.short("user_id", 255));
+    fields.unsupported(&[
+        ("files", ""),
+        ("images", ""),
+        ("audio", ""),
+        ("videos", ""),
+        ("input_files", ""),
+        ("output_schema", ""),
+    ]);
+    fields.done()?;
+    let mut run = agent.run(message).served(user_id.map(Principal::unverified), os.stop());
+    if let Some(session_id) = session_id {
+        run = run.session_id(session_id);
+    }
+    let run_id = run.run_id().clone();
+    if streamed {
+        let feed = watched(&os, agent, run.stream(), Kind::Started).await?;
+        return Ok(of_feed(feed, 0));
+    }
+    if background {
+        // Whoever is told of it finds it in the store.
+        watched(&os, agent, run.stream(), Kind::Started).await?;
+        let run = agent.get_run(&run_id).await?;
+        let started = json!({ "run_id": run.run_id, "session_id": run.session_id, "status": "PENDING" });
+        return Ok((StatusCode::ACCEPTED, Json(started)).into_response());
+    }
+    let run = match run.await {
+        Ok(run) => run,
+        Err(error) => failed(agent, &run_id, error).await?,
+    };
+    Ok(Json(shown(&os, &run).await?).into_response())
+}
+
+/// A run that ended with an error is an answer, as in the reference, where it is stored as that.
+async fn failed(agent: &Agent, run_id: &RunId, error: Error) -> Result<RunOutput, Problem> {
+    if !matches!(error, Error::Model(_) | Error::TurnLimit { .. }) {
+        return Err(error.into());
+    }
+    match agent.get_run(run_id).await {
+        Ok(run) if run.status == RunStatus::Error => Ok(run),
+        _ => Err(error.into()),
+    }
+}
+
+/// Lists the runs of a session, oldest first.
+#[utoipa::path(get, path = "/agents/{agent_id}/runs", tag = "runs",
+    params(("agent_id" = String, Path, description = "The agent"),
+        ("session_id" = String, Query, description = "The session"),
+        ("status" = Option<String>, Query, description = "Only in this state")),
+    responses((status = 200, description = "The runs", body = Vec<Value>),
+        (status = 400, response = super::openapi::ProblemAnswer),
+        (status = 404, response = super::openapi::ProblemAnswer),
+        (status = 422, response = super::openapi::ProblemAnswer),
+        (status = 503, response = super::openapi::ProblemAnswer)))]
+async fn list(
+    State(os): State<Arc<Os>>,
+    Path(agent_id): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<Vec<Value>>, Problem> {
+    let agent = found(&os, &agent_id)?;
+    let mut fields = Fields::of_query(query.as_deref());
+    let session_id = session_of(&mut fields)?;
+    let status = fields.one_of::<RunStatus>("status", STATUSES);
+    fields.done()?;
+    let mut filter = RunFilter::new().agent_id(agent.id()).session_id(session_id).limit(RUNS);
+    if let Some(status) = status {
+        filter = filter.status(status);
+    }
+    let mut runs = Vec::new();
+    for run in os.db.list_runs(filter).await? {
+        runs.push(run_schema(&os, &agent.get_run(run.run_id).await?).await?);
+    }
+    Ok(Json(runs))
+}
+
+/// Reads a run.
+#[utoipa::path(get, path = "/agents/{agent_id}/runs/{run_id}", tag = "runs",
+    params(("agent_id" = String, Path, description = "The agent"),
+        ("run_id" = String, Path, description = "The run"),
+        ("session_id" = String, Query, description = "Its session")),
+    responses((status = 200, description = "The run as it stands", body = Value),
+        (status = 400, response = super::openapi::ProblemAnswer),
+        (status = 404, response = super::openapi::ProblemAnswer),
+        (status = 503, response = super::openapi::ProblemAnswer)))]
+async fn get(
+    State(os): State<Arc<Os>>,
+    Path((agent_id, run_id)): Path<(String, String)>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<Value>, Problem> {
+    let agent = found(&os, &agent_id)?;
+    let mut fields = Fields::of_query(query.as_deref());
+    let session_id = session_of(&mut fields)?;
+    fields.done()?;
+    let run = run_of(agent, &run_id, &session_id).await?;
+    Ok(Json(shown(&os, &run).await?))
+}
+
+/// Continues a paused run, with the answers of the person who asked. It gives no power over approvals.
+#[utoipa::path(post, path = "/agents/{agent_id}/runs/{run_id}/continue", tag = "runs",
+    params(("agent_id" = String, Path, description = "The agent"), ("run_id" = String, Path, description = "The run")),
+    request_body(content((ContinueForm = "application/x-www-form-urlencoded"), (ContinueForm = "multipart/form-data"))),
+    responses(
+        (status = 200, description = "The run, complete or paused again; or, with `stream`, its events", content((Value = "application/json"), (String = "text/event-stream"))),
+        (status = 202, description = "With `background`: it goes on", body = Value),
+        (status = 400, response = super::openapi::ProblemAnswer),
+        (status = 403, response = super::openapi::ProblemAnswer),
+        (status = 404, response = super::openapi::ProblemAnswer),
+        (status = 409, response = super::openapi::ProblemAnswer),
+        (status = 413, response = super::openapi::ProblemAnswer),
+        (status = 415, response = super::openapi::ProblemAnswer),
+        (status = 422, response = super::openapi::ProblemAnswer),
+        (status = 503, response = super::openapi::ProblemAnswer),
+    ))]
+async fn go_on(
+    State(os): State<Arc<Os>>,
+    Path((agent_id, run_id)): Path<(String, String)>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let agent = found(&os, &agent_id)?;
+    let mut fields = Fields::of_form(request).await?;
+    let tools: Vec<ToolExecution> = listed(&mut fields, "tools")?;
+    let mut requirements: Vec<RunRequirement> = listed(&mut fields, "requirements")?;
+    let session_id = session_of(&mut fields)?;
+    let user_id = fields.short("user_id", 255);
+    let streamed = fields.flag("stream", true);
+    let background = fields.flag("background", false);
+    fields.unsupported(&[
+        ("input", ""),
+        ("continue_from", "end"),
+        ("fork", "false"),
+        ("regenerate", "false"),
+        ("replace_original", "false"),
+        ("additional_instructions", ""),
+    ]);
+    fields.done()?;
+    let run = run_of(agent, &run_id, &session_id).await?;
+    requirements.extend(tools.into_iter().filter_map(|tool| answered(&run, tool)));
+    let caller = user_id.map_or(Caller::Anonymous, |user_id| Caller::Person(Principal::unverified(user_id)));
+    let resumed = agent.continue_run(&run.run_id).requirements(requirements).served(caller, os.stop());
+    if streamed {
+        return match watched(&os, agent, resumed.stream(), Kind::Continued).await {
+            Ok(feed) => Ok(of_feed(feed, 0)),
+            // As recorded: the stream has started when the reference looks.
+            Err(error @ (Error::ApprovalPending { .. } | Error::RequirementsUnresolved { .. })) => {
+                Ok(told(error.into()))
+            }
+            Err(error) => Err(error.into()),
+        };
+    }
+    if background {
+        watched(&os, agent, resumed.stream(), Kind::Continued).await?;
+        let started = json!({ "run_id": run.run_id, "session_id": run.session_id, "status": "PENDING" });
+        return Ok((StatusCode::ACCEPTED, Json(started)).into_response());
+    }
+    let run = match resumed.await {
+        Ok(run) => run,
+        Err(error) => failed(agent, &run.run_id, error).await?,
+    };
+    let mut body = shown(&os, &run).await?;
+    if let Value::Object(fields) = &mut body {
+        fields.entry("events").or_insert_with(|| json!([]));
+    }
+    Ok(Json(body).into_response())
+}
+
+/// A field that holds a JSON list.
+fn listed<T: serde::de::DeserializeOwned>(fields: &mut Fields, name: &str) -> Result<Vec<T>, Problem> {
+    let Some(text) = fields.text(name) else { return Ok(Vec::new()) };
+    let refused = |what: String| Problem::new(StatusCode::BAD_REQUEST, "bad_json", what);
+    let value: Value = serde_json::from_str(&text).map_err(|_| refused(format!("Invalid JSON in {name} field")))?;
+    serde_json::from_value(value).map_err(|_| refused(format!("Invalid structure or content for {name}")))
+}
+
+/// The requirement that a call which was sent back belongs to, with what the client says of it.
+fn answered(run: &RunOutput, tool: ToolExecution) -> Option<RunRequirement> {
+    // The model's ids may come again in a later turn: the last one is what the run waits for.
+    let asked = run.requirements.iter().rev().find(|asked| asked.tool_execution.tool_call_id == tool.tool_call_id)?;
+    let sent = json!({ "id": asked.id, "created_at": asked.created_at, "tool_execution": tool });
+    serde_json::from_value(sent).ok()
+}
+
+/// Cancels a run. One that was cancelled before stays as it is.
+#[utoipa::path(post, path = "/agents/{agent_id}/runs/{run_id}/cancel", tag = "runs",
+    params(("agent_id" = String, Path, description = "The agent"), ("run_id" = String, Path, description = "The run")),
+    request_body(content((SessionForm = "application/x-www-form-urlencoded"), (SessionForm = "multipart/form-data"))),
+    responses((status = 200, description = "It is cancelled", body = Value),
+        (status = 404, response = super::openapi::ProblemAnswer),
+        (status = 409, response = super::openapi::ProblemAnswer),
+        (status = 413, response = super::openapi::ProblemAnswer),
+        (status = 415, response = super::openapi::ProblemAnswer),
+        (status = 422, response = super::openapi::ProblemAnswer),
+        (status = 503, response = super::openapi::ProblemAnswer)))]
+async fn cancel(
+    State(os): State<Arc<Os>>,
+    Path((agent_id, run_id)): Path<(String, String)>,
+    request: Request,
+) -> Result<Json<Value>, Problem> {
+    let agent = found(&os, &agent_id)?;
+    let mut fields = Fields::of_form(request).await?;
+    let (session_id, user_id) = (fields.text("session_id"), fields.short("user_id", 255));
+    fields.done()?;
+    let run = match session_id {
+        Some(session_id) => run_of(agent, &run_id, &session_id).await?,
+        None => agent.get_run(&*run_id).await?,
+    };
+    if run.status == RunStatus::Cancelled {
+        return Ok(Json(json!({})));
+    }
+    let caller = user_id.map_or(Caller::Anonymous, |user_id| Caller::Person(Principal::unverified(user_id)));
+    agent.cancel_run(&run.run_id).served(caller).await?;
+    Ok(Json(json!({})))
+}
+
+/// Comes back to the events of a run, after the last one that was seen.
+#[utoipa::path(post, path = "/agents/{agent_id}/runs/{run_id}/resume", tag = "runs",
+    params(("agent_id" = String, Path, description = "The agent"), ("run_id" = String, Path, description = "The run")),
+    request_body(content((ResumeForm = "application/x-www-form-urlencoded"), (ResumeForm = "multipart/form-data"))),
+    responses((status = 200, description = "Its events", body = String, content_type = "text/event-stream"),
+        (status = 400, response = super::openapi::ProblemAnswer),
+        (status = 404, response = super::openapi::ProblemAnswer),
+        (status = 413, response = super::openapi::ProblemAnswer),
+        (status = 415, response = super::openapi::ProblemAnswer),
+        (status = 422, response = super::openapi::ProblemAnswer),
+        (status = 503, response = super::openapi::ProblemAnswer)))]
+async fn resume(
+    State(os): State<Arc<Os>>,
+    Path((agent_id, run_id)): Path<(String, String)>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let agent = found(&os, &agent_id)?;
+    let mut fields = Fields::of_form(request).await?;
+    let session_id = session_of(&mut fields)?;
+    let seen = fields.number("last_event_index", 0..=u64::MAX - 1);
+    fields.done()?;
+    let run = run_of(agent, &run_id, &session_id).await?;
+    let from = seen.map_or(0, |seen| seen + 1);
+    if let Some(feed) = os.feeds.get(&run.run_id)
+        && !matches!(feed.at(from), super::feeds::Next::Lost)
+    {
+        return Ok(of_feed(feed, from));
+    }
+    Ok(as_it_ends(Arc::clone(&os), agent.clone(), run))
+}
+
+/// How a run stands that nobody here has the events of: once it is driven no more, the event that it stopped with.
+fn as_it_ends(os: Arc<Os>, agent: Agent, mut run: RunOutput) -> Response {
+    response(move |queue| async move {
+        loop {
+            if let Some(event) = last_event(&run) {
+                send(&queue, super::events::event(&frame(&os, &event, Kind::Continued).await)).await;
+                return;
+            }
+            let change = os.db.changed();
+            tokio::select! {
+                // A hint that does not come is no reason not to look.
+                _ = tokio::time::timeout(super::watch::POLL, change) => {}
+                () = queue.closed() => return,
+            }
+            match agent.get_run(&run.run_id).await {
+                Ok(now) => run = now,
+                Err(error) => {
+                    send(&queue, refusal(&error.into())).await;
+                    return;
+                }
+            }
+        }
+    })
+}
+
+/// What the stream of a run that stands like this ended with. `None`: it is being driven.
+fn last_event(run: &RunOutput) -> Option<RunEvent> {
+    let base = EventBase::of(run);
+    match run.status {
+        RunStatus::Paused => Some(RunEvent::paused(base, run)),
+        RunStatus::Completed => Some(RunEvent::completed(base, run)),
+        RunStatus::Cancelled => Some(RunEvent::RunCancelled { base }),
+        RunStatus::Error => Some(RunEvent::stopped(base, run, None)),
+        _ => None,
+    }
+}
+
+/// Whether a stream is that of a run's start or of its continuation: the reference's differ in what they carry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Started,
+    Continued,
+}
+
+/// Drives a run and keeps its events, whoever listens.
+///
+/// # Errors
+///
+/// What kept it from starting: nothing is driven then.
+async fn watched(os: &Arc<Os>, agent: &Agent, stream: RunStream, kind: Kind) -> Result<Arc<Feed>, Error> {
+    let (begun, begins) = oneshot::channel();
+    tokio::spawn(drive(Arc::clone(os), agent.clone(), stream, kind, begun));
+    begins.await.map_err(|error| Error::Interrupted(Box::new(error)))?
+}
+
+async fn drive(
+    os: Arc<Os>,
+    agent: Agent,
+    mut stream: RunStream,
+    kind: Kind,
+    begun: oneshot::Sender<Result<Arc<Feed>, Error>>,
+) {
+    // Where nobody waits for the beginning any more, the run goes on all the same.
+    let first = match stream.next().await {
+        Some(Ok(event)) => event,
+        Some(Err(error)) => {
+            let _ = begun.send(Err(error));
+            return;
+        }
+        None => {
+            let _ = begun.send(Err(Error::Interrupted("the run told nothing".into())));
+            return;
+        }
+    };
+    let base = first.base().clone();
+    let feed = os.feeds.open(&base.run_id);
+    feed.push(frame(&os, &first, kind).await);
+    let _ = begun.send(Ok(Arc::clone(&feed)));
+    let mut last = first.name();
+    while let Some(event) = stream.next().await {
+        match event {
+            Ok(event) => {
+                last = event.name();
+                feed.push(frame(&os, &event, kind).await);
+            }
+            // Its events did not fit in between: whoever watches is shown how it stands.
+            Err(Error::EventsLost { run_id }) => {
+                tracing::warn!(%run_id, agent = agent.id(), "events of a run were lost");
+            }
+            Err(_) if last == "RunError" => {}
+            Err(error) => {
+                let problem = Problem::from(error);
+                let event = RunEvent::refused(base.clone(), problem.text(), problem.code());
+                feed.push(frame(&os, &event, kind).await);
+            }
+        }
+    }
+    os.feeds.close(&base.run_id, feed);
+}
+
+async fn frame(os: &Os, event: &RunEvent, kind: Kind) -> Frame {
+    let mut data = serde_json::to_value(event).expect("kern's own events are JSON");
+    if let (RunEvent::RunCompleted { base, .. }, Kind::Continued, Value::Object(fields)) = (event, kind, &mut data)
+        && let Ok(Some(metadata)) = metadata(os, &base.run_id).await
+    {
+        fields.insert("metadata".to_owned(), metadata);
+    }
+    Frame { name: event.name(), data: data.to_string().into() }
+}
+
+/// A stream of one event: why there is nothing to watch.
+fn told(problem: Problem) -> Response {
+    response(move |queue| async move {
+        send(&queue, refusal(&problem)).await;
+    })
+}
+
+fn refusal(problem: &Problem) -> Event {
+    let now = jiff::Timestamp::now().as_second();
+    let data = json!({
+        "created_at": now, "event": "RunError", "agent_id": "", "agent_name": "", "nested_depth": 0,
+        "content": problem.text(), "error_id": problem.code(),
+    });
+    Event::default().event("RunError").data(data.to_string())
+}

@@ -1,0 +1,154 @@
+//! Serving: an address, a worker, and an orderly end.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, lookup_host};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use super::{AgentOS, Os, openapi};
+use crate::error::{Error, Result};
+use crate::run::stop::Phase;
+use crate::worker::{Worker, WorkerHandle};
+
+/// How long requests that are being answered are waited for at the end.
+const GRACE: Duration = Duration::from_secs(30);
+
+/// A server that has started. Dropping it stops it without waiting for anything.
+#[must_use = "a server ends when this is dropped: keep it, and call `shutdown` at the end"]
+#[derive(Debug)]
+pub struct OsServer {
+    address: SocketAddr,
+    os: AgentOS,
+    worker: Option<WorkerHandle>,
+    end: Option<oneshot::Sender<()>>,
+    serving: JoinHandle<()>,
+}
+
+impl AgentOS {
+    /// Serves until the process is told to end (Ctrl-C, or SIGTERM where there is one), with a
+    /// [`Worker`](crate::worker::Worker) that lets runs go on once they are decided.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start).
+    pub async fn serve(self, address: &str) -> Result<()> {
+        let server = self.start(address).await?;
+        told_to_end().await;
+        server.shutdown().await;
+        Ok(())
+    }
+
+    /// Starts to serve, and gives the server: for programs that decide themselves when it ends. Port 0 is any free one.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::Setup`]: the address is none, or cannot be bound; or others than this machine could reach it, and nobody is
+    ///   asked who they are.
+    pub async fn start(self, address: &str) -> Result<OsServer> {
+        let refused = |what: String| Error::Setup(format!("`{address}` cannot be served: {what}"));
+        let found: Vec<SocketAddr> = lookup_host(address).await.map_err(|error| refused(error.to_string()))?.collect();
+        if let Some(open) = found.iter().find(|address| !is_of_this_machine(address.ip())) {
+            let what = "others than this machine could reach it, and nobody is asked who they are: serve 127.0.0.1, and put \
+                        a proxy that asks before it";
+            return Err(refused(format!("{} is no loopback address: {what}", open.ip())));
+        }
+        let listener = TcpListener::bind(&*found).await.map_err(|error| refused(error.to_string()))?;
+        let address = listener.local_addr().map_err(|error| refused(error.to_string()))?;
+        let worker = self.0.worker().await?;
+        let router = openapi::router(Arc::clone(&self.0));
+        let (end, ended) = oneshot::channel();
+        let serving = tokio::spawn(async move {
+            let served = axum::serve(listener, router).with_graceful_shutdown(async {
+                // Whoever drops the server wants it to end, too.
+                let _ = ended.await;
+            });
+            if let Err(error) = served.await {
+                tracing::error!(%error, "the server ended early");
+            }
+        });
+        tracing::info!(%address, "AgentOS is served; nobody is asked who they are, and every name is recorded as unverified");
+        Ok(OsServer { address, os: self, worker: Some(worker), end: Some(end), serving })
+    }
+}
+
+impl Os {
+    /// The worker of all agents.
+    async fn worker(&self) -> Result<WorkerHandle> {
+        let mut agents = self.agents.iter().cloned();
+        let first = agents.next().expect("`build` has seen an agent");
+        agents.fold(Worker::new(first), Worker::agent).await
+    }
+}
+
+impl OsServer {
+    /// The address that it is served on.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Ends it: takes no more requests, starts no more calls, and waits for the bodies of tools and for the model, up to 30
+    /// seconds. What has not ended by then is as a killed process leaves it: paused, or `unknown` where a body was under way.
+    pub async fn shutdown(mut self) {
+        if let Some(end) = self.end.take() {
+            // Nobody listens any more where the server has ended early.
+            let _ = end.send(());
+        }
+        let os = Arc::clone(&self.os.0);
+        os.phase.send_replace(Phase::Closing);
+        let worker = self.worker.take();
+        let working = async {
+            if let Some(worker) = worker {
+                worker.shutdown().await;
+            }
+        };
+        let served = async {
+            if tokio::time::timeout(GRACE, &mut self.serving).await.is_err() {
+                os.phase.send_replace(Phase::Closed);
+            }
+        };
+        tokio::join!(working, served);
+        self.serving.abort();
+    }
+}
+
+impl Drop for OsServer {
+    fn drop(&mut self) {
+        self.os.0.phase.send_replace(Phase::Closed);
+        self.serving.abort();
+    }
+}
+
+fn is_of_this_machine(ip: IpAddr) -> bool {
+    ip.to_canonical().is_loopback()
+}
+
+/// Waits for Ctrl-C, or for SIGTERM.
+async fn told_to_end() {
+    let interrupted = async {
+        if let Err(error) = tokio::signal::ctrl_c().await {
+            tracing::warn!(%error, "Ctrl-C cannot be listened for");
+            std::future::pending::<()>().await;
+        }
+    };
+    #[cfg(unix)]
+    let terminated = async {
+        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+            Ok(mut signal) => {
+                signal.recv().await;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "SIGTERM cannot be listened for");
+                std::future::pending::<()>().await;
+            }
+        }
+    };
+    #[cfg(not(unix))]
+    let terminated = std::future::pending::<()>();
+    tokio::select! {
+        () = interrupted => {}
+        () = terminated => {}
+    }
+}
