@@ -100,6 +100,7 @@
 //! | `postgres` | `PostgresDb`, with TLS | no |
 //! | `openai` | `OpenAIChat`, and model strings such as `openai:gpt-4o-mini` | no |
 //! | `models` | all model clients: today, `openai` | no |
+//! | `os` | `identity`: who somebody is, by an API key or a token | no |
 //! | `cli` | the command `kern`: approvals, executions and the audit log from a shell | no |
 
 // The crate's documentation links to what the default features bring.
@@ -118,6 +119,8 @@ pub mod display;
 mod error;
 pub mod guardrails;
 pub mod hooks;
+#[cfg(any(feature = "os", feature = "cli"))]
+pub mod identity;
 pub mod models;
 #[cfg(feature = "os")]
 pub mod os;
