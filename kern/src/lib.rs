@@ -82,6 +82,7 @@
 //! - [`tools::tool`], [`approval::approval`], [`tools::toolkit`], [`hooks::hook`]: the attributes and their arguments.
 //! - [`run::RunOutput`] and [`run::RunRequirement`]: what a run gave, what it asks the person who started it.
 //! - [`run::RunStream`] and [`run::RunEvent`]: watching a run while it goes on.
+//! - `os::AgentOS` (feature `os`): all of it over HTTP.
 //! - [`worker::Worker`]: runs that go on by themselves once they are decided.
 //! - [`tools::UserFeedbackTools`], [`tools::UserControlFlowTools`]: with these the model asks the user.
 //! - [`hooks`], [`guardrails`]: checks around a run that wait for nobody, and what they do not see.
@@ -102,6 +103,7 @@
 //! | `models` | all model clients: today, `openai` | no |
 //! | `os` | `identity`: who somebody is, by an API key or a token | no |
 //! | `cli` | the command `kern`: approvals, executions and the audit log from a shell | no |
+//! | `os` | `AgentOS`: runs, approvals and the audit log over HTTP | no |
 
 // The crate's documentation links to what the default features bring.
 #![cfg_attr(not(all(feature = "macros", feature = "sqlite")), allow(rustdoc::broken_intra_doc_links))]

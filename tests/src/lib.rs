@@ -12,11 +12,13 @@ pub mod faults;
 pub mod folder;
 pub mod gates;
 pub mod history;
+pub mod http;
 pub mod ledger;
 pub mod oracle;
 pub mod place;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+pub mod recorded;
 pub mod recording;
 pub mod replay;
 pub mod scale;

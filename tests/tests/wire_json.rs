@@ -1,99 +1,16 @@
 //! The JSON of runs and approvals against what the reference really answered: same keys, same nulls, same types, same
 //! values but for ids and times.
 
-use std::path::{Path, PathBuf};
-
 use kern::db::Db as _;
 use kern::models::{ScriptedModel, turn};
 use kern::prelude::*;
 use kern::tools::{ToolHandle, UserControlFlowTools, UserFeedbackTools};
+use kern_tests::recorded::{
+    BEYOND, FRESH, delete_user_data, exchange, export_data, lookup, restart_service, run_external, send_email,
+};
 use kern_tests::recording;
 use kern_tests::store::Store;
 use serde_json::Value;
-
-/// Delete the data of a user.
-#[approval]
-#[tool(requires_confirmation)]
-async fn delete_user_data(user_id: String) -> String {
-    format!("deleted {user_id}")
-}
-
-/// Export data.
-#[approval(type = "audit")]
-#[tool(requires_confirmation)]
-async fn export_data(customer_id: String) -> String {
-    format!("exported {customer_id}")
-}
-
-/// Restart a service.
-#[tool(requires_confirmation)]
-async fn restart_service(service_name: String) -> String {
-    format!("restarted {service_name}")
-}
-
-/// Look up a key.
-#[tool]
-async fn lookup(key: String) -> String {
-    format!("value of {key}")
-}
-
-/// Send mail.
-#[approval]
-#[tool(user_input_fields("to_address"))]
-async fn send_email(
-    /// the subject
-    subject: String,
-    /// the recipient
-    to_address: String,
-) -> String {
-    format!("sent {subject} to {to_address}")
-}
-
-/// Run a command elsewhere.
-#[approval]
-#[tool(external_execution)]
-async fn run_external(cmd: String) -> String {
-    cmd
-}
-
-/// Keys whose values are ids, times or measured: only their types are compared.
-const FRESH: &[&str] = &[
-    "id",
-    "run_id",
-    "approval_id",
-    "created_at",
-    "updated_at",
-    "resolved_at",
-    "time_to_first_token",
-    "duration",
-    "start_time",
-    "end_time",
-    "search_time_ms",
-];
-
-/// What an approval row of kern has beyond the reference's.
-const BEYOND: &[&str] = &[
-    "digest",
-    "edited_by",
-    "execution",
-    "pool",
-    "quorum",
-    "resolved_by_verified",
-    "sensitive",
-    "tool_call_id",
-    "version",
-    "votes",
-];
-
-fn exchange(name: &str) -> Value {
-    let shared = match std::env::var_os("KERN_SHARED") {
-        Some(folder) => PathBuf::from(folder),
-        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared"),
-    };
-    let path = shared.join("contract").join(name).with_extension("json");
-    let text = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    serde_json::from_slice(&text).expect("a recording is JSON")
-}
 
 fn recording(name: &str) -> Value {
     exchange(name)["body"].take()

@@ -2,12 +2,16 @@
 //! reference.
 
 use std::fmt::Display;
+use std::future::poll_fn;
 use std::ops::RangeInclusive;
+use std::pin::Pin;
 use std::str::FromStr;
+use std::time::Duration;
 
-use axum::body::Bytes;
+use axum::body::Body;
 use axum::extract::{FromRequest, Multipart, Request};
 use axum::http::{HeaderMap, StatusCode, header};
+use futures_core::Stream as _;
 use serde_json::{Map, Value, json};
 
 use super::problem::Problem;
@@ -15,18 +19,23 @@ use crate::tools::wire_json::read_arguments;
 
 /// Bytes of a body.
 pub(super) const BODY: usize = 1 << 20;
+/// Bytes of one that is too large which are read all the same, and dropped.
+const DROPPED: usize = 16 << 20;
+/// For how long.
+const DROPPING: Duration = Duration::from_secs(1);
 
 /// The fields of a query, a form or a JSON object.
 #[derive(Debug)]
 pub(super) struct Fields {
     place: &'static str,
+    is_json: bool,
     given: Map<String, Value>,
     wrong: Vec<Value>,
 }
 
 impl Fields {
     fn new(place: &'static str, given: Map<String, Value>) -> Self {
-        Self { place, given, wrong: Vec::new() }
+        Self { place, is_json: false, given, wrong: Vec::new() }
     }
 
     /// The fields of a query. Of one that is given twice, the last one counts, as in the reference.
@@ -39,7 +48,9 @@ impl Fields {
         let kind = media_type(request.headers());
         match kind.as_deref() {
             Some("multipart/form-data") => {
-                let multipart = Multipart::from_request(request, &()).await;
+                let (parts, body) = request.into_parts();
+                let whole = Request::from_parts(parts, Body::from(read(body).await?));
+                let multipart = Multipart::from_request(whole, &()).await;
                 let mut multipart = multipart.map_err(|error| unreadable(error.status(), error.body_text()))?;
                 let mut given = Map::new();
                 loop {
@@ -57,9 +68,7 @@ impl Fields {
                 Ok(Self::new("body", given))
             }
             Some("application/x-www-form-urlencoded") => {
-                let bytes = Bytes::from_request(request, &()).await;
-                let bytes = bytes.map_err(|error| unreadable(error.status(), error.body_text()))?;
-                Ok(Self::new("body", pairs(&bytes)))
+                Ok(Self::new("body", pairs(&read(request.into_body()).await?)))
             }
             // Nothing was sent: what is needed is missing.
             None => Ok(Self::new("body", Map::new())),
@@ -76,18 +85,17 @@ impl Fields {
             let what = "send the body as application/json";
             return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", what));
         }
-        let bytes = Bytes::from_request(request, &()).await;
-        let bytes = bytes.map_err(|error| unreadable(error.status(), error.body_text()))?;
+        let bytes = read(request.into_body()).await?;
         let text = std::str::from_utf8(&bytes).map_err(|error| error.to_string());
         let given = text.and_then(|text| read_arguments(text, BODY));
         let given = given
             .map_err(|what| Problem::invalid(vec![json!({ "type": "json_invalid", "loc": ["body"], "msg": what })]))?;
-        Ok(Self::new("body", given))
+        Ok(Self::of_object(given))
     }
 
     /// The fields of one object in a JSON body.
     pub(super) fn of_object(given: Map<String, Value>) -> Self {
-        Self::new("body", given)
+        Self { is_json: true, ..Self::new("body", given) }
     }
 
     fn wrong(&mut self, kind: &str, name: &str, what: &str, input: &Value) -> &mut Map<String, Value> {
@@ -115,7 +123,8 @@ impl Fields {
         let before = self.wrong.len();
         let text = self.text(name);
         if text.is_none() && self.wrong.len() == before {
-            let input = if self.place == "body" && !self.given.is_empty() { json!(self.given) } else { Value::Null };
+            // As in the reference: a form says nothing of what else was in it.
+            let input = if self.is_json { Value::Object(self.given.clone()) } else { Value::Null };
             self.wrong("missing", name, "Field required", &input);
         }
         text.unwrap_or_default()
@@ -306,8 +315,39 @@ fn media_type(headers: &HeaderMap) -> Option<String> {
     Some(value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
 }
 
-/// A body that is too large, cut off, or not what it says it is.
+/// Reads a body. Of one that is too large the rest is read and dropped for a moment: a client that is still sending would
+/// otherwise see a broken connection, and not why.
+async fn read(body: Body) -> Result<Vec<u8>, Problem> {
+    let mut data = body.into_data_stream();
+    let mut next = async || poll_fn(|context| Pin::new(&mut data).poll_next(context)).await;
+    let mut bytes = Vec::new();
+    while let Some(chunk) = next().await {
+        let chunk = chunk.map_err(|error| {
+            // Who sent it is gone, most of the time.
+            tracing::debug!(%error, "a body could not be read");
+            Problem::new(StatusCode::BAD_REQUEST, "unreadable", "the body could not be read to its end")
+        })?;
+        if bytes.len() + chunk.len() > BODY {
+            let mut dropped = bytes.len() + chunk.len();
+            drop(bytes);
+            let rest = async {
+                while dropped < DROPPED
+                    && let Some(Ok(chunk)) = next().await
+                {
+                    dropped += chunk.len();
+                }
+            };
+            // Nobody is waited for any longer: then the connection breaks.
+            let _ = tokio::time::timeout(DROPPING, rest).await;
+            let what = format!("the body has more than {BODY} bytes");
+            return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", what));
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes)
+}
+
+/// A form that is not what it says it is.
 fn unreadable(status: StatusCode, what: String) -> Problem {
-    let code = if status == StatusCode::PAYLOAD_TOO_LARGE { "too_large" } else { "unreadable" };
-    Problem::new(status, code, what)
+    Problem::new(status, "unreadable", what)
 }

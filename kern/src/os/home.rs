@@ -83,7 +83,7 @@ async fn config(State(os): State<Arc<Os>>) -> Json<Value> {
             }))
         })
         .collect();
-    Json(without_nulls(json!({
+    Json(json!({
         "os_id": os.id,
         "description": os.description,
         "available_models": models,
@@ -97,12 +97,14 @@ async fn config(State(os): State<Arc<Os>>) -> Json<Value> {
         "knowledge": { "dbs": [], "knowledge_instances": [] },
         "evals": none,
         "traces": none,
-        "queue": null,
+        // Every run is on the disk before anybody is told of it; those of a session do not wait for each other.
+        "queue": { "durable": true, "queue_per_session": false },
         "agents": agents,
         "teams": [],
         "workflows": [],
         "interfaces": [],
-    })))
+        "company": null,
+    }))
 }
 
 /// Lists the teams. There are none yet.

@@ -10,10 +10,14 @@ use crate::run::RunOutput;
 /// A run, with the approval that let it go on under `metadata`, where there was one.
 pub(super) async fn shown(os: &Os, run: &RunOutput) -> Result<Value, Problem> {
     let mut shown = serde_json::to_value(run).expect("a run is JSON");
-    if let Value::Object(fields) = &mut shown
-        && let Some(metadata) = metadata_of(os, run).await?
-    {
-        fields.insert("metadata".to_owned(), metadata);
+    if let Value::Object(fields) = &mut shown {
+        if run.status != RunStatus::Paused {
+            // They are streamed, and not kept.
+            fields.insert("events".to_owned(), json!([]));
+        }
+        if let Some(metadata) = metadata_of(os, run).await? {
+            fields.insert("metadata".to_owned(), metadata);
+        }
     }
     Ok(shown)
 }
@@ -68,17 +72,6 @@ pub(super) async fn run_schema(os: &Os, run: &RunOutput) -> Result<Value, Proble
         "regenerated_from": null,
         "last_checkpoint_at_message_index": null,
     }))
-}
-
-/// One page of a list.
-pub(super) fn page(data: Vec<Value>, page: u32, limit: u32, total_count: u64) -> Value {
-    let total_pages = total_count.div_ceil(u64::from(limit));
-    json!({
-        "data": data,
-        "meta": {
-            "page": page, "limit": limit, "total_pages": total_pages, "total_count": total_count, "search_time_ms": 0.0,
-        },
-    })
 }
 
 /// Leaves out what is null.

@@ -71,6 +71,7 @@ struct Os {
     agents: Vec<Agent>,
     db: Arc<dyn Db>,
     started_at: jiff::Timestamp,
+    has_worker: bool,
     feeds: Feeds,
     log: Log,
     phase: tokio::sync::watch::Sender<Phase>,
@@ -102,6 +103,7 @@ pub struct AgentOSBuilder {
     description: Option<String>,
     agents: Vec<Agent>,
     db: Option<Arc<dyn Db>>,
+    has_worker: bool,
 }
 
 impl AgentOSBuilder {
@@ -141,6 +143,13 @@ impl AgentOSBuilder {
         self
     }
 
+    /// Leaves the [`Worker`](crate::worker::Worker) out: runs go on when a client continues them, or a worker that is started
+    /// elsewhere.
+    pub fn without_worker(mut self) -> Self {
+        self.has_worker = false;
+        self
+    }
+
     /// Builds it.
     ///
     /// # Errors
@@ -169,6 +178,7 @@ impl AgentOSBuilder {
             description: self.description,
             agents: self.agents,
             log: Log::default(),
+            has_worker: self.has_worker,
             db,
             started_at: jiff::Timestamp::now(),
             feeds: Feeds::default(),
@@ -180,7 +190,14 @@ impl AgentOSBuilder {
 impl AgentOS {
     /// Starts from the default settings.
     pub fn builder() -> AgentOSBuilder {
-        AgentOSBuilder { id: "kern".to_owned(), name: None, description: None, agents: Vec::new(), db: None }
+        AgentOSBuilder {
+            id: "kern".to_owned(),
+            name: None,
+            description: None,
+            agents: Vec::new(),
+            db: None,
+            has_worker: true,
+        }
     }
 
     /// Gives all routes, for a server of one's own. Runs do not go on by themselves then, unless a

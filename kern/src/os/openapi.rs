@@ -3,14 +3,12 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
 use axum::http::{StatusCode, header};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{OpenApi, ToResponse, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 
-use super::fields::BODY;
 use super::problem::Problem;
 use super::{Os, agents, approvals, audit, executions, home, runs};
 
@@ -186,6 +184,5 @@ pub(super) fn router(os: Arc<Os>) -> Router {
             let what = "this path does not take this method: see /openapi.json";
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", what)
         })
-        .layer(DefaultBodyLimit::max(BODY))
         .with_state(os)
 }

@@ -45,7 +45,7 @@ fn found<'a>(os: &'a Os, id: &str) -> Result<&'a Agent, Problem> {
 async fn run_of(agent: &Agent, run_id: &str, session_id: &str) -> Result<RunOutput, Problem> {
     let run = agent.get_run(run_id).await?;
     if run.session_id.as_str() != session_id {
-        return Err(Problem::not_found("Run"));
+        return Err(Error::RunNotFound { run_id: run.run_id }.into());
     }
     Ok(run)
 }
@@ -234,11 +234,7 @@ async fn go_on(
         Ok(run) => run,
         Err(error) => failed(agent, &run.run_id, error).await?,
     };
-    let mut body = shown(&os, &run).await?;
-    if let Value::Object(fields) = &mut body {
-        fields.entry("events").or_insert_with(|| json!([]));
-    }
-    Ok(Json(body).into_response())
+    Ok(Json(shown(&os, &run).await?).into_response())
 }
 
 /// A field that holds a JSON list.

@@ -57,7 +57,7 @@ impl AgentOS {
         }
         let listener = TcpListener::bind(&*found).await.map_err(|error| refused(error.to_string()))?;
         let address = listener.local_addr().map_err(|error| refused(error.to_string()))?;
-        let worker = self.0.worker().await?;
+        let worker = if self.0.has_worker { Some(self.0.worker().await?) } else { None };
         let router = openapi::router(Arc::clone(&self.0));
         let (end, ended) = oneshot::channel();
         let serving = tokio::spawn(async move {
@@ -70,7 +70,7 @@ impl AgentOS {
             }
         });
         tracing::info!(%address, "AgentOS is served; nobody is asked who they are, and every name is recorded as unverified");
-        Ok(OsServer { address, os: self, worker: Some(worker), end: Some(end), serving })
+        Ok(OsServer { address, os: self, worker, end: Some(end), serving })
     }
 }
 

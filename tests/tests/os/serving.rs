@@ -1,0 +1,101 @@
+//! What may be served, where, and how it ends.
+
+use kern::os::AgentOS;
+use kern::prelude::*;
+use kern_tests::store::Store;
+use serde_json::json;
+
+use super::{Served, script};
+
+#[tokio::test]
+async fn what_others_could_reach_is_not_served_while_nobody_is_asked_who_they_are() {
+    let store = Store::new().await;
+    let agent = Agent::builder().id("a").model(script(&[])).db(store.db.clone()).build().unwrap();
+    let os = AgentOS::builder().agent(agent).build().unwrap();
+    for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:80"] {
+        let refused = os.clone().start(address).await.unwrap_err();
+        assert_eq!(refused.code(), "setup");
+        assert!(refused.to_string().contains("no loopback address"), "{refused}");
+    }
+    for address in ["127.0.0.1", "nonsense"] {
+        assert_eq!(os.clone().start(address).await.unwrap_err().code(), "setup");
+    }
+    let taken = os.clone().start("127.0.0.1:0").await.unwrap();
+    let refused = os.start(&taken.address().to_string()).await.unwrap_err();
+    assert!(refused.to_string().contains("cannot be served"), "{refused}");
+}
+
+#[tokio::test]
+async fn what_could_not_be_told_apart_is_not_built() {
+    let (one, other) = (Store::new().await, Store::new().await);
+    let agent =
+        |id: &str, store: &Store| Agent::builder().id(id).model(script(&[])).db(store.db.clone()).build().unwrap();
+    let said = |os: kern::os::AgentOSBuilder| os.build().unwrap_err().to_string();
+    assert!(said(AgentOS::builder()).contains("without agents"));
+    assert!(
+        said(AgentOS::builder().agents([agent("a", &one), agent("a", &one)])).contains("two agents have the id `a`")
+    );
+    assert!(said(AgentOS::builder().agents([agent("a", &one), agent("b", &other)])).contains("has another store"));
+    assert!(said(AgentOS::builder().agent(agent("a", &one)).db(other.db.clone())).contains("has another store"));
+    AgentOS::builder().agents([agent("a", &one), agent("b", &one)]).db(one.db.clone()).build().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_description_has_every_route_and_the_log_and_the_metrics_say_what_happened() {
+    let os = Served::new(&[("delete_user", json!({ "user_id": "u1" }))]).await;
+    os.run("described").await;
+    let description = os.client.get("/openapi.json").await;
+    assert_eq!((description.status, &description.body["openapi"]), (200, &json!("3.1.0")));
+    let paths: Vec<&String> = description.body["paths"].as_object().unwrap().keys().collect();
+    for path in [
+        "/",
+        "/health",
+        "/info",
+        "/config",
+        "/agents",
+        "/agents/{agent_id}",
+        "/agents/{agent_id}/runs",
+        "/agents/{agent_id}/runs/{run_id}",
+        "/agents/{agent_id}/runs/{run_id}/continue",
+        "/agents/{agent_id}/runs/{run_id}/cancel",
+        "/agents/{agent_id}/runs/{run_id}/resume",
+        "/teams",
+        "/approvals",
+        "/approvals/count",
+        "/approvals/events",
+        "/approvals/resolve",
+        "/approvals/{approval_id}",
+        "/approvals/{approval_id}/status",
+        "/approvals/{approval_id}/resolve",
+        "/executions",
+        "/executions/{execution_id}/settle",
+        "/audit",
+        "/audit/verify",
+        "/audit/checkpoint",
+        "/metrics",
+    ] {
+        assert!(paths.iter().any(|found| *found == path), "{path} is not described");
+    }
+    let log = os.client.get("/audit?limit=2").await;
+    assert_eq!(log.body["data"].as_array().unwrap().len(), 2);
+    let more = os.client.get("/audit?after=2").await;
+    assert_eq!(more.body["data"][0]["seq"], json!(3));
+    assert_eq!(os.client.get("/audit/verify").await.body["intact"], json!(true));
+    let metrics = os.client.get("/metrics").await;
+    let text = metrics.body.as_str().unwrap();
+    assert!(
+        text.contains("kern_approvals{status=\"pending\"} 1\n") && text.contains("kern_approvals_waiting 1\n"),
+        "{text}"
+    );
+    assert_eq!(os.client.get("/executions").await.body, json!({ "data": [] }));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_shut_down_answers_what_it_has_begun_and_then_nobody() {
+    let os = Served::new(&[("delete_user", json!({ "user_id": "u1" }))]).await;
+    let run = os.run("end").await;
+    assert_eq!(run.status, 200);
+    let client = os.client.clone();
+    os.server.shutdown().await;
+    assert!(client.request("GET", "/health").send().await.is_err(), "nobody answers any more");
+}
