@@ -51,7 +51,7 @@ enum Undo {
     Updated(Table, usize, Vec<Cell>),
 }
 
-struct MemoryTx<'a> {
+pub(crate) struct MemoryTx<'a> {
     tables: &'a mut Tables,
     undo: Vec<Undo>,
     journal: Journal,
@@ -71,7 +71,7 @@ impl InMemoryDb {
         Self::default()
     }
 
-    fn write<'a, V, F>(&'a self, _: Lane, _: &'static str, job: F) -> DbFuture<'a, V>
+    pub(crate) fn write<'a, V, F>(&'a self, _: Lane, _: &'static str, job: F) -> DbFuture<'a, V>
     where
         V: Send + 'static,
         F: for<'tx> FnOnce(&'tx mut MemoryTx<'_>) -> Job<'tx, Step<V>> + Send + 'static,

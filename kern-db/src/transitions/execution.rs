@@ -334,3 +334,6 @@ async fn may_write<T: Tx>(tx: &mut T, execution: &ExecutionRow) -> Step<()> {
         Err(error) => Err(evidence(tx, &execution.run_id, Actor::Runtime, error)),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -29,7 +29,8 @@
 //! by itself.
 //!
 //! Nobody is asked who they are yet, so that [`serve`](AgentOS::serve) takes addresses of this machine only, and every name
-//! is recorded as unverified.
+//! is recorded as unverified; what is asked for under another name than this machine's, or by a page of another server, is
+//! refused.
 
 mod agents;
 mod approvals;

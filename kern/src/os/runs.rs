@@ -319,6 +319,7 @@ async fn resume(
 /// How a run stands that nobody here has the events of: once it is driven no more, the event that it stopped with.
 fn as_it_ends(os: Arc<Os>, agent: Agent, mut run: RunOutput) -> Response {
     response(move |queue| async move {
+        let stop = os.stop();
         loop {
             if let Some(event) = last_event(&run) {
                 send(&queue, super::events::event(&frame(&os, &event, Kind::Continued).await)).await;
@@ -329,6 +330,7 @@ fn as_it_ends(os: Arc<Os>, agent: Agent, mut run: RunOutput) -> Response {
                 // A hint that does not come is no reason not to look.
                 _ = tokio::time::timeout(super::watch::POLL, change) => {}
                 () = queue.closed() => return,
+                () = stop.closing() => return,
             }
             match agent.get_run(&run.run_id).await {
                 Ok(now) => run = now,

@@ -4,10 +4,16 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::extract::Request;
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse as _, Response};
 use tokio::net::{TcpListener, lookup_host};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use super::problem::Problem;
 use super::{AgentOS, Os, openapi};
 use crate::error::{Error, Result};
 use crate::run::stop::Phase;
@@ -58,7 +64,7 @@ impl AgentOS {
         let listener = TcpListener::bind(&*found).await.map_err(|error| refused(error.to_string()))?;
         let address = listener.local_addr().map_err(|error| refused(error.to_string()))?;
         let worker = if self.0.has_worker { Some(self.0.worker().await?) } else { None };
-        let router = openapi::router(Arc::clone(&self.0));
+        let router = openapi::router(Arc::clone(&self.0)).layer(middleware::from_fn(asked_here));
         let (end, ended) = oneshot::channel();
         let serving = tokio::spawn(async move {
             let served = axum::serve(listener, router).with_graceful_shutdown(async {
@@ -121,6 +127,37 @@ impl Drop for OsServer {
     }
 }
 
+async fn asked_here(request: Request, next: Next) -> Response {
+    match refusal(request.headers()) {
+        Some(problem) => problem.into_response(),
+        None => next.run(request).await,
+    }
+}
+
+/// Lets through what is asked for under a name of this machine, and by no page of another server. Nobody is asked who they
+/// are: a page that somebody looks at in their browser could ask for anything in their name, under a name that it has
+/// pointed here (DNS rebinding) or with a form.
+fn refusal(headers: &HeaderMap) -> Option<Problem> {
+    let of = |name: header::HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or_default());
+    // HTTP/1.1 has no request without it.
+    let host = of(header::HOST).unwrap_or_default();
+    if !is_name_of_this_machine(host) {
+        let what = "this server is asked as localhost, or by its loopback address";
+        return Some(Problem::new(StatusCode::FORBIDDEN, "forbidden_host", what));
+    }
+    if of(header::ORIGIN).is_some_and(|origin| origin.strip_prefix("http://") != Some(host)) {
+        let what = "pages of other servers may not ask this one";
+        return Some(Problem::new(StatusCode::FORBIDDEN, "forbidden_origin", what));
+    }
+    None
+}
+
+fn is_name_of_this_machine(host: &str) -> bool {
+    let Ok(authority) = host.parse::<Authority>() else { return false };
+    let name = authority.host().trim_start_matches('[').trim_end_matches(']');
+    name.eq_ignore_ascii_case("localhost") || name.parse().is_ok_and(is_of_this_machine)
+}
+
 fn is_of_this_machine(ip: IpAddr) -> bool {
     ip.to_canonical().is_loopback()
 }
@@ -150,5 +187,37 @@ async fn told_to_end() {
     tokio::select! {
         () = interrupted => {}
         () = terminated => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_this_machine_are_known_from_those_that_point_at_it() {
+        for name in [
+            "localhost",
+            "localhost:7777",
+            "LOCALHOST:1",
+            "127.0.0.1:80",
+            "127.1.2.3",
+            "[::1]:7777",
+            "[::ffff:127.0.0.1]:1",
+        ] {
+            assert!(is_name_of_this_machine(name), "{name}");
+        }
+        for name in [
+            "",
+            "evil.example",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example:80",
+            "10.0.0.1",
+            "0.0.0.0:1",
+            "[::]:1",
+            "a b",
+        ] {
+            assert!(!is_name_of_this_machine(name), "{name}");
+        }
     }
 }

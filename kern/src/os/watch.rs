@@ -142,7 +142,7 @@ async fn follow(os: Weak<Os>, mut seq: i64) {
 /// The stream of everything after an entry.
 pub(super) fn response(os: Arc<Os>, from: i64) -> Response {
     stream(move |queue| async move {
-        let mut read = os.log.read.subscribe();
+        let (mut read, stop) = (os.log.read.subscribe(), os.stop());
         {
             let mut recent = os.log.recent();
             if !recent.is_followed {
@@ -181,6 +181,8 @@ pub(super) fn response(os: Arc<Os>, from: i64) -> Response {
                     }
                 }
                 () = queue.closed() => return,
+                // A server that ends waits for no listener: it comes back to another one, with what it saw last.
+                () = stop.closing() => return,
             }
         }
     })

@@ -657,7 +657,8 @@ impl Tx<'_> {
             && self.holds(Guard::ImpliedRequester, who.is_requester())
     }
 
-    /// A6 and X8, by whoever meets it.
+    /// A6 and X8, by whoever meets it; and X7, which is the sweeper's: whoever goes on with a turn sweeps it first, which no
+    /// order of the two forbids.
     fn meet(&mut self, place: u8) {
         let mut call = self.call(place).expect("it is there");
         if let Some(approval) = &mut call.approval
@@ -669,11 +670,11 @@ impl Tx<'_> {
         }
         if let Some(execution) = &mut call.execution
             && execution.state == ExecutionState::Ready
-            && execution.attempt == 0
             && execution.is_void(self.state.now)
         {
-            execution.state = ExecutionState::Abandoned;
-            self.tell("abandoned", place);
+            let started = execution.attempt > 0;
+            execution.state = if started { ExecutionState::Unknown } else { ExecutionState::Abandoned };
+            self.tell(if started { "unknown" } else { "abandoned" }, place);
         }
         self.put(place, call);
     }
@@ -1238,11 +1239,8 @@ impl Tx<'_> {
             return if call.has_outcome() { Said::Over.into() } else { Said::NotStartable.into() };
         }
         if !self.holds(Guard::ClaimValid, !row.is_void(self.state.now)) {
-            if row.attempt > 0 {
-                return Said::NotStartable.into();
-            }
             self.meet(place);
-            return Said::Over.into();
+            return if row.attempt > 0 { Said::NotStartable.into() } else { Said::Over.into() };
         }
         let first = call.spec.effect != Effect::Once || row.attempt == 0;
         if !self.holds(Guard::ClaimOnce, first) {

@@ -96,6 +96,32 @@ async fn a_server_that_is_shut_down_answers_what_it_has_begun_and_then_nobody() 
     let run = os.run("end").await;
     assert_eq!(run.status, 200);
     let client = os.client.clone();
+    let listener = client.read(client.request("GET", "/approvals/events")).await;
     os.server.shutdown().await;
+    // Whoever only listens keeps no server from its end.
+    let told: Vec<String> = listener.rest().await.into_iter().map(|event| event.name).collect();
+    assert_eq!(told, [] as [&str; 0]);
     assert!(client.request("GET", "/health").send().await.is_err(), "nobody answers any more");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pages_of_other_servers_ask_for_nothing_whatever_name_they_use() {
+    let os = Served::new(&[("delete_user", json!({ "user_id": "u1" }))]).await;
+    let ask = |name: &str, value: &str| {
+        let request = os.client.request("POST", "/agents/a/runs").form(&[("message", "go"), ("stream", "false")]);
+        os.client.send(request.header(name, value))
+    };
+    for (name, value, code) in [
+        ("host", "evil.example", "forbidden_host"),
+        ("host", "evil.example:80", "forbidden_host"),
+        ("origin", "http://evil.example", "forbidden_origin"),
+        ("origin", "null", "forbidden_origin"),
+        ("origin", "https://localhost", "forbidden_origin"),
+    ] {
+        let refused = ask(name, value).await;
+        assert_eq!((refused.status, refused.code()), (403, code), "{name}: {value}");
+    }
+    assert_eq!(os.client.get("/approvals/count").await.body, json!({ "count": 0 }));
+    let own = ask("origin", &format!("http://{}", os.server.address())).await;
+    assert_eq!((own.status, &own.body["status"]), (200, &json!("PAUSED")));
 }
