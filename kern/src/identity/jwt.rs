@@ -23,7 +23,7 @@ const LONGEST_LEEWAY: Duration = Duration::from_secs(30);
 /// A key that tokens may be signed with, for the one algorithm that it is for. A token never says with which algorithm a key
 /// is used: so no public key passes for a shared secret.
 struct Signer {
-    /// `None`: it was given by itself, and whatever a token calls it, it is this one.
+    /// `None`: it was given by itself.
     kid: Option<String>,
     algorithm: Algorithm,
     key: DecodingKey,
@@ -266,19 +266,21 @@ fn check_header(header: &Header) -> Result<(), Denied> {
     }
 }
 
-/// The one key that a token can be signed with. The keys that the header itself may carry or point to are never looked at.
+/// The one key that a token can be signed with: the one that it names, or else the only one that it can mean. The keys that
+/// the header itself may carry or point to are never looked at.
 fn select<'a>(signers: &'a [Signer], algorithm: Algorithm, kid: Option<&str>) -> Result<&'a Signer, Denied> {
-    let mut of_kind = signers.iter().filter(|signer| signer.algorithm == algorithm).peekable();
-    if of_kind.peek().is_none() {
+    let of_kind: Vec<&Signer> = signers.iter().filter(|signer| signer.algorithm == algorithm).collect();
+    if of_kind.is_empty() {
         return Err(Denied::Algorithm);
     }
-    let mut named = of_kind.filter(|signer| match (&signer.kid, kid) {
-        (Some(known), Some(kid)) => known == kid,
-        _ => true,
-    });
-    match (named.next(), named.next()) {
+    let by_name = |kid| of_kind.iter().find(|signer| signer.kid.as_deref() == Some(kid));
+    if let Some(signer) = kid.and_then(by_name) {
+        return Ok(signer);
+    }
+    // A key that was given by itself has no name, so a token may call it anything.
+    let mut meant = of_kind.iter().filter(|signer| kid.is_none() || signer.kid.is_none());
+    match (meant.next(), meant.next()) {
         (Some(signer), None) => Ok(signer),
-        // None, or one of several that are not told apart.
         _ => Err(Denied::UnknownSigner),
     }
 }
@@ -366,8 +368,14 @@ mod tests {
     #[test]
     fn the_kid_selects_and_what_is_not_told_apart_is_refused() {
         use Algorithm::{EdDSA, HS256, RS256};
-        let signers =
-            [signer(RS256, Some("a")), signer(RS256, Some("b")), signer(EdDSA, Some("c")), signer(HS256, None)];
+        let signers = [
+            signer(RS256, Some("a")),
+            signer(RS256, Some("b")),
+            signer(EdDSA, Some("c")),
+            signer(HS256, None),
+            signer(Algorithm::ES384, Some("d")),
+            signer(Algorithm::ES384, None),
+        ];
         for (algorithm, kid, expected) in [
             (RS256, Some("a"), Ok(0)),
             (RS256, Some("b"), Ok(1)),
@@ -381,6 +389,9 @@ mod tests {
             (Algorithm::ES256, Some("a"), Err(Denied::Algorithm)),
             (Algorithm::HS512, None, Err(Denied::Algorithm)),
             (Algorithm::PS256, Some("a"), Err(Denied::Algorithm)),
+            (Algorithm::ES384, Some("d"), Ok(4)),
+            (Algorithm::ES384, Some("e"), Ok(5)),
+            (Algorithm::ES384, None, Err(Denied::UnknownSigner)),
         ] {
             let found = select(&signers, algorithm, kid);
             let place = found.map(|found| signers.iter().position(|signer| std::ptr::eq(signer, found)));
