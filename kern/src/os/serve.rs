@@ -35,7 +35,7 @@ pub struct OsServer {
 
 impl AgentOS {
     /// Serves until the process is told to end (Ctrl-C, or SIGTERM where there is one), with a
-    /// [`Worker`](crate::worker::Worker) that lets runs go on once they are decided.
+    /// [`Worker`] that lets runs go on once they are decided.
     ///
     /// # Errors
     ///
