@@ -397,7 +397,7 @@ fn only_keys_that_are_for_signing_are_taken_from_a_set() {
         with(&ed_jwk("x", &ED), "x", json!("AA")),
         json!({ "kty": "new" }),
     ] {
-        assert!(jwks(&[key.clone()]).is_err(), "{key}");
+        assert!(jwks(std::slice::from_ref(&key)).is_err(), "{key}");
         // Beside another one it is left out.
         assert!(jwks(&[key.clone(), ed_jwk("one", &ED)]).is_ok(), "{key}");
     }
