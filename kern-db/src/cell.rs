@@ -20,6 +20,16 @@ pub(crate) enum Cell {
     Text(String),
 }
 
+impl Cell {
+    /// The text, or nothing where there is none.
+    pub(crate) fn text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Null | Self::Int(_) => None,
+        }
+    }
+}
+
 /// A type that a column can hold. What comes back is not trusted: another program may have written it.
 pub(crate) trait Stored: Sized {
     fn to_cell(&self) -> Cell;
@@ -51,10 +61,11 @@ pub(crate) enum Table {
     Outbox,
     Pools,
     Checkpoints,
+    Keys,
 }
 
 impl Table {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Runs,
         Self::Calls,
         Self::Approvals,
@@ -64,6 +75,7 @@ impl Table {
         Self::Outbox,
         Self::Pools,
         Self::Checkpoints,
+        Self::Keys,
     ];
 
     /// The word for it in `{…}` of a migration, in the record of names, and after `kern_` in the default name.
@@ -78,6 +90,7 @@ impl Table {
             Self::Outbox => "outbox",
             Self::Pools => "pools",
             Self::Checkpoints => "checkpoints",
+            Self::Keys => "keys",
         }
     }
 }

@@ -10,12 +10,13 @@ use crate::records::approval::{Approval, ApprovalFilter, Page, Resolution};
 use crate::records::audit::{AuditEntry, AuditReport, Erased};
 use crate::records::checkpoint::Checkpoint;
 use crate::records::execution::{Execution, ExecutionFilter, Settlement};
+use crate::records::key::AccessKey;
 use crate::records::pool::Pool;
 use crate::records::principal::{Caller, Principal};
 use crate::records::run::{Run, RunFilter};
 use crate::requests::{
     AnswerCall, Answered, AskAgain, BeginRun, CallClaim, CallClaimed, Candidates, ClaimCall, ClaimRun, CommitTurn,
-    EndRun, Ended, Finished, Recovered, Resumable, RunClaim, RunClaimed, Swept, Ticket, Write,
+    EndRun, Ended, Finished, KeyLookup, NewKey, Recovered, Resumable, RunClaim, RunClaimed, Swept, Ticket, Write,
 };
 use crate::{ApprovalId, ApprovalStatus, ExecutionId, Result, RunId, SessionId};
 
@@ -114,6 +115,16 @@ pub trait Db: sealed::Sealed + Transitions + fmt::Debug + Send + Sync + 'static 
 
     /// Lists all pools, by name.
     fn list_pools(&self) -> DbFuture<'_, Vec<Pool>>;
+
+    /// Lists all API keys, oldest first, revoked and expired ones too.
+    fn list_keys(&self) -> DbFuture<'_, Vec<AccessKey>>;
+
+    /// Revokes an API key for good, and puts on record who did. One that was revoked before stays as it is.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::NotFound`](crate::Error::NotFound): there is none with this id.
+    fn revoke_key<'a>(&'a self, id: &'a str, by: Option<Principal>) -> DbFuture<'a, AccessKey>;
 
     /// Reads a run with its protected calls.
     ///
@@ -259,6 +270,10 @@ pub trait Transitions: Send + Sync {
     fn sweep_run(&self, run_id: RunId) -> DbFuture<'_, Swept>;
     /// All pools, read in the calling thread, which waits: for what is checked where nothing can be awaited.
     fn pools_now(&self) -> Result<Vec<Pool>>;
+    /// Whoever makes a key has checked its scopes: the store knows them only as words.
+    fn make_key(&self, request: NewKey) -> DbFuture<'_, AccessKey>;
+    /// A key with the hash of its secret, held against the audit log.
+    fn find_key(&self, id: String) -> DbFuture<'_, KeyLookup>;
     fn end_run(&self, request: EndRun) -> DbFuture<'_, Run>;
     /// `end_run` of a run that nobody was told of: it starts and ends at once. The claim is [`RunClaim::first`].
     fn begin_and_end(&self, begin: BeginRun, request: EndRun) -> DbFuture<'_, Run>;
@@ -373,6 +388,15 @@ macro_rules! store {
                 self.read("list pools", move |tx| Box::pin(pool::list(tx)))
             }
 
+            fn list_keys(&self) -> DbFuture<'_, Vec<AccessKey>> {
+                self.read("list keys", move |tx| Box::pin(key::list(tx)))
+            }
+
+            fn revoke_key<'a>(&'a self, id: &'a str, by: Option<Principal>) -> DbFuture<'a, AccessKey> {
+                let id = id.to_owned();
+                self.write(Lane::Normal, "revoke a key", move |tx| Box::pin(key::revoke(tx, id, by)))
+            }
+
             fn get_run<'a>(&'a self, id: &'a RunId) -> DbFuture<'a, Run> {
                 let id = id.clone();
                 self.read("read a run", move |tx| Box::pin(read::run(tx, id)))
@@ -479,6 +503,14 @@ macro_rules! store {
 
             fn pools_now(&self) -> $crate::Result<Vec<Pool>> {
                 self.read_now("list pools", move |tx| Box::pin(pool::list(tx)))
+            }
+
+            fn make_key(&self, request: NewKey) -> DbFuture<'_, AccessKey> {
+                self.write(Lane::Normal, "make a key", move |tx| Box::pin(key::make(tx, request)))
+            }
+
+            fn find_key(&self, id: String) -> DbFuture<'_, KeyLookup> {
+                self.read("look up a key", move |tx| Box::pin(key::find(tx, id)))
             }
 
             fn end_run(&self, request: EndRun) -> DbFuture<'_, Run> {
@@ -602,15 +634,16 @@ pub(crate) mod prelude {
     pub(crate) use crate::records::audit::{AuditEntry, AuditReport, Erased};
     pub(crate) use crate::records::checkpoint::Checkpoint;
     pub(crate) use crate::records::execution::{Execution, ExecutionFilter, Settlement};
+    pub(crate) use crate::records::key::AccessKey;
     pub(crate) use crate::records::pool::Pool;
     pub(crate) use crate::records::principal::{Caller, Principal};
     pub(crate) use crate::records::run::{Run, RunFilter};
     pub(crate) use crate::requests::{
         AnswerCall, Answered, AskAgain, BeginRun, CallClaim, CallClaimed, Candidates, ClaimCall, ClaimRun, CommitTurn,
-        EndRun, Ended, Finished, Recovered, Resumable, RunClaim, RunClaimed, Swept, Ticket, Write,
+        EndRun, Ended, Finished, KeyLookup, NewKey, Recovered, Resumable, RunClaim, RunClaimed, Swept, Ticket, Write,
     };
     pub(crate) use crate::transitions::{
-        answer, approval, ask, erase, execution, pool, read, recovery, run, settle, sweep,
+        answer, approval, ask, erase, execution, key, pool, read, recovery, run, settle, sweep,
     };
     pub(crate) use crate::{ApprovalId, ApprovalStatus, ExecutionId, RunId, SessionId};
 }

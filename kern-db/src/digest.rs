@@ -127,6 +127,33 @@ pub(crate) fn idempotency_key(run_id: &str, turn: u32, index: u32, decided_diges
     format!("kern:{hash}")
 }
 
+/// What is said when an API key is made, in the order of its digest.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct KeyFields<'a> {
+    pub(crate) id: &'a str,
+    pub(crate) secret_hash: &'a str,
+    pub(crate) subject: &'a str,
+    /// Canonical JSON, as the row has it.
+    pub(crate) scopes: &'a str,
+    /// Canonical JSON, as the row has it.
+    pub(crate) created_by: Option<&'a str>,
+    pub(crate) created_at_ms: i64,
+    pub(crate) expires_at_ms: Option<i64>,
+}
+
+/// What the audit log keeps of a key that was made: no column of its row changes unseen.
+pub(crate) fn key_digest(key: KeyFields<'_>) -> String {
+    Fields::new("kern/key/v1")
+        .text(key.id)
+        .text(key.secret_hash)
+        .text(key.subject)
+        .text(key.scopes)
+        .optional(key.created_by)
+        .number(key.created_at_ms)
+        .optional(key.expires_at_ms.map(|at| at.to_string()).as_deref())
+        .finish()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -55,16 +55,17 @@ pub use records::audit::{AuditBreak, AuditEntry, AuditReport, Erased};
 pub use records::call::{ATTEMPTS, Call, CallPolicy, Effect, Outcome, Standing, Tier};
 pub use records::checkpoint::Checkpoint;
 pub use records::execution::{Execution, ExecutionFilter, Settlement};
+pub use records::key::AccessKey;
 pub use records::pool::Pool;
-pub use records::principal::{Actor, Caller, Principal, PrincipalFields};
+pub use records::principal::{Actor, Caller, KEY_ISSUER, Principal, PrincipalFields};
 pub use records::run::{Run, RunFilter};
 pub use records::status::{
     Answer, ApprovalStatus, ApprovalType, Authority, ExecutionStatus, PauseType, RunStatus, UnknownWord,
 };
 pub use requests::{
     AnswerCall, Answered, AskAgain, BeginRun, Blocker, CallClaim, CallClaimed, Candidates, ClaimCall, ClaimRun,
-    CommitTurn, EndRun, Ended, Finished, NewAnswer, NewCall, Recovered, Resumable, RunClaim, RunClaimed, Shown,
-    SqlValue, Swept, Ticket, Write,
+    CommitTurn, EndRun, Ended, Finished, FoundKey, KeyLookup, NewAnswer, NewCall, NewKey, Recovered, Resumable,
+    RunClaim, RunClaimed, Shown, SqlValue, Swept, Ticket, Write,
 };
 #[cfg(feature = "sqlite")]
 pub use sqlite::{SqliteDb, SqliteDbBuilder};

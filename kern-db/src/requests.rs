@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::records::call::CallPolicy;
+use crate::records::key::AccessKey;
 use crate::records::principal::{Caller, Principal};
 use crate::{ApprovalId, ExecutionId, RunId, RunStatus, SessionId};
 
@@ -26,6 +27,41 @@ impl RunClaim {
     pub fn first(run_id: &RunId) -> Self {
         Self { run_id: run_id.clone(), fence: 1, owner: uuid::Uuid::now_v7().to_string() }
     }
+}
+
+/// Makes an API key of what is known of it without its secret.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct NewKey {
+    pub id: String,
+    /// SHA-256, lower-case hexadecimal.
+    pub secret_hash: String,
+    pub subject: String,
+    pub scopes: Vec<String>,
+    pub expires_in_ms: Option<i64>,
+    pub by: Option<Principal>,
+}
+
+/// What a store has of an API key.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub enum KeyLookup {
+    Missing,
+    /// Its row is not what the audit log says was made.
+    Altered,
+    Found(Box<FoundKey>),
+}
+
+/// A key that is as it was made, with what has to be asked before it counts.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct FoundKey {
+    pub key: AccessKey,
+    pub secret_hash: String,
+    /// By the row or by the audit log: either is enough.
+    pub is_revoked: bool,
+    /// The store's clock.
+    pub now_ms: i64,
 }
 
 /// Starts a run (R1).

@@ -102,7 +102,7 @@
 //! | `openai` | `OpenAIChat`, and model strings such as `openai:gpt-4o-mini` | no |
 //! | `models` | all model clients: today, `openai` | no |
 //! | `cli` | the command `kern`: approvals, executions and the audit log from a shell | no |
-//! | `os` | `AgentOS`: runs, approvals and the audit log over HTTP | no |
+//! | `os` | `AgentOS`: runs, approvals and the audit log over HTTP; `identity`: who somebody is, by an API key or a token | no |
 
 // The crate's documentation links to what the default features bring.
 #![cfg_attr(not(all(feature = "macros", feature = "sqlite")), allow(rustdoc::broken_intra_doc_links))]
@@ -120,6 +120,8 @@ pub mod display;
 mod error;
 pub mod guardrails;
 pub mod hooks;
+#[cfg(any(feature = "os", feature = "cli"))]
+pub mod identity;
 pub mod models;
 #[cfg(feature = "os")]
 pub mod os;

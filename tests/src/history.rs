@@ -56,6 +56,8 @@ struct Replay {
     generations: HashMap<(String, u32, u32), u32>,
     /// By name: who is in it.
     pools: HashMap<String, Vec<String>>,
+    /// By id: whether it was revoked.
+    keys: HashMap<String, bool>,
 }
 
 /// Walks the audit log and compares it with every row there is.
@@ -117,6 +119,9 @@ pub async fn check(db: &dyn Db) {
     let pools = db.list_pools().await.expect("pools can be read");
     let pools: HashMap<_, _> = pools.into_iter().map(|pool| (pool.name, pool.members)).collect();
     assert_eq!(pools, replay.pools, "every pool has its entries, and every entry its pool");
+    let keys = db.list_keys().await.expect("keys can be read");
+    let keys: HashMap<_, _> = keys.into_iter().map(|key| (key.id, key.revoked_at_ms.is_some())).collect();
+    assert_eq!(keys, replay.keys, "every key has its entries, and every entry its key");
 }
 
 /// What a row that can be seen says.
@@ -138,6 +143,13 @@ impl Replay {
                 serde_json::from_value(entry.payload["members"].clone()).expect("the entry names its members");
             assert_eq!((&entry.run_id, &entry.call_digest), (&None, &None), "a pool is of no run: {entry:?}");
             self.pools.insert(name, members);
+            return;
+        }
+        if action == "key_made" || action == "key_revoked" {
+            assert_eq!(entry.run_id, None, "a key is of no run: {entry:?}");
+            let id = entry.call_digest.clone().expect("the entry names its key");
+            let before = self.keys.insert(id, action == "key_revoked");
+            assert_eq!(before, (action == "key_revoked").then_some(false), "made once, revoked once: {entry:?}");
             return;
         }
         let run_id = entry.run_id.as_ref().expect("every entry names its run").to_string();

@@ -8,7 +8,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use kern_db::{
     AnswerCall, Answered, Approval, ApprovalId, ApprovalStatus, BeginRun, Call, CallClaim, CallClaimed, CallPolicy,
     Caller, ClaimCall, ClaimRun, CommitTurn, Db, EndRun, Ended, Finished, InMemoryDb, IntoDb, NewAnswer, NewCall,
-    PauseType, Principal, Resolution, Result, RunClaim, RunClaimed, RunId, RunStatus, SessionId, Shown, SqliteDb, Tier,
+    NewKey, PauseType, Principal, Resolution, Result, RunClaim, RunClaimed, RunId, RunStatus, SessionId, Shown,
+    SqliteDb, Tier,
 };
 use rusqlite::Connection;
 use serde_json::json;
@@ -347,7 +348,7 @@ pub fn drop_triggers(connection: &Connection) {
 #[must_use]
 pub fn dump(connection: &Connection) -> String {
     let mut text = String::new();
-    for table in ["runs", "calls", "approvals", "votes", "executions", "audit", "outbox", "pools"] {
+    for table in ["runs", "calls", "approvals", "votes", "executions", "audit", "outbox", "pools", "keys"] {
         let mut statement = connection
             .prepare(&format!("SELECT * FROM kern_{table} ORDER BY 1, 2, 3"))
             .expect("kern's tables are there");
@@ -373,6 +374,19 @@ pub fn person(name: &str) -> Caller {
 pub fn verified(name: &str) -> Principal {
     serde_json::from_value(json!({ "issuer": "https://id.example", "subject": name, "verified": true }))
         .expect("a principal")
+}
+
+/// An API key for a day, without its secret.
+#[must_use]
+pub fn new_key(id: &str) -> NewKey {
+    NewKey {
+        id: id.to_owned(),
+        secret_hash: "5a".repeat(32),
+        subject: "ann".to_owned(),
+        scopes: vec!["approvals:read".to_owned(), "agents:refunds:run".to_owned()],
+        expires_in_ms: Some(86_400_000),
+        by: Some(Principal::unverified("root")),
+    }
 }
 
 /// `#[approval]`.

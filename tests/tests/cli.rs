@@ -8,6 +8,8 @@ mod bad_input;
 mod commands;
 #[path = "cli/erasing.rs"]
 mod erasing;
+#[path = "cli/keys.rs"]
+mod keys;
 #[path = "cli/pools.rs"]
 mod pools;
 #[path = "cli/prompts.rs"]

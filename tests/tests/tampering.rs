@@ -8,14 +8,14 @@
 
 use std::path::PathBuf;
 
-use kern::db::{CheckpointKey, Db, DbExt, SqliteDb};
+use kern::db::{CheckpointKey, Db, DbExt, SqliteDb, Transitions as _};
 use kern::models::{ScriptedModel, turn};
 use kern::prelude::*;
 use kern::run::RunId;
 use kern_tests::folder::Folder;
 use kern_tests::ledger;
 use kern_tests::scale;
-use kern_tests::steps::drop_triggers;
+use kern_tests::steps::{drop_triggers, new_key};
 use kern_tests::store::open;
 use kern_tests::tools::{delete_user, export};
 use rusqlite::Connection;
@@ -66,6 +66,7 @@ async fn story() -> Story {
     exporting.build().unwrap().run("export c_1").session_id("before").await.unwrap();
     let run = agent(db.clone()).run("delete u_42").user_id("ana").session_id(session.as_str()).await.unwrap();
     decide(&db, &run, Resolution::approved().by("bob")).await;
+    db.make_key(new_key("00112233445566aa")).await.unwrap();
     assert!(db.audit().verify().await.unwrap().is_intact());
     Story { folder, open: run.run_id, session }
 }
@@ -130,6 +131,9 @@ const CLASSES: &[Class] = &[
     class("a digest is another one", true, "UPDATE kern_executions SET decided_digest = replace(decided_digest, substr(decided_digest, 1, 1), 'x') WHERE run_id = '{open}'"),
     class("the arguments are others, in every copy", true, "UPDATE kern_calls SET arguments = replace(arguments, 'u_42', 'u_43') WHERE run_id = '{open}'; UPDATE kern_approvals SET tool_args = replace(tool_args, 'u_42', 'u_43') WHERE run_id = '{open}'; UPDATE kern_executions SET arguments = replace(arguments, 'u_42', 'u_43') WHERE run_id = '{open}'"),
     class("another tool, in every copy", true, "UPDATE kern_calls SET tool_name = 'export' WHERE run_id = '{open}'; UPDATE kern_approvals SET tool_name = 'export' WHERE run_id = '{open}'; UPDATE kern_executions SET tool_name = 'export' WHERE run_id = '{open}'"),
+    class("an API key is worth more", false, "UPDATE kern_keys SET scopes = json_insert(scopes, '$[#]', 'agent_os:admin')"),
+    class("an API key expires later", false, "UPDATE kern_keys SET expires_at_ms = expires_at_ms + 1"),
+    class("an API key is added", false, "INSERT INTO kern_keys SELECT 'ffffffffffffffff', secret_hash, subject, scopes, created_by, created_at_ms, expires_at_ms, revoked_by, revoked_at_ms FROM kern_keys"),
     class("a pool has another member", false, "UPDATE kern_pools SET members = replace(members, 'eve', 'ana')"),
 ];
 

@@ -18,6 +18,7 @@ use crate::records::audit::{AuditBreak, AuditReport, AuditRow};
 use crate::records::call::CallRow;
 use crate::records::checkpoint::Checkpoint;
 use crate::records::execution::ExecutionRow;
+use crate::records::key::KeyRow;
 use crate::records::pool::PoolRow;
 use crate::records::run::RunRow;
 use crate::tx::{Query, Tx};
@@ -302,6 +303,14 @@ async fn rows<T: Tx>(tx: &mut T, second: &mut Second, replay: &Arc<Replay>, foun
         Ok(pools) => {
             let mut rows = Rows::new(replay);
             rows.pools(&pools);
+            found.rows(rows.found);
+        }
+    }
+    match tx.page::<KeyRow>(Query::of(Vec::new())).await {
+        Err(error) => return unreadable(error, found),
+        Ok(keys) => {
+            let mut rows = Rows::new(replay);
+            rows.keys(&keys);
             found.rows(rows.found);
         }
     }

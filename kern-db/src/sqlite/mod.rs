@@ -154,6 +154,7 @@ impl SqliteDbBuilder {
         outbox_table: Outbox, "events to deliver";
         pools_table: Pools, "pools";
         checkpoints_table: Checkpoints, "checkpoints of the audit log";
+        keys_table: Keys, "API keys";
     }
 
     fn name(mut self, table: Table, name: String) -> Self {

@@ -60,7 +60,7 @@ impl<'a> SqliteTx<'a> {
         let number = |number: u64| Cell::Int(i64::try_from(number).unwrap_or(i64::MAX));
         let limit = query.limit.map_or(Cell::Int(-1), number);
         let offset = number(query.offset);
-        (sql, query.filter.into_iter().map(|cond| cond.value).chain([limit, offset]))
+        (sql, bound(query.filter).chain([limit, offset]))
     }
 
     fn sql(&self) -> impl Fn(rusqlite::Error) -> Error + use<> {
@@ -121,19 +121,26 @@ fn execute(connection: &Connection, write: &Write) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// `WHERE …` for conditions. `IS` compares null as a value, and uses indexes as `=` does.
+/// `WHERE …` for conditions. `IS` compares null as a value, and uses indexes as `=` does. Null itself stands in the text:
+/// only so an index is used that holds the rows where a column is null, and no others.
 fn condition<R>(filter: &[Cond<R>]) -> String {
     let mut sql = String::new();
     for (place, cond) in filter.iter().enumerate() {
         let op = match cond.op {
-            Op::Is => "IS",
-            Op::AtMost => "<=",
-            Op::Above => ">",
+            Op::Is if cond.value == Cell::Null => "IS NULL",
+            Op::Is => "IS ?",
+            Op::AtMost => "<= ?",
+            Op::Above => "> ?",
         };
         let word = if place == 0 { " WHERE" } else { " AND" };
-        write!(sql, "{word} {} {op} ?", cond.name).expect("a string takes everything");
+        write!(sql, "{word} {} {op}", cond.name).expect("a string takes everything");
     }
     sql
+}
+
+/// What is bound to the places of [`condition`].
+fn bound<R>(filter: Vec<Cond<R>>) -> impl Iterator<Item = Cell> {
+    filter.into_iter().filter(|cond| cond.op != Op::Is || cond.value != Cell::Null).map(|cond| cond.value)
 }
 
 fn cell<R: Row>(value: ValueRef<'_>, column: &str) -> Result<Cell> {
@@ -202,15 +209,14 @@ impl Tx for SqliteTx<'_> {
     async fn count<R: Row>(&mut self, filter: Vec<Cond<R>>) -> Result<u64> {
         let sql = format!("SELECT count(*) FROM {}{}", self.names.of(R::TABLE), condition(&filter));
         let mut statement = self.connection.prepare_cached(&sql).map_err(self.sql())?;
-        let values = filter.into_iter().map(|cond| cond.value);
-        let count: i64 = statement.query_row(params_from_iter(values), |row| row.get(0)).map_err(self.sql())?;
+        let count: i64 = statement.query_row(params_from_iter(bound(filter)), |row| row.get(0)).map_err(self.sql())?;
         Ok(count.unsigned_abs())
     }
 
     async fn update<R: Row>(&mut self, set: Vec<Assign<R>>, expect: Vec<Cond<R>>) -> Result<u64> {
         let columns: Vec<String> = set.iter().map(|assign| format!("{} = ?", assign.name)).collect();
         let sql = format!("UPDATE {} SET {}{}", self.names.of(R::TABLE), columns.join(", "), condition(&expect));
-        let values = set.into_iter().map(|assign| assign.value).chain(expect.into_iter().map(|cond| cond.value));
+        let values = set.into_iter().map(|assign| assign.value).chain(bound(expect));
         let mut statement = self.connection.prepare_cached(&sql).map_err(self.sql())?;
         let changed = statement.execute(params_from_iter(values)).map_err(self.sql())?;
         Ok(changed as u64)

@@ -10,6 +10,7 @@ pub(crate) mod ask;
 mod edit;
 pub(crate) mod erase;
 pub(crate) mod execution;
+pub(crate) mod key;
 pub(crate) mod pool;
 pub(crate) mod read;
 pub(crate) mod recovery;

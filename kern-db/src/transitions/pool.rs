@@ -8,7 +8,7 @@ use crate::audit::Entry;
 use crate::cell::Json;
 use crate::records::audit::AuditRow;
 use crate::records::pool::{Pool, PoolRow};
-use crate::records::principal::{Actor, Principal};
+use crate::records::principal::{Actor, Principal, check_person};
 use crate::tx::{Query, Step, Tx};
 use crate::{Error, Result};
 
@@ -16,8 +16,6 @@ use PoolRow as P;
 
 /// Members of one pool at the most.
 const LARGEST: usize = 1000;
-/// Characters of a name at the most.
-const LONGEST: usize = 256;
 /// Entries looked through at once for the newest about a pool.
 const PAGE: u64 = 256;
 
@@ -115,12 +113,8 @@ fn check_members(pool: &str, members: &[String]) -> Result<()> {
     }
     let mut seen = HashSet::new();
     for member in members {
-        if member.trim().is_empty() {
-            return refused("a member has no name".to_owned());
-        }
-        if member.trim() != member || member.chars().any(char::is_control) || member.chars().count() > LONGEST {
-            let what = "nobody has a name with blanks around it, with control characters, or of more than";
-            return refused(format!("{what} {LONGEST} characters: `{}`", member.escape_debug()));
+        if let Err(why) = check_person(member) {
+            return refused(format!("{why}: `{}`", member.escape_debug()));
         }
         if !seen.insert(member) {
             return refused(format!("`{member}` is in it twice"));

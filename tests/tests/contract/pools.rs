@@ -189,7 +189,7 @@ async fn what_is_asked_of_pools_and_deadlines_has_an_index(store: &Store) {
             "executions_void",
         ),
         (
-            "SELECT * FROM kern_audit WHERE run_id IS ? AND turn IS ? AND idx IS ? AND seq <= ? ORDER BY seq DESC LIMIT ?",
+            "SELECT * FROM kern_audit WHERE run_id IS NULL AND turn IS NULL AND idx IS NULL AND seq <= ? ORDER BY seq DESC LIMIT ?",
             "audit_run_id",
         ),
     ] {

@@ -67,6 +67,8 @@ async fn i16_the_owner_of_the_tables_cannot_change_history_by_a_slip() {
     let (_, call) = store.executing().await;
     store.succeed(&call).await;
     store.write_pool("finance".to_owned(), vec!["eve".to_owned()], None).await.unwrap();
+    store.make_key(kern_tests::steps::new_key("00112233445566aa")).await.unwrap();
+    store.revoke_key("00112233445566aa", None).await.unwrap();
     let raw = store.database().raw().await;
     // Not even where replication says that triggers stay silent.
     raw.batch_execute("SET session_replication_role = replica").await.unwrap();
@@ -90,6 +92,9 @@ async fn i16_the_owner_of_the_tables_cannot_change_history_by_a_slip() {
         "UPDATE kern_executions SET attempt = 0",
         "DELETE FROM kern_pools",
         "UPDATE kern_pools SET name = 'x'",
+        "DELETE FROM kern_keys",
+        "UPDATE kern_keys SET scopes = '[]'",
+        "UPDATE kern_keys SET revoked_at_ms = NULL",
     ] {
         let refused = raw.execute(sql, &[]).await.map_err(|error| error.as_db_error().unwrap().message().to_owned());
         assert!(refused.as_ref().is_err_and(|why| why.starts_with("kern: ")), "`{sql}`: {refused:?}");

@@ -16,7 +16,7 @@ use super::line::Line;
 use crate::records::principal::{Actor, Principal};
 use said::Said;
 pub(super) use state::{Approval, Call, Execution, Run, Sha};
-use state::{Place, Pool, Who};
+use state::{Key, Place, Pool, Who};
 
 /// Why an entry cannot stand where it stands.
 pub(super) type Wrong = Cow<'static, str>;
@@ -29,6 +29,7 @@ pub(super) struct Replay {
     pub(super) approvals: HashMap<Box<str>, Place>,
     pub(super) executions: u64,
     pub(super) pools: HashMap<Box<str>, Pool>,
+    pub(super) keys: HashMap<Box<str>, Key>,
     actors: HashMap<Box<str>, u32>,
     pub(super) who: Vec<Who>,
 }
@@ -66,6 +67,8 @@ const ACTIONS: &[&str] = &[
     "run_again",
     "asked_again",
     "pool_set",
+    "key_made",
+    "key_revoked",
     "erased",
 ];
 
@@ -94,6 +97,9 @@ impl Replay {
             let members = crate::digest::canonical(&said.members);
             self.pools.insert(name.into(), Pool { seq: line.seq, members, by, at_ms });
             return Ok(());
+        }
+        if matches!(line.action, "key_made" | "key_revoked") {
+            return self.key(line, &said, by, at_ms);
         }
         let run_id = need(line.run_id, "run")?;
         if line.action == "run_started" {
@@ -124,6 +130,22 @@ impl Replay {
             "erased" => run.erased(&step),
             other => Err(format!("no line of the table is called `{other}`").into()),
         }
+    }
+
+    /// A key is made once, and revoked once.
+    fn key(&mut self, line: &Line<'_>, said: &Said<'_>, by: u32, at_ms: i64) -> Result<(), Wrong> {
+        check(line.run_id.is_none(), "a key has no run")?;
+        let id = need(line.call_digest, "key")?;
+        if line.action == "key_made" {
+            check(!self.keys.contains_key(id), "the key was made before")?;
+            let digest = need(sha(said.digest), "digest of a key")?;
+            self.keys.insert(id.into(), Key { seq: line.seq, digest, revoked: None });
+            return Ok(());
+        }
+        let key = self.keys.get_mut(id).ok_or("the key was never made")?;
+        check(key.revoked.is_none(), "the key was revoked before")?;
+        (key.seq, key.revoked) = (line.seq, Some((by, at_ms)));
+        Ok(())
     }
 
     fn who(&mut self, actor: &str) -> Result<u32, Wrong> {

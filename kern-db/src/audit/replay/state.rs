@@ -40,6 +40,16 @@ pub(in crate::audit) struct Pool {
     pub(in crate::audit) at_ms: i64,
 }
 
+/// An API key.
+#[derive(Debug)]
+pub(in crate::audit) struct Key {
+    pub(in crate::audit) seq: i64,
+    /// Over what was said when it was made.
+    pub(in crate::audit) digest: Sha,
+    /// By whom and when.
+    pub(in crate::audit) revoked: Option<(u32, i64)>,
+}
+
 /// Where a call is.
 #[derive(Clone, Debug)]
 pub(in crate::audit) struct Place {

@@ -12,12 +12,13 @@ use serde_json::Value;
 
 use super::replay::{Call, Replay, Run};
 use crate::cell::Table;
-use crate::digest::canonical;
+use crate::digest::{KeyFields, canonical, key_digest};
 use crate::page::{CellRef, Page, RowRef};
 use crate::records::approval::ApprovalRow;
 use crate::records::audit::AuditBreak;
 use crate::records::call::{CallPolicy, CallRow};
 use crate::records::execution::ExecutionRow;
+use crate::records::key::KeyRow;
 use crate::records::pool::PoolRow;
 use crate::records::run::RunRow;
 use crate::sensitive::snapshot_digest;
@@ -203,6 +204,32 @@ impl<'a> Rows<'a> {
         }
     }
 
+    /// Every API key.
+    pub(super) fn keys(&mut self, keys: &Page) {
+        let c = KeyRow::C;
+        let mut met = Vec::new();
+        for row in keys.rows() {
+            let Some(id) = row.text(c.id.order()) else { continue };
+            let Some(said) = self.replay.keys.get(id) else {
+                self.report(0, Table::Keys, id, wrong("no entry of the audit log says that it was made"));
+                continue;
+            };
+            met.push(id);
+            let revoker = said.revoked.and_then(|(by, _)| self.replay.who[by as usize].principal.as_deref());
+            let agrees = check(!row.is_odd(), "a column holds what kern does not store")
+                .and_then(|()| made_digest(&row))
+                .and_then(|digest| check(said.digest.is(&digest), "it is not the key that the audit log says was made"))
+                .and_then(|()| is_text(&row, c.revoked_by.order(), revoker))
+                .and_then(|()| is_time(&row, c.revoked_at_ms.order(), said.revoked.map(|(_, at_ms)| at_ms), 1));
+            if let Err(what) = agrees {
+                self.report(said.seq, Table::Keys, id, what);
+            }
+        }
+        for (id, said) in self.replay.keys.iter().filter(|(id, _)| !met.contains(&&***id)) {
+            self.report(said.seq, Table::Keys, id, wrong("the audit log has it, and its row is not there"));
+        }
+    }
+
     /// Runs and votes whose rows nobody has met.
     pub(super) fn missing(&mut self) {
         let replay = self.replay;
@@ -219,6 +246,21 @@ impl<'a> Rows<'a> {
             }
         }
     }
+}
+
+/// The digest over what a key's row says was said when it was made.
+fn made_digest(row: &RowRef<'_>) -> Result<String, Wrong> {
+    let c = KeyRow::C;
+    let created_at_ms = row.int(c.created_at_ms.order()).ok_or("`created_at_ms` holds no time")?;
+    Ok(key_digest(KeyFields {
+        id: text(row, c.id.order())?,
+        secret_hash: text(row, c.secret_hash.order())?,
+        subject: text(row, c.subject.order())?,
+        scopes: text(row, c.scopes.order())?,
+        created_by: row.text(c.created_by.order()),
+        created_at_ms,
+        expires_at_ms: row.int(c.expires_at_ms.order()),
+    }))
 }
 
 /// The rows of each run of a page.

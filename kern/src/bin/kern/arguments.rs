@@ -14,6 +14,7 @@ Examples:
   KERN_DB=app.db kern approvals watch
   kern executions settle 01a2… --as succeeded --note 'seen in the bank log'
   kern pools set finance ann bob
+  kern keys create ann --scopes approvals:read,approvals:write --expires 90d
   kern audit verify --json
 
 Exit codes: 0, 1 (the answer is no), 2 (it could not be done).
@@ -50,6 +51,11 @@ pub(crate) enum Command {
     Pools {
         #[command(subcommand)]
         command: Pools,
+    },
+    /// API keys: who may do what over HTTP.
+    Keys {
+        #[command(subcommand)]
+        command: Keys,
     },
     /// The log of all that happened.
     Audit {
@@ -212,6 +218,51 @@ pub(crate) struct SetPool {
 }
 
 #[derive(Debug, Subcommand)]
+pub(crate) enum Keys {
+    /// Make a key for somebody, and show it: this once.
+    #[command(after_help = "Examples:
+  kern keys create ann --scopes approvals:read,approvals:write --expires 90d
+  kern keys create ci --scopes agents:refunds:run --expires 12h
+  kern keys create root --scopes agent_os:admin
+
+Scopes: agents:read, agents:run, agents:<id>:run, teams:read, teams:run, teams:<id>:run, approvals:read|write|delete,
+sessions:read|write|delete, traces:read, executions:read|settle, audit:read, config:read, metrics:read, agent_os:admin.
+approvals:* stands for all of its kind, agent_os:admin for all there are. No scope makes anybody a member of a pool.")]
+    Create(CreateKey),
+    /// List all keys, without what is secret of them.
+    List,
+    /// Refuse a key from now on, for good.
+    Revoke(RevokeKey),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CreateKey {
+    /// Who acts when the key is used, as they are named in pools.
+    pub(crate) name: String,
+    /// What it may be used for, with commas between.
+    #[arg(long, value_name = "SCOPES", required = true, value_delimiter = ',')]
+    pub(crate) scopes: Vec<String>,
+    /// How long it is good for: `90d`, `12h`, `30m`. [default: it does not expire]
+    #[arg(long, value_name = "TIME", value_parser = valid_for)]
+    pub(crate) expires: Option<Duration>,
+    /// Who makes it, recorded as unverified. [default: the system user]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) by: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RevokeKey {
+    /// The key's whole id: what stands after `kern_`.
+    pub(crate) id: String,
+    /// Revoke without being asked.
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+    /// Who revokes it, recorded as unverified. [default: the system user]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) by: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
 pub(crate) enum Audit {
     /// Check that the log, and every row beside it, is as kern wrote it.
     #[command(after_help = "Examples:
@@ -284,6 +335,17 @@ fn interval(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_secs_f64(seconds))
 }
 
+fn valid_for(text: &str) -> Result<Duration, String> {
+    let unit = [("d", 86_400), ("h", 3600), ("m", 60)];
+    let found = unit.into_iter().find_map(|(unit, seconds)| Some((text.strip_suffix(unit)?, seconds)));
+    let seconds = found.and_then(|(count, seconds)| count.parse::<u64>().ok()?.checked_mul(seconds));
+    // Longer ones are for keys that do not expire.
+    let seconds = seconds.filter(|seconds| (1..=36_500 * 86_400).contains(seconds));
+    seconds
+        .map(Duration::from_secs)
+        .ok_or_else(|| "a time such as 90d, 12h or 30m, of 100 years at the most".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -292,6 +354,18 @@ mod tests {
     fn the_command_line_is_described_without_a_contradiction() {
         use clap::CommandFactory as _;
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_key_is_good_for_minutes_hours_or_days() {
+        for (text, seconds) in [("90d", 7_776_000), ("12h", 43_200), ("1m", 60), ("36500d", 3_153_600_000)] {
+            assert_eq!(valid_for(text), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+        for text in
+            ["", "d", "0d", "-1d", "+d", "1.5d", "90", "1s", "1 d", "36501d", "99999999999999999d", "d90", "soon"]
+        {
+            assert!(valid_for(text).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod decide;
 mod erase;
 mod executions;
 mod failure;
+mod keys;
 mod output;
 mod pools;
 mod watch;
@@ -24,7 +25,7 @@ use clap::Parser as _;
 use clap::error::ErrorKind;
 use kern::display;
 
-use arguments::{Approvals, Arguments, Audit, Command, Executions, Pools};
+use arguments::{Approvals, Arguments, Audit, Command, Executions, Keys, Pools};
 use database::Database;
 use failure::{Answer, Failure, Outcome};
 use output::Output;
@@ -84,6 +85,11 @@ async fn run(output: &mut Output, arguments: Arguments) -> Outcome {
         Command::Pools { command } => match command {
             Pools::List => pools::list(output, &*database.open().await?, json).await,
             Pools::Set(set) => pools::set(output, &*database.open().await?, set, json).await,
+        },
+        Command::Keys { command } => match command {
+            Keys::Create(create) => keys::create(output, &database, create, json).await,
+            Keys::List => keys::list(output, &*database.open().await?, json).await,
+            Keys::Revoke(revoke) => keys::revoke(output, &database, revoke, json).await,
         },
         Command::Audit { command } => match command {
             Audit::Verify { checkpoint, pubkey, .. } => {

@@ -1,0 +1,401 @@
+//! Tokens of an identity provider: JWT, signed with a key that was configured for one algorithm.
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::time::Duration;
+
+use jsonwebtoken::errors::ErrorKind;
+use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, KeyAlgorithm, KeyOperations, PublicKeyUse};
+use jsonwebtoken::{Algorithm, DecodingKey, DecodingKeyKind, Header, Validation, decode, decode_header};
+use kern_db::{KEY_ISSUER, Principal};
+use serde::Deserialize;
+
+use super::{Credential, Denied, Identity, ScopeSet};
+use crate::{Error, Result};
+
+/// Bytes of a shared secret at least: as many as HS256 gives.
+const SHORTEST_SECRET: usize = 32;
+/// Bytes of a token at the most.
+const LONGEST_TOKEN: usize = 16 * 1024;
+/// How far two clocks may be apart at the most.
+const LONGEST_LEEWAY: Duration = Duration::from_secs(30);
+
+/// A key that tokens may be signed with, for the one algorithm that it is for. A token never says with which algorithm a key
+/// is used: so no public key passes for a shared secret.
+struct Signer {
+    /// `None`: it was given by itself.
+    kid: Option<String>,
+    algorithm: Algorithm,
+    key: DecodingKey,
+}
+
+/// Checks the tokens of one issuer.
+///
+/// `exp`, `iss`, `aud` and `sub` have to be there, `nbf` counts where it is. The algorithms are HS256, RS256, ES256 and EdDSA,
+/// each only with a key that was configured for it. `scopes` (a list) or else `scope` (words with spaces between them) says
+/// what somebody may do, `kern_pools` (a list) which pools they are in.
+///
+/// ```
+/// # use kern::identity::TokenVerifier;
+/// # let secret = [7; 32];
+/// let tokens = TokenVerifier::builder("https://id.example", "my-os").shared_secret(secret)?.build()?;
+/// # Ok::<(), kern::Error>(())
+/// ```
+pub struct TokenVerifier {
+    issuer: String,
+    audience: String,
+    leeway: Duration,
+    signers: Vec<Signer>,
+}
+
+/// Says what a [`TokenVerifier`] takes. At least one key is needed.
+#[must_use]
+pub struct TokenVerifierBuilder(TokenVerifier);
+
+/// The public keys of an issuer (RFC 7517), by their ids.
+///
+/// kern does not fetch them: whoever wants keys that change passes a new set.
+pub struct Jwks(Vec<Signer>);
+
+impl TokenVerifier {
+    /// Starts with who makes the tokens (`iss`) and for whom (`aud`): both have to stand in them.
+    pub fn builder(issuer: impl Into<String>, audience: impl Into<String>) -> TokenVerifierBuilder {
+        TokenVerifierBuilder(Self {
+            issuer: issuer.into(),
+            audience: audience.into(),
+            leeway: LONGEST_LEEWAY,
+            signers: Vec::new(),
+        })
+    }
+
+    /// Whose token this is.
+    ///
+    /// # Errors
+    ///
+    /// [`Denied`]: it is no token that counts here and now.
+    pub fn verify(&self, token: &str) -> Result<Identity, Denied> {
+        if token.len() > LONGEST_TOKEN {
+            return Err(Denied::Malformed("it is too long"));
+        }
+        // `none` is no algorithm of the library's: it ends here, too.
+        let header =
+            decode_header(token).map_err(|_| Denied::Malformed("no header, or one with an algorithm never taken"))?;
+        check_header(&header)?;
+        let signer = select(&self.signers, header.alg, header.kid.as_deref())?;
+        let read = decode::<Claims>(token, &signer.key, &self.validation(signer.algorithm));
+        read.map_err(|error| denied(error.kind()))?.claims.identity(&self.issuer)
+    }
+
+    fn validation(&self, algorithm: Algorithm) -> Validation {
+        let mut validation = Validation::new(algorithm);
+        validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
+        validation.set_issuer(&[&self.issuer]);
+        validation.set_audience(&[&self.audience]);
+        validation.validate_nbf = true;
+        validation.leeway = self.leeway.as_secs();
+        validation
+    }
+}
+
+impl TokenVerifierBuilder {
+    /// Takes tokens that are signed with this secret, by HS256.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Setup`]: it has fewer than 32 bytes, and could be guessed from one token.
+    pub fn shared_secret(self, secret: impl AsRef<[u8]>) -> Result<Self> {
+        let secret = secret.as_ref();
+        if secret.len() < SHORTEST_SECRET {
+            let found = secret.len();
+            let what = format!("a shared secret for tokens has at least {SHORTEST_SECRET} bytes, this one has {found}");
+            return Err(Error::Setup(what));
+        }
+        Ok(self.signer(Signer { kid: None, algorithm: Algorithm::HS256, key: DecodingKey::from_secret(secret) }))
+    }
+
+    /// Takes tokens that are signed with the private half of this public key: RS256, ES256 or EdDSA, as the key says.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Setup`]: it is no `PUBLIC KEY` in PEM, or none of RSA with 2048 bits or more, P-256 or Ed25519.
+    pub fn public_key_pem(self, pem: &str) -> Result<Self> {
+        // A private key or a certificate would be read as well: neither is meant to lie here.
+        let labels = ["-----BEGIN PUBLIC KEY-----", "-----BEGIN RSA PUBLIC KEY-----"];
+        if !labels.iter().any(|label| pem.trim_start().starts_with(label)) {
+            return Err(Error::Setup("a key for tokens is a PUBLIC KEY in PEM, this is something else".to_owned()));
+        }
+        let read = [
+            (Algorithm::EdDSA, DecodingKey::from_ed_pem(pem.as_bytes())),
+            (Algorithm::ES256, DecodingKey::from_ec_pem(pem.as_bytes())),
+            (Algorithm::RS256, DecodingKey::from_rsa_pem(pem.as_bytes())),
+        ];
+        let found = read.into_iter().find_map(|(algorithm, key)| Some((algorithm, key.ok()?)));
+        match found {
+            Some((algorithm, key)) if fits(algorithm, &key) => Ok(self.signer(Signer { kid: None, algorithm, key })),
+            _ => {
+                let what =
+                    "the public key for tokens cannot be used: RSA with 2048 bits or more, P-256 and Ed25519 can";
+                Err(Error::Setup(what.to_owned()))
+            }
+        }
+    }
+
+    /// Takes tokens that are signed with one of these keys. Where there are several for one algorithm, a token names its key
+    /// (`kid`).
+    pub fn jwks(mut self, jwks: Jwks) -> Self {
+        self.0.signers.extend(jwks.0);
+        self
+    }
+
+    /// Sets how far the clocks of the issuer and this machine may be apart. 30 seconds by default, and at the most.
+    pub fn leeway(mut self, leeway: Duration) -> Self {
+        self.0.leeway = leeway;
+        self
+    }
+
+    /// Gives what was described.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Setup`]: there is no key, issuer or audience; the issuer is called as kern's own keys are; two keys go by the
+    /// same id; the clocks may be too far apart.
+    pub fn build(self) -> Result<TokenVerifier> {
+        let refused = |what: &str| Err(Error::Setup(format!("tokens cannot be checked: {what}")));
+        let verifier = self.0;
+        if verifier.issuer.trim().is_empty() || verifier.audience.trim().is_empty() {
+            return refused("say who makes them, and for whom");
+        }
+        if verifier.issuer == KEY_ISSUER {
+            return refused("that issuer is kern itself, for those who have an API key");
+        }
+        if verifier.signers.is_empty() {
+            return refused("there is no key to check them with");
+        }
+        if verifier.leeway > LONGEST_LEEWAY {
+            return refused("clocks are at most 30 seconds apart");
+        }
+        let mut names = HashSet::new();
+        if !verifier.signers.iter().all(|signer| names.insert((signer.algorithm, signer.kid.as_deref()))) {
+            return refused("two keys of one kind go by the same id, or by none");
+        }
+        // Every crate of a program may ask the library for another one's cryptography, and then it would have none. Whoever
+        // was first has chosen.
+        let _ = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
+        Ok(verifier)
+    }
+
+    fn signer(mut self, signer: Signer) -> Self {
+        self.0.signers.push(signer);
+        self
+    }
+}
+
+impl Jwks {
+    /// Reads a set of public keys. Those for something else than signing, and those of kinds that kern does not take, are
+    /// left out.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Setup`]: it is no set of keys, it holds a shared secret, or none of its keys can be used.
+    pub fn from_json(json: &str) -> Result<Self> {
+        let refused = |what: String| Error::Setup(format!("the set of keys for tokens cannot be used: {what}"));
+        let set: JwkSet = serde_json::from_str(json).map_err(|error| refused(error.to_string()))?;
+        if set.keys.iter().any(|key| matches!(key.algorithm, AlgorithmParameters::OctetKey(_))) {
+            return Err(refused("it holds a shared secret, and such a set is public".to_owned()));
+        }
+        let signers: Vec<Signer> = set.keys.iter().filter_map(signer).collect();
+        if signers.is_empty() {
+            let what = "it holds no key of RSA with 2048 bits or more, P-256 or Ed25519 for signing";
+            return Err(refused(what.to_owned()));
+        }
+        Ok(Self(signers))
+    }
+
+    /// Reads them from a file.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Setup`]: the file cannot be read, and as [`from_json`](Self::from_json).
+    pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let json = std::fs::read_to_string(path);
+        let json = json.map_err(|error| Error::Setup(format!("`{}` cannot be read: {error}", path.display())))?;
+        Self::from_json(&json)
+    }
+}
+
+/// A key of a set, if tokens may be signed with it.
+fn signer(jwk: &Jwk) -> Option<Signer> {
+    let (algorithm, name) = match &jwk.algorithm {
+        AlgorithmParameters::RSA(_) => (Algorithm::RS256, KeyAlgorithm::RS256),
+        AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P256 => {
+            (Algorithm::ES256, KeyAlgorithm::ES256)
+        }
+        AlgorithmParameters::OctetKeyPair(key) if key.curve == EllipticCurve::Ed25519 => {
+            (Algorithm::EdDSA, KeyAlgorithm::EdDSA)
+        }
+        _ => return None,
+    };
+    let common = &jwk.common;
+    let is_for_signing = common.public_key_use.as_ref().is_none_or(|usage| *usage == PublicKeyUse::Signature)
+        && common.key_operations.as_ref().is_none_or(|operations| operations.contains(&KeyOperations::Verify))
+        && common.key_algorithm.is_none_or(|other| other == name);
+    let key = DecodingKey::from_jwk(jwk).ok()?;
+    (is_for_signing && fits(algorithm, &key)).then(|| Signer { kid: common.key_id.clone(), algorithm, key })
+}
+
+/// Whether a key can be one for this algorithm, so that one that never fits is told when it is configured.
+fn fits(algorithm: Algorithm, key: &DecodingKey) -> bool {
+    match (algorithm, key.kind()) {
+        (Algorithm::RS256, DecodingKeyKind::RsaModulusExponent { n, .. }) => n.len() >= 256,
+        (Algorithm::RS256, DecodingKeyKind::SecretOrDer(der)) => der.len() >= 256,
+        (Algorithm::ES256, DecodingKeyKind::SecretOrDer(point)) => point.len() == 65 && point.first() == Some(&4),
+        (Algorithm::EdDSA, DecodingKeyKind::SecretOrDer(point)) => point.len() == 32,
+        _ => false,
+    }
+}
+
+/// A header that asks for something that kern does not do is refused, and so is a token of another kind.
+fn check_header(header: &Header) -> Result<(), Denied> {
+    if header.crit.is_some() || header.enc.is_some() || header.zip.is_some() {
+        return Err(Denied::Malformed("its header asks for more than a signature"));
+    }
+    match header.typ.as_deref().map(str::to_ascii_lowercase).as_deref() {
+        None | Some("jwt" | "at+jwt" | "application/at+jwt") => Ok(()),
+        Some(_) => Err(Denied::Malformed("it is a token of another kind")),
+    }
+}
+
+/// The one key that a token can be signed with: the one that it names, or else the only one that it can mean. The keys that
+/// the header itself may carry or point to are never looked at.
+fn select<'a>(signers: &'a [Signer], algorithm: Algorithm, kid: Option<&str>) -> Result<&'a Signer, Denied> {
+    let of_kind: Vec<&Signer> = signers.iter().filter(|signer| signer.algorithm == algorithm).collect();
+    if of_kind.is_empty() {
+        return Err(Denied::Algorithm);
+    }
+    let by_name = |kid| of_kind.iter().find(|signer| signer.kid.as_deref() == Some(kid));
+    if let Some(signer) = kid.and_then(by_name) {
+        return Ok(signer);
+    }
+    // A key that was given by itself has no name, so a token may call it anything.
+    let mut meant = of_kind.iter().filter(|signer| kid.is_none() || signer.kid.is_none());
+    match (meant.next(), meant.next()) {
+        (Some(signer), None) => Ok(signer),
+        _ => Err(Denied::UnknownSigner),
+    }
+}
+
+/// What of a token kern reads. That the required ones are there was checked.
+#[derive(Deserialize)]
+struct Claims {
+    /// A list of issuers is nothing that vouches for somebody.
+    #[serde(rename = "iss")]
+    _issuer: Option<String>,
+    sub: Option<String>,
+    exp: Option<f64>,
+    scopes: Option<Vec<String>>,
+    scope: Option<String>,
+    kern_pools: Option<Vec<String>>,
+}
+
+impl Claims {
+    fn identity(self, issuer: &str) -> Result<Identity, Denied> {
+        let subject = self.sub.ok_or(Denied::Claim("sub"))?;
+        let principal = Principal::verified(issuer, subject).map_err(|_| Denied::Claim("sub"))?;
+        let scopes = match (self.scopes, self.scope) {
+            (Some(list), _) => ScopeSet::known(list),
+            (None, Some(words)) => ScopeSet::known(words.split_ascii_whitespace()),
+            (None, None) => ScopeSet::default(),
+        };
+        #[expect(clippy::cast_possible_truncation, reason = "a time beyond all times is the last one")]
+        let expires_at_ms = self.exp.map(|seconds| (seconds * 1000.0) as i64);
+        Ok(Identity { principal, scopes, pools: self.kern_pools, expires_at_ms, credential: Credential::Token })
+    }
+}
+
+fn denied(error: &ErrorKind) -> Denied {
+    match error {
+        ErrorKind::ExpiredSignature => Denied::Expired,
+        ErrorKind::ImmatureSignature => Denied::NotYet,
+        ErrorKind::InvalidIssuer => Denied::Issuer,
+        ErrorKind::InvalidAudience => Denied::Audience,
+        ErrorKind::InvalidSignature => Denied::Signature,
+        ErrorKind::InvalidAlgorithm => Denied::Algorithm,
+        ErrorKind::MissingRequiredClaim(name) | ErrorKind::InvalidClaimFormat(name) => match name.as_str() {
+            "exp" => Denied::Claim("exp"),
+            "iss" => Denied::Claim("iss"),
+            "aud" => Denied::Claim("aud"),
+            "sub" => Denied::Claim("sub"),
+            "nbf" => Denied::Claim("nbf"),
+            _ => Denied::Malformed("a claim is missing"),
+        },
+        // The text of the error may repeat what stands in the token.
+        _ => Denied::Malformed("it cannot be read"),
+    }
+}
+
+impl std::fmt::Debug for TokenVerifier {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let algorithms: Vec<_> = self.signers.iter().map(|signer| signer.algorithm).collect();
+        f.debug_struct("TokenVerifier")
+            .field("issuer", &self.issuer)
+            .field("audience", &self.audience)
+            .field("algorithms", &algorithms)
+            .finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for TokenVerifierBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::fmt::Debug for Jwks {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|signer| &signer.kid)).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn signer(algorithm: Algorithm, kid: Option<&str>) -> Signer {
+        Signer { kid: kid.map(str::to_owned), algorithm, key: DecodingKey::from_secret(b"") }
+    }
+
+    #[test]
+    fn the_kid_selects_and_what_is_not_told_apart_is_refused() {
+        use Algorithm::{EdDSA, HS256, RS256};
+        let signers = [
+            signer(RS256, Some("a")),
+            signer(RS256, Some("b")),
+            signer(EdDSA, Some("c")),
+            signer(HS256, None),
+            signer(Algorithm::ES384, Some("d")),
+            signer(Algorithm::ES384, None),
+        ];
+        for (algorithm, kid, expected) in [
+            (RS256, Some("a"), Ok(0)),
+            (RS256, Some("b"), Ok(1)),
+            (RS256, Some("c"), Err(Denied::UnknownSigner)),
+            (RS256, Some(""), Err(Denied::UnknownSigner)),
+            (RS256, None, Err(Denied::UnknownSigner)),
+            (EdDSA, None, Ok(2)),
+            (EdDSA, Some("a"), Err(Denied::UnknownSigner)),
+            (HS256, None, Ok(3)),
+            (HS256, Some("whatever"), Ok(3)),
+            (Algorithm::ES256, Some("a"), Err(Denied::Algorithm)),
+            (Algorithm::HS512, None, Err(Denied::Algorithm)),
+            (Algorithm::PS256, Some("a"), Err(Denied::Algorithm)),
+            (Algorithm::ES384, Some("d"), Ok(4)),
+            (Algorithm::ES384, Some("e"), Ok(5)),
+            (Algorithm::ES384, None, Err(Denied::UnknownSigner)),
+        ] {
+            let found = select(&signers, algorithm, kid);
+            let place = found.map(|found| signers.iter().position(|signer| std::ptr::eq(signer, found)));
+            assert_eq!(place, expected.map(Some), "{algorithm:?} {kid:?}");
+        }
+    }
+}
