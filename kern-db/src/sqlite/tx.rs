@@ -265,11 +265,11 @@ impl Tx for SqliteTx<'_> {
         let mut values = bound(runs.filter);
         values.extend([runs.limit.map_or(Cell::Int(-1), number), number(runs.offset)]);
         let columns = (RunRow::C.session_id, RunRow::C.run_id, RunRow::C.updated_at_ms);
+        let names: Vec<_> = columns.list().into_iter().map(|(name, _)| name).collect();
         let mut statement = self.connection.prepare_cached(&sql).map_err(self.sql())?;
         let mut found = statement.query(params_from_iter(values)).map_err(self.sql())?;
         let mut sums = Vec::new();
         while let Some(row) = found.next().map_err(self.sql())? {
-            let names = columns.list().into_iter().map(|(name, _)| name).collect::<Vec<_>>();
             let (session_id, first_run, updated_at_ms) =
                 columns.take(&mut self.cells::<RunRow>(row, &names)?.into_iter())?;
             let runs: i64 = row.get(names.len()).map_err(self.sql())?;
