@@ -59,6 +59,7 @@ pub use records::key::AccessKey;
 pub use records::pool::Pool;
 pub use records::principal::{Actor, Caller, KEY_ISSUER, Principal, PrincipalFields};
 pub use records::run::{Run, RunFilter};
+pub use records::session::{Session, SessionFilter};
 pub use records::status::{
     Answer, ApprovalStatus, ApprovalType, Authority, ExecutionStatus, PauseType, RunStatus, UnknownWord,
 };

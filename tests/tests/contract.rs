@@ -75,6 +75,8 @@ mod executions;
 mod history;
 #[path = "contract/keys.rs"]
 mod keys;
+#[path = "contract/lists.rs"]
+mod lists;
 #[path = "contract/made_by_0001.rs"]
 mod made_by_0001;
 #[path = "contract/never.rs"]
