@@ -146,6 +146,58 @@ impl<R, T: Stored> Column<R, T> {
     }
 }
 
+/// Columns of one row type that are read, or compared, together: one column, or a tuple of them.
+pub(crate) trait Columns<R> {
+    type Values;
+
+    /// Name and place of each.
+    fn list(&self) -> Vec<(&'static str, usize)>;
+    fn to_cells(values: Self::Values) -> Vec<Cell>;
+    fn take(&self, cells: &mut impl Iterator<Item = Cell>) -> Result<Self::Values>;
+}
+
+impl<R: Row, T: Stored> Columns<R> for Column<R, T> {
+    type Values = T;
+
+    fn list(&self) -> Vec<(&'static str, usize)> {
+        vec![self.order()]
+    }
+
+    fn to_cells(value: T) -> Vec<Cell> {
+        vec![value.to_cell()]
+    }
+
+    fn take(&self, cells: &mut impl Iterator<Item = Cell>) -> Result<T> {
+        take::<R, T>(self.name, cells.next())
+    }
+}
+
+macro_rules! columns_of_tuples {
+    ($(($($Part:ident $place:tt),+)),+ $(,)?) => {
+        $(impl<R, $($Part: Columns<R>),+> Columns<R> for ($($Part,)+) {
+            type Values = ($($Part::Values,)+);
+
+            fn list(&self) -> Vec<(&'static str, usize)> {
+                [$(self.$place.list()),+].concat()
+            }
+
+            fn to_cells(values: Self::Values) -> Vec<Cell> {
+                [$($Part::to_cells(values.$place)),+].concat()
+            }
+
+            fn take(&self, cells: &mut impl Iterator<Item = Cell>) -> Result<Self::Values> {
+                Ok(($(self.$place.take(cells)?,)+))
+            }
+        })+
+    };
+}
+
+columns_of_tuples! {
+    (A 0, B 1),
+    (A 0, B 1, C 2),
+    (A 0, B 1, C 2, D 3),
+}
+
 impl<R> Cond<R> {
     /// Whether a cell meets the condition, as SQL would say. Only the store in memory asks.
     pub(crate) fn holds(&self, cell: &Cell) -> bool {

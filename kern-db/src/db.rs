@@ -13,6 +13,7 @@ use crate::records::execution::{Execution, ExecutionFilter, Settlement};
 use crate::records::pool::Pool;
 use crate::records::principal::{Caller, Principal};
 use crate::records::run::{Run, RunFilter};
+use crate::records::session::{Session, SessionFilter};
 use crate::requests::{
     AnswerCall, Answered, AskAgain, BeginRun, CallClaim, CallClaimed, Candidates, ClaimCall, ClaimRun, CommitTurn,
     EndRun, Ended, Finished, Recovered, Resumable, RunClaim, RunClaimed, Swept, Ticket, Write,
@@ -44,7 +45,8 @@ pub trait Db: sealed::Sealed + Transitions + fmt::Debug + Send + Sync + 'static 
     ///
     /// # Errors
     ///
-    /// - [`Error::Invalid`](crate::Error::Invalid): a limit outside 1 to 1000, or page 0.
+    /// - [`Error::Invalid`](crate::Error::Invalid): a limit outside 1 to 1000, page 0, or another page than the first beside
+    ///   [`ApprovalFilter::after`].
     fn list_approvals(&self, filter: ApprovalFilter) -> DbFuture<'_, Page<Approval>>;
 
     /// Decides an approval, if it still has the expected status. Of any number of callers, one wins.
@@ -80,6 +82,9 @@ pub trait Db: sealed::Sealed + Transitions + fmt::Debug + Send + Sync + 'static 
     /// - [`Error::NotFound`](crate::Error::NotFound): there is none with this id.
     /// - [`Error::ExecutionConflict`](crate::Error::ExecutionConflict): its call is running, or its end is unknown.
     fn delete_approval<'a>(&'a self, id: &'a ApprovalId) -> DbFuture<'a, ()>;
+
+    /// Counts the approvals that a filter finds, on all pages.
+    fn count_approvals(&self, filter: ApprovalFilter) -> DbFuture<'_, u64>;
 
     /// Counts the approvals that wait for somebody.
     fn count_pending_approvals(&self) -> DbFuture<'_, u64>;
@@ -122,8 +127,15 @@ pub trait Db: sealed::Sealed + Transitions + fmt::Debug + Send + Sync + 'static 
     /// - [`Error::NotFound`](crate::Error::NotFound): there is none with this id.
     fn get_run<'a>(&'a self, id: &'a RunId) -> DbFuture<'a, Run>;
 
-    /// Lists runs, oldest first, without their calls.
+    /// Lists runs, oldest first unless the filter says otherwise, without their calls.
     fn list_runs(&self, filter: RunFilter) -> DbFuture<'_, Vec<Run>>;
+
+    /// Lists sessions, the last changed first.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::Invalid`](crate::Error::Invalid): a limit outside 1 to 1000, or page 0.
+    fn list_sessions(&self, filter: SessionFilter) -> DbFuture<'_, Page<Session>>;
 
     /// The audit log.
     fn audit(&self) -> Audit;
@@ -350,6 +362,10 @@ macro_rules! store {
                 self.hide_approval(id.clone(), None)
             }
 
+            fn count_approvals(&self, filter: ApprovalFilter) -> DbFuture<'_, u64> {
+                self.read("count approvals", move |tx| Box::pin(read::approval_count(tx, filter)))
+            }
+
             fn count_pending_approvals(&self) -> DbFuture<'_, u64> {
                 self.read("count approvals", move |tx| Box::pin(read::pending_count(tx)))
             }
@@ -380,6 +396,10 @@ macro_rules! store {
 
             fn list_runs(&self, filter: RunFilter) -> DbFuture<'_, Vec<Run>> {
                 self.read("list runs", move |tx| Box::pin(read::runs(tx, filter)))
+            }
+
+            fn list_sessions(&self, filter: SessionFilter) -> DbFuture<'_, Page<Session>> {
+                self.read("list sessions", move |tx| Box::pin(read::sessions(tx, filter)))
             }
 
             fn audit(&self) -> Audit {
@@ -605,6 +625,7 @@ pub(crate) mod prelude {
     pub(crate) use crate::records::pool::Pool;
     pub(crate) use crate::records::principal::{Caller, Principal};
     pub(crate) use crate::records::run::{Run, RunFilter};
+    pub(crate) use crate::records::session::{Session, SessionFilter};
     pub(crate) use crate::requests::{
         AnswerCall, Answered, AskAgain, BeginRun, CallClaim, CallClaimed, Candidates, ClaimCall, ClaimRun, CommitTurn,
         EndRun, Ended, Finished, Recovered, Resumable, RunClaim, RunClaimed, Swept, Ticket, Write,

@@ -58,6 +58,7 @@ pub use records::execution::{Execution, ExecutionFilter, Settlement};
 pub use records::pool::Pool;
 pub use records::principal::{Actor, Caller, Principal, PrincipalFields};
 pub use records::run::{Run, RunFilter};
+pub use records::session::{Session, SessionFilter};
 pub use records::status::{
     Answer, ApprovalStatus, ApprovalType, Authority, ExecutionStatus, PauseType, RunStatus, UnknownWord,
 };

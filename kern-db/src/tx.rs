@@ -1,13 +1,16 @@
 //! What a store has to offer inside one transaction. The transitions are written once, over this.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 
 use crate::audit::Journal;
-use crate::cell::{Assign, Column, Cond, Row, Stored, take};
+use crate::cell::{Assign, Cell, Columns, Cond, Row};
 use crate::page::Page;
 use crate::records::audit::AuditRow;
+use crate::records::run::RunRow;
+use crate::records::session::SessionSum;
 use crate::requests::Write;
 use crate::{Error, Result};
 
@@ -33,15 +36,18 @@ pub(crate) trait Tx {
         Ok(Vec::new())
     }
 
-    /// Reads one column of the rows that a query finds, and locks nothing: for lists that must not bring whole rows along.
-    async fn pluck<R: Row, V: Stored>(&mut self, column: Column<R, V>, query: Query<R>) -> Result<Vec<V>> {
-        let (name, place) = column.order();
-        let rows = self.select(Query { lock: Lock::No, ..query }).await?;
-        rows.into_iter().map(|row| take::<R, V>(name, row.to_cells().into_iter().nth(place))).collect()
-    }
+    /// Reads some columns of the rows that a query finds, and locks nothing: for lists that must not bring whole rows along.
+    async fn pluck<R: Row, C: Columns<R>>(&mut self, columns: C, query: Query<R>) -> Result<Vec<C::Values>>;
 
     /// Counts rows.
     async fn count<R: Row>(&mut self, filter: Vec<Cond<R>>) -> Result<u64>;
+
+    /// Sums up the sessions of the runs that a query finds: the last changed first, then by their ids. The query's limit and
+    /// offset count sessions, and it has no order of its own.
+    async fn sessions(&mut self, runs: Query<RunRow>) -> Result<Vec<SessionSum>>;
+
+    /// Counts the sessions of the runs that meet the conditions.
+    async fn count_sessions(&mut self, runs: Vec<Cond<RunRow>>) -> Result<u64>;
 
     /// Sets columns of the rows that meet every condition, and says how many there were.
     async fn update<R: Row>(&mut self, set: Vec<Assign<R>>, expect: Vec<Cond<R>>) -> Result<u64>;
@@ -115,6 +121,10 @@ pub(crate) enum Lock {
 #[derive(Clone, Debug)]
 pub(crate) struct Query<R> {
     pub(crate) filter: Vec<Cond<R>>,
+    /// Only rows that are named here.
+    pub(crate) among: Option<Among>,
+    /// Only rows that come after one with these values of the columns that order them.
+    pub(crate) after: Option<Vec<Cell>>,
     /// Name and place of a column, and whether the largest comes first.
     pub(crate) order: Vec<(&'static str, usize, bool)>,
     pub(crate) limit: Option<u64>,
@@ -124,9 +134,28 @@ pub(crate) struct Query<R> {
     pub(crate) lock: Lock,
 }
 
+/// Columns that name rows, and their values for each of them. No row is named twice.
+#[derive(Clone, Debug)]
+pub(crate) struct Among {
+    pub(crate) columns: Vec<(&'static str, usize)>,
+    pub(crate) values: BTreeSet<Vec<Cell>>,
+}
+
+impl Among {
+    /// The values one after another, and how many rows there is room for in a statement. The room grows in powers of two, so
+    /// that few statements are prepared, and what is left of it names nothing: null equals nothing.
+    #[cfg_attr(not(any(feature = "sqlite", feature = "postgres")), allow(dead_code))]
+    pub(crate) fn bound(self) -> (usize, Vec<Cell>) {
+        let room = self.values.len().next_power_of_two();
+        let mut values: Vec<Cell> = self.values.into_iter().flatten().collect();
+        values.resize(room * self.columns.len(), Cell::Null);
+        (room, values)
+    }
+}
+
 impl<R> Query<R> {
     pub(crate) fn of(filter: Vec<Cond<R>>) -> Self {
-        Self { filter, order: Vec::new(), limit: None, offset: 0, lock: Lock::No }
+        Self { filter, among: None, after: None, order: Vec::new(), limit: None, offset: 0, lock: Lock::No }
     }
 
     pub(crate) fn oldest(mut self, (name, place): (&'static str, usize)) -> Self {
@@ -136,6 +165,22 @@ impl<R> Query<R> {
 
     pub(crate) fn newest(mut self, (name, place): (&'static str, usize)) -> Self {
         self.order.push((name, place, true));
+        self
+    }
+
+    /// Only the rows that these columns name.
+    pub(crate) fn among<C: Columns<R>>(mut self, columns: C, values: impl IntoIterator<Item = C::Values>) -> Self {
+        let values = values.into_iter().map(C::to_cells).collect();
+        self.among = Some(Among { columns: columns.list(), values });
+        self
+    }
+
+    /// Only what comes after a row with these values of the columns that order. All of them order the same way.
+    pub(crate) fn after<C: Columns<R>>(mut self, columns: C, values: C::Values) -> Self {
+        let order: Vec<_> = self.order.iter().map(|(name, place, _)| (*name, *place)).collect();
+        debug_assert_eq!(columns.list(), order, "each column that orders has its value");
+        debug_assert!(self.order.windows(2).all(|pair| pair[0].2 == pair[1].2), "all of them order the same way");
+        self.after = Some(C::to_cells(values));
         self
     }
 
@@ -158,6 +203,20 @@ impl<R> Query<R> {
         self.lock = Lock::Skip;
         self
     }
+}
+
+/// The condition that a row comes after one in a query's order, as SQL.
+#[cfg_attr(not(any(feature = "sqlite", feature = "postgres")), allow(dead_code))]
+pub(crate) fn after(order: &[(&'static str, usize, bool)], values: &[String]) -> String {
+    let columns: Vec<&str> = order.iter().map(|(column, ..)| *column).collect();
+    let op = if order.iter().any(|(.., newest)| *newest) { "<" } else { ">" };
+    format!("({}) {op} ({})", columns.join(", "), values.join(", "))
+}
+
+/// ` WHERE …`, where there are conditions.
+#[cfg_attr(not(any(feature = "sqlite", feature = "postgres")), allow(dead_code))]
+pub(crate) fn clause(conditions: &[String]) -> String {
+    if conditions.is_empty() { String::new() } else { format!(" WHERE {}", conditions.join(" AND ")) }
 }
 
 /// Why a transition ends without its change.

@@ -73,6 +73,8 @@ mod erasure;
 mod executions;
 #[path = "contract/history.rs"]
 mod history;
+#[path = "contract/lists.rs"]
+mod lists;
 #[path = "contract/made_by_0001.rs"]
 mod made_by_0001;
 #[path = "contract/never.rs"]

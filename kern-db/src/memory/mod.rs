@@ -1,16 +1,19 @@
 //! `InMemoryDb`: the whole contract inside one process, and nothing beyond it.
 
-use std::collections::HashMap;
+use std::cmp::Ordering;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::Notify;
 
 use crate::audit::{Journal, flush};
-use crate::cell::{Assign, Cell, Cond, Op, Row, Table};
+use crate::cell::{Assign, Cell, Columns, Cond, Op, Row, Table};
 use crate::db::Lane;
 use crate::db::prelude::*;
-use crate::tx::{Job, Query, Refused, Step, Tx, finish_now};
+use crate::records::run::RunRow;
+use crate::records::session::SessionSum;
+use crate::tx::{Among, Job, Query, Refused, Step, Tx, finish_now};
 use crate::{Error, Result, clock};
 
 /// A store that lives and dies with the process. Made for tests, examples and agents without protected tools.
@@ -141,6 +144,11 @@ fn poisoned() -> Error {
     Error::Unavailable { action: "use the store in memory after a panic inside it", source }
 }
 
+fn paged<V>(all: impl Iterator<Item = V>, limit: Option<u64>, offset: u64) -> impl Iterator<Item = V> {
+    let limit = limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+    all.skip(usize::try_from(offset).unwrap_or(usize::MAX)).take(limit)
+}
+
 impl Tables {
     fn of(&mut self, table: Table) -> &mut Rows {
         &mut self.tables[table as usize]
@@ -159,6 +167,48 @@ impl Rows {
             }
             None => (0..self.rows.len()).filter(meets).collect(),
         }
+    }
+
+    /// The rows that a query finds, in its order.
+    fn found<R: Row>(&self, query: Query<R>) -> impl Iterator<Item = &Vec<Cell>> {
+        let mut places = match &query.among {
+            Some(among) => self.named::<R>(among, &query.filter),
+            None => self.matching(&query.filter),
+        };
+        // Text and numbers compare as SQL compares them, and no column that orders is ever null.
+        let way = |newest: bool, order: Ordering| if newest { order.reverse() } else { order };
+        if let Some(last) = &query.after {
+            let order = |place: usize| {
+                let columns = query.order.iter().zip(last);
+                columns.fold(Ordering::Equal, |so_far, ((_, column, newest), last)| {
+                    so_far.then(way(*newest, self.rows[place][*column].cmp(last)))
+                })
+            };
+            places.retain(|place| order(*place) == Ordering::Greater);
+        }
+        places.sort_by(|one, other| {
+            query.order.iter().fold(Ordering::Equal, |so_far, (_, column, newest)| {
+                so_far.then(way(*newest, self.rows[*one][*column].cmp(&self.rows[*other][*column])))
+            })
+        });
+        paged(places.into_iter(), query.limit, query.offset).map(|place| &self.rows[place])
+    }
+
+    /// Places of the rows that are named and meet every condition.
+    fn named<R: Row>(&self, among: &Among, filter: &[Cond<R>]) -> Vec<usize> {
+        let named = |place: &usize| {
+            among.values.contains(
+                &among.columns.iter().map(|(_, column)| self.rows[*place][*column].clone()).collect::<Vec<_>>(),
+            )
+        };
+        let meets = |place: &usize| filter.iter().all(|cond| cond.holds(&self.rows[*place][cond.place]));
+        let (_, first) = among.columns[0];
+        if !R::LOOKUPS.contains(&first) {
+            return (0..self.rows.len()).filter(named).filter(meets).collect();
+        }
+        let firsts: BTreeSet<&Cell> = among.values.iter().map(|values| &values[0]).collect();
+        let places = firsts.into_iter().filter_map(|value| self.lookups.get(&(first, value.clone())));
+        places.flatten().copied().filter(named).filter(meets).collect()
     }
 }
 
@@ -221,20 +271,44 @@ impl Tx for MemoryTx<'_> {
         if R::TABLE == Table::Audit && query.filter.is_empty() && query.limit == Some(1) && query.order.len() == 1 {
             return rows.rows.last().cloned().map(R::from_cells).into_iter().collect();
         }
-        let mut places = rows.matching(&query.filter);
-        places.sort_by(|one, other| {
-            query.order.iter().fold(std::cmp::Ordering::Equal, |so_far, (_, column, newest)| {
-                let order = rows.rows[*one][*column].cmp(&rows.rows[*other][*column]);
-                so_far.then(if *newest { order.reverse() } else { order })
-            })
-        });
-        let limit = query.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
-        let offset = usize::try_from(query.offset).unwrap_or(usize::MAX);
-        places.into_iter().skip(offset).take(limit).map(|place| R::from_cells(rows.rows[place].clone())).collect()
+        rows.found(query).map(|row| R::from_cells(row.clone())).collect()
+    }
+
+    async fn pluck<R: Row, C: Columns<R>>(&mut self, columns: C, query: Query<R>) -> Result<Vec<C::Values>> {
+        let places = columns.list();
+        let rows = self.tables.of(R::TABLE);
+        rows.found(query).map(|row| columns.take(&mut places.iter().map(|(_, place)| row[*place].clone()))).collect()
     }
 
     async fn count<R: Row>(&mut self, filter: Vec<Cond<R>>) -> Result<u64> {
         Ok(self.tables.of(R::TABLE).matching(&filter).len() as u64)
+    }
+
+    async fn sessions(&mut self, runs: Query<RunRow>) -> Result<Vec<SessionSum>> {
+        let (limit, offset) = (runs.limit, runs.offset);
+        let columns = (RunRow::C.session_id, RunRow::C.run_id, RunRow::C.updated_at_ms);
+        let mut sums: HashMap<SessionId, SessionSum> = HashMap::new();
+        for (session_id, run_id, updated_at_ms) in self.pluck(columns, Query::of(runs.filter)).await? {
+            let sum = sums.entry(session_id.clone()).or_insert_with(|| SessionSum {
+                session_id,
+                runs: 0,
+                first_run: run_id.clone(),
+                updated_at_ms,
+            });
+            sum.runs += 1;
+            sum.updated_at_ms = sum.updated_at_ms.max(updated_at_ms);
+            sum.first_run = run_id.min(sum.first_run.clone());
+        }
+        let mut sums: Vec<_> = sums.into_values().collect();
+        sums.sort_by(|one, other| {
+            other.updated_at_ms.cmp(&one.updated_at_ms).then_with(|| one.session_id.cmp(&other.session_id))
+        });
+        Ok(paged(sums.into_iter(), limit, offset).collect())
+    }
+
+    async fn count_sessions(&mut self, runs: Vec<Cond<RunRow>>) -> Result<u64> {
+        let found = self.pluck(RunRow::C.session_id, Query::of(runs)).await?;
+        Ok(found.into_iter().collect::<BTreeSet<_>>().len() as u64)
     }
 
     async fn update<R: Row>(&mut self, set: Vec<Assign<R>>, expect: Vec<Cond<R>>) -> Result<u64> {

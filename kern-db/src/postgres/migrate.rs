@@ -24,6 +24,7 @@ const MIGRATIONS: &[Migration] = &[
     (3, "policy", include_str!("../../migrations/postgres/0003_policy.sql")),
     (4, "audit", include_str!("../../migrations/postgres/0004_audit.sql")),
     (5, "erasure", include_str!("../../migrations/postgres/0005_erasure.sql")),
+    (6, "lists", include_str!("../../migrations/postgres/0006_lists.sql")),
 ];
 
 /// kern's own two tables have fixed names, so that every program finds the others through them.

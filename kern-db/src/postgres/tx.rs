@@ -14,12 +14,14 @@ use super::failure::{failed, is_lost, unavailable, within};
 use super::migrate;
 use super::text;
 use crate::audit::Journal;
-use crate::cell::{Assign, Cell, Column, Cond, Op, Row, Stored, Table, take};
+use crate::cell::{Assign, Cell, Columns, Cond, Op, Row, Table};
 use crate::names::Names;
 use crate::page::Page;
 use crate::records::audit::AuditRow;
+use crate::records::run::RunRow;
+use crate::records::session::SessionSum;
 use crate::requests::Write;
-use crate::tx::{Lock, Query, Tx};
+use crate::tx::{Lock, Query, Tx, after, clause};
 use crate::{Error, Result, fault};
 
 /// A transaction. It has its connection for itself, and takes it along if it is dropped before its end.
@@ -141,15 +143,28 @@ impl PostgresTx {
     /// Columns of the rows that a query finds.
     async fn find<R: Row>(&mut self, columns: &[&'static str], query: Query<R>) -> Result<Vec<Found>> {
         let mut values = Vec::new();
-        let condition = condition(query.filter, &mut values);
-        let mut sql = format!("SELECT {} FROM {}{condition}", columns.join(", "), self.names.of(R::TABLE));
+        let mut sql = format!("SELECT {} FROM {}", columns.join(", "), self.names.of(R::TABLE));
+        let mut conds = conditions(query.filter, &mut values);
+        if let Some(among) = query.among {
+            let columns: Vec<&str> = among.columns.iter().map(|(column, _)| *column).collect();
+            let (room, named) = among.bound();
+            let row =
+                |row: usize| format!("({})", places(values.len() + row * columns.len(), columns.len()).join(", "));
+            let rows: Vec<String> = (0..room).map(row).collect();
+            conds.push(format!("({}) IN ({})", columns.join(", "), rows.join(", ")));
+            values.extend(named);
+        }
+        if let Some(last) = query.after {
+            conds.push(after(&query.order, &places(values.len(), last.len())));
+            values.extend(last);
+        }
+        sql.push_str(&clause(&conds));
         for (place, (column, _, newest)) in query.order.iter().enumerate() {
             let word = if place == 0 { " ORDER BY" } else { "," };
             // No column that orders is ever null, of which the stores think differently.
             let way = if *newest { "DESC" } else { "ASC" };
             write!(sql, "{word} {column} {way}").expect("a string takes everything");
         }
-        let number = |number: u64| Cell::Int(i64::try_from(number).unwrap_or(i64::MAX));
         match query.limit {
             // Said, not bound: one row is planned otherwise than many.
             Some(1) => sql.push_str(" LIMIT 1"),
@@ -306,25 +321,29 @@ fn cells<R: Row>(columns: &[&'static str], row: &Found) -> Result<Vec<Cell>> {
     Ok(cells)
 }
 
-/// ` WHERE …` for conditions, and the values that it binds after `values`. Null is compared as a value, in a way that uses
-/// indexes, which `IS NOT DISTINCT FROM` does not.
-fn condition<R>(filter: Vec<Cond<R>>, values: &mut Vec<Cell>) -> String {
-    let mut sql = String::new();
-    for (place, cond) in filter.into_iter().enumerate() {
-        let word = if place == 0 { " WHERE" } else { " AND" };
+/// Conditions as SQL, and the values that they bind after `values`. Null is compared as a value, in a way that uses indexes,
+/// which `IS NOT DISTINCT FROM` does not.
+fn conditions<R>(filter: Vec<Cond<R>>, values: &mut Vec<Cell>) -> Vec<String> {
+    let condition = |cond: Cond<R>| {
         let op = match cond.op {
-            Op::Is if cond.value == Cell::Null => {
-                write!(sql, "{word} {} IS NULL", cond.name).expect("a string takes everything");
-                continue;
-            }
+            Op::Is if cond.value == Cell::Null => return format!("{} IS NULL", cond.name),
             Op::Is => "=",
             Op::AtMost => "<=",
             Op::Above => ">",
         };
         values.push(cond.value);
-        write!(sql, "{word} {} {op} ${}", cond.name, values.len()).expect("a string takes everything");
-    }
-    sql
+        format!("{} {op} ${}", cond.name, values.len())
+    };
+    filter.into_iter().map(condition).collect()
+}
+
+fn number(number: u64) -> Cell {
+    Cell::Int(i64::try_from(number).unwrap_or(i64::MAX))
+}
+
+/// The next places of bound values, after so many.
+fn places(before: usize, count: usize) -> Vec<String> {
+    (1..=count).map(|place| format!("${}", before + place)).collect()
 }
 
 impl Tx for PostgresTx {
@@ -342,12 +361,11 @@ impl Tx for PostgresTx {
             }
             _ => {}
         }
-        let places: Vec<String> = (1..=cells.len()).map(|place| format!("${place}")).collect();
         let sql = format!(
             "INSERT INTO {} ({}) VALUES ({})",
             self.names.of(R::TABLE),
             R::COLUMNS.join(", "),
-            places.join(", ")
+            places(0, cells.len()).join(", ")
         );
         self.run(&sql, &cells).await.map(drop)
     }
@@ -378,21 +396,51 @@ impl Tx for PostgresTx {
         found.map_err(|error| self.broken(Some(error)))
     }
 
-    async fn pluck<R: Row, V: Stored>(&mut self, column: Column<R, V>, query: Query<R>) -> Result<Vec<V>> {
-        let (name, _) = column.order();
-        let found = self.find(&[name], Query { lock: Lock::No, ..query }).await?;
-        found.iter().map(|row| take::<R, V>(name, cells::<R>(&[name], row)?.into_iter().next())).collect()
+    async fn pluck<R: Row, C: Columns<R>>(&mut self, columns: C, query: Query<R>) -> Result<Vec<C::Values>> {
+        let names: Vec<_> = columns.list().into_iter().map(|(name, _)| name).collect();
+        let found = self.find(&names, Query { lock: Lock::No, ..query }).await?;
+        found.iter().map(|row| columns.take(&mut cells::<R>(&names, row)?.into_iter())).collect()
     }
 
     async fn count<R: Row>(&mut self, filter: Vec<Cond<R>>) -> Result<u64> {
         let mut values = Vec::new();
-        let condition = condition(filter, &mut values);
-        let sql = format!("SELECT count(*) FROM {}{condition}", self.names.of(R::TABLE));
-        let rows = self.ask(&sql, &values).await?;
-        match rows.first().map(|row| row.try_get::<_, i64>(0)) {
-            Some(Ok(count)) => Ok(count.unsigned_abs()),
-            _ => Err(unavailable(self.action, "the server answered with no number")),
+        let conds = conditions(filter, &mut values);
+        let sql = format!("SELECT count(*) FROM {}{}", self.names.of(R::TABLE), clause(&conds));
+        Ok(self.number(&sql, &values).await?.unsigned_abs())
+    }
+
+    async fn sessions(&mut self, runs: Query<RunRow>) -> Result<Vec<SessionSum>> {
+        let mut values = Vec::new();
+        let conds = conditions(runs.filter, &mut values);
+        let mut sql = format!(
+            "SELECT session_id, min(run_id), max(updated_at_ms), count(*) FROM {}{}
+             GROUP BY session_id ORDER BY 3 DESC, 1",
+            self.names.of(Table::Runs),
+            clause(&conds)
+        );
+        if let Some(limit) = runs.limit {
+            values.push(number(limit));
+            write!(sql, " LIMIT ${}", values.len()).expect("a string takes everything");
         }
+        values.push(number(runs.offset));
+        write!(sql, " OFFSET ${}", values.len()).expect("a string takes everything");
+        let columns = (RunRow::C.session_id, RunRow::C.run_id, RunRow::C.updated_at_ms);
+        let names: Vec<_> = columns.list().into_iter().map(|(name, _)| name).collect();
+        let found = self.ask(&sql, &values).await?;
+        let sum = |row: &Found| {
+            let (session_id, first_run, updated_at_ms) =
+                columns.take(&mut cells::<RunRow>(&names, row)?.into_iter())?;
+            let runs: i64 = row.try_get(3).map_err(|error| unavailable(self.action, error))?;
+            Ok(SessionSum { session_id, runs: runs.unsigned_abs(), first_run, updated_at_ms })
+        };
+        found.iter().map(sum).collect()
+    }
+
+    async fn count_sessions(&mut self, runs: Vec<Cond<RunRow>>) -> Result<u64> {
+        let mut values = Vec::new();
+        let conds = conditions(runs, &mut values);
+        let sql = format!("SELECT count(DISTINCT session_id) FROM {}{}", self.names.of(Table::Runs), clause(&conds));
+        Ok(self.number(&sql, &values).await?.unsigned_abs())
     }
 
     async fn update<R: Row>(&mut self, set: Vec<Assign<R>>, expect: Vec<Cond<R>>) -> Result<u64> {
@@ -402,8 +450,8 @@ impl Tx for PostgresTx {
             values.push(assign.value);
             columns.push(format!("{} = ${}", assign.name, values.len()));
         }
-        let condition = condition(expect, &mut values);
-        let sql = format!("UPDATE {} SET {}{condition}", self.names.of(R::TABLE), columns.join(", "));
+        let conds = conditions(expect, &mut values);
+        let sql = format!("UPDATE {} SET {}{}", self.names.of(R::TABLE), columns.join(", "), clause(&conds));
         self.run(&sql, &values).await
     }
 

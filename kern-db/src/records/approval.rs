@@ -255,9 +255,12 @@ pub struct ApprovalFilter {
     pub(crate) session_id: Option<SessionId>,
     pub(crate) agent_id: Option<String>,
     pub(crate) team_id: Option<String>,
+    pub(crate) workflow_id: Option<String>,
+    pub(crate) schedule_id: Option<String>,
     pub(crate) user_id: Option<String>,
     pub(crate) limit: Option<u32>,
     pub(crate) page: Option<u32>,
+    pub(crate) after: Option<(i64, ApprovalId)>,
 }
 
 macro_rules! narrow {
@@ -293,12 +296,26 @@ impl ApprovalFilter {
         agent_id: String,
         /// Only of this team.
         team_id: String,
+        /// Only of this workflow.
+        workflow_id: String,
+        /// Only of this schedule.
+        schedule_id: String,
         /// Only asked for by this user.
         user_id: String,
         /// At most this many a page, 1 to 1000.
         limit: u32,
         /// The page, from 1.
         page: u32,
+    }
+
+    /// Only what comes after this one in the list: [`created_at`](Approval::created_at) and id of the last of a page give the
+    /// next page. It costs what the first one costs, however far down it is, and misses nothing and shows nothing twice when
+    /// approvals are added meanwhile. In the place of [`page`](Self::page): a page beside it is refused, and
+    /// [`PageMeta::page`] stays 1.
+    #[must_use]
+    pub fn after(mut self, created_at: i64, id: impl Into<ApprovalId>) -> Self {
+        self.after = Some((created_at, id.into()));
+        self
     }
 }
 

@@ -9,4 +9,5 @@ pub(crate) mod outbox;
 pub(crate) mod pool;
 pub(crate) mod principal;
 pub(crate) mod run;
+pub(crate) mod session;
 pub(crate) mod status;

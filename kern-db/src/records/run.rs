@@ -10,7 +10,7 @@ use crate::{RunId, RunStatus, SessionId};
 
 row! {
     /// One run. `snapshot` is kern's own JSON: the conversation and the open turn.
-    RunRow, RunColumns, Runs, lookups [run_id, session_id, agent_id], unique [[run_id]] {
+    RunRow, RunColumns, Runs, lookups [run_id, session_id, agent_id, user_id], unique [[run_id]] {
         run_id: RunId,
         session_id: SessionId,
         agent_id: String,
@@ -35,6 +35,8 @@ row! {
         snapshot_salt: Option<String>,
         /// When the secrets of its calls were taken out.
         erased_at_ms: Option<i64>,
+        /// The subject of the requester, for lists.
+        user_id: Option<String>,
     }
 }
 
@@ -91,13 +93,15 @@ pub struct Run {
 pub struct RunFilter {
     pub(crate) agent_id: Option<String>,
     pub(crate) session_id: Option<SessionId>,
+    pub(crate) user_id: Option<String>,
     pub(crate) status: Option<RunStatus>,
     pub(crate) after: Option<RunId>,
+    pub(crate) newest_first: bool,
     pub(crate) limit: Option<u32>,
 }
 
 impl RunFilter {
-    /// All runs.
+    /// All runs, oldest first.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -117,6 +121,13 @@ impl RunFilter {
         self
     }
 
+    /// Only runs that this user asked for: the subject of their requester, whoever vouches for it.
+    #[must_use]
+    pub fn user_id(mut self, user_id: impl Into<String>) -> Self {
+        self.user_id = Some(user_id.into());
+        self
+    }
+
     /// Only runs in this state.
     #[must_use]
     pub fn status(mut self, status: RunStatus) -> Self {
@@ -124,14 +135,21 @@ impl RunFilter {
         self
     }
 
-    /// Only runs that started after this one: the last of a page gives the next page.
+    /// Only runs that come after this one in the list: the last of a page gives the next page.
     #[must_use]
     pub fn after(mut self, run_id: impl Into<RunId>) -> Self {
         self.after = Some(run_id.into());
         self
     }
 
-    /// At most this many, oldest first. 1,000 by default.
+    /// The newest first.
+    #[must_use]
+    pub fn newest_first(mut self) -> Self {
+        self.newest_first = true;
+        self
+    }
+
+    /// At most this many. 1,000 by default.
     #[must_use]
     pub fn limit(mut self, limit: u32) -> Self {
         self.limit = Some(limit);

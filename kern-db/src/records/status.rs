@@ -15,6 +15,9 @@ macro_rules! words {
         }
 
         impl $Enum {
+            #[allow(dead_code, reason = "not every store asks for those of every state")]
+            pub(crate) const WORDS: &'static [&'static str] = &[$($word),+];
+
             /// The word it is stored and sent as.
             pub fn as_str(self) -> &'static str {
                 match self { $( Self::$Variant => $word, )+ }
@@ -33,7 +36,7 @@ macro_rules! words {
             fn from_str(word: &str) -> Result<Self, UnknownWord> {
                 match word {
                     $( $word => Ok(Self::$Variant), )+
-                    _ => Err(UnknownWord { word: word.to_owned(), expected: &[$($word),+] }),
+                    _ => Err(UnknownWord { word: word.to_owned(), expected: Self::WORDS }),
                 }
             }
         }

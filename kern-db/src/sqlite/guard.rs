@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rusqlite::Connection;
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 
-use super::failed;
+use super::{counts, failed};
 use crate::Result;
 use crate::cell::Table;
 use crate::names::Names;
@@ -28,7 +28,8 @@ impl Guard {
     pub(super) fn set(connection: &mut Connection, names: &Names) -> Result<Self> {
         let watching = Arc::new(AtomicBool::new(false));
         let watches = Arc::clone(&watching);
-        let kept: Vec<String> = Table::ALL.iter().map(|table| names.of(*table)).chain(OWN).map(str::to_owned).collect();
+        let kept = Table::ALL.iter().map(|table| names.of(*table)).chain(OWN).map(str::to_owned);
+        let kept: Vec<String> = kept.chain([counts::table(names)]).collect();
         let authorize = move |context: AuthContext<'_>| {
             if !watches.load(Ordering::SeqCst) || may(&context.action, &kept) {
                 Authorization::Allow

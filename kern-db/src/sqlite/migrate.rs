@@ -5,7 +5,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 
-use super::failed;
+use super::{counts, failed};
 use crate::cell::Table;
 use crate::digest::sha256;
 use crate::memory::wall_clock;
@@ -20,6 +20,7 @@ const MIGRATIONS: &[Migration] = &[
     (3, "policy", include_str!("../../migrations/sqlite/0003_policy.sql")),
     (4, "audit", include_str!("../../migrations/sqlite/0004_audit.sql")),
     (5, "erasure", include_str!("../../migrations/sqlite/0005_erasure.sql")),
+    (6, "lists", include_str!("../../migrations/sqlite/0006_lists.sql")),
 ];
 
 /// kern's own two tables have fixed names, so that every program finds the others through them.
@@ -180,7 +181,10 @@ pub(super) fn faults(connection: &Connection, names: &Names) -> Result<Vec<(Stri
             Some(_) => {}
         }
     }
-    let ours = |table: &str| Table::ALL.iter().any(|own| names.of(*own).eq_ignore_ascii_case(table));
+    let ours = |table: &str| {
+        let own = Table::ALL.iter().map(|table| names.of(*table).to_owned()).chain([counts::table(names)]);
+        own.into_iter().any(|own| own.eq_ignore_ascii_case(table))
+    };
     for (name, (table, _)) in found.iter().filter(|(name, _)| name.starts_with("trigger") && !made.contains_key(*name))
     {
         if ours(table) {

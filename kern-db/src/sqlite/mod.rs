@@ -3,6 +3,7 @@
 //! One writer connection on a thread of its own with a bounded queue, a few connections that can only read. What a
 //! write returned is on the disk: WAL with `synchronous=FULL`.
 
+mod counts;
 mod guard;
 mod migrate;
 mod readers;

@@ -6,16 +6,18 @@ use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 use rusqlite::{Connection, ToSql, params_from_iter};
 
 use super::guard::Guard;
-use super::migrate;
 use super::{Failure, failed};
+use super::{counts, migrate};
 use crate::audit::Journal;
-use crate::cell::{Assign, Cell, Column, Cond, Op, Row, Stored, take};
+use crate::cell::{Assign, Cell, Columns, Cond, Op, Row, Table};
 use crate::memory::wall_clock;
 use crate::names::Names;
 use crate::page::Page;
 use crate::records::audit::AuditRow;
+use crate::records::run::RunRow;
+use crate::records::session::SessionSum;
 use crate::requests::{SqlValue, Write, check_statement};
-use crate::tx::{Query, Tx, last_entry};
+use crate::tx::{Query, Tx, after, clause, last_entry};
 use crate::{Error, Result};
 
 /// Bytes of text after which a page with a limit ends.
@@ -47,25 +49,51 @@ impl<'a> SqliteTx<'a> {
     }
 
     /// A query as SQL, with what is bound to it.
-    fn selection<R: Row>(&self, columns: &[&str], query: Query<R>) -> (String, impl Iterator<Item = Cell> + use<R>) {
-        let mut sql =
-            format!("SELECT {} FROM {}{}", columns.join(", "), self.names.of(R::TABLE), condition(&query.filter));
+    fn selection<R: Row>(&self, columns: &[&str], query: Query<R>) -> (String, Vec<Cell>) {
+        let mut sql = format!("SELECT {} FROM ", columns.join(", "));
+        let mut values = Vec::new();
+        match query.among {
+            // Joined, and in this order: of `IN` with several columns SQLite's planner makes a scan.
+            Some(among) => {
+                let columns: Vec<&str> = among.columns.iter().map(|(column, _)| *column).collect();
+                let (room, named) = among.bound();
+                values = named;
+                let places = vec![format!("({})", vec!["?"; columns.len()].join(", ")); room].join(", ");
+                write!(sql, "(VALUES {places}) AS named CROSS JOIN {} ON ", self.names.of(R::TABLE)).expect(ROOMY);
+                let equal = (1..).zip(columns).map(|(place, column)| format!("{column} = named.column{place}"));
+                sql.push_str(&equal.collect::<Vec<_>>().join(" AND "));
+            }
+            None => sql.push_str(self.names.of(R::TABLE)),
+        }
+        let mut conds = conditions(&query.filter);
+        values.extend(bound(query.filter));
+        if let Some(last) = query.after {
+            conds.push(after(&query.order, &vec!["?".to_owned(); last.len()]));
+            values.extend(last);
+        }
+        sql.push_str(&clause(&conds));
         for (place, (column, _, newest)) in query.order.iter().enumerate() {
             let word = if place == 0 { " ORDER BY" } else { "," };
             let way = if *newest { "DESC" } else { "ASC" };
-            write!(sql, "{word} {column} {way}").expect("a string takes everything");
+            write!(sql, "{word} {column} {way}").expect(ROOMY);
         }
         // Bound, not written into the text: the statement is prepared once for all numbers.
         sql.push_str(" LIMIT ? OFFSET ?");
-        let number = |number: u64| Cell::Int(i64::try_from(number).unwrap_or(i64::MAX));
-        let limit = query.limit.map_or(Cell::Int(-1), number);
-        let offset = number(query.offset);
-        (sql, query.filter.into_iter().map(|cond| cond.value).chain([limit, offset]))
+        values.extend([query.limit.map_or(Cell::Int(-1), number), number(query.offset)]);
+        (sql, values)
     }
 
     fn sql(&self) -> impl Fn(rusqlite::Error) -> Error + use<> {
         let action = self.action;
         move |error| failed(action, error)
+    }
+
+    /// One number about the rows that meet the conditions.
+    fn number<R>(&self, what: &str, table: &str, filter: Vec<Cond<R>>) -> Result<u64> {
+        let sql = format!("SELECT {what} FROM {table}{}", clause(&conditions(&filter)));
+        let mut statement = self.connection.prepare_cached(&sql).map_err(self.sql())?;
+        let number: i64 = statement.query_row(params_from_iter(bound(filter)), |row| row.get(0)).map_err(self.sql())?;
+        Ok(number.unsigned_abs())
     }
 
     /// Columns of the rows that a query finds.
@@ -80,13 +108,18 @@ impl<'a> SqliteTx<'a> {
         let mut found = statement.query(params_from_iter(values)).map_err(self.sql())?;
         let mut rows = Vec::new();
         while let Some(row) = found.next().map_err(self.sql())? {
-            let mut cells = Vec::with_capacity(columns.len());
-            for (place, column) in columns.iter().enumerate() {
-                cells.push(cell::<R>(row.get_ref(place).map_err(self.sql())?, column)?);
-            }
-            rows.push(read(cells)?);
+            rows.push(read(self.cells::<R>(row, columns)?)?);
         }
         Ok(rows)
+    }
+
+    /// The first columns of what a statement gives.
+    fn cells<R: Row>(&self, row: &rusqlite::Row<'_>, columns: &[&str]) -> Result<Vec<Cell>> {
+        let mut cells = Vec::with_capacity(columns.len());
+        for (place, column) in columns.iter().enumerate() {
+            cells.push(cell::<R>(row.get_ref(place).map_err(self.sql())?, column)?);
+        }
+        Ok(cells)
     }
 }
 
@@ -121,19 +154,30 @@ fn execute(connection: &Connection, write: &Write) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// `WHERE …` for conditions. `IS` compares null as a value, and uses indexes as `=` does.
-fn condition<R>(filter: &[Cond<R>]) -> String {
-    let mut sql = String::new();
-    for (place, cond) in filter.iter().enumerate() {
+const ROOMY: &str = "a string takes everything";
+
+fn number(number: u64) -> Cell {
+    Cell::Int(i64::try_from(number).unwrap_or(i64::MAX))
+}
+
+/// Conditions as SQL. `IS` compares null as a value, and uses indexes as `=` does. Null itself is written into the text, not
+/// bound: an index that holds only the rows without a value is used only where the text says so.
+fn conditions<R>(filter: &[Cond<R>]) -> Vec<String> {
+    let condition = |cond: &Cond<R>| {
         let op = match cond.op {
             Op::Is => "IS",
             Op::AtMost => "<=",
             Op::Above => ">",
         };
-        let word = if place == 0 { " WHERE" } else { " AND" };
-        write!(sql, "{word} {} {op} ?", cond.name).expect("a string takes everything");
-    }
-    sql
+        let value = if cond.value == Cell::Null { "NULL" } else { "?" };
+        format!("{} {op} {value}", cond.name)
+    };
+    filter.iter().map(condition).collect()
+}
+
+/// What conditions bind.
+fn bound<R>(filter: Vec<Cond<R>>) -> Vec<Cell> {
+    filter.into_iter().map(|cond| cond.value).filter(|value| *value != Cell::Null).collect()
 }
 
 fn cell<R: Row>(value: ValueRef<'_>, column: &str) -> Result<Cell> {
@@ -162,9 +206,9 @@ impl Tx for SqliteTx<'_> {
         self.find(R::COLUMNS, query, R::from_cells)
     }
 
-    async fn pluck<R: Row, V: Stored>(&mut self, column: Column<R, V>, query: Query<R>) -> Result<Vec<V>> {
-        let (name, _) = column.order();
-        self.find(&[name], query, |cells| take::<R, V>(name, cells.into_iter().next()))
+    async fn pluck<R: Row, C: Columns<R>>(&mut self, columns: C, query: Query<R>) -> Result<Vec<C::Values>> {
+        let names: Vec<_> = columns.list().into_iter().map(|(name, _)| name).collect();
+        self.find(&names, query, |cells| columns.take(&mut cells.into_iter()))
     }
 
     async fn page<R: Row>(&mut self, query: Query<R>) -> Result<Page> {
@@ -196,21 +240,53 @@ impl Tx for SqliteTx<'_> {
     }
 
     async fn schema_faults(&mut self) -> Result<Vec<(String, String)>> {
-        migrate::faults(self.connection, self.names)
+        let mut faults = migrate::faults(self.connection, self.names)?;
+        faults.extend(counts::fault(self.connection, self.names)?);
+        Ok(faults)
     }
 
     async fn count<R: Row>(&mut self, filter: Vec<Cond<R>>) -> Result<u64> {
-        let sql = format!("SELECT count(*) FROM {}{}", self.names.of(R::TABLE), condition(&filter));
+        match counts::kept(R::TABLE, &filter) {
+            // No row: nobody of that name has ever asked.
+            Some((columns, whose)) => {
+                self.number(&format!("coalesce(sum({columns}), 0)"), &counts::table(self.names), whose)
+            }
+            None => self.number("count(*)", self.names.of(R::TABLE), filter),
+        }
+    }
+
+    async fn sessions(&mut self, runs: Query<RunRow>) -> Result<Vec<SessionSum>> {
+        let sql = format!(
+            "SELECT session_id, min(run_id), max(updated_at_ms), count(*) FROM {}{}
+             GROUP BY session_id ORDER BY 3 DESC, 1 LIMIT ? OFFSET ?",
+            self.names.of(Table::Runs),
+            clause(&conditions(&runs.filter))
+        );
+        let mut values = bound(runs.filter);
+        values.extend([runs.limit.map_or(Cell::Int(-1), number), number(runs.offset)]);
+        let columns = (RunRow::C.session_id, RunRow::C.run_id, RunRow::C.updated_at_ms);
         let mut statement = self.connection.prepare_cached(&sql).map_err(self.sql())?;
-        let values = filter.into_iter().map(|cond| cond.value);
-        let count: i64 = statement.query_row(params_from_iter(values), |row| row.get(0)).map_err(self.sql())?;
-        Ok(count.unsigned_abs())
+        let mut found = statement.query(params_from_iter(values)).map_err(self.sql())?;
+        let mut sums = Vec::new();
+        while let Some(row) = found.next().map_err(self.sql())? {
+            let names = columns.list().into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+            let (session_id, first_run, updated_at_ms) =
+                columns.take(&mut self.cells::<RunRow>(row, &names)?.into_iter())?;
+            let runs: i64 = row.get(names.len()).map_err(self.sql())?;
+            sums.push(SessionSum { session_id, runs: runs.unsigned_abs(), first_run, updated_at_ms });
+        }
+        Ok(sums)
+    }
+
+    async fn count_sessions(&mut self, runs: Vec<Cond<RunRow>>) -> Result<u64> {
+        self.number("count(DISTINCT session_id)", self.names.of(Table::Runs), runs)
     }
 
     async fn update<R: Row>(&mut self, set: Vec<Assign<R>>, expect: Vec<Cond<R>>) -> Result<u64> {
         let columns: Vec<String> = set.iter().map(|assign| format!("{} = ?", assign.name)).collect();
-        let sql = format!("UPDATE {} SET {}{}", self.names.of(R::TABLE), columns.join(", "), condition(&expect));
-        let values = set.into_iter().map(|assign| assign.value).chain(expect.into_iter().map(|cond| cond.value));
+        let sql =
+            format!("UPDATE {} SET {}{}", self.names.of(R::TABLE), columns.join(", "), clause(&conditions(&expect)));
+        let values = set.into_iter().map(|assign| assign.value).chain(bound(expect));
         let mut statement = self.connection.prepare_cached(&sql).map_err(self.sql())?;
         let changed = statement.execute(params_from_iter(values)).map_err(self.sql())?;
         Ok(changed as u64)

@@ -1,5 +1,7 @@
 //! What can be looked at. Nothing here changes anything.
 
+use std::collections::HashMap;
+
 use super::all_calls;
 use crate::cell::{Cond, Json};
 use crate::records::approval::{Approval, ApprovalFilter, ApprovalRow, Page, PageMeta, VoteRow};
@@ -7,17 +9,21 @@ use crate::records::call::{Call, Standing};
 use crate::records::execution::{Execution, ExecutionFilter, ExecutionRow};
 use crate::records::principal::Principal;
 use crate::records::run::{Run, RunFilter, RunRow};
+use crate::records::session::{Session, SessionFilter, SessionSum};
 use crate::requests::{Candidates, Resumable};
 use crate::rules::{CallRows, is_due, standing};
 use crate::tx::{Query, Tx};
-use crate::{Answer, ApprovalId, ApprovalStatus, ApprovalType, Error, Result, RunId, RunStatus, SessionId};
+use crate::{Answer, ApprovalId, ApprovalStatus, Error, Result, RunId, RunStatus, SessionId};
 
 use ApprovalRow as A;
 use ExecutionRow as E;
 use RunRow as R;
+use VoteRow as V;
 
 /// Rows a page where the caller names no number.
 const PAGE: u32 = 100;
+/// Sessions a page where the caller names no number.
+const SESSIONS: u32 = 20;
 /// Rows a list holds at the most where the caller names no number.
 const LIST: u32 = 1000;
 
@@ -95,23 +101,55 @@ async fn call<T: Tx>(tx: &mut T, run: &RunRow, rows: CallRows) -> Result<Call> {
 }
 
 async fn votes<T: Tx>(tx: &mut T, id: &ApprovalId) -> Result<Vec<VoteRow>> {
-    let query = Query::of(vec![VoteRow::C.approval_id.is(id.clone())]).oldest(VoteRow::C.created_at_ms.order());
+    let query = Query::of(vec![V::C.approval_id.is(id.clone())]).oldest(V::C.created_at_ms.order());
     tx.select(query).await
 }
 
-/// Runs, oldest first, without their calls.
+/// Runs, in the order of their ids, without their calls.
 pub(crate) async fn runs<T: Tx>(tx: &mut T, filter: RunFilter) -> Result<Vec<Run>> {
     let now = tx.now().await?;
     let mut conds = Vec::new();
     conds.extend(filter.agent_id.map(|agent_id| R::C.agent_id.is(agent_id)));
     conds.extend(filter.session_id.map(|session_id| R::C.session_id.is(session_id)));
+    conds.extend(filter.user_id.map(|user_id| R::C.user_id.is(Some(user_id))));
     conds.extend(filter.status.map(|status| R::C.status.is(status)));
-    conds.extend(filter.after.map(|run_id| R::C.run_id.above(run_id)));
-    let query = Query::of(conds)
-        // Ids are UUIDs of version 7: their order is that of their time, and no two share a place.
-        .oldest(R::C.run_id.order())
-        .limit(u64::from(filter.limit.unwrap_or(LIST)));
+    // Ids are UUIDs of version 7: their order is that of their time, and no two share a place.
+    let query = match filter.newest_first {
+        true => Query::of(conds).newest(R::C.run_id.order()),
+        false => Query::of(conds).oldest(R::C.run_id.order()),
+    };
+    let query = match filter.after {
+        Some(run_id) => query.after(R::C.run_id, run_id),
+        None => query,
+    };
+    let query = query.limit(u64::from(filter.limit.unwrap_or(LIST)));
     Ok(tx.select(query).await?.into_iter().map(|row| assemble(row, Vec::new(), now)).collect())
+}
+
+/// Sessions, the last changed first. What is said of a session's start is read from its first run.
+pub(crate) async fn sessions<T: Tx>(tx: &mut T, filter: SessionFilter) -> Result<Page<Session>> {
+    let (limit, page) = paged(filter.limit, SESSIONS, filter.page)?;
+    // Runs of another person are not seen at all: no count and no time of theirs shows.
+    let seen = || {
+        let agent_id = filter.agent_id.clone().map(|agent_id| R::C.agent_id.is(agent_id));
+        agent_id.into_iter().chain(filter.user_id.clone().map(|user_id| R::C.user_id.is(Some(user_id)))).collect()
+    };
+    let total_count = tx.count_sessions(seen()).await?;
+    let query = Query::of(seen()).limit(u64::from(limit)).offset(u64::from(page - 1) * u64::from(limit));
+    let sums = tx.sessions(query).await?;
+    let columns = (R::C.run_id, (R::C.agent_id, R::C.agent_name, R::C.requester, R::C.created_at_ms));
+    let query = Query::of(Vec::new()).among(R::C.run_id, sums.iter().map(|sum| sum.first_run.clone()));
+    let mut firsts: HashMap<_, _> = tx.pluck(columns, query).await?.into_iter().collect();
+    let session = |sum: SessionSum| {
+        let SessionSum { session_id, runs, first_run, updated_at_ms } = sum;
+        let (agent_id, agent_name, requester, created_at_ms) = firsts
+            .remove(&first_run)
+            .ok_or_else(|| Error::corrupt("runs.run_id", format!("`{first_run}` is there and is not found")))?;
+        let requester = requester.map(|requester| requester.0);
+        Ok(Session { session_id, agent_id, agent_name, requester, first_run, runs, created_at_ms, updated_at_ms })
+    };
+    let data = sums.into_iter().map(session).collect::<Result<_>>()?;
+    Ok(page_of(data, (limit, page), total_count))
 }
 
 /// Which paused runs of an agent wait for nobody, by their rows.
@@ -216,25 +254,42 @@ fn snapshot(run: RunRow) -> Result<String> {
 pub(crate) async fn approval<T: Tx>(tx: &mut T, id: ApprovalId) -> Result<Option<Approval>> {
     let found = tx.select::<ApprovalRow>(Query::of(vec![A::C.id.is(id), A::C.deleted_at.is(None)])).await?;
     match found.into_iter().next() {
-        Some(row) => with_rest(tx, row).await.map(Some),
+        Some(row) => Ok(with_rest(tx, vec![row]).await?.pop()),
         None => Ok(None),
     }
 }
 
-async fn with_rest<T: Tx>(tx: &mut T, row: ApprovalRow) -> Result<Approval> {
-    let run = tx.select::<RunRow>(Query::of(vec![R::C.run_id.is(row.run_id.clone())])).await?;
-    let run = run.first().map(|run| (run.status, run.updated_at_ms));
-    let votes = votes(tx, &row.id).await?;
+/// Approvals with what is read beside their rows: by one query for each table, however many they are.
+async fn with_rest<T: Tx>(tx: &mut T, rows: Vec<ApprovalRow>) -> Result<Vec<Approval>> {
+    if rows.is_empty() {
+        return Ok(Vec::new());
+    }
+    let columns = (R::C.run_id, R::C.status, R::C.updated_at_ms);
+    let query = Query::of(Vec::new()).among(R::C.run_id, rows.iter().map(|row| row.run_id.clone()));
+    let runs: HashMap<RunId, _> =
+        tx.pluck(columns, query).await?.into_iter().map(|(id, status, updated)| (id, (status, updated))).collect();
+    let query = Query::of(Vec::new())
+        .among(V::C.approval_id, rows.iter().map(|row| row.id.clone()))
+        .oldest(V::C.created_at_ms.order());
+    let mut votes: HashMap<ApprovalId, Vec<VoteRow>> = HashMap::new();
+    for vote in tx.select::<VoteRow>(query).await? {
+        votes.entry(vote.approval_id.clone()).or_default().push(vote);
+    }
     // By the call, not by what allows it: what the requester allowed and a row only records is shown with the row, too.
-    let query = Query::of(vec![
-        E::C.run_id.is(row.run_id.clone()),
-        E::C.turn.is(row.turn),
-        E::C.idx.is(row.idx),
-        E::C.generation.is(row.generation),
-    ])
-    .limit(1);
-    let execution = tx.select::<ExecutionRow>(query).await?.pop().map(Execution::from);
-    Approval::assemble(row, run, votes, execution)
+    let calls = rows.iter().map(|row| (row.run_id.clone(), row.turn, row.idx, row.generation));
+    let query = Query::of(Vec::new()).among((E::C.run_id, E::C.turn, E::C.idx, E::C.generation), calls);
+    let mut executions = HashMap::new();
+    for row in tx.select::<ExecutionRow>(query).await? {
+        executions.insert((row.run_id.clone(), row.turn, row.idx, row.generation), row);
+    }
+    rows.into_iter()
+        .map(|row| {
+            let run = runs.get(&row.run_id).copied();
+            let votes = votes.remove(&row.id).unwrap_or_default();
+            let execution = executions.remove(&(row.run_id.clone(), row.turn, row.idx, row.generation));
+            Approval::assemble(row, run, votes, execution.map(Execution::from))
+        })
+        .collect()
 }
 
 fn narrowed(filter: &ApprovalFilter) -> Vec<Cond<ApprovalRow>> {
@@ -247,36 +302,51 @@ fn narrowed(filter: &ApprovalFilter) -> Vec<Cond<ApprovalRow>> {
     conds.extend(filter.session_id.clone().map(|session_id| A::C.session_id.is(session_id)));
     conds.extend(filter.agent_id.clone().map(|agent_id| A::C.agent_id.is(Some(agent_id))));
     conds.extend(filter.team_id.clone().map(|team_id| A::C.team_id.is(Some(team_id))));
+    conds.extend(filter.workflow_id.clone().map(|workflow_id| A::C.workflow_id.is(Some(workflow_id))));
+    conds.extend(filter.schedule_id.clone().map(|schedule_id| A::C.schedule_id.is(Some(schedule_id))));
     conds.extend(filter.user_id.clone().map(|user_id| A::C.user_id.is(Some(user_id))));
     conds
 }
 
-pub(crate) async fn approvals<T: Tx>(tx: &mut T, filter: ApprovalFilter) -> Result<Page<Approval>> {
-    let (limit, page) = (filter.limit.unwrap_or(PAGE), filter.page.unwrap_or(1));
+/// How many rows a page has, and which page it is.
+fn paged(limit: Option<u32>, otherwise: u32, page: Option<u32>) -> Result<(u32, u32)> {
+    let (limit, page) = (limit.unwrap_or(otherwise), page.unwrap_or(1));
     if !(1..=1000).contains(&limit) || page == 0 {
         return Err(Error::Invalid("limit is 1 to 1000, page is 1 or more".to_owned()));
     }
+    Ok((limit, page))
+}
+
+fn page_of<V>(data: Vec<V>, (limit, page): (u32, u32), total_count: u64) -> Page<V> {
+    let total_pages = total_count.div_ceil(u64::from(limit));
+    Page { data, meta: PageMeta { page, limit, total_pages, total_count, search_time_ms: 0.0 } }
+}
+
+pub(crate) async fn approvals<T: Tx>(tx: &mut T, filter: ApprovalFilter) -> Result<Page<Approval>> {
+    let (limit, page) = paged(filter.limit, PAGE, filter.page)?;
+    if filter.after.is_some() && page > 1 {
+        return Err(Error::Invalid("a page is found by its number or by what comes before it, not by both".to_owned()));
+    }
     let total_count = tx.count(narrowed(&filter)).await?;
-    let query = Query::of(narrowed(&filter))
+    let mut query = Query::of(narrowed(&filter))
         .newest(A::C.created_at.order())
         .newest(A::C.id.order())
         .limit(u64::from(limit))
         .offset(u64::from(page - 1) * u64::from(limit));
-    let mut data = Vec::new();
-    for row in tx.select::<ApprovalRow>(query).await? {
-        data.push(with_rest(tx, row).await?);
+    if let Some(last) = filter.after {
+        query = query.after((A::C.created_at, A::C.id), last);
     }
-    let total_pages = total_count.div_ceil(u64::from(limit));
-    Ok(Page { data, meta: PageMeta { page, limit, total_pages, total_count, search_time_ms: 0.0 } })
+    let rows = tx.select::<ApprovalRow>(query).await?;
+    Ok(page_of(with_rest(tx, rows).await?, (limit, page), total_count))
 }
 
+pub(crate) async fn approval_count<T: Tx>(tx: &mut T, filter: ApprovalFilter) -> Result<u64> {
+    tx.count(narrowed(&filter)).await
+}
+
+/// What waits for somebody. A record never does, so that the status says it all.
 pub(crate) async fn pending_count<T: Tx>(tx: &mut T) -> Result<u64> {
-    tx.count(vec![
-        A::C.deleted_at.is(None),
-        A::C.status.is(ApprovalStatus::Pending),
-        A::C.approval_type.is(ApprovalType::Required),
-    ])
-    .await
+    approval_count(tx, ApprovalFilter::new().status(ApprovalStatus::Pending)).await
 }
 
 pub(crate) async fn executions<T: Tx>(tx: &mut T, filter: ExecutionFilter) -> Result<Vec<Execution>> {

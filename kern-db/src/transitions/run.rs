@@ -74,6 +74,7 @@ async fn started<T: Tx>(tx: &mut T, new: BeginRun, claim: &RunClaim) -> Step<Run
         session_id: new.session_id,
         agent_id: new.agent_id,
         agent_name: new.agent_name,
+        user_id: new.requester.as_ref().map(|requester| requester.subject.clone()),
         requester: new.requester.map(Json),
         status: RunStatus::Running,
         owner: Some(claim.owner.clone()),

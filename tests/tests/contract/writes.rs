@@ -125,6 +125,8 @@ async fn nothing_but_tables_of_their_own_is_written(store: &Store) {
         "INSERT INTO kern_audit SELECT * FROM kern_audit",
         "DELETE FROM kern_votes",
         "DELETE FROM kern_migrations",
+        "UPDATE kern_approvals_counts SET pending = 0",
+        "SELECT pending FROM kern_approvals_counts",
         "SELECT snapshot FROM kern_runs",
         "SELECT count(*) FROM kern_runs",
         "SELECT 1 FROM ledger WHERE EXISTS (SELECT 1 FROM kern_calls)",

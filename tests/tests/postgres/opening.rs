@@ -3,9 +3,9 @@
 use std::process::Command;
 use std::time::Duration;
 
-use kern_db::{Db as _, Error, IntoDb as _, PostgresDb};
+use kern_db::{Db as _, Error, IntoDb as _, PostgresDb, Principal, RunFilter, RunId};
 use kern_tests::postgres::{Server, server};
-use kern_tests::steps::{Store, required};
+use kern_tests::steps::{Store, begin, required};
 
 fn code<T: std::fmt::Debug>(outcome: Result<T, Error>) -> &'static str {
     match outcome {
@@ -91,6 +91,30 @@ async fn a_schema_that_is_not_this_builds_is_told_by_what_is_wrong() {
         database.raw().await.batch_execute(tamper).await.unwrap();
         assert_eq!(code(PostgresDb::builder(database.address()).existing().open().await), expected, "`{tamper}`");
     }
+}
+
+/// Migration 6 reads the user of each run out of its requester: JSON with a NUL in it is no text for PostgreSQL.
+#[tokio::test(flavor = "multi_thread")]
+async fn runs_from_before_are_found_by_who_asked_for_them() {
+    let database = server().database().await;
+    let store = Store::around(database.open().await.into_db());
+    let users = ["ana", "", "a\0b", "\u{1}", "\u{1}0\0\0", "\\u0000", "\\\0", "\"é\u{10ffff}"];
+    for user in users {
+        let mut request = begin(&RunId::generate());
+        request.requester = Some(Principal::unverified(user));
+        let claim = store.begin_run(request).await.unwrap();
+        store.complete(&claim).await.unwrap();
+    }
+    let before = "DROP INDEX idx_kern_runs_user_id; ALTER TABLE kern_runs DROP COLUMN user_id;
+         DROP INDEX idx_kern_approvals_user_id_status; DELETE FROM kern_migrations WHERE version = 6";
+    database.raw().await.batch_execute(before).await.unwrap();
+    let again = Store::around(database.open().await.into_db());
+    for user in users {
+        let found = again.list_runs(RunFilter::new().user_id(user)).await.unwrap();
+        assert_eq!(found.len(), 1, "{user:?}");
+        assert_eq!(found[0].requester.as_ref().map(|requester| requester.subject.as_str()), Some(user));
+    }
+    assert!(again.audit().verify().await.unwrap().is_intact());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,0 +1,76 @@
+//! How many approvals there are: kept by triggers beside their table, for the filters that lists are mostly opened with.
+//! SQLite would have to count the rows one by one.
+
+use rusqlite::Connection;
+
+use super::failed;
+use crate::cell::{Cell, Column, Cond, Op, Table};
+use crate::names::Names;
+use crate::records::approval::ApprovalRow;
+use crate::{ApprovalStatus, Result};
+
+/// One row of the counts, which no transition knows of: whose approvals it counts, and a column for each state.
+pub(super) struct Count;
+
+const WHOSE: Column<Count, String> = Column::new("whose", 0);
+
+pub(super) fn table(names: &Names) -> String {
+    format!("{}_counts", names.of(Table::Approvals))
+}
+
+/// The columns to add up, and of which row, where the counts say how many rows meet these conditions: those that are not
+/// hidden, in one state, of one user, or both.
+pub(super) fn kept<R>(table: Table, filter: &[Cond<R>]) -> Option<(String, Vec<Cond<Count>>)> {
+    if table != Table::Approvals {
+        return None;
+    }
+    let (deleted_at, user_id, status) =
+        (ApprovalRow::C.deleted_at.order(), ApprovalRow::C.user_id.order(), ApprovalRow::C.status.order());
+    let (mut is_shown, mut whose, mut state) = (false, None, None);
+    for cond in filter {
+        match (&cond.op, &cond.value) {
+            (Op::Is, Cell::Null) if cond.name == deleted_at.0 => is_shown = true,
+            (Op::Is, Cell::Text(name)) if cond.name == user_id.0 && whose.is_none() => whose = Some(format!("={name}")),
+            (Op::Is, Cell::Text(word)) if cond.name == status.0 && state.is_none() => {
+                // It becomes the name of a column, so it is one of the words or nothing.
+                state = Some(word.parse::<ApprovalStatus>().ok()?);
+            }
+            _ => return None,
+        }
+    }
+    let columns = match state {
+        Some(state) => state.to_string(),
+        None => ApprovalStatus::WORDS.join(" + "),
+    };
+    is_shown.then(|| (columns, vec![WHOSE.is(whose.unwrap_or_else(|| "*".to_owned()))]))
+}
+
+/// What is wrong with the counts: nothing, where they say how many rows there are.
+pub(super) fn fault(connection: &Connection, names: &Names) -> Result<Option<(String, String)>> {
+    let counts = table(names);
+    let each = |sql: fn(&&str) -> String| ApprovalStatus::WORDS.iter().map(sql).collect::<Vec<_>>();
+    let counted = each(|word| format!("count(*) FILTER (WHERE status = '{word}')"));
+    let agree = format!(
+        "WITH counted AS (
+            SELECT '*', {counted} FROM {approvals} WHERE deleted_at IS NULL
+            UNION ALL
+            SELECT '=' || user_id, {counted} FROM {approvals} WHERE deleted_at IS NULL AND user_id IS NOT NULL
+            GROUP BY user_id),
+          kept AS (SELECT whose, {columns} FROM {counts} WHERE whose = '*' OR {any})
+         SELECT NOT EXISTS (SELECT * FROM counted EXCEPT SELECT * FROM kept)
+            AND NOT EXISTS (SELECT * FROM kept EXCEPT SELECT * FROM counted)",
+        approvals = names.of(Table::Approvals),
+        counted = counted.join(", "),
+        columns = ApprovalStatus::WORDS.join(", "),
+        // Of a user whose approvals are all hidden, zeros stay.
+        any = each(|word| format!("{word} <> 0")).join(" OR "),
+    );
+    let sql = |error| failed("compare the kept counts", error);
+    let exists = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = ?1 COLLATE NOCASE";
+    // Where the table is gone, the schema's own faults say so.
+    if connection.query_row(exists, [&counts], |row| row.get::<_, i64>(0)).map_err(sql)? == 0 {
+        return Ok(None);
+    }
+    let agree: bool = connection.query_row(&agree, (), |row| row.get(0)).map_err(sql)?;
+    Ok((!agree).then(|| (format!("table `{counts}`"), "it does not say how many approvals there are".to_owned())))
+}
