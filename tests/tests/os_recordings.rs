@@ -353,7 +353,7 @@ async fn every_recording_is_answered_as_it_was() {
     {
         os.replay(name).await;
     }
-    for name in ["agent_runs_list"] {
+    for name in ["agent_runs_list", "session_get", "session_runs", "session_run_get"] {
         os.replay(name).await;
     }
     let id = |name: &str, field: &str| {
@@ -370,6 +370,7 @@ async fn every_recording_is_answered_as_it_was() {
     }
     os.begin("confirm", "s4", &id("continue_confirm_false", "runs"), None).await;
     os.replay("continue_confirm_false").await;
+    os.replay("sessions_list").await;
     for name in [
         "run_paused_audit",
         "continue_audit",

@@ -85,6 +85,12 @@ async fn list(State(os): State<Arc<Os>>, RawQuery(query): RawQuery) -> Result<Js
     if let Some(user_id) = fields.text("user_id") {
         filter = filter.user_id(user_id);
     }
+    if let Some(workflow_id) = fields.text("workflow_id") {
+        filter = filter.workflow_id(workflow_id);
+    }
+    if let Some(schedule_id) = fields.text("schedule_id") {
+        filter = filter.schedule_id(schedule_id);
+    }
     if let Some(run_id) = fields.text("run_id") {
         filter = filter.run_id(run_id);
     }
@@ -109,8 +115,7 @@ async fn count(State(os): State<Arc<Os>>, RawQuery(query): RawQuery) -> Result<J
     let count = match user_id {
         None => os.db.count_pending_approvals().await?,
         Some(user_id) => {
-            let filter = ApprovalFilter::new().status(ApprovalStatus::Pending).user_id(user_id).limit(1_u32);
-            os.db.list_approvals(filter).await?.meta.total_count
+            os.db.count_approvals(ApprovalFilter::new().status(ApprovalStatus::Pending).user_id(user_id)).await?
         }
     };
     Ok(Json(json!({ "count": count })))

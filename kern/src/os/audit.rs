@@ -81,7 +81,7 @@ async fn metrics(State(os): State<Arc<Os>>) -> Result<Response, Problem> {
     line(format_args!("# HELP kern_approvals Approvals by status.\n# TYPE kern_approvals gauge\n"));
     for status in ["pending", "approved", "rejected", "expired", "cancelled"] {
         let parsed: ApprovalStatus = status.parse().expect("it is one of the states");
-        let count = os.db.list_approvals(ApprovalFilter::new().status(parsed).limit(1_u32)).await?.meta.total_count;
+        let count = os.db.count_approvals(ApprovalFilter::new().status(parsed)).await?;
         line(format_args!("kern_approvals{{status=\"{status}\"}} {count}\n"));
     }
     line(format_args!(

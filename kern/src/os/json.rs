@@ -36,7 +36,6 @@ pub(super) async fn metadata(os: &Os, run_id: &RunId) -> Result<Option<Value>, P
 
 /// A run in a list: more keys than the run itself has, and nulls where it has none.
 pub(super) async fn run_schema(os: &Os, run: &RunOutput) -> Result<Value, Problem> {
-    let time = jiff::Timestamp::from_second(run.created_at).map(|time| time.to_string());
     Ok(json!({
         "run_id": run.run_id,
         "parent_run_id": "",
@@ -54,7 +53,7 @@ pub(super) async fn run_schema(os: &Os, run: &RunOutput) -> Result<Value, Proble
         "messages": run.messages,
         "tools": run.tools,
         "events": null,
-        "created_at": time.ok(),
+        "created_at": time(run.created_at),
         "references": [],
         "citations": null,
         "reasoning_messages": [],
@@ -72,6 +71,22 @@ pub(super) async fn run_schema(os: &Os, run: &RunOutput) -> Result<Value, Proble
         "regenerated_from": null,
         "last_checkpoint_at_message_index": null,
     }))
+}
+
+/// A time in the reference's lists.
+pub(super) fn time(epoch_seconds: i64) -> Option<String> {
+    jiff::Timestamp::from_second(epoch_seconds).ok().map(|time| time.to_string())
+}
+
+/// One page of a list.
+pub(super) fn page(data: Vec<Value>, page: u32, limit: u32, total_count: u64) -> Value {
+    let total_pages = total_count.div_ceil(u64::from(limit));
+    json!({
+        "data": data,
+        "meta": {
+            "page": page, "limit": limit, "total_pages": total_pages, "total_count": total_count, "search_time_ms": 0.0,
+        },
+    })
 }
 
 /// Leaves out what is null.

@@ -45,6 +45,7 @@ mod openapi;
 mod problem;
 mod runs;
 mod serve;
+mod sessions;
 mod watch;
 
 use std::fmt;

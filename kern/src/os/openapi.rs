@@ -12,7 +12,7 @@ use utoipa::{IntoResponses, OpenApi, ToResponse, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 
 use super::problem::Problem;
-use super::{Os, agents, approvals, audit, executions, home, runs};
+use super::{Os, agents, approvals, audit, executions, home, runs, sessions};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -190,6 +190,7 @@ fn described() -> OpenApiRouter<Arc<Os>> {
         .merge(home::routes())
         .merge(agents::routes())
         .merge(runs::routes())
+        .merge(sessions::routes())
         .merge(approvals::routes())
         .merge(executions::routes())
         .merge(audit::routes())

@@ -24,7 +24,7 @@ use crate::agent::Agent;
 use crate::error::Error;
 use crate::run::{EventBase, RunEvent, RunOutput, RunRequirement, RunStream, ToolExecution};
 
-const STATUSES: &[&str] = &["PENDING", "RUNNING", "COMPLETED", "PAUSED", "CANCELLED", "ERROR", "REGENERATED"];
+pub(super) const STATUSES: &[&str] = &["PENDING", "RUNNING", "COMPLETED", "PAUSED", "CANCELLED", "ERROR", "REGENERATED"];
 /// Runs of a session that are listed.
 const RUNS: u32 = 1000;
 
