@@ -401,7 +401,9 @@ async fn frame(os: &Os, event: &RunEvent, kind: Kind) -> Frame {
             Ok(Some(metadata)) => _ = fields.insert("metadata".to_owned(), metadata),
             Ok(None) => {}
             // The run is complete, and its approvals are listed elsewhere.
-            Err(error) => tracing::error!(%error, run_id = %base.run_id, "an event is sent without its approvals"),
+            Err(problem) => {
+                tracing::error!(code = problem.code(), run_id = %base.run_id, "an event is sent without its approvals");
+            }
         }
     }
     Frame { name: event.name(), data: data.to_string().into() }
