@@ -13,6 +13,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Client {
     base: String,
     http: reqwest::Client,
+    credential: Option<String>,
 }
 
 /// An answer.
@@ -97,7 +98,13 @@ impl Client {
     #[must_use]
     pub fn of(address: SocketAddr) -> Self {
         let http = reqwest::Client::builder().timeout(PATIENCE * 10).build().expect("there is a client");
-        Self { base: format!("http://{address}"), http }
+        Self { base: format!("http://{address}"), http, credential: None }
+    }
+
+    /// The same client with a credential.
+    #[must_use]
+    pub fn with(&self, credential: impl Into<String>) -> Self {
+        Self { credential: Some(credential.into()), ..self.clone() }
     }
 
     /// Starts a request.
@@ -106,7 +113,11 @@ impl Client {
     ///
     /// When the method is none.
     pub fn request(&self, method: &str, path: &str) -> reqwest::RequestBuilder {
-        self.http.request(method.parse().expect("a method"), format!("{}{path}", self.base))
+        let request = self.http.request(method.parse().expect("a method"), format!("{}{path}", self.base));
+        match &self.credential {
+            Some(credential) => request.bearer_auth(credential),
+            None => request,
+        }
     }
 
     /// Sends a request and reads the answer.

@@ -101,8 +101,7 @@ pub fn path(name: &str) -> PathBuf {
 /// When they cannot be listed.
 #[must_use]
 pub fn names() -> Vec<String> {
-    const LATER: &[&str] =
-        &["team_", "sse_team", "workflow", "guard", "sse_guard", "mask", "trace", "openapi"];
+    const LATER: &[&str] = &["team_", "sse_team", "workflow", "guard", "sse_guard", "mask", "trace", "openapi"];
     let listed = std::fs::read_dir(path("")).expect("the recordings are there");
     let files = listed.map(|file| file.expect("it can be listed").file_name().to_string_lossy().into_owned());
     let mut names: Vec<String> = files

@@ -8,6 +8,8 @@ mod bad_input;
 mod events;
 #[path = "os/gate.rs"]
 mod gate;
+#[path = "os/identity.rs"]
+mod identity;
 #[path = "os/serving.rs"]
 mod serving;
 #[path = "os/streams.rs"]

@@ -12,7 +12,7 @@ use utoipa_axum::routes;
 use super::Os;
 use super::home::{DB, SESSIONS};
 use super::json::without_nulls;
-use super::openapi::ProblemAnswer;
+use super::openapi::{ProblemAnswer, Refusals};
 use super::problem::Problem;
 use crate::agent::Agent;
 use crate::tools::{ApprovalPolicy, ToolDescriptor};
@@ -22,7 +22,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Os>> {
 }
 
 /// Lists the agents.
-#[utoipa::path(get, path = "/agents", tag = "agents", responses((status = 200, description = "The agents", body = Vec<Value>)))]
+#[utoipa::path(get, path = "/agents", tag = "agents", responses((status = 200, description = "The agents", body = Vec<Value>), Refusals))]
 async fn list(State(os): State<Arc<Os>>) -> Json<Vec<Value>> {
     Json(os.agents.iter().map(shown).collect())
 }
@@ -30,7 +30,7 @@ async fn list(State(os): State<Arc<Os>>) -> Json<Vec<Value>> {
 /// Shows an agent.
 #[utoipa::path(get, path = "/agents/{agent_id}", tag = "agents",
     params(("agent_id" = String, Path, description = "The agent")),
-    responses((status = 200, description = "The agent", body = Value), (status = 404, response = ProblemAnswer)))]
+    responses((status = 200, description = "The agent", body = Value), (status = 404, response = ProblemAnswer), Refusals))]
 async fn get(State(os): State<Arc<Os>>, Path(agent_id): Path<String>) -> Result<Json<Value>, Problem> {
     os.agent(&agent_id).map(|agent| Json(shown(agent))).ok_or_else(|| Problem::not_found("Agent"))
 }

@@ -6,16 +6,15 @@ use axum::Json;
 use axum::extract::{Path, RawQuery, Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use kern_db::{
-    Approval, ApprovalFilter, ApprovalId, ApprovalStatus, ApprovalType, Page, PauseType, Principal, Resolution,
-};
+use kern_db::{Approval, ApprovalFilter, ApprovalId, ApprovalStatus, ApprovalType, Page, PauseType, Resolution};
 use serde_json::{Value, json};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Os;
+use super::access::{Who, shows};
 use super::fields::Fields;
-use super::openapi::{BodyProblems, ProblemAnswer, QueryProblems, ResolveBody, ResolveManyBody};
+use super::openapi::{BodyProblems, ProblemAnswer, QueryProblems, Refusals, ResolveBody, ResolveManyBody};
 use super::problem::Problem;
 use super::watch;
 
@@ -40,8 +39,17 @@ fn id_of(id: String) -> ApprovalId {
     ApprovalId::from(id)
 }
 
-async fn found(os: &Os, id: &ApprovalId) -> Result<Approval, Problem> {
-    os.db.get_approval(id).await?.ok_or_else(|| Problem::not_found("Approval"))
+/// An approval that is shown to whoever asks. Another's is as good as none.
+async fn found(os: &Os, who: &Who, id: &ApprovalId) -> Result<Approval, Problem> {
+    let approval = os.db.get_approval(id).await?;
+    let shown = approval.filter(|approval| shows(who.only_approvals(), approval.user_id.as_deref()));
+    shown.ok_or_else(|| Problem::not_found("Approval"))
+}
+
+/// Whose approvals are listed: those of whoever sees no others, else what is asked for.
+fn whose(fields: &mut Fields, who: &Who) -> Option<String> {
+    let asked = fields.text("user_id");
+    who.only_approvals().map(str::to_owned).or(asked)
 }
 
 /// Lists approvals, newest first.
@@ -61,7 +69,7 @@ async fn found(os: &Os, id: &ApprovalId) -> Result<Approval, Problem> {
         ("page" = Option<u32>, Query, description = "The page, from 1", minimum = 1)),
     responses((status = 200, description = "A page of approvals", body = Value),
         QueryProblems))]
-async fn list(State(os): State<Arc<Os>>, RawQuery(query): RawQuery) -> Result<Json<Page<Approval>>, Problem> {
+async fn list(State(os): State<Arc<Os>>, who: Who, RawQuery(query): RawQuery) -> Result<Json<Page<Approval>>, Problem> {
     let mut fields = Fields::of_query(query.as_deref());
     let mut filter = ApprovalFilter::new();
     if let Some(status) = fields.one_of::<ApprovalStatus>("status", STATUSES) {
@@ -82,7 +90,7 @@ async fn list(State(os): State<Arc<Os>>, RawQuery(query): RawQuery) -> Result<Js
     if let Some(team_id) = fields.text("team_id") {
         filter = filter.team_id(team_id);
     }
-    if let Some(user_id) = fields.text("user_id") {
+    if let Some(user_id) = whose(&mut fields, &who) {
         filter = filter.user_id(user_id);
     }
     if let Some(workflow_id) = fields.text("workflow_id") {
@@ -108,9 +116,9 @@ async fn list(State(os): State<Arc<Os>>, RawQuery(query): RawQuery) -> Result<Js
 #[utoipa::path(get, path = "/approvals/count", tag = "approvals",
     params(("user_id" = Option<String>, Query, description = "Only asked for by this person")),
     responses((status = 200, description = "How many", body = Value), QueryProblems))]
-async fn count(State(os): State<Arc<Os>>, RawQuery(query): RawQuery) -> Result<Json<Value>, Problem> {
+async fn count(State(os): State<Arc<Os>>, who: Who, RawQuery(query): RawQuery) -> Result<Json<Value>, Problem> {
     let mut fields = Fields::of_query(query.as_deref());
-    let user_id = fields.text("user_id");
+    let user_id = whose(&mut fields, &who);
     fields.done()?;
     let count = match user_id {
         None => os.db.count_pending_approvals().await?,
@@ -124,17 +132,17 @@ async fn count(State(os): State<Arc<Os>>, RawQuery(query): RawQuery) -> Result<J
 /// Shows an approval.
 #[utoipa::path(get, path = "/approvals/{approval_id}", tag = "approvals",
     params(("approval_id" = String, Path, description = "The approval")),
-    responses((status = 200, description = "The approval", body = Value), (status = 404, response = ProblemAnswer), (status = 503, response = ProblemAnswer)))]
-async fn get(State(os): State<Arc<Os>>, Path(id): Path<String>) -> Result<Json<Approval>, Problem> {
-    found(&os, &id_of(id)).await.map(Json)
+    responses((status = 200, description = "The approval", body = Value), (status = 404, response = ProblemAnswer), Refusals))]
+async fn get(State(os): State<Arc<Os>>, who: Who, Path(id): Path<String>) -> Result<Json<Approval>, Problem> {
+    found(&os, &who, &id_of(id)).await.map(Json)
 }
 
 /// Says whether an approval is decided.
 #[utoipa::path(get, path = "/approvals/{approval_id}/status", tag = "approvals",
     params(("approval_id" = String, Path, description = "The approval")),
-    responses((status = 200, description = "Its state", body = Value), (status = 404, response = ProblemAnswer), (status = 503, response = ProblemAnswer)))]
-async fn status(State(os): State<Arc<Os>>, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
-    let approval = found(&os, &id_of(id)).await?;
+    responses((status = 200, description = "Its state", body = Value), (status = 404, response = ProblemAnswer), Refusals))]
+async fn status(State(os): State<Arc<Os>>, who: Who, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
+    let approval = found(&os, &who, &id_of(id)).await?;
     Ok(Json(json!({
         "approval_id": approval.id,
         "status": approval.status,
@@ -147,18 +155,22 @@ async fn status(State(os): State<Arc<Os>>, Path(id): Path<String>) -> Result<Jso
 /// Hides an approval. A pending one is cancelled with it; the row and the audit log stay.
 #[utoipa::path(delete, path = "/approvals/{approval_id}", tag = "approvals",
     params(("approval_id" = String, Path, description = "The approval")),
-    responses((status = 204, description = "It is hidden"), (status = 404, response = ProblemAnswer), (status = 409, response = ProblemAnswer), (status = 503, response = ProblemAnswer)))]
-async fn delete(State(os): State<Arc<Os>>, Path(id): Path<String>) -> Result<StatusCode, Problem> {
-    os.db.hide_approval(id_of(id), None).await?;
+    responses((status = 204, description = "It is hidden"), (status = 404, response = ProblemAnswer), (status = 409, response = ProblemAnswer), Refusals))]
+async fn delete(State(os): State<Arc<Os>>, who: Who, Path(id): Path<String>) -> Result<StatusCode, Problem> {
+    let id = id_of(id);
+    if who.only_approvals().is_some() {
+        found(&os, &who, &id).await?;
+    }
+    os.db.hide_approval(id, who.principal(None)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 const RESOLVE: &[&str] = &["status", "resolved_by", "resolution_data", "note", "digest"];
 
 /// A decision as a body says it.
-fn decision(fields: &mut Fields) -> Resolution {
+fn decision(fields: &mut Fields, who: &Who) -> Resolution {
     let status = fields.word("status", &["approved", "rejected"]);
-    let by = fields.short("resolved_by", 255).map(Principal::unverified);
+    let by = who.principal(fields.short("resolved_by", 255));
     let data = fields.object("resolution_data");
     // The reference's clients have no field for it.
     let note = fields.text("note").or_else(|| Some(data.as_ref()?.get("note")?.as_str()?.to_owned()));
@@ -186,15 +198,16 @@ fn decision(fields: &mut Fields) -> Resolution {
     params(("approval_id" = String, Path, description = "The approval")),
     request_body = ResolveBody,
     responses((status = 200, description = "The approval, decided; or still pending, where more people have to say yes", body = Value),
-        (status = 403, response = ProblemAnswer), (status = 404, response = ProblemAnswer), (status = 409, response = ProblemAnswer), (status = 410, response = ProblemAnswer), BodyProblems))]
+        (status = 404, response = ProblemAnswer), (status = 409, response = ProblemAnswer), (status = 410, response = ProblemAnswer), BodyProblems))]
 async fn resolve(
     State(os): State<Arc<Os>>,
+    who: Who,
     Path(id): Path<String>,
     request: Request,
 ) -> Result<Json<Approval>, Problem> {
     let mut fields = Fields::of_json(request).await?;
     fields.nothing_but(RESOLVE);
-    let resolution = decision(&mut fields);
+    let resolution = decision(&mut fields, &who);
     fields.done()?;
     Ok(Json(os.db.update_approval(&id_of(id), ApprovalStatus::Pending, resolution).await?))
 }
@@ -203,10 +216,10 @@ async fn resolve(
 #[utoipa::path(post, path = "/approvals/resolve", tag = "approvals", request_body = ResolveManyBody,
     responses((status = 200, description = "The outcome of each, in order", body = Value),
         BodyProblems))]
-async fn resolve_many(State(os): State<Arc<Os>>, request: Request) -> Result<Json<Value>, Problem> {
+async fn resolve_many(State(os): State<Arc<Os>>, who: Who, request: Request) -> Result<Json<Value>, Problem> {
     let mut fields = Fields::of_json(request).await?;
     fields.nothing_but(&["approvals", "resolved_by"]);
-    let by = fields.short("resolved_by", 255).map(Principal::unverified);
+    let by = who.principal(fields.short("resolved_by", 255));
     let items = fields.list("approvals", MANY);
     fields.done()?;
     let mut decisions = Vec::new();
@@ -219,7 +232,7 @@ async fn resolve_many(State(os): State<Arc<Os>>, request: Request) -> Result<Jso
         let mut fields = Fields::of_object(item);
         fields.nothing_but(&["id", "status", "digest", "note"]);
         let (id, digest) = (fields.needed("id"), fields.needed("digest"));
-        let resolution = decision(&mut fields);
+        let resolution = decision(&mut fields, &who);
         fields.done().map_err(|problem| problem.with("item", place))?;
         decisions.push((ApprovalId::from(id), resolution.digest(digest).by_person(by.clone())));
     }
@@ -242,7 +255,7 @@ async fn resolve_many(State(os): State<Arc<Os>>, request: Request) -> Result<Jso
     params(("Last-Event-ID" = Option<String>, Header, description = "The last event that was seen")),
     responses((status = 200, description = "The events", body = String, content_type = "text/event-stream"),
         QueryProblems))]
-async fn events(State(os): State<Arc<Os>>, headers: HeaderMap) -> Result<Response, Problem> {
+async fn events(State(os): State<Arc<Os>>, who: Who, headers: HeaderMap) -> Result<Response, Problem> {
     let seen = match headers.get("last-event-id").map(|value| value.to_str().ok().and_then(|text| text.parse().ok())) {
         None => None,
         Some(Some(seen)) if seen >= 0 => Some(seen),
@@ -255,5 +268,5 @@ async fn events(State(os): State<Arc<Os>>, headers: HeaderMap) -> Result<Respons
         Some(seen) => seen,
         None => os.db.audit_head().await?,
     };
-    Ok(watch::response(os, from))
+    Ok(watch::response(os, who, from))
 }

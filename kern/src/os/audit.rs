@@ -15,7 +15,7 @@ use utoipa_axum::routes;
 
 use super::Os;
 use super::fields::Fields;
-use super::openapi::{ProblemAnswer, QueryProblems};
+use super::openapi::{ProblemAnswer, QueryProblems, Refusals};
 use super::problem::Problem;
 
 pub(super) fn routes() -> OpenApiRouter<Arc<Os>> {
@@ -43,7 +43,7 @@ async fn entries(State(os): State<Arc<Os>>, RawQuery(query): RawQuery) -> Result
 
 /// Reads the whole log and every row, and says what is not as kern wrote it.
 #[utoipa::path(get, path = "/audit/verify", tag = "audit",
-    responses((status = 200, description = "What was found", body = Value), (status = 503, response = ProblemAnswer)))]
+    responses((status = 200, description = "What was found", body = Value), Refusals))]
 async fn verify(State(os): State<Arc<Os>>) -> Result<Json<Value>, Problem> {
     let report: AuditReport = os.db.audit().verify().await?;
     let intact = report.is_intact();
@@ -54,7 +54,7 @@ async fn verify(State(os): State<Arc<Os>>) -> Result<Json<Value>, Problem> {
 
 /// Gives the newest signed head of the log. Kept elsewhere, it shows a log that was cut off or replaced.
 #[utoipa::path(get, path = "/audit/checkpoint", tag = "audit",
-    responses((status = 200, description = "The checkpoint", body = Value), (status = 404, response = ProblemAnswer), (status = 503, response = ProblemAnswer)))]
+    responses((status = 200, description = "The checkpoint", body = Value), (status = 404, response = ProblemAnswer), Refusals))]
 async fn checkpoint(State(os): State<Arc<Os>>) -> Result<Json<Value>, Problem> {
     let audit = os.db.audit();
     let (mut after, mut newest) = (0, None);
@@ -70,7 +70,7 @@ async fn checkpoint(State(os): State<Arc<Os>>) -> Result<Json<Value>, Problem> {
 /// Says how things stand, in Prometheus' text format.
 #[utoipa::path(get, path = "/metrics", tag = "server",
     responses((status = 200, description = "The metrics", body = String, content_type = "text/plain"),
-        (status = 503, response = ProblemAnswer)))]
+        Refusals))]
 async fn metrics(State(os): State<Arc<Os>>) -> Result<Response, Problem> {
     let started = Instant::now();
     let pending = os.db.count_pending_approvals().await?;

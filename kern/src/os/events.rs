@@ -34,13 +34,19 @@ impl Stream for Events {
     }
 }
 
-/// A response of server-sent events. `tell` is given the queue, in a task of its own, and ends the stream when it returns.
-pub(super) fn response<F>(tell: impl FnOnce(Queue) -> F) -> Response
+/// A response of server-sent events. `tell` is given the queue, in a task of its own, and ends the stream when it returns, or
+/// when it has lasted for as long as the credential that it was asked for with.
+pub(super) fn response<F>(lasts: Option<Duration>, tell: impl FnOnce(Queue) -> F) -> Response
 where
     F: Future<Output = ()> + Send + 'static,
 {
     let (queue, events) = channel(QUEUE);
-    tokio::spawn(tell(queue));
+    let told = tell(queue);
+    match lasts {
+        None => tokio::spawn(told),
+        // Either way the stream has ended.
+        Some(lasts) => tokio::spawn(async move { _ = tokio::time::timeout(lasts, told).await }),
+    };
     Sse::new(Events(events)).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response()
 }
 
@@ -54,8 +60,8 @@ pub(super) fn event(frame: &Frame) -> Event {
 }
 
 /// A run's events from number `from` on, until it pauses or ends.
-pub(super) fn of_feed(feed: Arc<Feed>, from: u64) -> Response {
-    response(move |queue| async move {
+pub(super) fn of_feed(feed: Arc<Feed>, from: u64, lasts: Option<Duration>) -> Response {
+    response(lasts, move |queue| async move {
         let mut changes = feed.changes();
         let mut at = from;
         loop {

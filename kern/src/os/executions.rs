@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, RawQuery, Request, State};
-use kern_db::{Execution, ExecutionFilter, ExecutionId, ExecutionStatus, Principal, Settlement};
+use kern_db::{Execution, ExecutionFilter, ExecutionId, ExecutionStatus, Settlement};
 use serde_json::{Value, json};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Os;
+use super::access::Who;
 use super::fields::Fields;
 use super::openapi::{BodyProblems, ProblemAnswer, QueryProblems, SettleBody};
 use super::problem::Problem;
@@ -51,9 +52,10 @@ async fn list(State(os): State<Arc<Os>>, RawQuery(query): RawQuery) -> Result<Js
     params(("execution_id" = String, Path, description = "The execution")),
     request_body = SettleBody,
     responses((status = 200, description = "The execution, settled", body = Value),
-        (status = 403, response = ProblemAnswer), (status = 404, response = ProblemAnswer), (status = 409, response = ProblemAnswer), BodyProblems))]
+        (status = 404, response = ProblemAnswer), (status = 409, response = ProblemAnswer), BodyProblems))]
 async fn settle(
     State(os): State<Arc<Os>>,
+    who: Who,
     Path(id): Path<String>,
     request: Request,
 ) -> Result<Json<Execution>, Problem> {
@@ -64,7 +66,7 @@ async fn settle(
     let result =
         if matches!(outcome.as_str(), "succeeded" | "failed") { fields.needed("result") } else { String::new() };
     let note = fields.needed("note");
-    let by = fields.short("settled_by", 255).map(Principal::unverified);
+    let by = who.principal(fields.short("settled_by", 255));
     fields.done()?;
     let settlement = match outcome.as_str() {
         "succeeded" => Settlement::succeeded(result),

@@ -10,6 +10,8 @@ use utoipa_axum::routes;
 
 use super::Os;
 use super::json::without_nulls;
+use super::openapi::{ProblemAnswer, Refusals};
+use super::problem::Problem;
 
 /// The name of the one store.
 pub(super) const DB: &str = "main-db";
@@ -39,9 +41,10 @@ async fn health(State(os): State<Arc<Os>>) -> Json<Value> {
 }
 
 /// Says what the server is.
-#[utoipa::path(get, path = "/info", tag = "server", responses((status = 200, description = "What it is", body = Value)))]
-async fn info(State(os): State<Arc<Os>>) -> Json<Value> {
-    Json(json!({
+#[utoipa::path(get, path = "/info", tag = "server", responses((status = 200, description = "What it is", body = Value), (status = 503, response = ProblemAnswer)))]
+async fn info(State(os): State<Arc<Os>>) -> Result<Json<Value>, Problem> {
+    let asks = os.asks().await?;
+    Ok(Json(json!({
         "os_id": os.id,
         "name": os.name,
         "os_version": env!("CARGO_PKG_VERSION"),
@@ -52,13 +55,14 @@ async fn info(State(os): State<Arc<Os>>) -> Json<Value> {
         "team_count": 0,
         "workflow_count": 0,
         "mcp": { "enabled": false, "path": null, "oauth": null, "tool_run_endpoint": false },
-        "auth_mode": "none",
-        "user_isolation": false,
-    }))
+        "auth_mode": if asks { "jwt" } else { "none" },
+        // Whoever is asked who they are sees what is theirs.
+        "user_isolation": asks,
+    })))
 }
 
 /// Says what the server has.
-#[utoipa::path(get, path = "/config", tag = "server", responses((status = 200, description = "What it has", body = Value)))]
+#[utoipa::path(get, path = "/config", tag = "server", responses((status = 200, description = "What it has", body = Value), Refusals))]
 async fn config(State(os): State<Arc<Os>>) -> Json<Value> {
     let tables =
         |table: &str| json!({ "dbs": [{ "db_id": DB, "domain_config": { "display_name": DB }, "tables": [table] }] });
@@ -108,13 +112,13 @@ async fn config(State(os): State<Arc<Os>>) -> Json<Value> {
 }
 
 /// Lists the teams. There are none yet.
-#[utoipa::path(get, path = "/teams", tag = "server", responses((status = 200, description = "No teams", body = Vec<Value>)))]
+#[utoipa::path(get, path = "/teams", tag = "server", responses((status = 200, description = "No teams", body = Vec<Value>), Refusals))]
 async fn teams() -> Json<Vec<Value>> {
     Json(Vec::new())
 }
 
 /// Lists the workflows. There are none yet.
-#[utoipa::path(get, path = "/workflows", tag = "server", responses((status = 200, description = "No workflows", body = Vec<Value>)))]
+#[utoipa::path(get, path = "/workflows", tag = "server", responses((status = 200, description = "No workflows", body = Vec<Value>), Refusals))]
 async fn workflows() -> Json<Vec<Value>> {
     Json(Vec::new())
 }

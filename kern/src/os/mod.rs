@@ -28,10 +28,16 @@
 //! `GET /openapi.json` describes all of it. A client that goes away takes no run with it, and a run that is decided goes on
 //! by itself.
 //!
-//! Nobody is asked who they are yet, so that [`serve`](AgentOS::serve) takes addresses of this machine only, and every name
+//! Where there is an API key in the store ([`KeyRequest`](crate::identity::KeyRequest), `kern keys create`), or
+//! [`tokens`](AgentOSBuilder::tokens) are taken, everybody is asked who they are: what they do is recorded under the name of
+//! their credential, whatever their request says, they need the [scope](crate::identity::Scope) of a route, and what is
+//! somebody else's is not there for them.
+//!
+//! As long as there is none, nobody is asked: [`serve`](AgentOS::serve) takes addresses of this machine only, and every name
 //! is recorded as unverified; what is asked for under another name than this machine's, or by a page of another server, is
 //! refused.
 
+mod access;
 mod agents;
 mod approvals;
 mod audit;
@@ -50,11 +56,13 @@ mod watch;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use kern_db::{Db, IntoDb};
 
 use crate::agent::Agent;
 use crate::error::{Error, Result};
+use crate::identity::{Authenticator, TokenVerifier};
 use crate::run::stop::{Phase, Stop};
 use feeds::Feeds;
 use watch::Log;
@@ -76,6 +84,9 @@ struct Os {
     has_worker: bool,
     feeds: Feeds,
     log: Log,
+    auth: Authenticator,
+    /// Whether anybody was ever seen to have a credential.
+    asks: AtomicBool,
     phase: tokio::sync::watch::Sender<Phase>,
 }
 
@@ -106,6 +117,7 @@ pub struct AgentOSBuilder {
     agents: Vec<Agent>,
     db: Option<Arc<dyn Db>>,
     has_worker: bool,
+    tokens: Option<TokenVerifier>,
 }
 
 impl AgentOSBuilder {
@@ -145,6 +157,12 @@ impl AgentOSBuilder {
         self
     }
 
+    /// Takes the tokens of an identity provider, beside API keys. From then on everybody is asked who they are.
+    pub fn tokens(mut self, tokens: TokenVerifier) -> Self {
+        self.tokens = Some(tokens);
+        self
+    }
+
     /// Leaves the [`Worker`](crate::worker::Worker) out: runs go on when a client continues them, or a worker that is started
     /// elsewhere.
     pub fn without_worker(mut self) -> Self {
@@ -180,6 +198,8 @@ impl AgentOSBuilder {
             description: self.description,
             agents: self.agents,
             log: Log::default(),
+            auth: self.tokens.into_iter().fold(Authenticator::new(Arc::clone(&db)), Authenticator::tokens),
+            asks: AtomicBool::new(false),
             has_worker: self.has_worker,
             db,
             started_at: jiff::Timestamp::now(),
@@ -199,11 +219,13 @@ impl AgentOS {
             agents: Vec::new(),
             db: None,
             has_worker: true,
+            tokens: None,
         }
     }
 
     /// Gives all routes, for a server of one's own. Runs do not go on by themselves then, unless a
-    /// [`Worker`](crate::worker::Worker) is started beside it; and whoever serves them answers for who reaches them.
+    /// [`Worker`](crate::worker::Worker) is started beside it. As long as there is no credential, they answer only what is
+    /// asked for under a name of this machine.
     pub fn into_router(self) -> axum::Router {
         openapi::router(self.0)
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::http::{StatusCode, header};
+use axum::middleware;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::openapi::{Ref, RefOr, Response};
@@ -12,7 +13,7 @@ use utoipa::{IntoResponses, OpenApi, ToResponse, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 
 use super::problem::Problem;
-use super::{Os, agents, approvals, audit, executions, home, runs, sessions};
+use super::{Os, access, agents, approvals, audit, executions, home, runs, sessions};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -46,10 +47,13 @@ pub(super) struct ProblemBody {
 #[allow(dead_code, reason = "it describes what `Problem` writes")]
 pub(super) struct ProblemAnswer(ProblemBody);
 
-/// What is wrong with a query, and a store that does not answer.
+/// What every route but the open ones may answer: who asks is nobody, may not, or the store does not answer.
+pub(super) struct Refusals;
+
+/// These, and what is wrong with a query.
 pub(super) struct QueryProblems;
 
-/// What is wrong with a body, and a store that does not answer.
+/// These, and what is wrong with a body.
 pub(super) struct BodyProblems;
 
 fn problems(statuses: &[u16]) -> BTreeMap<String, RefOr<Response>> {
@@ -57,15 +61,21 @@ fn problems(statuses: &[u16]) -> BTreeMap<String, RefOr<Response>> {
     statuses.iter().map(|status| (status.to_string(), Ref::from_response_name(name).into())).collect()
 }
 
+impl IntoResponses for Refusals {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        problems(&[401, 403, 503])
+    }
+}
+
 impl IntoResponses for QueryProblems {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        problems(&[422, 503])
+        problems(&[401, 403, 422, 503])
     }
 }
 
 impl IntoResponses for BodyProblems {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        problems(&[413, 415, 422, 503])
+        problems(&[401, 403, 413, 415, 422, 503])
     }
 }
 
@@ -201,6 +211,7 @@ pub(super) fn router(os: Arc<Os>) -> Router {
     env!("CARGO_PKG_VERSION").clone_into(&mut description.info.version);
     let description: Arc<str> = description.to_json().expect("a description is JSON").into();
     router
+        .route_layer(middleware::from_fn_with_state(Arc::clone(&os), access::guard))
         .route(
             "/openapi.json",
             axum::routing::get(async move || ([(header::CONTENT_TYPE, "application/json")], description.to_string())),

@@ -41,6 +41,12 @@ impl Problem {
         self
     }
 
+    /// The same, as something that whoever asks may not do.
+    pub(super) fn refused(mut self) -> Self {
+        self.status = StatusCode::FORBIDDEN;
+        self
+    }
+
     pub(super) fn code(&self) -> &'static str {
         self.code
     }

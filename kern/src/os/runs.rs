@@ -1,30 +1,35 @@
 //! Runs: started, watched, continued, cancelled and read. A client that goes away takes no run with it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Path, RawQuery, Request, State};
 use axum::http::StatusCode;
 use axum::response::sse::Event;
 use axum::response::{IntoResponse, Response};
-use kern_db::{Caller, Principal, RunFilter, RunId, RunStatus};
+use kern_db::{RunFilter, RunId, RunStatus};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Os;
+use super::access::{Who, shows};
 use super::events::{of_feed, response, send};
 use super::feeds::{Feed, Frame};
 use super::fields::Fields;
 use super::json::{metadata, run_schema, shown};
-use super::openapi::{BodyProblems, ContinueForm, ProblemAnswer, QueryProblems, ResumeForm, RunForm, SessionForm};
+use super::openapi::{
+    BodyProblems, ContinueForm, ProblemAnswer, QueryProblems, Refusals, ResumeForm, RunForm, SessionForm,
+};
 use super::problem::Problem;
 use crate::agent::Agent;
 use crate::error::Error;
 use crate::run::{EventBase, RunEvent, RunOutput, RunRequirement, RunStream, ToolExecution};
 
-pub(super) const STATUSES: &[&str] = &["PENDING", "RUNNING", "COMPLETED", "PAUSED", "CANCELLED", "ERROR", "REGENERATED"];
+pub(super) const STATUSES: &[&str] =
+    &["PENDING", "RUNNING", "COMPLETED", "PAUSED", "CANCELLED", "ERROR", "REGENERATED"];
 /// Runs of a session that are listed.
 const RUNS: u32 = 1000;
 
@@ -41,10 +46,11 @@ fn found<'a>(os: &'a Os, id: &str) -> Result<&'a Agent, Problem> {
     os.agent(id).ok_or_else(|| Problem::not_found("Agent"))
 }
 
-/// A run of this agent and this session. Another session's is as good as none.
-async fn run_of(agent: &Agent, run_id: &str, session_id: &str) -> Result<RunOutput, Problem> {
+/// A run of this agent and this session, if it is shown to whoever asks. Another's is as good as none.
+async fn run_of(agent: &Agent, who: &Who, run_id: &str, session_id: Option<&str>) -> Result<RunOutput, Problem> {
     let run = agent.get_run(run_id).await?;
-    if run.session_id.as_str() != session_id {
+    let is_meant = session_id.is_none_or(|session_id| run.session_id.as_str() == session_id);
+    if !is_meant || !shows(who.only(), run.user_id.as_deref()) {
         return Err(Error::RunNotFound { run_id: run.run_id }.into());
     }
     Ok(run)
@@ -66,7 +72,12 @@ fn session_of(fields: &mut Fields) -> Result<String, Problem> {
         (status = 202, description = "With `background`: it has started", body = Value),
         (status = 404, response = ProblemAnswer), BodyProblems
     ))]
-async fn start(State(os): State<Arc<Os>>, Path(agent_id): Path<String>, request: Request) -> Result<Response, Problem> {
+async fn start(
+    State(os): State<Arc<Os>>,
+    who: Who,
+    Path(agent_id): Path<String>,
+    request: Request,
+) -> Result<Response, Problem> {
     let agent = found(&os, &agent_id)?;
     let mut fields = Fields::of_form(request).await?;
     let message = fields.needed("message");
@@ -82,14 +93,15 @@ async fn start(State(os): State<Arc<Os>>, Path(agent_id): Path<String>, request:
         ("output_schema", ""),
     ]);
     fields.done()?;
-    let mut run = agent.run(message).served(user_id.map(Principal::unverified), os.stop());
+    let mut run = agent.run(message).served(who.principal(user_id), os.stop());
     if let Some(session_id) = session_id {
+        os.joins(&who, &session_id).await?;
         run = run.session_id(session_id);
     }
     let run_id = run.run_id().clone();
     if streamed {
         let feed = watched(&os, agent, run.stream(), Kind::Started).await?;
-        return Ok(of_feed(feed, 0));
+        return Ok(of_feed(feed, 0, who.lasts()));
     }
     if background {
         // Whoever is told of it finds it in the store.
@@ -125,6 +137,7 @@ async fn failed(agent: &Agent, run_id: &RunId, error: Error) -> Result<RunOutput
         (status = 400, response = ProblemAnswer), (status = 404, response = ProblemAnswer), QueryProblems))]
 async fn list(
     State(os): State<Arc<Os>>,
+    who: Who,
     Path(agent_id): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Result<Json<Vec<Value>>, Problem> {
@@ -136,6 +149,9 @@ async fn list(
     let mut filter = RunFilter::new().agent_id(agent.id()).session_id(session_id).limit(RUNS);
     if let Some(status) = status {
         filter = filter.status(status);
+    }
+    if let Some(only) = who.only() {
+        filter = filter.user_id(only);
     }
     let mut runs = Vec::new();
     for run in os.db.list_runs(filter).await? {
@@ -151,9 +167,10 @@ async fn list(
         ("session_id" = String, Query, description = "Its session")),
     responses((status = 200, description = "The run as it stands", body = Value),
         (status = 400, response = ProblemAnswer), (status = 404, response = ProblemAnswer),
-        (status = 503, response = ProblemAnswer)))]
+        Refusals))]
 async fn get(
     State(os): State<Arc<Os>>,
+    who: Who,
     Path((agent_id, run_id)): Path<(String, String)>,
     RawQuery(query): RawQuery,
 ) -> Result<Json<Value>, Problem> {
@@ -161,7 +178,7 @@ async fn get(
     let mut fields = Fields::of_query(query.as_deref());
     let session_id = session_of(&mut fields)?;
     fields.done()?;
-    let run = run_of(agent, &run_id, &session_id).await?;
+    let run = run_of(agent, &who, &run_id, Some(&session_id)).await?;
     Ok(Json(shown(&os, &run).await?))
 }
 
@@ -172,11 +189,11 @@ async fn get(
     responses(
         (status = 200, description = "The run, complete or paused again; or, with `stream`, its events", content((Value = "application/json"), (String = "text/event-stream"))),
         (status = 202, description = "With `background`: it goes on", body = Value),
-        (status = 400, response = ProblemAnswer), (status = 403, response = ProblemAnswer),
-        (status = 404, response = ProblemAnswer), (status = 409, response = ProblemAnswer), BodyProblems
+        (status = 400, response = ProblemAnswer), (status = 404, response = ProblemAnswer), (status = 409, response = ProblemAnswer), BodyProblems
     ))]
 async fn go_on(
     State(os): State<Arc<Os>>,
+    who: Who,
     Path((agent_id, run_id)): Path<(String, String)>,
     request: Request,
 ) -> Result<Response, Problem> {
@@ -197,30 +214,37 @@ async fn go_on(
         ("additional_instructions", ""),
     ]);
     fields.done()?;
-    let run = run_of(agent, &run_id, &session_id).await?;
+    let run = run_of(agent, &who, &run_id, Some(&session_id)).await?;
     requirements.extend(tools.into_iter().filter_map(|tool| answered(&run, tool)));
-    let caller = user_id.map_or(Caller::Anonymous, |user_id| Caller::Person(Principal::unverified(user_id)));
-    let resumed = agent.continue_run(&run.run_id).requirements(requirements).served(caller, os.stop());
+    let resumed = agent.continue_run(&run.run_id).requirements(requirements).served(who.caller(user_id), os.stop());
     if streamed {
         return match watched(&os, agent, resumed.stream(), Kind::Continued).await {
-            Ok(feed) => Ok(of_feed(feed, 0)),
+            Ok(feed) => Ok(of_feed(feed, 0, who.lasts())),
             // As recorded: the stream has started when the reference looks.
-            Err(error @ (Error::ApprovalPending { .. } | Error::RequirementsUnresolved { .. })) => {
+            Err(error @ (Error::ApprovalPending { .. } | Error::RequirementsUnresolved { .. })) if !who.is_known() => {
                 Ok(told(error.into()))
             }
-            Err(error) => Err(error.into()),
+            Err(error) => Err(undecided(error, &who)),
         };
     }
     if background {
-        watched(&os, agent, resumed.stream(), Kind::Continued).await?;
+        watched(&os, agent, resumed.stream(), Kind::Continued).await.map_err(|error| undecided(error, &who))?;
         let started = json!({ "run_id": run.run_id, "session_id": run.session_id, "status": "PENDING" });
         return Ok((StatusCode::ACCEPTED, Json(started)).into_response());
     }
     let run = match resumed.await {
         Ok(run) => run,
+        Err(error @ Error::ApprovalPending { .. }) => return Err(undecided(error, &who)),
         Err(error) => failed(agent, &run.run_id, error).await?,
     };
     Ok(Json(shown(&os, &run).await?).into_response())
+}
+
+/// Why a run does not go on. As in the reference, whoever has proved who they are is told that they may not let it.
+fn undecided(error: Error, who: &Who) -> Problem {
+    let is_refused = who.is_known() && matches!(error, Error::ApprovalPending { .. });
+    let problem = Problem::from(error);
+    if is_refused { problem.refused() } else { problem }
 }
 
 /// A field that holds a JSON list.
@@ -247,6 +271,7 @@ fn answered(run: &RunOutput, tool: ToolExecution) -> Option<RunRequirement> {
         (status = 404, response = ProblemAnswer), (status = 409, response = ProblemAnswer), BodyProblems))]
 async fn cancel(
     State(os): State<Arc<Os>>,
+    who: Who,
     Path((agent_id, run_id)): Path<(String, String)>,
     request: Request,
 ) -> Result<Json<Value>, Problem> {
@@ -254,15 +279,11 @@ async fn cancel(
     let mut fields = Fields::of_form(request).await?;
     let (session_id, user_id) = (fields.text("session_id"), fields.short("user_id", 255));
     fields.done()?;
-    let run = match session_id {
-        Some(session_id) => run_of(agent, &run_id, &session_id).await?,
-        None => agent.get_run(&*run_id).await?,
-    };
+    let run = run_of(agent, &who, &run_id, session_id.as_deref()).await?;
     if run.status == RunStatus::Cancelled {
         return Ok(Json(json!({})));
     }
-    let caller = user_id.map_or(Caller::Anonymous, |user_id| Caller::Person(Principal::unverified(user_id)));
-    agent.cancel_run(&run.run_id).served(caller).await?;
+    agent.cancel_run(&run.run_id).served(who.caller(user_id)).await?;
     Ok(Json(json!({})))
 }
 
@@ -274,6 +295,7 @@ async fn cancel(
         (status = 400, response = ProblemAnswer), (status = 404, response = ProblemAnswer), BodyProblems))]
 async fn resume(
     State(os): State<Arc<Os>>,
+    who: Who,
     Path((agent_id, run_id)): Path<(String, String)>,
     request: Request,
 ) -> Result<Response, Problem> {
@@ -282,19 +304,19 @@ async fn resume(
     let session_id = session_of(&mut fields)?;
     let seen = fields.number("last_event_index", 0..=u64::MAX - 1);
     fields.done()?;
-    let run = run_of(agent, &run_id, &session_id).await?;
+    let run = run_of(agent, &who, &run_id, Some(&session_id)).await?;
     let from = seen.map_or(0, |seen| seen + 1);
     if let Some(feed) = os.feeds.get(&run.run_id)
         && !matches!(feed.at(from), super::feeds::Next::Lost)
     {
-        return Ok(of_feed(feed, from));
+        return Ok(of_feed(feed, from, who.lasts()));
     }
-    Ok(as_it_ends(Arc::clone(&os), agent.clone(), run))
+    Ok(as_it_ends(Arc::clone(&os), agent.clone(), run, who.lasts()))
 }
 
 /// How a run stands that nobody here has the events of: once it is driven no more, the event that it stopped with.
-fn as_it_ends(os: Arc<Os>, agent: Agent, mut run: RunOutput) -> Response {
-    response(move |queue| async move {
+fn as_it_ends(os: Arc<Os>, agent: Agent, mut run: RunOutput, lasts: Option<Duration>) -> Response {
+    response(lasts, move |queue| async move {
         let stop = os.stop();
         loop {
             if let Some(event) = last_event(&run) {
@@ -411,7 +433,7 @@ async fn frame(os: &Os, event: &RunEvent, kind: Kind) -> Frame {
 
 /// A stream of one event: why there is nothing to watch.
 fn told(problem: Problem) -> Response {
-    response(move |queue| async move {
+    response(None, move |queue| async move {
         send(&queue, refusal(&problem)).await;
     })
 }

@@ -4,11 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::Request;
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, StatusCode, header};
-use axum::middleware::{self, Next};
-use axum::response::{IntoResponse as _, Response};
 use tokio::net::{TcpListener, lookup_host};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -53,18 +50,20 @@ impl AgentOS {
     ///
     /// - [`Error::Setup`]: the address is none, or cannot be bound; or others than this machine could reach it, and nobody is
     ///   asked who they are.
+    /// - [`Error::Store`]: the store could not be asked for its keys.
     pub async fn start(self, address: &str) -> Result<OsServer> {
         let refused = |what: String| Error::Setup(format!("`{address}` cannot be served: {what}"));
         let found: Vec<SocketAddr> = lookup_host(address).await.map_err(|error| refused(error.to_string()))?.collect();
-        if let Some(open) = found.iter().find(|address| !is_of_this_machine(address.ip())) {
-            let what = "others than this machine could reach it, and nobody is asked who they are: serve 127.0.0.1, and put \
-                        a proxy that asks before it";
+        let asks = self.0.asks().await?;
+        if let Some(open) = found.iter().find(|address| !asks && !is_of_this_machine(address.ip())) {
+            let what = "others than this machine could reach it, and nobody is asked who they are: make a key with \
+                        `kern keys create`, or take tokens with `.tokens(…)`, or serve 127.0.0.1";
             return Err(refused(format!("{} is no loopback address: {what}", open.ip())));
         }
         let listener = TcpListener::bind(&*found).await.map_err(|error| refused(error.to_string()))?;
         let address = listener.local_addr().map_err(|error| refused(error.to_string()))?;
         let worker = if self.0.has_worker { Some(self.0.worker().await?) } else { None };
-        let router = openapi::router(Arc::clone(&self.0)).layer(middleware::from_fn(asked_here));
+        let router = openapi::router(Arc::clone(&self.0));
         let (end, ended) = oneshot::channel();
         let serving = tokio::spawn(async move {
             let served = axum::serve(listener, router).with_graceful_shutdown(async {
@@ -75,7 +74,13 @@ impl AgentOS {
                 tracing::error!(%error, "the server ended early");
             }
         });
-        tracing::info!(%address, "AgentOS is served; nobody is asked who they are, and every name is recorded as unverified");
+        match asks {
+            true => tracing::info!(%address, "AgentOS is served"),
+            false => tracing::warn!(
+                %address,
+                "AgentOS is served to this machine; nobody is asked who they are, and every name is recorded as unverified"
+            ),
+        }
         Ok(OsServer { address, os: self, worker, end: Some(end), serving })
     }
 }
@@ -127,17 +132,10 @@ impl Drop for OsServer {
     }
 }
 
-async fn asked_here(request: Request, next: Next) -> Response {
-    match refusal(request.headers()) {
-        Some(problem) => problem.into_response(),
-        None => next.run(request).await,
-    }
-}
-
-/// Lets through what is asked for under a name of this machine, and by no page of another server. Nobody is asked who they
-/// are: a page that somebody looks at in their browser could ask for anything in their name, under a name that it has
+/// Where nobody is asked who they are: lets through what is asked for under a name of this machine, and by no page of another
+/// server. A page that somebody looks at in their browser could ask for anything in their name, under a name that it has
 /// pointed here (DNS rebinding) or with a form.
-fn refusal(headers: &HeaderMap) -> Option<Problem> {
+pub(super) fn refusal(headers: &HeaderMap) -> Option<Problem> {
     let of = |name: header::HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or_default());
     // HTTP/1.1 has no request without it.
     let host = of(header::HOST).unwrap_or_default();

@@ -10,8 +10,10 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Os;
+use super::access::Who;
 use super::fields::Fields;
 use super::json::{page, run_schema, time, without_nulls};
+use super::openapi::{ProblemAnswer, QueryProblems};
 use super::problem::Problem;
 use crate::run::{Role, RunOutput};
 
@@ -29,6 +31,12 @@ fn is_of_agents(fields: &mut Fields) -> bool {
     fields.one_of::<String>("type", &["agent", "team", "workflow"]).is_none_or(|kind| kind == "agent")
 }
 
+/// Whose runs are shown: those of whoever sees no others, else what is asked for.
+fn whose(fields: &mut Fields, who: &Who) -> Option<String> {
+    let asked = fields.text("user_id");
+    who.only().map(str::to_owned).or(asked)
+}
+
 /// Lists the sessions, the last changed first.
 #[utoipa::path(get, path = "/sessions", tag = "sessions",
     params(("type" = Option<String>, Query, description = "`agent`, `team` or `workflow`"),
@@ -36,9 +44,8 @@ fn is_of_agents(fields: &mut Fields) -> bool {
         ("user_id" = Option<String>, Query, description = "Only runs that this person asked for"),
         ("limit" = Option<u32>, Query, description = "Sessions a page, 1 to 1000, 20 by default", minimum = 1, maximum = 1000),
         ("page" = Option<u32>, Query, description = "The page, from 1", minimum = 1)),
-    responses((status = 200, description = "A page of sessions", body = Value), (status = 422, response = super::openapi::ProblemAnswer),
-        (status = 503, response = super::openapi::ProblemAnswer)))]
-async fn list(State(os): State<Arc<Os>>, RawQuery(query): RawQuery) -> Result<Json<Value>, Problem> {
+    responses((status = 200, description = "A page of sessions", body = Value), QueryProblems))]
+async fn list(State(os): State<Arc<Os>>, who: Who, RawQuery(query): RawQuery) -> Result<Json<Value>, Problem> {
     let mut fields = Fields::of_query(query.as_deref());
     let of_agents = is_of_agents(&mut fields);
     let limit = fields.number("limit", 1..=1000_u32).unwrap_or(PAGE);
@@ -47,7 +54,7 @@ async fn list(State(os): State<Arc<Os>>, RawQuery(query): RawQuery) -> Result<Js
     if let Some(agent_id) = fields.text("component_id") {
         filter = filter.agent_id(agent_id);
     }
-    if let Some(user_id) = fields.text("user_id") {
+    if let Some(user_id) = whose(&mut fields, &who) {
         filter = filter.user_id(user_id);
     }
     fields.done()?;
@@ -86,10 +93,10 @@ async fn shown(os: &Os, run: &Run) -> Result<Option<RunOutput>, Problem> {
 }
 
 /// The runs of a session, oldest first. Of one without runs it is said that it is not there.
-async fn runs_of(os: &Os, session_id: &str, query: Option<&str>) -> Result<Vec<RunOutput>, Problem> {
+async fn runs_of(os: &Os, who: &Who, session_id: &str, query: Option<&str>) -> Result<Vec<RunOutput>, Problem> {
     let mut fields = Fields::of_query(query);
     let of_agents = is_of_agents(&mut fields);
-    let user_id = fields.text("user_id");
+    let user_id = whose(&mut fields, who);
     let status = fields.one_of::<RunStatus>("status", super::runs::STATUSES);
     fields.done()?;
     let mut filter = RunFilter::new().session_id(session_id).limit(RUNS);
@@ -113,18 +120,20 @@ async fn runs_of(os: &Os, session_id: &str, query: Option<&str>) -> Result<Vec<R
     params(("session_id" = String, Path, description = "The session"),
         ("type" = Option<String>, Query, description = "`agent`, `team` or `workflow`"),
         ("user_id" = Option<String>, Query, description = "Only runs that this person asked for")),
-    responses((status = 200, description = "The session", body = Value), (status = 404, response = super::openapi::ProblemAnswer),
-        (status = 422, response = super::openapi::ProblemAnswer), (status = 503, response = super::openapi::ProblemAnswer)))]
+    responses((status = 200, description = "The session", body = Value), (status = 404, response = ProblemAnswer),
+        QueryProblems))]
 async fn get(
     State(os): State<Arc<Os>>,
+    who: Who,
     Path(session_id): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Result<Json<Value>, Problem> {
-    let runs = runs_of(&os, &session_id, query.as_deref()).await?;
+    let runs = runs_of(&os, &who, &session_id, query.as_deref()).await?;
     let first = runs.first().ok_or_else(|| Problem::not_found("Session"))?;
     let updated_at = runs.iter().map(|run| run.created_at).max();
     // What tools gave is in the runs.
-    let history: Vec<_> = runs.iter().flat_map(|run| &run.messages).filter(|message| message.role != Role::Tool).collect();
+    let history: Vec<_> =
+        runs.iter().flat_map(|run| &run.messages).filter(|message| message.role != Role::Tool).collect();
     Ok(Json(json!({
         "user_id": first.user_id,
         "agent_session_id": first.session_id,
@@ -150,15 +159,16 @@ async fn get(
         ("type" = Option<String>, Query, description = "`agent`, `team` or `workflow`"),
         ("user_id" = Option<String>, Query, description = "Only runs that this person asked for"),
         ("status" = Option<String>, Query, description = "Only in this state")),
-    responses((status = 200, description = "The runs", body = Vec<Value>), (status = 404, response = super::openapi::ProblemAnswer),
-        (status = 422, response = super::openapi::ProblemAnswer), (status = 503, response = super::openapi::ProblemAnswer)))]
+    responses((status = 200, description = "The runs", body = Vec<Value>), (status = 404, response = ProblemAnswer),
+        QueryProblems))]
 async fn runs(
     State(os): State<Arc<Os>>,
+    who: Who,
     Path(session_id): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Result<Json<Vec<Value>>, Problem> {
     let mut listed = Vec::new();
-    for run in runs_of(&os, &session_id, query.as_deref()).await? {
+    for run in runs_of(&os, &who, &session_id, query.as_deref()).await? {
         listed.push(without_nulls(run_schema(&os, &run).await?));
     }
     Ok(Json(listed))
@@ -169,19 +179,21 @@ async fn runs(
     params(("session_id" = String, Path, description = "The session"), ("run_id" = String, Path, description = "The run"),
         ("type" = Option<String>, Query, description = "`agent`, `team` or `workflow`"),
         ("user_id" = Option<String>, Query, description = "Only a run that this person asked for")),
-    responses((status = 200, description = "The run", body = Value), (status = 404, response = super::openapi::ProblemAnswer),
-        (status = 422, response = super::openapi::ProblemAnswer), (status = 503, response = super::openapi::ProblemAnswer)))]
+    responses((status = 200, description = "The run", body = Value), (status = 404, response = ProblemAnswer),
+        QueryProblems))]
 async fn run(
     State(os): State<Arc<Os>>,
+    who: Who,
     Path((session_id, run_id)): Path<(String, String)>,
     RawQuery(query): RawQuery,
 ) -> Result<Json<Value>, Problem> {
     let mut fields = Fields::of_query(query.as_deref());
-    let (of_agents, user_id) = (is_of_agents(&mut fields), fields.text("user_id"));
+    let (of_agents, user_id) = (is_of_agents(&mut fields), whose(&mut fields, &who));
     fields.done()?;
     let stored = os.db.get_run(&run_id.into()).await?;
     let found = if of_agents { shown(&os, &stored).await? } else { None };
-    let found = found.filter(|run| run.session_id.as_str() == session_id && (user_id.is_none() || run.user_id == user_id));
+    let found =
+        found.filter(|run| run.session_id.as_str() == session_id && (user_id.is_none() || run.user_id == user_id));
     let found = found.ok_or_else(|| Problem::from(crate::Error::RunNotFound { run_id: stored.run_id }))?;
     Ok(Json(run_schema(&os, &found).await?))
 }

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use axum::response::Response;
 use axum::response::sse::Event;
-use kern_db::AuditEntry;
+use kern_db::{AuditEntry, RunId};
 use serde_json::json;
 use tokio::sync::watch;
 
 use super::Os;
+use super::access::{Who, shows};
 use super::events::{response as stream, send};
 
 /// How often the log is looked at where nothing says that it has grown.
@@ -42,6 +43,7 @@ struct Recent {
 struct Told {
     seq: i64,
     name: &'static str,
+    run_id: Option<RunId>,
     data: Arc<str>,
 }
 
@@ -105,7 +107,7 @@ fn told(entry: &AuditEntry) -> Option<Told> {
         "execution_id": entry.execution_id,
         "actor": entry.actor,
     });
-    Some(Told { seq: entry.seq, name, data: data.to_string().into() })
+    Some(Told { seq: entry.seq, name, run_id: entry.run_id.clone(), data: data.to_string().into() })
 }
 
 /// Follows the log as long as somebody listens.
@@ -139,9 +141,34 @@ async fn follow(os: Weak<Os>, mut seq: i64) {
     }
 }
 
-/// The stream of everything after an entry.
-pub(super) fn response(os: Arc<Os>, from: i64) -> Response {
-    stream(move |queue| async move {
+/// Whose events somebody is told who is told their own only. The entries of a run mostly follow each other.
+struct Own {
+    only: String,
+    last: Option<(RunId, bool)>,
+}
+
+impl Own {
+    /// # Errors
+    ///
+    /// It could not be asked whose run it is.
+    async fn is_told(&mut self, os: &Os, told: &Told) -> kern_db::Result<bool> {
+        let Some(run_id) = &told.run_id else { return Ok(false) };
+        if let Some((last, is_told)) = &self.last
+            && last == run_id
+        {
+            return Ok(*is_told);
+        }
+        let run = os.db.get_run(run_id).await?;
+        let is_told = shows(Some(&self.only), run.requester.as_ref().map(|owner| &*owner.subject));
+        self.last = Some((run_id.clone(), is_told));
+        Ok(is_told)
+    }
+}
+
+/// The stream of everything after an entry that whoever asks is shown.
+pub(super) fn response(os: Arc<Os>, who: Who, from: i64) -> Response {
+    let mut own = who.only_approvals().map(|only| Own { only: only.to_owned(), last: None });
+    stream(who.lasts(), move |queue| async move {
         let (mut read, stop) = (os.log.read.subscribe(), os.stop());
         {
             let mut recent = os.log.recent();
@@ -165,6 +192,14 @@ pub(super) fn response(os: Arc<Os>, from: i64) -> Response {
                 },
             };
             for told in &events {
+                if let Some(own) = &mut own {
+                    match own.is_told(&os, told).await {
+                        Ok(true) => {}
+                        Ok(false) => continue,
+                        // The client comes back with the last event that it saw.
+                        Err(_) => return,
+                    }
+                }
                 let event = Event::default().id(told.seq.to_string()).event(told.name).data(&*told.data);
                 if !send(&queue, event).await {
                     return;

@@ -462,3 +462,24 @@ async fn a_token_comes_in_the_same_header_as_a_key() {
     let denied = authenticator.authenticate([&b"Bearer kern_a.b.c"[..]]).await;
     assert!(matches!(denied, Err(AuthError::Denied(Denied::Malformed(_)))), "{denied:?}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_takes_tokens_asks_everybody_and_takes_api_keys_as_well() {
+    let db = InMemoryDb::new();
+    let agent =
+        kern::Agent::builder().id("a").model(kern::models::ScriptedModel::new([])).db(db.clone()).build().unwrap();
+    let verifier = TokenVerifier::builder(ISSUER, AUDIENCE).shared_secret(SECRET).unwrap().build().unwrap();
+    let os = kern::os::AgentOS::builder().agent(agent).tokens(verifier).build().unwrap();
+    let server = os.start("127.0.0.1:0").await.unwrap();
+    let client = kern_tests::http::Client::of(server.address());
+    assert_eq!(client.get("/approvals").await.code(), "missing_credential");
+    let hs256 = |claims: &Value| token(&json!({ "alg": "HS256" }), claims, hmac(SECRET));
+    assert_eq!(client.with(hs256(&claims(json!({})))).get("/approvals").await.status, 200);
+    assert_eq!(client.with(hs256(&claims(json!({})))).get("/audit").await.code(), "missing_scope");
+    let expired = client.with(hs256(&claims(json!({ "exp": now() - 600 })))).get("/approvals").await;
+    assert_eq!((expired.status, expired.code()), (401, "invalid_credential"));
+    let made =
+        kern::identity::KeyRequest::new("ann", ScopeSet::parse(["audit:read"]).unwrap()).make(&db).await.unwrap();
+    assert_eq!(client.with(made.secret.reveal()).get("/audit").await.status, 200);
+    server.shutdown().await;
+}

@@ -1,0 +1,217 @@
+//! Who asks, and whether they may: of every request in one place, before anything else of it is read.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use axum::extract::{FromRequestParts, MatchedPath, RawPathParams, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use kern_db::{Caller, Principal, RunFilter};
+
+use super::Os;
+use super::problem::Problem;
+use super::serve::refusal;
+use crate::identity::{AuthError, Identity, Scope};
+
+/// Who a request is from.
+#[derive(Clone, Debug)]
+pub(super) enum Who {
+    /// Nobody is asked who they are: a name is what a request says, and proves nothing.
+    Unasked,
+    /// They have proved it. A name in a request counts for nothing.
+    Known(Arc<Identity>),
+}
+
+impl Who {
+    /// Who does something: whoever the credential names, else whoever the request does.
+    pub(super) fn principal(&self, named: Option<String>) -> Option<Principal> {
+        match self {
+            Self::Unasked => named.map(Principal::unverified),
+            Self::Known(identity) => Some(identity.principal.clone()),
+        }
+    }
+
+    /// The same, as whoever continues a run.
+    pub(super) fn caller(&self, named: Option<String>) -> Caller {
+        self.principal(named).map_or(Caller::Anonymous, Caller::Person)
+    }
+
+    /// Whose runs and sessions are shown, where they are not everybody's: their own, to all but administrators.
+    pub(super) fn only(&self) -> Option<&str> {
+        self.unless(&[Scope::Admin])
+    }
+
+    /// Whose approvals are shown, where they are not everybody's: their own, to all but those who decide them, and those who
+    /// may read the log, in which they all are.
+    pub(super) fn only_approvals(&self) -> Option<&str> {
+        self.unless(&[Scope::ApprovalsWrite, Scope::AuditRead])
+    }
+
+    fn unless(&self, scopes: &[Scope]) -> Option<&str> {
+        match self {
+            Self::Known(identity) if !scopes.iter().any(|scope| identity.allows(scope)) => {
+                Some(&identity.principal.subject)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether somebody has proved who they are.
+    pub(super) fn is_known(&self) -> bool {
+        matches!(self, Self::Known(_))
+    }
+
+    /// For how long the credential is good from now on. `None`: for ever.
+    pub(super) fn lasts(&self) -> Option<Duration> {
+        let Self::Known(identity) = self else { return None };
+        let end = u64::try_from(identity.expires_at_ms?).unwrap_or(0);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Some(Duration::from_millis(end).saturating_sub(now))
+    }
+}
+
+/// Whether what belongs to `owner` is shown where only `only`'s is.
+pub(super) fn shows(only: Option<&str>, owner: Option<&str>) -> bool {
+    only.is_none() || only == owner
+}
+
+impl<S: Sync> FromRequestParts<S> for Who {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        parts.extensions.get::<Self>().cloned().ok_or_else(|| {
+            // A route that was never asked for is not open.
+            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "nobody was asked who they are")
+        })
+    }
+}
+
+/// What a route asks for.
+#[derive(Debug, PartialEq, Eq)]
+enum Needed {
+    /// Anybody may.
+    Nothing,
+    Scope(Scope),
+}
+
+/// What each route asks for. One that does not stand here is for administrators.
+fn needed(method: &Method, path: &str, agent_id: Option<&str>) -> Needed {
+    let read = method == Method::GET || method == Method::HEAD;
+    let scope = match path {
+        "/" | "/health" | "/info" if read => return Needed::Nothing,
+        "/config" if read => Scope::ConfigRead,
+        "/metrics" if read => Scope::MetricsRead,
+        "/teams" if read => Scope::TeamsRead,
+        "/agents" | "/agents/{agent_id}" | "/workflows" if read => Scope::AgentsRead,
+        "/approvals/resolve" | "/approvals/{approval_id}/resolve" => Scope::ApprovalsWrite,
+        "/approvals/{approval_id}" if method == Method::DELETE => Scope::ApprovalsDelete,
+        "/executions/{execution_id}/settle" => Scope::ExecutionsSettle,
+        "/executions" if read => Scope::ExecutionsRead,
+        path if path.starts_with("/agents/{agent_id}/runs") => match agent_id {
+            Some(id) => Scope::run_agent(id),
+            None => Scope::Admin,
+        },
+        path if read && is_below("/approvals", path) => Scope::ApprovalsRead,
+        path if read && is_below("/sessions", path) => Scope::SessionsRead,
+        path if read && is_below("/audit", path) => Scope::AuditRead,
+        _ => Scope::Admin,
+    };
+    Needed::Scope(scope)
+}
+
+fn is_below(folder: &str, path: &str) -> bool {
+    path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// Lets a request through that may be made, with who makes it.
+pub(super) async fn guard(
+    State(os): State<Arc<Os>>,
+    path: MatchedPath,
+    ids: RawPathParams,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let agent_id = ids.iter().find(|(name, _)| *name == "agent_id").map(|(_, id)| id);
+    match admitted(&os, request.headers(), needed(request.method(), path.as_str(), agent_id)).await {
+        Ok(who) => {
+            request.extensions_mut().insert(who);
+            next.run(request).await
+        }
+        Err(refused) => refused,
+    }
+}
+
+async fn admitted(os: &Os, headers: &HeaderMap, needed: Needed) -> Result<Who, Response> {
+    let asks = os.asks().await.map_err(|error| Problem::from(error).into_response())?;
+    if !asks {
+        return match refusal(headers) {
+            None => Ok(Who::Unasked),
+            Some(problem) => Err(problem.into_response()),
+        };
+    }
+    let Needed::Scope(scope) = needed else { return Ok(Who::Unasked) };
+    let values = headers.get_all(header::AUTHORIZATION).iter().map(HeaderValue::as_bytes);
+    let identity = match os.auth.authenticate(values).await {
+        Ok(identity) => identity,
+        Err(AuthError::Store(error)) => return Err(Problem::from(error).into_response()),
+        Err(AuthError::Denied(why)) => {
+            let what = "send `Authorization: Bearer …` with an API key, or a token, that counts here";
+            let mut refused = Problem::new(StatusCode::UNAUTHORIZED, why.code(), what).into_response();
+            refused.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            return Err(refused);
+        }
+    };
+    if !identity.allows(&scope) {
+        let what = format!("this credential is not good for `{scope}`");
+        return Err(Problem::new(StatusCode::FORBIDDEN, "missing_scope", what).into_response());
+    }
+    Ok(Who::Known(Arc::new(identity)))
+}
+
+impl Os {
+    /// Whether anybody is asked who they are. Once they are, they are for good, whatever becomes of the keys.
+    pub(super) async fn asks(&self) -> kern_db::Result<bool> {
+        if self.asks.load(Ordering::Acquire) {
+            return Ok(true);
+        }
+        let asks = self.auth.has_credentials().await?;
+        if asks {
+            self.asks.store(true, Ordering::Release);
+        }
+        Ok(asks)
+    }
+
+    /// Refuses a session whose first run somebody else has asked for: a run in it would read what was said there.
+    pub(super) async fn joins(&self, who: &Who, session_id: &str) -> Result<(), Problem> {
+        let Some(only) = who.only() else { return Ok(()) };
+        let first = self.db.list_runs(RunFilter::new().session_id(session_id).limit(1)).await?;
+        let owner = |run: &kern_db::Run| run.requester.as_ref().is_some_and(|owner| owner.subject == only);
+        if first.iter().all(owner) { Ok(()) } else { Err(Problem::not_found("Session")) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_route_that_nobody_has_thought_of_is_for_administrators() {
+        let asked = |method, path| needed(&method, path, Some("a"));
+        for (method, path) in [
+            (Method::GET, "/approvalsandmore"),
+            (Method::PUT, "/approvals"),
+            (Method::POST, "/approvals/{approval_id}"),
+            (Method::DELETE, "/sessions/{session_id}"),
+            (Method::POST, "/config"),
+            (Method::GET, "/else"),
+        ] {
+            assert_eq!(asked(method.clone(), path), Needed::Scope(Scope::Admin), "{method} {path}");
+        }
+        assert_eq!(needed(&Method::GET, "/agents/{agent_id}/runs", None), Needed::Scope(Scope::Admin));
+        assert_eq!(asked(Method::HEAD, "/audit/verify"), Needed::Scope(Scope::AuditRead));
+        assert_eq!(asked(Method::GET, "/health"), Needed::Nothing);
+    }
+}
