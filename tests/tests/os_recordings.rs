@@ -127,6 +127,18 @@ const INTENDED: &[(&[&str], &[&str], &str)] = &[
         "the model is told who said no, and the reason marked as data; what it is told is the result",
     ),
     (&["continue_audit"], &[".approval_id: null became"], "a call names its record"),
+    // Sessions.
+    (
+        &["session_get"],
+        &["body.chat_history: ["],
+        "a run that is over is not continued: the reference tells what was said twice",
+    ),
+    (
+        &["sessions_list"],
+        &["data[0].session_id: \"s3\" became \"s4\"", "data[1].session_id: \"s4\" became \"s3\""],
+        "of two that changed in the same second, the later one comes first",
+    ),
+    (&["sessions_list"], &["body.meta.total_"], "there were more when the reference was asked"),
     (&["sse_continue_pending"], &["RunError.error_id: not in the recording"], "the error has a code"),
 ];
 
