@@ -38,7 +38,7 @@ async fn every_route_asks_for_a_credential_and_for_its_scope() {
     let description = nobody.get("/openapi.json").await.body;
     let mut asked = 0;
     for (path, methods) in description["paths"].as_object().unwrap() {
-        let place = path.replace("{agent_id}", "a").replace('{', "").replace('}', "");
+        let place = path.replace("{agent_id}", "a").replace(['{', '}'], "");
         for method in methods.as_object().unwrap().keys() {
             let method = method.to_uppercase();
             let ask = async |client: &Client| client.send(client.request(&method, &place)).await;
