@@ -11,7 +11,7 @@
 
 use std::time::{Duration, Instant};
 
-use kern_db::{ApprovalFilter, ApprovalStatus, Db, Ended, RunStatus, SessionFilter};
+use kern_db::{ApprovalFilter, ApprovalStatus, Ended, RunStatus, SessionFilter};
 use kern_tests::steps::{Store, end};
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
