@@ -440,3 +440,6 @@ async fn hide<T: Tx>(tx: &mut T, approval: &ApprovalRow, actor: Actor, now: i64)
     tx.journal().record(entry.digest(&approval.digest));
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

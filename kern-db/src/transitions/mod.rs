@@ -10,6 +10,8 @@ pub(crate) mod ask;
 mod edit;
 pub(crate) mod erase;
 pub(crate) mod execution;
+#[cfg(test)]
+mod fixture;
 pub(crate) mod key;
 pub(crate) mod pool;
 pub(crate) mod read;

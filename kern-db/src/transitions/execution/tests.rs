@@ -3,50 +3,18 @@
 use super::*;
 use crate::db::{Db as _, Lane, Transitions as _};
 use crate::memory::InMemoryDb;
-use crate::requests::{BeginRun, ClaimRun, CommitTurn, NewCall, RunClaimed};
-use crate::{ApprovalId, Caller, Resolution, RunId, SessionId};
-
-const SCHEMA: &str = r#"{"type":"object"}"#;
+use crate::requests::{ClaimRun, RunClaimed};
+use crate::transitions::fixture::paused;
+use crate::{Caller, Resolution};
 
 /// A call that may start, and whose execution gets another state between the look and the start. Says what came of the start.
 async fn started_after(status: ExecutionStatus, effect: Effect) -> CallClaimed {
     let db = InMemoryDb::new();
-    let run_id = RunId::generate();
-    let begin = BeginRun {
-        run_id: run_id.clone(),
-        session_id: SessionId::from("session"),
-        agent_id: "agent".to_owned(),
-        agent_name: None,
-        requester: None,
-        snapshot: "{}".to_owned(),
-        lease_ms: 60_000,
-    };
-    let claim = db.begin_run(begin).await.expect("it starts");
-    let approval_id = ApprovalId::generate();
-    let mut policy = crate::CallPolicy::new(Tier::Required, Some(PauseType::Confirmation));
-    policy.effect = effect;
-    let call_asked = NewCall {
-        index: 0,
-        requirement_id: "requirement".to_owned(),
-        tool_call_id: "call_0".to_owned(),
-        tool_name: "pay".to_owned(),
-        tool_version: "1".to_owned(),
-        schema_hash: sha256(SCHEMA),
-        parameters: SCHEMA.to_owned(),
-        argument_limit: 1000,
-        user_fields: Vec::new(),
-        arguments: "{}".to_owned(),
-        unfilled: Vec::new(),
-        policy,
-        approval_id: Some(approval_id.clone()),
-        requirements: json!([]),
-        context: json!({}),
-    };
-    let turn = CommitTurn { claim, turn: 1, snapshot: "{}".to_owned(), calls: vec![call_asked], pause: true };
-    let run = db.commit_turn(turn).await.expect("it pauses");
+    let (run, approval_id) = paused(&db, effect).await;
     let yes = Resolution::approved().by("bob");
     db.update_approval(&approval_id, ApprovalStatus::Pending, yes).await.expect("it is approved");
-    let request = ClaimRun { run_id, fence: run.fence, turn: 1, caller: Caller::Worker, lease_ms: 60_000 };
+    let request =
+        ClaimRun { run_id: run.run_id.clone(), fence: run.fence, turn: 1, caller: Caller::Worker, lease_ms: 60_000 };
     let RunClaimed::Claimed(claim) = db.claim_run(request).await.expect("it is claimed") else {
         panic!("nothing is missing");
     };
