@@ -197,8 +197,8 @@ async fn every_row_of_a_page_comes_with_its_own(store: &Store) {
     store.approve(&run_id, 0).await.unwrap();
     store.approve(&run_id, 1).await.unwrap();
     store.approve(&run_id, 2).await.unwrap();
-    store.executing().await;
-    store.unknown().await;
+    let _ = store.executing().await;
+    let _ = store.unknown().await;
     let recorded = store.paused(&[user().record(true)]).await;
     store.answer(&recorded, 0, kern_db::NewAnswer::Confirm).await.unwrap();
     store.paused(&[required()]).await;
