@@ -20,9 +20,9 @@ pub(crate) enum Answers {
 }
 
 const AGENT: &str = "data-manager";
-const REQUESTER: &str = "alice";
+pub(crate) const REQUESTER: &str = "alice";
 const ADMINISTRATOR: &str = "bob";
-const REQUEST: &str = "Delete everything about user u_42, and refund ACME-123 500 dollars.";
+pub(crate) const REQUEST: &str = "Delete everything about user u_42, and refund ACME-123 500 dollars.";
 
 /// Permanently delete all data of a user.
 #[approval]
@@ -46,13 +46,18 @@ async fn refund(
     format!("{amount} dollars have been paid back to {customer_id}.")
 }
 
-fn agent(db: &SqliteDb) -> kern::Result<Agent> {
+pub(crate) fn agent(db: &SqliteDb) -> kern::Result<Agent> {
     let model = ScriptedModel::new([
         turn()
             .tool_call("delete_user_data", json!({ "user_id": "u_42" }))
             .tool_call("refund", json!({ "customer_id": "ACME-123", "amount": 500 })),
         turn().text("Both requests are closed. What became of each is above."),
     ]);
+    agent_with(db, model)
+}
+
+/// The same agent with another model.
+pub(crate) fn agent_with(db: &SqliteDb, model: impl kern::models::Model) -> kern::Result<Agent> {
     Agent::builder()
         .id(AGENT)
         .name("Data manager")
@@ -235,7 +240,7 @@ fn show_outcome(page: &mut Page, run: &RunOutput) {
 }
 
 /// An error with its causes, and its stable code where it has one.
-trait Coded: std::error::Error {
+pub(crate) trait Coded: std::error::Error {
     fn stable_code(&self) -> &'static str;
 }
 
@@ -251,7 +256,7 @@ impl Coded for kern::db::Error {
     }
 }
 
-fn told(error: &impl Coded) -> String {
+pub(crate) fn told(error: &impl Coded) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

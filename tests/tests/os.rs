@@ -10,6 +10,8 @@ mod events;
 mod gate;
 #[path = "os/identity.rs"]
 mod identity;
+#[path = "os/panel.rs"]
+mod panel;
 #[path = "os/serving.rs"]
 mod serving;
 #[path = "os/streams.rs"]

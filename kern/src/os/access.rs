@@ -12,6 +12,7 @@ use axum::response::{IntoResponse as _, Response};
 use kern_db::{Caller, Principal, RunFilter};
 
 use super::Os;
+use super::panel::session::{self, is_own_page};
 use super::problem::Problem;
 use super::serve::refusal;
 use crate::identity::{AuthError, Identity, Scope};
@@ -59,6 +60,14 @@ impl Who {
         }
     }
 
+    /// Whether they may do what asks for `scope`.
+    pub(super) fn may(&self, scope: &Scope) -> bool {
+        match self {
+            Self::Unasked => true,
+            Self::Known(identity) => identity.allows(scope),
+        }
+    }
+
     /// Whether somebody has proved who they are.
     pub(super) fn is_known(&self) -> bool {
         matches!(self, Self::Known(_))
@@ -102,6 +111,18 @@ fn needed(method: &Method, path: &str, agent_id: Option<&str>) -> Needed {
     let read = method == Method::GET || method == Method::HEAD;
     let scope = match path {
         "/" | "/health" | "/info" if read => return Needed::Nothing,
+        // Whoever signs in is nobody yet.
+        "/panel/signin" | "/panel/signout" | "/panel/panel.css" | "/panel/panel.js" | "/panel/icon.svg" => {
+            return Needed::Nothing;
+        }
+        "/panel" | "/panel/approvals/{approval_id}" if read => Scope::ApprovalsRead,
+        "/panel/decide" | "/panel/approvals/{approval_id}" => Scope::ApprovalsWrite,
+        "/panel/chat" if read => Scope::AgentsRead,
+        "/panel/executions" if read => Scope::ExecutionsRead,
+        "/panel/executions/{execution_id}" => Scope::ExecutionsSettle,
+        // Verifying it changes nothing.
+        "/panel/audit" => Scope::AuditRead,
+        path if read && (is_below("/panel/sessions", path) || is_below("/panel/runs", path)) => Scope::SessionsRead,
         "/config" if read => Scope::ConfigRead,
         "/metrics" if read => Scope::MetricsRead,
         "/teams" if read => Scope::TeamsRead,
@@ -135,38 +156,54 @@ pub(super) async fn guard(
     next: Next,
 ) -> Response {
     let agent_id = ids.iter().find(|(name, _)| *name == "agent_id").map(|(_, id)| id);
-    match admitted(&os, request.headers(), needed(request.method(), path.as_str(), agent_id)).await {
+    let needed = needed(request.method(), path.as_str(), agent_id);
+    match admitted(&os, request.method(), request.headers(), needed).await {
         Ok(who) => {
             request.extensions_mut().insert(who);
             next.run(request).await
         }
-        Err(refused) => refused,
+        Err(problem) if is_below("/panel", path.as_str()) => {
+            let asked = request.uri().path_and_query().map_or("/panel", |asked| asked.as_str());
+            session::refused(asked, problem)
+        }
+        Err(problem) => {
+            let is_unknown = problem.status() == StatusCode::UNAUTHORIZED;
+            let mut refused = problem.into_response();
+            if is_unknown {
+                refused.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            refused
+        }
     }
 }
 
-async fn admitted(os: &Os, headers: &HeaderMap, needed: Needed) -> Result<Who, Response> {
-    let asks = os.asks().await.map_err(|error| Problem::from(error).into_response())?;
-    if !asks {
-        return match refusal(headers) {
-            None => Ok(Who::Unasked),
-            Some(problem) => Err(problem.into_response()),
-        };
+async fn admitted(os: &Os, method: &Method, headers: &HeaderMap, needed: Needed) -> Result<Who, Problem> {
+    if !os.asks().await? {
+        return refusal(headers).map_or(Ok(Who::Unasked), Err);
     }
     let Needed::Scope(scope) = needed else { return Ok(Who::Unasked) };
-    let values = headers.get_all(header::AUTHORIZATION).iter().map(HeaderValue::as_bytes);
-    let identity = match os.auth.authenticate(values).await {
+    let identity = match os.sessions.credential(headers) {
+        // A browser sends its cookie with whatever a page asks for.
+        Some(_) if !headers.contains_key(header::AUTHORIZATION) && !method.is_safe() && !is_own_page(headers) => {
+            let what = "pages of other servers may not ask this one";
+            return Err(Problem::new(StatusCode::FORBIDDEN, "forbidden_origin", what));
+        }
+        Some(credential) if !headers.contains_key(header::AUTHORIZATION) => {
+            os.auth.authenticate([format!("Bearer {credential}").as_bytes()]).await
+        }
+        _ => os.auth.authenticate(headers.get_all(header::AUTHORIZATION).iter().map(HeaderValue::as_bytes)).await,
+    };
+    let identity = match identity {
         Ok(identity) => identity,
-        Err(AuthError::Store(error)) => return Err(Problem::from(error).into_response()),
+        Err(AuthError::Store(error)) => return Err(error.into()),
         Err(AuthError::Denied(why)) => {
             let what = "send `Authorization: Bearer …` with an API key, or a token, that counts here";
-            let mut refused = Problem::new(StatusCode::UNAUTHORIZED, why.code(), what).into_response();
-            refused.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-            return Err(refused);
+            return Err(Problem::new(StatusCode::UNAUTHORIZED, why.code(), what));
         }
     };
     if !identity.allows(&scope) {
         let what = format!("this credential is not good for `{scope}`");
-        return Err(Problem::new(StatusCode::FORBIDDEN, "missing_scope", what).into_response());
+        return Err(Problem::new(StatusCode::FORBIDDEN, "missing_scope", what));
     }
     Ok(Who::Known(Arc::new(identity)))
 }

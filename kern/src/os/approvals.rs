@@ -40,7 +40,7 @@ fn id_of(id: String) -> ApprovalId {
 }
 
 /// An approval that is shown to whoever asks. Another's is as good as none.
-async fn found(os: &Os, who: &Who, id: &ApprovalId) -> Result<Approval, Problem> {
+pub(super) async fn found(os: &Os, who: &Who, id: &ApprovalId) -> Result<Approval, Problem> {
     let approval = os.db.get_approval(id).await?;
     let shown = approval.filter(|approval| shows(who.only_approvals(), approval.user_id.as_deref()));
     shown.ok_or_else(|| Problem::not_found("Approval"))

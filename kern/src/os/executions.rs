@@ -61,19 +61,23 @@ async fn settle(
 ) -> Result<Json<Execution>, Problem> {
     let mut fields = Fields::of_json(request).await?;
     fields.nothing_but(&["as", "result", "note", "settled_by"]);
+    let settlement = settlement(&mut fields, &who);
+    fields.done()?;
+    Ok(Json(os.db.settle_execution(&ExecutionId::from(id), settlement).await?))
+}
+
+/// What somebody says of how a call ended, as a body or a form has it.
+pub(super) fn settlement(fields: &mut Fields, who: &Who) -> Settlement {
     let outcome = fields.word("as", OUTCOMES);
     // What the model is told of it has to be said by whoever knows.
-    let result =
-        if matches!(outcome.as_str(), "succeeded" | "failed") { fields.needed("result") } else { String::new() };
-    let note = fields.needed("note");
-    let by = who.principal(fields.short("settled_by", 255));
-    fields.done()?;
+    let mut result = || fields.needed("result");
     let settlement = match outcome.as_str() {
-        "succeeded" => Settlement::succeeded(result),
-        "failed" => Settlement::failed(result),
+        "succeeded" => Settlement::succeeded(result()),
+        "failed" => Settlement::failed(result()),
         "run_again" => Settlement::run_again(),
+        // What is none of these is refused with the rest.
         _ => Settlement::abandoned(),
     };
-    let settlement = settlement.note(note).by_person(by);
-    Ok(Json(os.db.settle_execution(&ExecutionId::from(id), settlement).await?))
+    let settlement = settlement.note(fields.needed("note"));
+    settlement.by_person(who.principal(fields.short("settled_by", 255)))
 }

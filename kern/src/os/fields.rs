@@ -290,6 +290,13 @@ impl Fields {
         }
     }
 
+    /// The texts whose names start like this, by the rest of their names.
+    pub(super) fn starting_with(&mut self, start: &str) -> Vec<(String, String)> {
+        let names: Vec<String> = self.given.keys().filter(|name| name.starts_with(start)).cloned().collect();
+        let rest = |name: &String| name[start.len()..].to_owned();
+        names.iter().map(|name| (rest(name), self.text(name).unwrap_or_default())).collect()
+    }
+
     /// # Errors
     ///
     /// Everything that was wrong.

@@ -48,6 +48,7 @@ mod fields;
 mod home;
 mod json;
 mod openapi;
+mod panel;
 mod problem;
 mod runs;
 mod serve;
@@ -82,11 +83,13 @@ struct Os {
     db: Arc<dyn Db>,
     started_at: jiff::Timestamp,
     has_worker: bool,
+    has_panel: bool,
     feeds: Feeds,
     log: Log,
     auth: Authenticator,
     /// Whether anybody was ever seen to have a credential.
     asks: AtomicBool,
+    sessions: panel::session::Sessions,
     phase: tokio::sync::watch::Sender<Phase>,
 }
 
@@ -117,6 +120,7 @@ pub struct AgentOSBuilder {
     agents: Vec<Agent>,
     db: Option<Arc<dyn Db>>,
     has_worker: bool,
+    has_panel: bool,
     tokens: Option<TokenVerifier>,
 }
 
@@ -170,6 +174,12 @@ impl AgentOSBuilder {
         self
     }
 
+    /// Leaves the control panel out: what stands under `/panel` is not found then.
+    pub fn without_panel(mut self) -> Self {
+        self.has_panel = false;
+        self
+    }
+
     /// Builds it.
     ///
     /// # Errors
@@ -200,6 +210,8 @@ impl AgentOSBuilder {
             log: Log::default(),
             auth: self.tokens.into_iter().fold(Authenticator::new(Arc::clone(&db)), Authenticator::tokens),
             asks: AtomicBool::new(false),
+            sessions: panel::session::Sessions::default(),
+            has_panel: self.has_panel,
             has_worker: self.has_worker,
             db,
             started_at: jiff::Timestamp::now(),
@@ -219,6 +231,7 @@ impl AgentOS {
             agents: Vec::new(),
             db: None,
             has_worker: true,
+            has_panel: true,
             tokens: None,
         }
     }

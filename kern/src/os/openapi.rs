@@ -13,7 +13,7 @@ use utoipa::{IntoResponses, OpenApi, ToResponse, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 
 use super::problem::Problem;
-use super::{Os, access, agents, approvals, audit, executions, home, runs, sessions};
+use super::{Os, access, agents, approvals, audit, executions, home, panel, runs, sessions};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -210,6 +210,7 @@ pub(super) fn router(os: Arc<Os>) -> Router {
     let (router, mut description) = described().split_for_parts();
     env!("CARGO_PKG_VERSION").clone_into(&mut description.info.version);
     let description: Arc<str> = description.to_json().expect("a description is JSON").into();
+    let router = if os.has_panel { router.merge(panel::router()) } else { router };
     router
         .route_layer(middleware::from_fn_with_state(Arc::clone(&os), access::guard))
         .route(

@@ -47,6 +47,10 @@ impl Problem {
         self
     }
 
+    pub(super) fn status(&self) -> StatusCode {
+        self.status
+    }
+
     pub(super) fn code(&self) -> &'static str {
         self.code
     }

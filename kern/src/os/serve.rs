@@ -150,7 +150,7 @@ pub(super) fn refusal(headers: &HeaderMap) -> Option<Problem> {
     None
 }
 
-fn is_name_of_this_machine(host: &str) -> bool {
+pub(super) fn is_name_of_this_machine(host: &str) -> bool {
     let Ok(authority) = host.parse::<Authority>() else { return false };
     let name = authority.host().trim_start_matches('[').trim_end_matches(']');
     name.eq_ignore_ascii_case("localhost") || name.parse().is_ok_and(is_of_this_machine)
