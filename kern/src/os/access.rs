@@ -159,7 +159,9 @@ pub(super) async fn guard(
     let needed = needed(request.method(), path.as_str(), agent_id);
     match admitted(&os, request.method(), request.headers(), needed).await {
         Ok(who) => {
-            request.extensions_mut().insert(who);
+            if let Some(who) = who {
+                request.extensions_mut().insert(who);
+            }
             next.run(request).await
         }
         Err(problem) if is_below("/panel", path.as_str()) => {
@@ -177,11 +179,12 @@ pub(super) async fn guard(
     }
 }
 
-async fn admitted(os: &Os, method: &Method, headers: &HeaderMap, needed: Needed) -> Result<Who, Problem> {
+/// Who may go on. `None`: anybody, as nobody in particular.
+async fn admitted(os: &Os, method: &Method, headers: &HeaderMap, needed: Needed) -> Result<Option<Who>, Problem> {
     if !os.asks().await? {
-        return refusal(headers).map_or(Ok(Who::Unasked), Err);
+        return refusal(headers).map_or(Ok(Some(Who::Unasked)), Err);
     }
-    let Needed::Scope(scope) = needed else { return Ok(Who::Unasked) };
+    let Needed::Scope(scope) = needed else { return Ok(None) };
     let identity = match os.sessions.credential(headers) {
         // A browser sends its cookie with whatever a page asks for.
         Some(_) if !headers.contains_key(header::AUTHORIZATION) && !method.is_safe() && !is_own_page(headers) => {
@@ -205,7 +208,7 @@ async fn admitted(os: &Os, method: &Method, headers: &HeaderMap, needed: Needed)
         let what = format!("this credential is not good for `{scope}`");
         return Err(Problem::new(StatusCode::FORBIDDEN, "missing_scope", what));
     }
-    Ok(Who::Known(Arc::new(identity)))
+    Ok(Some(Who::Known(Arc::new(identity))))
 }
 
 impl Os {

@@ -7,6 +7,7 @@ use axum::extract::{RawQuery, Request, State};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use kern_db::{Approval, ApprovalFilter, ApprovalId, ApprovalStatus, Resolution};
 
+use super::runs::part;
 use super::{Failure, Frame, When, page as made, safe};
 use crate::display::{self, Argument};
 use crate::identity::Scope;
@@ -17,6 +18,8 @@ use crate::os::problem::Problem;
 
 /// Approvals on one page.
 const ROWS: u32 = 100;
+/// Approvals that are searched: the newest.
+const SEARCHED: u32 = 1000;
 /// Approvals that one question is about.
 pub(super) const MANY: usize = 100;
 
@@ -89,6 +92,8 @@ struct Inbox {
     frame: Frame,
     shown: &'static str,
     search: String,
+    /// The search as a part of an address.
+    query: String,
     rows: Vec<Row>,
     total: u64,
     number: u32,
@@ -106,7 +111,8 @@ pub(super) async fn page(State(os): State<Arc<Os>>, who: Who, RawQuery(query): R
     let search = fields.text("search").unwrap_or_default();
     let number = fields.number("page", 1..=u32::MAX).unwrap_or(1);
     fields.done()?;
-    let mut filter = ApprovalFilter::new().limit(ROWS).page(number);
+    let rows = if search.is_empty() { ROWS } else { SEARCHED };
+    let mut filter = ApprovalFilter::new().limit(rows).page(number);
     if shown == "waiting" {
         filter = filter.status(ApprovalStatus::Pending);
     }
@@ -125,6 +131,7 @@ pub(super) async fn page(State(os): State<Arc<Os>>, who: Who, RawQuery(query): R
     Ok(made(&Inbox {
         frame: Frame::new(&os, &who, "/panel", "Inbox"),
         shown,
+        query: part(&search),
         search,
         rows,
         total: found.meta.total_count,

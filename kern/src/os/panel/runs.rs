@@ -39,7 +39,7 @@ struct Sessions {
 }
 
 /// A part of a path: whatever an id holds, it stays one.
-fn part(text: &str) -> String {
+pub(super) fn part(text: &str) -> String {
     form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20")
 }
 
