@@ -10,6 +10,8 @@ mod events;
 mod gate;
 #[path = "os/identity.rs"]
 mod identity;
+#[path = "os/limits.rs"]
+mod limits;
 #[path = "os/panel.rs"]
 mod panel;
 #[path = "os/serving.rs"]

@@ -205,7 +205,7 @@ async fn resolve(
     Path(id): Path<String>,
     request: Request,
 ) -> Result<Json<Approval>, Problem> {
-    let mut fields = Fields::of_json(request).await?;
+    let mut fields = Fields::of_json(request, &os.limits).await?;
     fields.nothing_but(RESOLVE);
     let resolution = decision(&mut fields, &who);
     fields.done()?;
@@ -217,7 +217,7 @@ async fn resolve(
     responses((status = 200, description = "The outcome of each, in order", body = Value),
         BodyProblems))]
 async fn resolve_many(State(os): State<Arc<Os>>, who: Who, request: Request) -> Result<Json<Value>, Problem> {
-    let mut fields = Fields::of_json(request).await?;
+    let mut fields = Fields::of_json(request, &os.limits).await?;
     fields.nothing_but(&["approvals", "resolved_by"]);
     let by = who.principal(fields.short("resolved_by", 255));
     let items = fields.list("approvals", MANY);

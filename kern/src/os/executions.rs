@@ -59,7 +59,7 @@ async fn settle(
     Path(id): Path<String>,
     request: Request,
 ) -> Result<Json<Execution>, Problem> {
-    let mut fields = Fields::of_json(request).await?;
+    let mut fields = Fields::of_json(request, &os.limits).await?;
     fields.nothing_but(&["as", "result", "note", "settled_by"]);
     let settlement = settlement(&mut fields, &who);
     fields.done()?;

@@ -14,11 +14,10 @@ use axum::http::{HeaderMap, StatusCode, header};
 use futures_core::Stream as _;
 use serde_json::{Map, Value, json};
 
+use super::limits::Limits;
 use super::problem::Problem;
 use crate::tools::wire_json::read_arguments;
 
-/// Bytes of a body.
-pub(super) const BODY: usize = 1 << 20;
 /// Bytes of one that is too large which are read all the same, and dropped.
 const DROPPED: usize = 16 << 20;
 /// For how long.
@@ -44,12 +43,12 @@ impl Fields {
     }
 
     /// The fields of a form, whichever way it was sent.
-    pub(super) async fn of_form(request: Request) -> Result<Self, Problem> {
+    pub(super) async fn of_form(request: Request, limits: &Limits) -> Result<Self, Problem> {
         let kind = media_type(request.headers());
         match kind.as_deref() {
             Some("multipart/form-data") => {
                 let (parts, body) = request.into_parts();
-                let whole = Request::from_parts(parts, Body::from(read(body).await?));
+                let whole = Request::from_parts(parts, Body::from(read(body, limits).await?));
                 let multipart = Multipart::from_request(whole, &()).await;
                 let mut multipart = multipart.map_err(|error| unreadable(error.status(), error.body_text()))?;
                 let mut given = Map::new();
@@ -68,7 +67,7 @@ impl Fields {
                 Ok(Self::new("body", given))
             }
             Some("application/x-www-form-urlencoded") => {
-                Ok(Self::new("body", pairs(&read(request.into_body()).await?)))
+                Ok(Self::new("body", pairs(&read(request.into_body(), limits).await?)))
             }
             // Nothing was sent: what is needed is missing.
             None => Ok(Self::new("body", Map::new())),
@@ -80,14 +79,14 @@ impl Fields {
     }
 
     /// The fields of a JSON object, read as strictly as a model's arguments: no key twice, no number that is not exact.
-    pub(super) async fn of_json(request: Request) -> Result<Self, Problem> {
+    pub(super) async fn of_json(request: Request, limits: &Limits) -> Result<Self, Problem> {
         if media_type(request.headers()).as_deref() != Some("application/json") {
             let what = "send the body as application/json";
             return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", what));
         }
-        let bytes = read(request.into_body()).await?;
+        let bytes = read(request.into_body(), limits).await?;
         let text = std::str::from_utf8(&bytes).map_err(|error| error.to_string());
-        let given = text.and_then(|text| read_arguments(text, BODY));
+        let given = text.and_then(|text| read_arguments(text, limits.body));
         let given = given
             .map_err(|what| Problem::invalid(vec![json!({ "type": "json_invalid", "loc": ["body"], "msg": what })]))?;
         Ok(Self::of_object(given))
@@ -324,7 +323,15 @@ fn media_type(headers: &HeaderMap) -> Option<String> {
 
 /// Reads a body. Of one that is too large the rest is read and dropped for a moment: a client that is still sending would
 /// otherwise see a broken connection, and not why.
-async fn read(body: Body) -> Result<Vec<u8>, Problem> {
+async fn read(body: Body, limits: &Limits) -> Result<Vec<u8>, Problem> {
+    let read = tokio::time::timeout(limits.body_time, read_all(body, limits.body)).await;
+    read.unwrap_or_else(|_| {
+        let what = format!("the body was not there within {} seconds", limits.body_time.as_secs());
+        Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "timeout", what))
+    })
+}
+
+async fn read_all(body: Body, most: usize) -> Result<Vec<u8>, Problem> {
     let mut data = body.into_data_stream();
     let mut next = async || poll_fn(|context| Pin::new(&mut data).poll_next(context)).await;
     let mut bytes = Vec::new();
@@ -334,7 +341,7 @@ async fn read(body: Body) -> Result<Vec<u8>, Problem> {
             tracing::debug!(%error, "a body could not be read");
             Problem::new(StatusCode::BAD_REQUEST, "unreadable", "the body could not be read to its end")
         })?;
-        if bytes.len() + chunk.len() > BODY {
+        if bytes.len() + chunk.len() > most {
             let mut dropped = bytes.len() + chunk.len();
             drop(bytes);
             let rest = async {
@@ -346,7 +353,7 @@ async fn read(body: Body) -> Result<Vec<u8>, Problem> {
             };
             // Nobody is waited for any longer: then the connection breaks.
             let _ = tokio::time::timeout(DROPPING, rest).await;
-            let what = format!("the body has more than {BODY} bytes");
+            let what = format!("the body has more than {most} bytes");
             return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", what));
         }
         bytes.extend_from_slice(&chunk);

@@ -41,12 +41,14 @@ mod access;
 mod agents;
 mod approvals;
 mod audit;
+mod connections;
 mod events;
 mod executions;
 mod feeds;
 mod fields;
 mod home;
 mod json;
+mod limits;
 mod openapi;
 mod panel;
 mod problem;
@@ -68,6 +70,7 @@ use crate::run::stop::{Phase, Stop};
 use feeds::Feeds;
 use watch::Log;
 
+pub use limits::Limits;
 pub use serve::OsServer;
 
 /// Agents with their store, to be served over HTTP. Cheap to clone; clones are the same.
@@ -84,6 +87,7 @@ struct Os {
     started_at: jiff::Timestamp,
     has_worker: bool,
     has_panel: bool,
+    limits: Limits,
     feeds: Feeds,
     log: Log,
     auth: Authenticator,
@@ -121,6 +125,7 @@ pub struct AgentOSBuilder {
     db: Option<Arc<dyn Db>>,
     has_worker: bool,
     has_panel: bool,
+    limits: Limits,
     tokens: Option<TokenVerifier>,
 }
 
@@ -174,6 +179,13 @@ impl AgentOSBuilder {
         self
     }
 
+    /// Sets how much clients may take. Of [`into_router`](AgentOS::into_router), only what is said of bodies counts: heads and
+    /// connections are its server's.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
     /// Leaves the control panel out: what stands under `/panel` is not found then.
     pub fn without_panel(mut self) -> Self {
         self.has_panel = false;
@@ -212,6 +224,7 @@ impl AgentOSBuilder {
             asks: AtomicBool::new(false),
             sessions: panel::session::Sessions::default(),
             has_panel: self.has_panel,
+            limits: self.limits,
             has_worker: self.has_worker,
             db,
             started_at: jiff::Timestamp::now(),
@@ -232,6 +245,7 @@ impl AgentOS {
             db: None,
             has_worker: true,
             has_panel: true,
+            limits: Limits::new(),
             tokens: None,
         }
     }

@@ -75,7 +75,7 @@ impl IntoResponses for QueryProblems {
 
 impl IntoResponses for BodyProblems {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        problems(&[401, 403, 413, 415, 422, 503])
+        problems(&[401, 403, 408, 413, 415, 422, 503])
     }
 }
 

@@ -79,7 +79,7 @@ async fn start(
     request: Request,
 ) -> Result<Response, Problem> {
     let agent = found(&os, &agent_id)?;
-    let mut fields = Fields::of_form(request).await?;
+    let mut fields = Fields::of_form(request, &os.limits).await?;
     let message = fields.needed("message");
     let streamed = fields.flag("stream", true);
     let background = fields.flag("background", false);
@@ -198,7 +198,7 @@ async fn go_on(
     request: Request,
 ) -> Result<Response, Problem> {
     let agent = found(&os, &agent_id)?;
-    let mut fields = Fields::of_form(request).await?;
+    let mut fields = Fields::of_form(request, &os.limits).await?;
     let tools: Vec<ToolExecution> = listed(&mut fields, "tools")?;
     let mut requirements: Vec<RunRequirement> = listed(&mut fields, "requirements")?;
     let session_id = session_of(&mut fields)?;
@@ -276,7 +276,7 @@ async fn cancel(
     request: Request,
 ) -> Result<Json<Value>, Problem> {
     let agent = found(&os, &agent_id)?;
-    let mut fields = Fields::of_form(request).await?;
+    let mut fields = Fields::of_form(request, &os.limits).await?;
     let (session_id, user_id) = (fields.text("session_id"), fields.short("user_id", 255));
     fields.done()?;
     let run = run_of(agent, &who, &run_id, session_id.as_deref()).await?;
@@ -300,7 +300,7 @@ async fn resume(
     request: Request,
 ) -> Result<Response, Problem> {
     let agent = found(&os, &agent_id)?;
-    let mut fields = Fields::of_form(request).await?;
+    let mut fields = Fields::of_form(request, &os.limits).await?;
     let session_id = session_of(&mut fields)?;
     let seen = fields.number("last_event_index", 0..=u64::MAX - 1);
     fields.done()?;

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::problem::Problem;
-use super::{AgentOS, Os, openapi};
+use super::{AgentOS, Os, connections, openapi};
 use crate::error::{Error, Result};
 use crate::run::stop::Phase;
 use crate::worker::{Worker, WorkerHandle};
@@ -65,14 +65,13 @@ impl AgentOS {
         let worker = if self.0.has_worker { Some(self.0.worker().await?) } else { None };
         let router = openapi::router(Arc::clone(&self.0));
         let (end, ended) = oneshot::channel();
+        let limits = self.0.limits.clone();
         let serving = tokio::spawn(async move {
-            let served = axum::serve(listener, router).with_graceful_shutdown(async {
+            connections::serve(listener, router, &limits, async {
                 // Whoever drops the server wants it to end, too.
                 let _ = ended.await;
-            });
-            if let Err(error) = served.await {
-                tracing::error!(%error, "the server ended early");
-            }
+            })
+            .await;
         });
         match asks {
             true => tracing::info!(%address, "AgentOS is served"),

@@ -184,7 +184,7 @@ pub(super) async fn decide(
     Path(id): Path<String>,
     request: Request,
 ) -> Result<Response, Failure> {
-    let mut fields = Fields::of_form(request).await?;
+    let mut fields = Fields::of_form(request, &os.limits).await?;
     let decision = fields.word("decision", &["approved", "rejected", "edited"]);
     let (digest, note) = (fields.needed("digest"), fields.text("note"));
     let by = who.principal(fields.short("resolved_by", 255));

@@ -60,7 +60,7 @@ pub(super) async fn settle(
     Path(id): Path<String>,
     request: Request,
 ) -> Result<Response, Failure> {
-    let mut fields = Fields::of_form(request).await?;
+    let mut fields = Fields::of_form(request, &os.limits).await?;
     let settlement = settlement(&mut fields, &who);
     fields.done()?;
     os.db.settle_execution(&ExecutionId::from(id), settlement).await?;

@@ -168,7 +168,7 @@ struct Outcome {
 /// Asks once more about those that were chosen, with the arguments of each in sight; or decides them, each with the digest
 /// that was shown. None hides behind another.
 pub(super) async fn decide(State(os): State<Arc<Os>>, who: Who, request: Request) -> Result<Response, Failure> {
-    let mut fields = Fields::of_form(request).await?;
+    let mut fields = Fields::of_form(request, &os.limits).await?;
     let approves = match fields.word("decision", &["approved", "rejected"]).as_str() {
         "approved" => true,
         // What is neither is refused with the rest of the form.

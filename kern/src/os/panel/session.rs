@@ -125,7 +125,7 @@ pub(super) async fn sign_in(State(os): State<Arc<Os>>, request: Request) -> Resu
         let what = "sign in on the page of this server";
         return Err(Problem::new(StatusCode::FORBIDDEN, "forbidden_origin", what).into());
     }
-    let mut fields = Fields::of_form(request).await?;
+    let mut fields = Fields::of_form(request, &os.limits).await?;
     let (credential, next) = (fields.text("credential").unwrap_or_default(), next_of(fields.text("next")));
     let credential = credential.trim().to_owned();
     let value = format!("Bearer {credential}");

@@ -1,0 +1,64 @@
+//! Connections, from the listener to the routes: as many as there may be, and none for longer than it asks for something.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+
+use super::limits::Limits;
+
+/// How long it is waited when the system gives no connection: most of the time it has no more open files.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Serves until `ended`, and then until everything is answered that was asked.
+pub(super) async fn serve(listener: TcpListener, router: Router, limits: &Limits, ended: impl Future<Output = ()>) {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(limits.head_time)
+        .max_header_size(limits.head)
+        // Room for the largest head, and no more than hyper asks for at the least.
+        .max_buf_size(limits.head.max(8192) + 8192);
+    let places = Arc::new(Semaphore::new(limits.connections));
+    let open = GracefulShutdown::new();
+    let mut ended = pin!(ended);
+    loop {
+        let accepted = async {
+            let place = Arc::clone(&places).acquire_owned().await.expect("it is never closed");
+            (listener.accept().await, place)
+        };
+        let (accepted, place) = tokio::select! {
+            accepted = accepted => accepted,
+            () = &mut ended => break,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+        };
+        // Events are small, and somebody waits for each. Without it they come a little later.
+        let _ = stream.set_nodelay(true);
+        let service = TowerToHyperService::new(router.clone());
+        let connection = open.watch(http.serve_connection(TokioIo::new(stream), service));
+        tokio::spawn(async move {
+            // A client that went away, or took too long.
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "a connection ended early");
+            }
+            drop(place);
+        });
+    }
+    // Whoever comes from now on is refused by the system.
+    drop(listener);
+    open.shutdown().await;
+}

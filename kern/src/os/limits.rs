@@ -1,0 +1,71 @@
+//! How much a client may take, and for how long, before it is told that it is too much.
+
+use std::time::Duration;
+
+/// What clients may take. All of it is per request or per connection.
+///
+/// ```
+/// # use kern::os::Limits;
+/// # use std::time::Duration;
+/// let limits = Limits::new().body(64 << 10).body_time(Duration::from_secs(5));
+/// # let _ = limits;
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Limits {
+    pub(super) head: usize,
+    pub(super) head_time: Duration,
+    pub(super) body: usize,
+    pub(super) body_time: Duration,
+    pub(super) connections: usize,
+}
+
+impl Limits {
+    /// The default ones: a head of 16 KiB within 10 seconds, a body of 1 MiB within 30 seconds, 4,096 connections.
+    pub fn new() -> Self {
+        Self {
+            head: 16 << 10,
+            head_time: Duration::from_secs(10),
+            body: 1 << 20,
+            body_time: Duration::from_secs(30),
+            connections: 4096,
+        }
+    }
+
+    /// Sets the bytes of a request's head: its first line and its headers. More is answered with 431.
+    pub fn head(mut self, bytes: usize) -> Self {
+        self.head = bytes;
+        self
+    }
+
+    /// Sets how long a request's head may take to come, from when the connection is there or has answered the request before
+    /// it. Then the connection is closed.
+    pub fn head_time(mut self, time: Duration) -> Self {
+        self.head_time = time;
+        self
+    }
+
+    /// Sets the bytes of a body. More is answered with 413.
+    pub fn body(mut self, bytes: usize) -> Self {
+        self.body = bytes;
+        self
+    }
+
+    /// Sets how long a body may take to come. Then it is answered with 408.
+    pub fn body_time(mut self, time: Duration) -> Self {
+        self.body_time = time;
+        self
+    }
+
+    /// Sets how many connections there are at once. More wait until one is closed.
+    pub fn connections(mut self, count: usize) -> Self {
+        self.connections = count;
+        self
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self::new()
+    }
+}

@@ -1,0 +1,98 @@
+//! What a client may take, and for how long.
+
+use std::time::Duration;
+
+use kern::os::{AgentOS, Limits, OsServer};
+use kern::prelude::*;
+use kern_tests::http::Client;
+use kern_tests::store::Store;
+use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use super::script;
+
+/// Longer than any limit here, shorter than a hanging test.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+async fn served(limits: Limits) -> (OsServer, Client) {
+    let store = Store::new().await;
+    let agent = Agent::builder().id("a").model(script(&[])).db(store.db.clone()).build().unwrap();
+    let os = AgentOS::builder().agent(agent).without_worker().limits(limits).build().unwrap();
+    let server = os.start("127.0.0.1:0").await.unwrap();
+    let client = Client::of(server.address());
+    (server, client)
+}
+
+/// Sends these bytes, and reads what comes until the connection is closed.
+async fn sent(server: &OsServer, bytes: &[u8]) -> String {
+    let mut stream = TcpStream::connect(server.address()).await.unwrap();
+    stream.write_all(bytes).await.unwrap();
+    let mut answer = Vec::new();
+    let read = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await;
+    read.expect("the connection is closed").unwrap();
+    String::from_utf8(answer).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_head_that_does_not_come_ends_its_connection_and_nobody_elses() {
+    let (server, client) = served(Limits::new().head_time(Duration::from_millis(300))).await;
+    let slow: Vec<_> = (0..100)
+        .map(|_| {
+            let address = server.address();
+            tokio::spawn(async move {
+                let mut stream = TcpStream::connect(address).await.unwrap();
+                stream.write_all(b"GET /health HTTP/1.1\r\nhost: localhost\r\nx: ").await.unwrap();
+                let mut answer = Vec::new();
+                let read = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await;
+                read.expect("the connection is closed").map(|_| String::from_utf8(answer).unwrap())
+            })
+        })
+        .collect();
+    assert_eq!(client.get("/health").await.status, 200);
+    for slow in slow {
+        let answer = slow.await.unwrap().unwrap_or_default();
+        assert!(!answer.contains("200 OK"), "{answer}");
+    }
+    // One that has answered, and is asked for nothing more.
+    let idle = sent(&server, b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
+    assert!(idle.starts_with("HTTP/1.1 200 OK"), "{idle}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_head_that_is_too_large_is_refused() {
+    let (server, _) = served(Limits::new()).await;
+    let large = format!("GET /health HTTP/1.1\r\nhost: localhost\r\nx: {}\r\n\r\n", "x".repeat(17 << 10));
+    let answer = sent(&server, large.as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
+    let close = "connection: close\r\n\r\n";
+    let fits = format!("GET /health HTTP/1.1\r\nhost: localhost\r\nx: {}\r\n{close}", "x".repeat(15 << 10));
+    let answer = sent(&server, fits.as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_that_does_not_come_or_is_too_large_is_refused() {
+    let (server, client) = served(Limits::new().body(100).body_time(Duration::from_millis(300))).await;
+    let head = "POST /agents/a/runs HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: 50\r\n\
+                content-type: application/x-www-form-urlencoded\r\n\r\nmessage=";
+    let answer = sent(&server, head.as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 408 ") && answer.contains("\"code\":\"timeout\""), "{answer}");
+    let large = client.form("/agents/a/runs", &[("message", &*"x".repeat(200))]).await;
+    assert_eq!((large.status, large.code()), (413, "too_large"));
+    assert_eq!(client.json("/approvals/none/resolve", &json!({ "note": "x".repeat(200) })).await.status, 413);
+    assert_eq!(client.form("/agents/a/runs", &[("message", "go"), ("stream", "false")]).await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_connections_than_there_may_be_wait_for_a_place() {
+    let (server, client) = served(Limits::new().connections(1)).await;
+    let first = TcpStream::connect(server.address()).await.unwrap();
+    // Long enough to be taken.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let second = tokio::spawn(async move { client.get("/health").await.status });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(!second.is_finished(), "there is one place");
+    drop(first);
+    assert_eq!(tokio::time::timeout(PATIENCE, second).await.unwrap().unwrap(), 200);
+}
