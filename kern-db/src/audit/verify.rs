@@ -150,6 +150,8 @@ pub(crate) async fn verify<T: Tx>(tx: &mut T, kept: Vec<Checkpoint>) -> Result<A
     let replay = Arc::new(replay);
     let mut second = Second::start();
     let read = rows(tx, &mut second, &replay, &found).await;
+    // While the second thread still compares.
+    let schema = schema(tx).await;
     second.finish()?;
     read?;
     let mut last = Rows::new(&replay);
@@ -160,7 +162,7 @@ pub(crate) async fn verify<T: Tx>(tx: &mut T, kept: Vec<Checkpoint>) -> Result<A
     let mut rows = std::mem::take(&mut *found.rows.lock().unwrap_or_else(PoisonError::into_inner));
     rows.sort_by(|one, other| (one.seq, &one.row, &one.what).cmp(&(other.seq, &other.row, &other.what)));
     rows.extend(torn);
-    rows.extend(schema(tx).await?);
+    rows.extend(schema?);
     rows.truncate(TOLD);
     let mut rows = rows.into_iter();
     Ok(AuditReport { entries: seq.unsigned_abs(), head, broken: rows.next(), others: rows.collect() })
