@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use kern::db::{Db as _, SqliteDb};
+use kern::db::Db as _;
 use kern::models::OpenAIChat;
 use kern::os::AgentOS;
 
-use crate::page::{Ink, Page, visible};
+use crate::page::{Ink, Page};
 use crate::story::{self, told};
 
 /// The variable with the key of a real model.
@@ -16,12 +16,7 @@ const MODEL: &str = "gpt-4o-mini";
 
 /// Serves until it is told to end.
 pub(crate) async fn serve(page: &mut Page, path: &Path, port: u16) -> Result<(), String> {
-    let shown = visible(&path.display().to_string());
-    let found = path.exists();
-    let db = SqliteDb::open(path)
-        .await
-        .map_err(|error| format!("`{shown}` cannot be used: {}\nname another file with `--db PATH`", told(&error)))?;
-    page.label("store", format!("{shown} ({})", if found { "found" } else { "new" }));
+    let db = story::open(page, path).await?;
     let real = std::env::var_os(KEY).is_some();
     let agent = if real { story::agent_with(&db, OpenAIChat::new(MODEL)) } else { story::agent(&db) };
     let agent = agent.map_err(|error| told(&error))?;

@@ -68,14 +68,20 @@ pub(crate) fn agent_with(db: &SqliteDb, model: impl kern::models::Model) -> kern
         .build()
 }
 
-/// Plays the story. Says whether the audit log is intact.
-pub(crate) async fn play(page: &mut Page, answers: Answers, path: &Path) -> Result<bool, String> {
+/// Opens the store, and says whether it was there.
+pub(crate) async fn open(page: &mut Page, path: &Path) -> Result<SqliteDb, String> {
     let shown = visible(&path.display().to_string());
     let found = path.exists();
     let db = SqliteDb::open(path)
         .await
         .map_err(|error| format!("`{shown}` cannot be used: {}\nname another file with `--db PATH`", told(&error)))?;
     page.label("store", format!("{shown} ({})", if found { "found" } else { "new" }));
+    Ok(db)
+}
+
+/// Plays the story. Says whether the audit log is intact.
+pub(crate) async fn play(page: &mut Page, answers: Answers, path: &Path) -> Result<bool, String> {
+    let db = open(page, path).await?;
     perform(page, answers, &db).await.map_err(|error| told(&error))
 }
 
