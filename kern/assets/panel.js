@@ -217,6 +217,8 @@ function talk() {
   const form = one("#say");
   const message = one("#message");
   let session = chat.dataset.session || crypto.randomUUID();
+  const secrets = JSON.parse(chat.dataset.secrets);
+  const isSecret = (tool, name) => secrets[one("#agent").value]?.[tool.tool_name]?.includes(name);
 
   const body = (fields) => {
     const form = new URLSearchParams(fields);
@@ -250,6 +252,10 @@ function talk() {
   function args(tool) {
     const list = element("dl", undefined, "arguments");
     for (const [name, value] of Object.entries(tool.tool_args || {})) {
+      if (isSecret(tool, name)) {
+        list.append(element("dt", visible(name)), element("dd", "(sensitive, not shown)"));
+        continue;
+      }
       const text = typeof value === "string" ? value : JSON.stringify(value, null, 2);
       const shown = element("dd");
       shown.append(element("pre", visible(text)), ...warnings(text).map((what) => element("p", what, "warning")));

@@ -1,9 +1,11 @@
 //! The control panel, as a browser asks for it: what it shows, what it decides, and who may.
 
 use kern::identity::{KeyRequest, ScopeSet};
-use kern::prelude::Db as _;
+use kern::os::AgentOS;
+use kern::prelude::*;
 use kern_tests::http::Client;
 use kern_tests::ledger;
+use kern_tests::store::Store;
 use reqwest::redirect::Policy;
 use serde_json::json;
 
@@ -140,6 +142,29 @@ async fn what_a_model_wrote_is_inert_flagged_and_whole() {
     // In an attribute, too.
     let searched = browser.get("/panel?search=%22%3E%3Cb%3E").await;
     assert!(!searched.text.contains("\"><b>"), "{}", searched.text);
+}
+
+/// Pay.
+#[tool(requires_confirmation)]
+async fn pay(#[arg(sensitive)] card: String, cents: u32) -> String {
+    format!("{cents} of {}", card.len())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_tool_keeps_secret_is_on_no_page() {
+    let store = Store::new().await;
+    let model = super::script(&[("pay", json!({ "card": "4111-1111", "cents": 7 }))]);
+    let agent = Agent::builder().id("a").model(model).tools(tools![pay]).db(store.db.clone()).build().unwrap();
+    let server = AgentOS::builder().agent(agent).without_worker().build().unwrap().start("127.0.0.1:0").await.unwrap();
+    let os = Served { client: Client::of(server.address()), server, store };
+    let browser = Browser::of(&os);
+    let (run_id, _) = ids(&os.run("secret").await);
+    for path in [format!("/panel/runs/{run_id}"), "/panel/sessions/secret".to_owned()] {
+        let page = browser.get(&path).await;
+        assert!(page.text.contains("(sensitive, not shown)") && page.text.contains("cents"), "{path}: {}", page.text);
+        assert!(!page.text.contains("4111-1111"), "{path}");
+    }
+    assert!(browser.get("/panel/chat").await.text.contains("&#34;pay&#34;:[&#34;card&#34;]"), "the script knows");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,12 +5,27 @@ use std::sync::Arc;
 use askama::Template;
 use axum::extract::{RawQuery, State};
 use axum::response::Response;
+use serde_json::{Value, json};
 
 use super::{Failure, Frame, page as made, safe};
 use crate::identity::Scope;
 use crate::os::Os;
 use crate::os::access::Who;
 use crate::os::fields::Fields;
+
+/// The arguments that displays leave out, by agent and tool, as JSON for the script.
+fn secrets(os: &Os) -> String {
+    let of = |agent: &crate::agent::Agent| -> Value {
+        agent
+            .0
+            .tools
+            .all()
+            .iter()
+            .map(|tool| (tool.descriptor().name.clone(), json!(tool.descriptor().sensitive)))
+            .collect()
+    };
+    os.agents.iter().map(|agent| (agent.id().to_owned(), of(agent))).collect::<Value>().to_string()
+}
 
 struct Choice {
     id: String,
@@ -24,6 +39,7 @@ struct Page {
     frame: Frame,
     agents: Vec<Choice>,
     session: String,
+    secrets: String,
 }
 
 pub(super) async fn page(State(os): State<Arc<Os>>, who: Who, RawQuery(query): RawQuery) -> Result<Response, Failure> {
@@ -41,5 +57,5 @@ pub(super) async fn page(State(os): State<Arc<Os>>, who: Who, RawQuery(query): R
             is_chosen: asked.as_deref() == Some(agent.id()),
         })
         .collect();
-    Ok(made(&Page { frame: Frame::new(&os, &who, "/panel/chat", "Chat"), agents, session }))
+    Ok(made(&Page { frame: Frame::new(&os, &who, "/panel/chat", "Chat"), agents, session, secrets: secrets(&os) }))
 }

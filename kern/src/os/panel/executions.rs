@@ -5,11 +5,10 @@ use std::sync::Arc;
 use askama::Template;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse as _, Redirect, Response};
-use kern_db::{Execution, ExecutionFilter, ExecutionId, ExecutionStatus};
-use serde_json::{Map, Value};
+use kern_db::{Call, Execution, ExecutionFilter, ExecutionId, ExecutionStatus, Run};
 
-use super::{Failure, Frame, NONE, When, page as made, safe};
-use crate::display::{self, Argument};
+use super::{Failure, Frame, When, arguments, page as made, safe};
+use crate::display::Argument;
 use crate::identity::Scope;
 use crate::os::Os;
 use crate::os::access::Who;
@@ -26,15 +25,19 @@ struct Row {
 }
 
 impl Row {
-    fn of(execution: &Execution) -> Self {
-        let arguments: Map<String, Value> = serde_json::from_str(&execution.arguments).unwrap_or_default();
+    fn of(os: &Os, run: &Run, execution: &Execution) -> Self {
+        let is_of_it = |call: &&Call| call.turn == execution.turn && call.index == execution.index;
+        let approval = run.calls.iter().find(is_of_it).and_then(|call| call.approval.as_ref());
+        let given = serde_json::from_str(&execution.arguments).map_err(|error| error.to_string());
+        let unreadable = given.as_ref().err().map(|error| format!("its arguments cannot be read: {error}"));
+        let given = given.unwrap_or_default();
         Self {
             id: execution.id.to_string(),
             tool: safe(&execution.tool_name),
             run_id: execution.run_id.to_string(),
-            arguments: display::arguments(&arguments, NONE),
+            arguments: arguments(os, &run.agent_id, &execution.tool_name, &given, approval),
             started: execution.started_at_ms.map(|at| When::of(at / 1000)),
-            error: execution.error.as_deref().map(safe),
+            error: unreadable.or(execution.error.clone()).as_deref().map(safe),
         }
     }
 }
@@ -50,7 +53,10 @@ struct Page {
 pub(super) async fn page(State(os): State<Arc<Os>>, who: Who) -> Result<Response, Failure> {
     let unknown = os.db.list_executions(ExecutionFilter::new().status(ExecutionStatus::Unknown).limit(200)).await?;
     let settles = who.may(&Scope::ExecutionsSettle);
-    let rows = unknown.iter().map(Row::of).collect();
+    let mut rows = Vec::new();
+    for execution in &unknown {
+        rows.push(Row::of(&os, &os.db.get_run(&execution.run_id).await?, execution));
+    }
     Ok(made(&Page { frame: Frame::new(&os, &who, "/panel/executions", "Unknown"), rows, settles }))
 }
 

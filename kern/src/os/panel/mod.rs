@@ -19,11 +19,13 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse as _, Response};
 use axum::routing::get;
+use kern_db::Approval;
+use serde_json::{Map, Value};
 
 use super::Os;
 use super::access::Who;
 use super::problem::Problem;
-use crate::display;
+use crate::display::{self, Argument};
 use crate::identity::Scope;
 
 /// What the pages may load: what this server has, and nothing that stands in them.
@@ -115,8 +117,26 @@ impl Frame {
     }
 }
 
-/// Arguments that no tool is known to keep secret.
-const NONE: &[&str] = &[];
+/// The arguments of a call, without those that displays leave out: by the tool, and by the approval that was asked for.
+fn arguments(
+    os: &Os,
+    agent_id: &str,
+    tool: &str,
+    given: &Map<String, Value>,
+    approval: Option<&Approval>,
+) -> Vec<Argument> {
+    let here = os.agent(agent_id).and_then(|agent| {
+        agent.0.tools.all().iter().map(|handle| handle.descriptor()).find(|descriptor| descriptor.name == tool)
+    });
+    let mut hidden: Vec<&str> = approval.iter().flat_map(|asked| &asked.sensitive).map(String::as_str).collect();
+    match here {
+        Some(descriptor) => hidden.extend(descriptor.sensitive.iter().map(String::as_str)),
+        // Nobody here knows what the tool keeps to itself.
+        None if approval.is_none() => hidden.extend(given.keys().map(String::as_str)),
+        None => {}
+    }
+    display::arguments(given, &hidden)
+}
 
 /// A name, or anything else of one line, that somebody else wrote.
 fn safe(text: &str) -> String {

@@ -7,8 +7,8 @@ use axum::extract::{Path, RawQuery, State};
 use axum::response::Response;
 use kern_db::{Run, RunFilter, RunId, SessionFilter};
 
-use super::{Failure, Frame, NONE, When, page as made, prose, safe};
-use crate::display::{self, Argument};
+use super::{Failure, Frame, When, arguments, page as made, prose, safe};
+use crate::display::Argument;
 use crate::os::Os;
 use crate::os::access::{Who, shows};
 use crate::os::fields::Fields;
@@ -101,7 +101,10 @@ struct Page {
     runs: Vec<RunRow>,
 }
 
-fn call(tool: &ToolExecution) -> Call {
+fn call(os: &Os, agent_id: &str, tool: &ToolExecution, asked: &[kern_db::Call]) -> Call {
+    let name = tool.tool_name.as_deref().unwrap_or_default();
+    let approval =
+        asked.iter().filter_map(|call| call.approval.as_ref()).find(|row| Some(&row.id) == tool.approval_id.as_ref());
     let outcome = match (&tool.result, tool.tool_call_error) {
         (Some(_), Some(true)) => "failed",
         (Some(_), _) => "done",
@@ -109,15 +112,15 @@ fn call(tool: &ToolExecution) -> Call {
         (None, _) => "waits",
     };
     Call {
-        tool: safe(tool.tool_name.as_deref().unwrap_or_default()),
-        arguments: display::arguments(&tool.tool_args.clone().unwrap_or_default(), NONE),
+        tool: safe(name),
+        arguments: arguments(os, agent_id, name, &tool.tool_args.clone().unwrap_or_default(), approval),
         outcome,
         result: tool.result.as_deref().map(prose),
         approval_id: tool.approval_id.as_ref().map(ToString::to_string),
     }
 }
 
-fn row(run: &RunOutput) -> RunRow {
+fn row(os: &Os, run: &RunOutput, calls: &[kern_db::Call]) -> RunRow {
     let mut said = Vec::new();
     for message in &run.messages {
         let role = match message.role {
@@ -132,7 +135,11 @@ fn row(run: &RunOutput) -> RunRow {
         }
         for asked in &message.tool_calls {
             let tool = run.tools.iter().find(|tool| tool.tool_call_id.as_deref() == Some(asked.id.as_str()));
-            said.extend(tool.map(|tool| Said { role: "call", text: String::new(), call: Some(call(tool)) }));
+            said.extend(tool.map(|tool| Said {
+                role: "call",
+                text: String::new(),
+                call: Some(call(os, &run.agent_id, tool, calls)),
+            }));
         }
     }
     RunRow {
@@ -150,7 +157,8 @@ async fn all(os: &Os, who: &Who, runs: Vec<Run>) -> Result<Vec<RunRow>, Problem>
         let is_shown = shows(who.only(), run.requester.as_ref().map(|asked| &*asked.subject));
         // Of a run of an agent that this server does not have, the conversation cannot be read.
         if let (true, Some(agent)) = (is_shown, os.agent(&run.agent_id)) {
-            rows.push(row(&agent.get_run(&run.run_id).await?));
+            let asked = os.db.get_run(&run.run_id).await?.calls;
+            rows.push(row(os, &agent.get_run(&run.run_id).await?, &asked));
         }
     }
     Ok(rows)
