@@ -206,8 +206,20 @@ fn described() -> OpenApiRouter<Arc<Os>> {
         .merge(audit::routes())
 }
 
+/// Calls each operation by what it is about, too: `list` is the name of several.
+fn named(description: &mut utoipa::openapi::OpenApi) {
+    for path in description.paths.paths.values_mut() {
+        for operation in [&mut path.get, &mut path.post, &mut path.delete].into_iter().flatten() {
+            let tag = operation.tags.iter().flatten().next();
+            let name = tag.into_iter().chain(&operation.operation_id).cloned().collect::<Vec<_>>();
+            operation.operation_id = Some(name.join("_"));
+        }
+    }
+}
+
 pub(super) fn router(os: Arc<Os>) -> Router {
     let (router, mut description) = described().split_for_parts();
+    named(&mut description);
     env!("CARGO_PKG_VERSION").clone_into(&mut description.info.version);
     let description: Arc<str> = description.to_json().expect("a description is JSON").into();
     let router = if os.has_panel { router.merge(panel::router()) } else { router };

@@ -3,7 +3,7 @@
 use kern::os::AgentOS;
 use kern::prelude::*;
 use kern_tests::store::Store;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Served, script};
 
@@ -76,6 +76,12 @@ async fn the_description_has_every_route_and_the_log_and_the_metrics_say_what_ha
     ] {
         assert!(paths.iter().any(|found| *found == path), "{path} is not described");
     }
+    let operations = description.body["paths"].as_object().unwrap().values().flat_map(|path| path.as_object().unwrap());
+    let mut names: Vec<&Value> = operations.map(|(_, operation)| &operation["operationId"]).collect();
+    let all = names.len();
+    names.sort_by_key(|name| name.to_string());
+    names.dedup();
+    assert_eq!((names.len(), names.iter().all(|name| name.is_string())), (all, true), "each has a name of its own");
     let log = os.client.get("/audit?limit=2").await;
     assert_eq!(log.body["data"].as_array().unwrap().len(), 2);
     let more = os.client.get("/audit?after=2").await;
