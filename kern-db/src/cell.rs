@@ -62,10 +62,11 @@ pub(crate) enum Table {
     Pools,
     Checkpoints,
     Keys,
+    Requests,
 }
 
 impl Table {
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Runs,
         Self::Calls,
         Self::Approvals,
@@ -76,6 +77,7 @@ impl Table {
         Self::Pools,
         Self::Checkpoints,
         Self::Keys,
+        Self::Requests,
     ];
 
     /// The word for it in `{…}` of a migration, in the record of names, and after `kern_` in the default name.
@@ -91,6 +93,7 @@ impl Table {
             Self::Pools => "pools",
             Self::Checkpoints => "checkpoints",
             Self::Keys => "keys",
+            Self::Requests => "requests",
         }
     }
 }

@@ -8,6 +8,8 @@ mod bad_input;
 mod events;
 #[path = "os/gate.rs"]
 mod gate;
+#[path = "os/idempotency.rs"]
+mod idempotency;
 #[path = "os/identity.rs"]
 mod identity;
 #[path = "os/limits.rs"]

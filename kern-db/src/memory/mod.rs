@@ -52,6 +52,8 @@ struct Rows {
 enum Undo {
     Inserted(Table),
     Updated(Table, usize, Vec<Cell>),
+    /// With all rows as they were.
+    Deleted(Table, Rows),
 }
 
 pub(crate) struct MemoryTx<'a> {
@@ -213,6 +215,14 @@ impl Rows {
 }
 
 impl Rows {
+    fn push<R: Row>(&mut self, cells: Vec<Cell>) {
+        let place = self.rows.len();
+        for lookup in R::LOOKUPS {
+            self.lookups.entry((*lookup, cells[*lookup].clone())).or_default().push(place);
+        }
+        self.rows.push(cells);
+    }
+
     /// Whether a row has the same values in all columns of a key.
     fn holds(&self, lookups: &[usize], key: &[usize], cells: &[Cell]) -> bool {
         let same = |place: &usize| key.iter().all(|column| self.rows[*place][*column] == cells[*column]);
@@ -240,6 +250,7 @@ impl MemoryTx<'_> {
                     });
                 }
                 Undo::Updated(table, place, cells) => self.tables.of(table).rows[place] = cells,
+                Undo::Deleted(table, before) => *self.tables.of(table) = before,
             }
         }
     }
@@ -256,11 +267,7 @@ impl Tx for MemoryTx<'_> {
                 source: format!("{table} has a row of that name, and rows are never replaced").into(),
             });
         }
-        let place = rows.rows.len();
-        for lookup in R::LOOKUPS {
-            rows.lookups.entry((*lookup, cells[*lookup].clone())).or_default().push(place);
-        }
-        rows.rows.push(cells);
+        rows.push::<R>(cells);
         self.undo.push(Undo::Inserted(R::TABLE));
         Ok(())
     }
@@ -322,6 +329,20 @@ impl Tx for MemoryTx<'_> {
             }
         }
         Ok(places.len() as u64)
+    }
+
+    async fn delete<R: Row>(&mut self, filter: Vec<Cond<R>>) -> Result<u64> {
+        let rows = self.tables.of(R::TABLE);
+        let gone: BTreeSet<usize> = rows.matching(&filter).into_iter().collect();
+        if gone.is_empty() {
+            return Ok(0);
+        }
+        let before = std::mem::take(rows);
+        for (_, cells) in before.rows.iter().enumerate().filter(|(place, _)| !gone.contains(place)) {
+            rows.push::<R>(cells.clone());
+        }
+        self.undo.push(Undo::Deleted(R::TABLE, before));
+        Ok(gone.len() as u64)
     }
 
     async fn clock(&mut self) -> Result<i64> {

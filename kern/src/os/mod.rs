@@ -47,6 +47,7 @@ mod executions;
 mod feeds;
 mod fields;
 mod home;
+mod idempotency;
 mod json;
 mod limits;
 mod openapi;
