@@ -25,7 +25,7 @@ use crate::identity::hex;
 
 pub(super) const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// Says of an answer that it was given before.
-const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+pub(super) const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 /// Characters of a key at the most.
 pub(super) const LONGEST: usize = 255;
 /// For how long a server is waited for that has claimed a request and says nothing more of it.

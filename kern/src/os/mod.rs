@@ -42,6 +42,7 @@ mod agents;
 mod approvals;
 mod audit;
 mod connections;
+mod cors;
 mod events;
 mod executions;
 mod feeds;
@@ -53,15 +54,18 @@ mod limits;
 mod openapi;
 mod panel;
 mod problem;
+mod rate;
 mod runs;
 mod serve;
 mod sessions;
 mod watch;
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use axum::http::HeaderValue;
 use kern_db::{Db, IntoDb};
 
 use crate::agent::Agent;
@@ -69,6 +73,7 @@ use crate::error::{Error, Result};
 use crate::identity::{Authenticator, TokenVerifier};
 use crate::run::stop::{Phase, Stop};
 use feeds::Feeds;
+use rate::Rate;
 use watch::Log;
 
 pub use limits::Limits;
@@ -89,6 +94,8 @@ struct Os {
     has_worker: bool,
     has_panel: bool,
     limits: Limits,
+    rate: Option<Rate>,
+    origins: Vec<HeaderValue>,
     feeds: Feeds,
     log: Log,
     auth: Authenticator,
@@ -128,6 +135,7 @@ pub struct AgentOSBuilder {
     has_panel: bool,
     limits: Limits,
     tokens: Option<TokenVerifier>,
+    origins: Vec<String>,
 }
 
 impl AgentOSBuilder {
@@ -187,6 +195,13 @@ impl AgentOSBuilder {
         self
     }
 
+    /// Lets pages of other servers ask this one, from browsers (CORS): those of exactly these origins, such as
+    /// `https://app.example`. They bring a credential of their own along; the panel's cookie counts for none of them.
+    pub fn allow_origins(mut self, origins: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.origins.extend(origins.into_iter().map(Into::into));
+        self
+    }
+
     /// Leaves the control panel out: what stands under `/panel` is not found then.
     pub fn without_panel(mut self) -> Self {
         self.has_panel = false;
@@ -198,7 +213,7 @@ impl AgentOSBuilder {
     /// # Errors
     ///
     /// - [`Error::Setup`]: there is no agent, two have the same id, or they have different stores: its approvals would be
-    ///   some of them.
+    ///   some of them; a limit lets nobody ask anything; an origin is none.
     pub fn build(self) -> Result<AgentOS> {
         let refused = |what: String| Err(Error::Setup(what));
         let Some(first) = self.agents.first() else {
@@ -215,6 +230,18 @@ impl AgentOSBuilder {
                 return refused(format!("the agent `{}` has another store: {what}", agent.id()));
             }
         }
+        let rate = match self.limits.rate.map(|(rate, burst)| (NonZeroU32::new(rate), NonZeroU32::new(burst))) {
+            None => None,
+            Some((Some(rate), Some(burst))) => Some(Rate::new(rate, burst)),
+            Some(_) => return refused("a rate of 0 requests lets nobody ask: see `Limits::without_rate`".to_owned()),
+        };
+        let origins = self.origins.into_iter().map(|origin| {
+            cors::origin(&origin).ok_or_else(|| {
+                let what = "an origin is a scheme, a name and a port, as browsers send it: `https://app.example`";
+                Error::Setup(format!("`{origin}` cannot be allowed: {what}"))
+            })
+        });
+        let origins = origins.collect::<Result<_>>()?;
         Ok(AgentOS(Arc::new(Os {
             name: self.name.unwrap_or_else(|| self.id.clone()),
             id: self.id,
@@ -226,6 +253,8 @@ impl AgentOSBuilder {
             sessions: panel::session::Sessions::default(),
             has_panel: self.has_panel,
             limits: self.limits,
+            rate,
+            origins,
             has_worker: self.has_worker,
             db,
             started_at: jiff::Timestamp::now(),
@@ -248,6 +277,7 @@ impl AgentOS {
             has_panel: true,
             limits: Limits::new(),
             tokens: None,
+            origins: Vec::new(),
         }
     }
 

@@ -15,7 +15,7 @@ use utoipa::{IntoResponses, OpenApi, ToResponse, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 
 use super::problem::Problem;
-use super::{Os, access, agents, approvals, audit, executions, home, idempotency, panel, runs, sessions};
+use super::{Os, access, agents, approvals, audit, cors, executions, home, idempotency, panel, runs, sessions};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -65,19 +65,19 @@ fn problems(statuses: &[u16]) -> BTreeMap<String, RefOr<Response>> {
 
 impl IntoResponses for Refusals {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        problems(&[401, 403, 503])
+        problems(&[401, 403, 429, 503])
     }
 }
 
 impl IntoResponses for QueryProblems {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        problems(&[401, 403, 422, 503])
+        problems(&[401, 403, 422, 429, 503])
     }
 }
 
 impl IntoResponses for BodyProblems {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        problems(&[401, 403, 408, 413, 415, 422, 503])
+        problems(&[401, 403, 408, 413, 415, 422, 429, 503])
     }
 }
 
@@ -252,7 +252,7 @@ pub(super) fn router(os: Arc<Os>) -> Router {
     let description: Arc<str> = description.to_json().expect("a description is JSON").into();
     let router = router.route_layer(middleware::from_fn_with_state(Arc::clone(&os), idempotency::once));
     let router = if os.has_panel { router.merge(panel::router()) } else { router };
-    router
+    let router = router
         .route_layer(middleware::from_fn_with_state(Arc::clone(&os), access::guard))
         .route(
             "/openapi.json",
@@ -262,6 +262,7 @@ pub(super) fn router(os: Arc<Os>) -> Router {
         .method_not_allowed_fallback(async || {
             let what = "this path does not take this method: see /openapi.json";
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", what)
-        })
-        .with_state(os)
+        });
+    let router = if os.origins.is_empty() { router } else { router.layer(cors::layer(&os.origins)) };
+    router.with_state(os)
 }
