@@ -16,6 +16,8 @@ mod identity;
 mod limits;
 #[path = "os/panel.rs"]
 mod panel;
+#[path = "os/roles.rs"]
+mod roles;
 #[path = "os/serving.rs"]
 mod serving;
 #[path = "os/streams.rs"]
