@@ -88,6 +88,9 @@ pub trait Db: sealed::Sealed + Transitions + fmt::Debug + Send + Sync + 'static 
     /// Counts the approvals that a filter finds, on all pages.
     fn count_approvals(&self, filter: ApprovalFilter) -> DbFuture<'_, u64>;
 
+    /// Counts the executions that a filter finds, whatever its limit.
+    fn count_executions(&self, filter: ExecutionFilter) -> DbFuture<'_, u64>;
+
     /// Counts the approvals that wait for somebody.
     fn count_pending_approvals(&self) -> DbFuture<'_, u64>;
 
@@ -389,6 +392,10 @@ macro_rules! store {
 
             fn count_pending_approvals(&self) -> DbFuture<'_, u64> {
                 self.read("count approvals", move |tx| Box::pin(read::pending_count(tx)))
+            }
+
+            fn count_executions(&self, filter: ExecutionFilter) -> DbFuture<'_, u64> {
+                self.read("count executions", move |tx| Box::pin(read::execution_count(tx, filter)))
             }
 
             fn list_executions(&self, filter: ExecutionFilter) -> DbFuture<'_, Vec<Execution>> {

@@ -350,13 +350,19 @@ pub(crate) async fn pending_count<T: Tx>(tx: &mut T) -> Result<u64> {
 }
 
 pub(crate) async fn executions<T: Tx>(tx: &mut T, filter: ExecutionFilter) -> Result<Vec<Execution>> {
+    let limit = u64::from(filter.limit.unwrap_or(LIST));
+    let query = Query::of(narrowed_executions(filter)).oldest(E::C.created_at_ms.order()).oldest(E::C.id.order());
+    Ok(tx.select(query.limit(limit)).await?.into_iter().map(Execution::from).collect())
+}
+
+pub(crate) async fn execution_count<T: Tx>(tx: &mut T, filter: ExecutionFilter) -> Result<u64> {
+    tx.count(narrowed_executions(filter)).await
+}
+
+fn narrowed_executions(filter: ExecutionFilter) -> Vec<Cond<ExecutionRow>> {
     let mut conds = Vec::new();
     conds.extend(filter.run_id.map(|run_id| E::C.run_id.is(run_id)));
     conds.extend(filter.approval_id.map(|approval_id| E::C.approval_id.is(Some(approval_id))));
     conds.extend(filter.status.map(|status| E::C.status.is(status)));
-    let query = Query::of(conds)
-        .oldest(E::C.created_at_ms.order())
-        .oldest(E::C.id.order())
-        .limit(u64::from(filter.limit.unwrap_or(LIST)));
-    Ok(tx.select(query).await?.into_iter().map(Execution::from).collect())
+    conds
 }

@@ -201,6 +201,13 @@ impl Authenticator {
         identity
     }
 
+    /// Whether a credential that counted before still does, as far as the store knows: a key that was not revoked.
+    #[cfg(feature = "os")]
+    pub(crate) async fn counts(&self, identity: &Identity) -> bool {
+        let Credential::Key { id } = &identity.credential else { return true };
+        matches!(self.db.find_key(id.clone()).await, Ok(KeyLookup::Found(found)) if !found.is_revoked)
+    }
+
     async fn identify(&self, credential: &str) -> Result<Identity, AuthError> {
         if !KeyText::is_meant(credential) {
             let tokens = self.tokens.as_ref().ok_or(Denied::NotTaken)?;

@@ -17,6 +17,9 @@ use super::problem::Problem;
 use super::serve::refusal;
 use crate::identity::{AuthError, Identity, Scope};
 
+/// How often it is looked whether the credential of a stream was revoked.
+const LOOK: Duration = Duration::from_secs(5);
+
 /// Who a request is from.
 #[derive(Clone, Debug)]
 pub(super) enum Who {
@@ -73,12 +76,36 @@ impl Who {
         matches!(self, Self::Known(_))
     }
 
-    /// For how long the credential is good from now on. `None`: for ever.
-    pub(super) fn lasts(&self) -> Option<Duration> {
-        let Self::Known(identity) = self else { return None };
-        let end = u64::try_from(identity.expires_at_ms?).unwrap_or(0);
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Some(Duration::from_millis(end).saturating_sub(now))
+    /// For how long a stream goes on that they have asked for.
+    pub(super) fn lasts(&self, os: &Arc<Os>) -> Lasts {
+        match self {
+            Self::Unasked => Lasts(None),
+            Self::Known(identity) => Lasts(Some((Arc::clone(os), Arc::clone(identity)))),
+        }
+    }
+}
+
+/// How long what somebody watches goes on: as long as their credential counts.
+pub(super) struct Lasts(Option<(Arc<Os>, Arc<Identity>)>);
+
+impl Lasts {
+    /// For what is told at once.
+    pub(super) fn for_now() -> Self {
+        Self(None)
+    }
+
+    /// Returns when the credential does not count any more: it has expired, or was revoked, or nobody can say.
+    pub(super) async fn over(self) {
+        let Some((os, identity)) = self.0 else { return std::future::pending().await };
+        loop {
+            let end = identity.expires_at_ms.map(|at| u64::try_from(at).unwrap_or(0));
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            let left = end.map_or(Duration::MAX, |end| Duration::from_millis(end).saturating_sub(now));
+            tokio::time::sleep(left.min(LOOK)).await;
+            if left <= LOOK || !os.auth.counts(&identity).await {
+                return;
+            }
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use futures_core::Stream;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
+use super::access::Lasts;
 use super::feeds::{Feed, Frame, Next};
 
 /// Events between the feed and the connection.
@@ -35,18 +36,20 @@ impl Stream for Events {
 }
 
 /// A response of server-sent events. `tell` is given the queue, in a task of its own, and ends the stream when it returns, or
-/// when it has lasted for as long as the credential that it was asked for with.
-pub(super) fn response<F>(lasts: Option<Duration>, tell: impl FnOnce(Queue) -> F) -> Response
+/// when the credential that it was asked for with counts no more.
+pub(super) fn response<F>(lasts: Lasts, tell: impl FnOnce(Queue) -> F) -> Response
 where
     F: Future<Output = ()> + Send + 'static,
 {
     let (queue, events) = channel(QUEUE);
     let told = tell(queue);
-    match lasts {
-        None => tokio::spawn(told),
+    tokio::spawn(async move {
         // Either way the stream has ended.
-        Some(lasts) => tokio::spawn(async move { _ = tokio::time::timeout(lasts, told).await }),
-    };
+        tokio::select! {
+            () = told => {}
+            () = lasts.over() => {}
+        }
+    });
     Sse::new(Events(events)).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response()
 }
 
@@ -60,7 +63,7 @@ pub(super) fn event(frame: &Frame) -> Event {
 }
 
 /// A run's events from number `from` on, until it pauses or ends.
-pub(super) fn of_feed(feed: Arc<Feed>, from: u64, lasts: Option<Duration>) -> Response {
+pub(super) fn of_feed(feed: Arc<Feed>, from: u64, lasts: Lasts) -> Response {
     response(lasts, move |queue| async move {
         let mut changes = feed.changes();
         let mut at = from;

@@ -1,7 +1,6 @@
 //! Runs: started, watched, continued, cancelled and read. A client that goes away takes no run with it.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::extract::{Path, RawQuery, Request, State};
 use axum::http::StatusCode;
@@ -15,7 +14,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Os;
-use super::access::{Who, shows};
+use super::access::{Lasts, Who, shows};
 use super::events::{of_feed, response, send};
 use super::feeds::{Feed, Frame};
 use super::fields::Fields;
@@ -114,7 +113,7 @@ async fn start(
     let run_id = run.run_id().clone();
     if streamed {
         let feed = watched(&os, agent, run.stream(), Kind::Started).await?;
-        return Ok(of_feed(feed, 0, who.lasts()));
+        return Ok(of_feed(feed, 0, who.lasts(&os)));
     }
     if background {
         // Whoever is told of it finds it in the store.
@@ -262,7 +261,7 @@ async fn go_on(
     let resumed = agent.continue_run(&run.run_id).requirements(requirements).served(who.caller(user_id), os.stop());
     if streamed {
         return match watched(&os, agent, resumed.stream(), Kind::Continued).await {
-            Ok(feed) => Ok(of_feed(feed, 0, who.lasts())),
+            Ok(feed) => Ok(of_feed(feed, 0, who.lasts(&os))),
             // As recorded: the stream has started when the reference looks.
             Err(error @ (Error::ApprovalPending { .. } | Error::RequirementsUnresolved { .. })) if !who.is_known() => {
                 Ok(told(error.into()))
@@ -355,13 +354,13 @@ fn events_after(os: &Arc<Os>, agent: &Agent, run: RunOutput, from: u64, who: &Wh
     if let Some(feed) = os.feeds.get(&run.run_id)
         && !matches!(feed.at(from), super::feeds::Next::Lost)
     {
-        return of_feed(feed, from, who.lasts());
+        return of_feed(feed, from, who.lasts(os));
     }
-    as_it_ends(Arc::clone(os), agent.clone(), run, who.lasts())
+    as_it_ends(Arc::clone(os), agent.clone(), run, who.lasts(os))
 }
 
 /// How a run stands that nobody here has the events of: once it is driven no more, the event that it stopped with.
-fn as_it_ends(os: Arc<Os>, agent: Agent, mut run: RunOutput, lasts: Option<Duration>) -> Response {
+fn as_it_ends(os: Arc<Os>, agent: Agent, mut run: RunOutput, lasts: Lasts) -> Response {
     response(lasts, move |queue| async move {
         let stop = os.stop();
         loop {
@@ -479,7 +478,7 @@ async fn frame(os: &Os, event: &RunEvent, kind: Kind) -> Frame {
 
 /// A stream of one event: why there is nothing to watch.
 fn told(problem: Problem) -> Response {
-    response(None, move |queue| async move {
+    response(Lasts::for_now(), move |queue| async move {
         send(&queue, refusal(&problem)).await;
     })
 }

@@ -168,7 +168,7 @@ impl Own {
 /// The stream of everything after an entry that whoever asks is shown.
 pub(super) fn response(os: Arc<Os>, who: Who, from: i64) -> Response {
     let mut own = who.only_approvals().map(|only| Own { only: only.to_owned(), last: None });
-    stream(who.lasts(), move |queue| async move {
+    stream(who.lasts(&os), move |queue| async move {
         let (mut read, stop) = (os.log.read.subscribe(), os.stop());
         {
             let mut recent = os.log.recent();

@@ -124,7 +124,10 @@ async fn i8_unknown_is_never_started_again(store: &Store) {
     assert!(store.approve(&claim.run_id, 0).await.is_err());
     assert_eq!(store.answer(&claim.run_id, 0, NewAnswer::Reject(None)).await.unwrap(), kern_db::Answered::NotAsked);
     assert_eq!(store.starts(&claim.run_id).await, 1);
-    let waiting = store.list_executions(ExecutionFilter::new().status(ExecutionStatus::Unknown)).await.unwrap();
+    let unknown = || ExecutionFilter::new().status(ExecutionStatus::Unknown);
+    let waiting = store.list_executions(unknown()).await.unwrap();
+    assert_eq!(store.count_executions(unknown().limit(1)).await.unwrap(), waiting.len() as u64);
+    assert_eq!(store.count_executions(unknown().run_id("none")).await.unwrap(), 0);
     assert_eq!(waiting.into_iter().map(|execution| execution.id).collect::<Vec<_>>(), [execution_id]);
 }
 

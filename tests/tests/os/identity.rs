@@ -187,6 +187,10 @@ async fn events_are_those_of_ones_own_and_last_no_longer_than_the_credential() {
     let brief = brief.make(&os.store.db).await.unwrap();
     let dan = os.client.with(brief.secret.reveal());
     let dan = dan.read(dan.request("GET", "/approvals/events")).await;
+    let gone = KeyRequest::new("eve", ScopeSet::parse(["approvals:read"]).unwrap()).make(&os.store.db).await.unwrap();
+    let eve = os.client.with(gone.secret.reveal());
+    let eve = eve.read(eve.request("GET", "/approvals/events")).await;
+    os.store.db.revoke_key(&gone.key.id, None).await.unwrap();
     let from_start = |client: &Client| client.request("GET", "/approvals/events").header("last-event-id", "0");
     let mut hers = carol.read(from_start(&carol)).await;
     let mut all = bob.read(from_start(&bob)).await;
@@ -198,4 +202,5 @@ async fn events_are_those_of_ones_own_and_last_no_longer_than_the_credential() {
     assert_ne!(first, json!(own));
     assert_eq!(all.next().await.unwrap().data["approval_id"], json!(own));
     assert_eq!(dan.rest().await.len(), 0, "it has ended with the credential");
+    assert_eq!(eve.rest().await.len(), 0, "it has ended with its key");
 }
