@@ -22,6 +22,8 @@ mod roles;
 mod serving;
 #[path = "os/streams.rs"]
 mod streams;
+#[path = "os/troubles.rs"]
+mod troubles;
 
 use kern::os::{AgentOS, OsServer};
 use kern::prelude::*;

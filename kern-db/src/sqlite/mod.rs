@@ -6,6 +6,7 @@
 mod counts;
 mod guard;
 mod migrate;
+mod place;
 mod readers;
 mod tx;
 mod watch;
@@ -24,6 +25,7 @@ use crate::db::Lane;
 use crate::db::prelude::*;
 use crate::tx::{Job, Step, Tx, finish_now};
 use crate::{Error, Result, clock};
+use place::Place;
 use readers::Readers;
 use tx::SqliteTx;
 use watch::Watch;
@@ -212,9 +214,10 @@ impl SqliteDbBuilder {
             };
             let names = Arc::new(names);
             let watch = Arc::new(Watch::new(path.clone(), busy_timeout));
-            let readers = Readers::new(path, Arc::clone(&names), busy_timeout);
+            let place = Arc::new(Place::of(&path)?);
+            let readers = Readers::new(path, Arc::clone(&place), Arc::clone(&names), busy_timeout);
             let changes = Arc::clone(watch.changes());
-            Ok((Writer::start(connection, names, changes)?, readers, watch))
+            Ok((Writer::start(connection, place, names, changes)?, readers, watch))
         })
         .await;
         let (writer, readers, watch) = opened.map_err(|error| unavailable("open the database", error))??;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::Semaphore;
 
+use super::place::Place;
 use super::tx::SqliteTx;
 use super::{failed, keep_statements, unavailable};
 use crate::names::Names;
@@ -18,6 +19,7 @@ const READERS: usize = 4;
 #[derive(Clone, Debug)]
 pub(super) struct Readers {
     path: Arc<PathBuf>,
+    place: Arc<Place>,
     names: Arc<Names>,
     busy_timeout: Duration,
     places: Arc<Semaphore>,
@@ -25,9 +27,10 @@ pub(super) struct Readers {
 }
 
 impl Readers {
-    pub(super) fn new(path: PathBuf, names: Arc<Names>, busy_timeout: Duration) -> Self {
+    pub(super) fn new(path: PathBuf, place: Arc<Place>, names: Arc<Names>, busy_timeout: Duration) -> Self {
         Self {
             path: Arc::new(path),
+            place,
             names,
             busy_timeout,
             places: Arc::new(Semaphore::new(READERS)),
@@ -57,6 +60,7 @@ impl Readers {
         F: FnOnce(&mut SqliteTx<'_>) -> Result<V>,
     {
         fault::point(fault::READ, action)?;
+        self.place.check(action)?;
         let rested = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let connection = match rested {
             Some(connection) => connection,

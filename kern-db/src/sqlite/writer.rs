@@ -13,6 +13,7 @@ use rusqlite::Connection;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::guard::Guard;
+use super::place::Place;
 use super::tx::SqliteTx;
 use super::{Failure, unavailable};
 use crate::audit::flush;
@@ -37,6 +38,7 @@ type Job = Box<dyn FnOnce(&Desk) -> Done + Send>;
 /// What the writer works with.
 struct Desk {
     connection: Connection,
+    place: Arc<Place>,
     names: Arc<Names>,
     guard: Guard,
 }
@@ -124,9 +126,14 @@ impl Queue {
 
 impl Writer {
     /// `changes` is told after each commit.
-    pub(super) fn start(mut connection: Connection, names: Arc<Names>, changes: Arc<Notify>) -> Result<Self> {
+    pub(super) fn start(
+        mut connection: Connection,
+        place: Arc<Place>,
+        names: Arc<Names>,
+        changes: Arc<Notify>,
+    ) -> Result<Self> {
         let guard = Guard::set(&mut connection, &names)?;
-        let desk = Desk { connection, names, guard };
+        let desk = Desk { connection, place, names, guard };
         let queue = Arc::new(Queue {
             lanes: Mutex::default(),
             filled: Condvar::new(),
@@ -264,7 +271,8 @@ fn commit(desk: &Desk, patience: Duration, group: Vec<Queued>) {
     }
     if failure.is_none() && !taken_back {
         let reach = |place| answers.iter().find_map(|(action, _)| fault::point(place, action).err());
-        failure = match reach(fault::COMMIT) {
+        let moved = answers.first().and_then(|(action, _)| desk.place.check(action).err());
+        failure = match moved.or_else(|| reach(fault::COMMIT)) {
             Some(error) => Some(Failure::from(&error)),
             // kern's own rules are all looked at before: this one is about what somebody else's statements wrote.
             None => connection

@@ -209,6 +209,14 @@ async fn main() {
             worker.shutdown().await;
             say("ended");
         }
+        "serve" => {
+            let os = kern::os::AgentOS::builder().agent(agent).without_worker().build().expect("it is right");
+            let server = os.start("127.0.0.1:0").await.expect("it starts");
+            say(&server.address().to_string());
+            let told = || std::io::stdin().lock().read_line(&mut String::new());
+            tokio::task::spawn_blocking(told).await.expect("a line is waited for").expect("the test says when to end");
+            server.shutdown().await;
+        }
         "race" => {
             let run_id = word();
             let tasks: usize = word().parse().expect("a number of tasks");

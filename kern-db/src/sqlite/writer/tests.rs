@@ -46,7 +46,8 @@ impl File {
             let used: i64 = connection.query_row("PRAGMA page_count", (), |row| row.get(0)).expect("a count");
             connection.query_row(&format!("PRAGMA max_page_count = {}", used + more), (), |_| Ok(())).expect("a limit");
         }
-        let writer = Writer::start(connection, Arc::new(names), Arc::default()).expect("a thread");
+        let place = Place::of(&folder.join("kern.db")).expect("the file is there");
+        let writer = Writer::start(connection, Arc::new(place), Arc::new(names), Arc::default()).expect("a thread");
         Self { folder, writer }
     }
 
