@@ -42,6 +42,8 @@ const TURNS: usize = 7;
 const TURN: Duration = Duration::from_secs(2);
 /// Decisions of one turn.
 const DECISIONS: usize = 1500;
+/// Decisions beside slow clients.
+const SLOW_DECISIONS: usize = 500;
 const PAGE: &str = "/approvals?limit=100";
 
 /// A measured value beside the one it is held against.
@@ -56,7 +58,8 @@ fn median(mut values: Vec<f64>) -> f64 {
 }
 
 fn spread(values: &[f64]) -> String {
-    let (low, high) = values.iter().fold((f64::MAX, f64::MIN), |(low, high), value| (low.min(*value), high.max(*value)));
+    let (low, high) =
+        values.iter().fold((f64::MAX, f64::MIN), |(low, high), value| (low.min(*value), high.max(*value)));
     format!("{low:.2} to {high:.2}")
 }
 
@@ -77,7 +80,8 @@ impl Many {
         let started = Instant::now();
         let store = Arc::new(filled(ROWS).await);
         // Real ones, which the audit log knows: copies cannot be decided.
-        let real = if asked("resolve") { (TURNS + 1) * DECISIONS } else { 0 } + if asked("slow") { slow::DECISIONS } else { 0 };
+        let real =
+            if asked("resolve") { (TURNS + 1) * DECISIONS } else { 0 } + if asked("slow") { SLOW_DECISIONS } else { 0 };
         let mut tasks = JoinSet::new();
         for _ in 0..64 {
             let store = Arc::clone(&store);
@@ -179,8 +183,110 @@ async fn decide(many: &Many) {
     line("resolve, kern to bare", median(ratios), "", 0.9, true);
 }
 
-mod slow {
-    pub(crate) const DECISIONS: usize = 1000;
+/// Pages of files with more and more rows, each with a server of its own, and for each filter.
+async fn growth() {
+    let mut sizes = vec![1000, ROWS];
+    sizes.extend(std::env::var("KERN_ROWS").ok().and_then(|text| text.parse::<u64>().ok()));
+    let mut files = Vec::new();
+    for rows in &sizes {
+        let started = Instant::now();
+        let store = filled(*rows).await;
+        println!("made a file with {rows} approvals in {:.0} s", started.elapsed().as_secs_f64());
+        files.push((Server::kern(&store.file()), store));
+    }
+    for (name, filter) in [
+        ("unfiltered", ""),
+        ("by status", "&status=pending"),
+        ("by user", "&user_id=ana"),
+        ("by both", "&status=pending&user_id=ana"),
+    ] {
+        let request = get(&format!("{PAGE}{filter}"));
+        let mut times = vec![Vec::new(); sizes.len()];
+        // The first turn warms them up.
+        for turn in 0..=TURNS {
+            for (place, (server, _)) in files.iter().enumerate() {
+                let done = ask(server.address, &request, CONNECTIONS, TURN / 4).await;
+                if turn > 0 {
+                    times[place].push(1e3 / done.rate);
+                }
+            }
+        }
+        for (rows, many) in sizes.iter().zip(&times).skip(1) {
+            let ratios: Vec<f64> = times[0].iter().zip(many).map(|(few, many)| many / few).collect();
+            println!(
+                "page {name} of {rows}: {:.2} ms a page, of {}: {:.2} ms; ratios {}",
+                median(many.clone()),
+                sizes[0],
+                median(times[0].clone()),
+                spread(&ratios)
+            );
+            line(&format!("page {name}, {rows} rows to {}", sizes[0]), median(ratios), "", 1.3, false);
+        }
+    }
+}
+
+/// A count in the store.
+async fn count(many: &Many) {
+    let mut times = Vec::new();
+    for _ in 0..1000 {
+        let started = Instant::now();
+        many.store.count_pending_approvals().await.expect("they are counted");
+        times.push(ms(started.elapsed()));
+    }
+    line("count in the store", median(times), " ms", 0.2, false);
+}
+
+/// From the start of the process to its first answer, and the memory that it holds then.
+async fn start_and_memory(many: &Many, asked: impl Fn(&str) -> bool) {
+    let empty = Store::on_a_file().await;
+    for (name, file) in [("an empty store", empty.file()), ("100,000 approvals", many.store.file())] {
+        let mut times = Vec::new();
+        for _ in 0..if asked("start") { 11 } else { 1 } {
+            times.push(ms(Server::kern(&file).started_in));
+        }
+        if asked("start") {
+            println!("starts with {name}: {} ms", spread(&times));
+            line(&format!("start with {name}"), median(times), " ms", 50.0, false);
+        }
+        if asked("memory") {
+            let server = Server::kern(&file);
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            line(
+                &format!("memory, idle, with {name}"),
+                server.memory() as f64 / f64::from(1 << 20),
+                " MiB",
+                20.0,
+                false,
+            );
+        }
+    }
+}
+
+/// Decisions while others hold connections and do next to nothing with them.
+async fn slow(many: &Many) {
+    const SLOW: usize = 1000;
+    const STALLED: usize = 200;
+    let server = Server::kern(&many.store.file());
+    let ids = many.real();
+    let requests: Vec<_> = ids.iter().rev().take(SLOW_DECISIONS).map(|id| resolve(id)).collect();
+    let mut others = JoinSet::new();
+    for _ in 0..SLOW {
+        others.spawn(client::dawdle(server.address));
+    }
+    for _ in 0..STALLED {
+        others.spawn(client::stall(server.address));
+    }
+    // They are all there, and the first of them have been cut off.
+    tokio::time::sleep(Duration::from_secs(12)).await;
+    let done = client::paced(server.address, requests, Duration::from_millis(20)).await;
+    println!(
+        "beside {SLOW} slow heads and {STALLED} stalled streams: resolve p50 {:.1} ms, {:.0}/s, memory {:.1} MiB",
+        ms(done.percentile(0.5)),
+        done.rate,
+        server.memory() as f64 / f64::from(1 << 20)
+    );
+    line("resolve p99 beside slow clients", ms(done.percentile(0.99)), " ms", 500.0, false);
+    others.abort_all();
 }
 
 async fn all(sections: &[String]) {
@@ -191,9 +297,21 @@ async fn all(sections: &[String]) {
         if asked("list") {
             list(&many).await;
         }
+        if asked("count") {
+            count(&many).await;
+        }
+        if any(&["start", "memory"]) {
+            start_and_memory(&many, asked).await;
+        }
+        if asked("slow") {
+            slow(&many).await;
+        }
         if asked("resolve") {
             decide(&many).await;
         }
+    }
+    if asked("growth") {
+        growth().await;
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 
 /// A connection.
@@ -136,4 +136,56 @@ pub(crate) async fn send(address: SocketAddr, requests: Vec<Vec<u8>>, connection
 async fn finish(tasks: JoinSet<Vec<Duration>>, started: Instant) -> Done {
     let times: Vec<Duration> = tasks.join_all().await.into_iter().flatten().collect();
     Done { rate: times.len() as f64 / started.elapsed().as_secs_f64(), times }
+}
+
+/// Sends each of these once, one every so often, whether those before are answered or not: what is measured is counted from when
+/// it was to be sent.
+pub(crate) async fn paced(address: SocketAddr, requests: Vec<Vec<u8>>, every: Duration) -> Done {
+    let mut tasks = JoinSet::new();
+    let started = Instant::now();
+    for (request, place) in requests.into_iter().zip(0..) {
+        let due = started + every * place;
+        tasks.spawn(async move {
+            tokio::time::sleep_until(due.into()).await;
+            let mut connection = Connection::to(address).await.expect("the server takes connections");
+            let (status, body) = connection.send(&request).await.expect("the server answers");
+            assert_eq!(status, 200, "{}", String::from_utf8_lossy(body));
+            vec![due.elapsed()]
+        });
+    }
+    finish(tasks, started).await
+}
+
+/// Sends a head byte by byte, and comes back when it is cut off.
+pub(crate) async fn dawdle(address: SocketAddr) {
+    let head = get("/approvals?limit=1&more=of&what=nobody&ever=reads&and=that&takes=longer&than=anybody&should=wait");
+    loop {
+        if let Ok(mut stream) = TcpStream::connect(address).await {
+            for byte in &head {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                if stream.write_all(&[*byte]).await.is_err() {
+                    break;
+                }
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// Asks for events and takes none, and comes back when it is cut off.
+pub(crate) async fn stall(address: SocketAddr) {
+    loop {
+        let socket = TcpSocket::new_v4().expect("there is a socket");
+        // What the system keeps for it would hide that nobody reads.
+        socket.set_recv_buffer_size(4096).expect("a buffer can be small");
+        if let Ok(mut stream) = socket.connect(address).await
+            && stream.write_all(&get("/approvals/events")).await.is_ok()
+        {
+            // A stream that is gone says so when it is written to.
+            while stream.write_all(b"\r\n").await.is_ok() {
+                tokio::time::sleep(Duration::from_secs(5)).await;
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }
