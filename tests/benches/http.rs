@@ -63,6 +63,12 @@ fn spread(values: &[f64]) -> String {
     format!("{low:.2} to {high:.2}")
 }
 
+/// Time on processors for each answer. It says more than a rate where others use the machine.
+fn work(servers: [&Server; 2], before: [Duration; 2], answers: [usize; 2]) -> String {
+    let each = |place: usize| ms(servers[place].worked().saturating_sub(before[place])) / answers[place].max(1) as f64;
+    format!("processor time {:.2} ms an answer, bare {:.2} ms", each(0), each(1))
+}
+
 fn ms(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
@@ -129,11 +135,13 @@ async fn list(many: &Many) {
         ask(server.address, &request, CONNECTIONS, TURN / 2).await;
     }
     let (mut rates, mut ratios, mut slowest) = ([Vec::new(), Vec::new()], Vec::new(), Vec::new());
+    let (worked, mut answers) = ([kern.worked(), bare.worked()], [0, 0]);
     for turn in 0..TURNS {
         let mut both = [0.0, 0.0];
         for place in if turn % 2 == 0 { [0, 1] } else { [1, 0] } {
             let done = ask([&kern, &bare][place].address, &request, CONNECTIONS, TURN).await;
             both[place] = done.rate;
+            answers[place] += done.times.len();
             rates[place].push(done.rate);
             if place == 0 {
                 slowest.push(ms(done.percentile(0.99)));
@@ -141,9 +149,10 @@ async fn list(many: &Many) {
         }
         ratios.push(both[0] / both[1]);
     }
+    let work = work([&kern, &bare], worked, answers);
     let [kern, bare] = rates.map(median);
     println!(
-        "list of 100 at {CONNECTIONS} connections, {} bytes: {kern:.0}/s, p99 {:.1} ms; bare {bare:.0}/s; ratios {}",
+        "list of 100 at {CONNECTIONS} connections, {} bytes: {kern:.0}/s, p99 {:.1} ms; bare {bare:.0}/s; ratios {}; {work}",
         bodies[0].len(),
         median(slowest),
         spread(&ratios)
@@ -156,6 +165,7 @@ async fn decide(many: &Many) {
     let [kern, bare] = many.servers();
     let mut ids = many.real();
     let (mut rates, mut ratios, mut slowest) = ([Vec::new(), Vec::new()], Vec::new(), Vec::new());
+    let (worked, mut answers) = ([kern.worked(), bare.worked()], [0, 0]);
     // The first turn warms both up.
     for turn in 0..=TURNS {
         let requests: Vec<_> = ids.drain(..DECISIONS).map(|id| resolve(&id)).collect();
@@ -163,6 +173,7 @@ async fn decide(many: &Many) {
         for place in if turn % 2 == 0 { [0, 1] } else { [1, 0] } {
             let done = send([&kern, &bare][place].address, requests.clone(), CONNECTIONS).await;
             both[place] = done.rate;
+            answers[place] += done.times.len();
             if turn > 0 {
                 rates[place].push(done.rate);
                 if place == 0 {
@@ -174,9 +185,10 @@ async fn decide(many: &Many) {
             ratios.push(both[0] / both[1]);
         }
     }
+    let work = work([&kern, &bare], worked, answers);
     let [kern, bare] = rates.map(median);
     println!(
-        "resolve at {CONNECTIONS} connections: {kern:.0}/s, p99 {:.1} ms; bare {bare:.0}/s; ratios {}",
+        "resolve at {CONNECTIONS} connections: {kern:.0}/s, p99 {:.1} ms; bare {bare:.0}/s; ratios {}; {work}",
         median(slowest),
         spread(&ratios)
     );

@@ -65,6 +65,17 @@ impl Server {
     }
 }
 
+impl Server {
+    /// Time that it has spent on processors so far.
+    pub(crate) fn worked(&self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("it lives");
+        let (_, fields) = stat.rsplit_once(") ").expect("its name is in parentheses");
+        let ticks = fields.split(' ').skip(11).take(2).map(|field| field.parse::<u64>().expect("it is a number"));
+        // A tick is a hundredth of a second on every system that has this file.
+        Duration::from_millis(ticks.sum::<u64>() * 10)
+    }
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
         // Both fail only when it has ended already.
