@@ -308,6 +308,8 @@ pub trait Transitions: Send + Sync {
     /// nothing, late, or never.
     fn changed(&self) -> DbFuture<'_, ()>;
     fn hide_approval(&self, id: ApprovalId, by: Option<Principal>) -> DbFuture<'_, ()>;
+    /// `list_approvals` as JSON, for those who only hand it on.
+    fn approvals_json(&self, filter: ApprovalFilter) -> DbFuture<'_, Vec<u8>>;
     /// Snapshots of the newest runs of a session that have ended, of one agent and asked for by one person, oldest first.
     fn history(
         &self,
@@ -594,6 +596,10 @@ macro_rules! store {
 
             fn hide_approval(&self, id: ApprovalId, by: Option<Principal>) -> DbFuture<'_, ()> {
                 self.write(Lane::Normal, "delete an approval", move |tx| Box::pin(approval::delete(tx, id, by)))
+            }
+
+            fn approvals_json(&self, filter: ApprovalFilter) -> DbFuture<'_, Vec<u8>> {
+                self.read("list approvals", move |tx| Box::pin(read::approvals_json(tx, filter)))
             }
 
             fn history(

@@ -4,7 +4,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use kern_db::{Approval, ApprovalStatus, AuditEntry, Db, ExecutionFilter, ExecutionStatus, RunFilter, RunStatus};
+use kern_db::{
+    Approval, ApprovalFilter, ApprovalStatus, AuditEntry, Db, ExecutionFilter, ExecutionStatus, RunFilter, RunStatus,
+};
 
 /// Reads the whole audit log.
 pub async fn entries(db: &dyn Db) -> Vec<AuditEntry> {
@@ -77,6 +79,12 @@ pub async fn check(db: &dyn Db) {
 
     let runs = db.list_runs(RunFilter::new().limit(1_000_000)).await.expect("runs can be read");
     assert_eq!(runs.len(), replay.runs.len(), "every run has its entries, and every entry its run");
+    let listed = ApprovalFilter::new().limit(1000_u32);
+    let page = db.list_approvals(listed.clone()).await.expect("approvals can be listed");
+    let page = serde_json::to_string(&page).expect("a page is JSON");
+    let json = db.approvals_json(listed).await.expect("approvals can be listed");
+    assert_eq!(String::from_utf8(json).expect("JSON is text"), page, "a page and its JSON");
+
     let mut approvals = HashSet::new();
     for run in &runs {
         let found = RunState { status: run.status, turn: run.turn, recoveries: run.recoveries };

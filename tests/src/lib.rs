@@ -9,6 +9,7 @@ pub mod custom;
 #[cfg(feature = "postgres")]
 pub mod drive;
 pub mod faults;
+pub mod filled;
 pub mod folder;
 pub mod gates;
 pub mod history;

@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 
 use super::call::CallPolicy;
 use super::execution::Execution;
+use super::json::Text;
 use super::principal::Principal;
 use crate::cell::{Json, row};
 use crate::{ApprovalId, ApprovalStatus, ApprovalType, PauseType, RunId, RunStatus, SessionId};
@@ -215,6 +216,120 @@ impl Approval {
             votes: votes.into_iter().map(Vote::try_from).collect::<Result<_, _>>()?,
             edited_by: row.edited_by.map(|editor| editor.0),
             sensitive: row.sensitive.map(|names| names.0).unwrap_or_default(),
+            execution,
+        })
+    }
+}
+
+/// What an [`Approval`] is as JSON, made of the rows: what is stored as JSON is looked at and goes through.
+#[derive(Debug, Serialize)]
+pub(crate) struct ApprovalJson<'a> {
+    id: &'a ApprovalId,
+    run_id: &'a RunId,
+    session_id: &'a SessionId,
+    status: ApprovalStatus,
+    source_type: &'a str,
+    approval_type: ApprovalType,
+    pause_type: PauseType,
+    tool_name: &'a str,
+    tool_args: Text<'a>,
+    expires_at: Option<i64>,
+    agent_id: Option<&'a str>,
+    team_id: Option<&'a str>,
+    workflow_id: Option<&'a str>,
+    user_id: Option<&'a str>,
+    schedule_id: Option<&'a str>,
+    schedule_run_id: Option<&'a str>,
+    source_name: Option<&'a str>,
+    requirements: Option<Text<'a>>,
+    context: Option<Text<'a>>,
+    resolution_data: Option<Text<'a>>,
+    resolved_by: Option<&'a str>,
+    resolved_at: Option<i64>,
+    created_at: i64,
+    updated_at: Option<i64>,
+    run_status: Option<RunStatus>,
+    resolved_by_verified: bool,
+    tool_call_id: &'a str,
+    version: u32,
+    digest: &'a str,
+    pool: Option<String>,
+    quorum: u32,
+    votes: Vec<VoteJson<'a>>,
+    edited_by: Option<&'a Principal>,
+    sensitive: &'a [String],
+    execution: Option<&'a Execution>,
+}
+
+#[derive(Debug, Serialize)]
+struct VoteJson<'a> {
+    voter: Option<&'a str>,
+    verified: bool,
+    version: u32,
+    digest: &'a str,
+    created_at_ms: i64,
+    resolution_data: Option<Text<'a>>,
+}
+
+impl<'a> ApprovalJson<'a> {
+    /// As [`Approval::assemble`], and with its errors.
+    pub(crate) fn assemble(
+        row: &'a ApprovalRow,
+        run: Option<(RunStatus, i64)>,
+        votes: &'a [VoteRow],
+        execution: Option<&'a Execution>,
+    ) -> crate::Result<Self> {
+        let policy: CallPolicy =
+            serde_json::from_str(&row.policy).map_err(|error| crate::Error::corrupt("approvals.policy", error))?;
+        let text = |place: &str, text: Option<&'a str>| {
+            text.map(|text| Text::any(text).map_err(|error| crate::Error::corrupt(place, error))).transpose()
+        };
+        let vote = |row: &'a VoteRow| {
+            Ok(VoteJson {
+                voter: row.voter.as_ref().map(|voter| &*voter.0.subject),
+                verified: row.voter.as_ref().is_some_and(|voter| voter.0.verified),
+                version: row.version,
+                digest: &row.digest,
+                created_at_ms: row.created_at_ms,
+                resolution_data: text("votes.resolution_data", row.resolution_data.as_deref())?,
+            })
+        };
+        Ok(Self {
+            tool_args: Text::object(&row.tool_args)
+                .map_err(|error| crate::Error::corrupt("approvals.tool_args", error))?,
+            requirements: text("approvals.requirements", row.requirements.as_deref())?,
+            context: text("approvals.context", row.context.as_deref())?,
+            resolution_data: text("approvals.resolution_data", row.resolution_data.as_deref())?,
+            votes: votes.iter().map(vote).collect::<crate::Result<_>>()?,
+            id: &row.id,
+            run_id: &row.run_id,
+            session_id: &row.session_id,
+            status: row.status,
+            source_type: &row.source_type,
+            approval_type: row.approval_type,
+            pause_type: row.pause_type,
+            tool_name: &row.tool_name,
+            expires_at: row.expires_at,
+            agent_id: row.agent_id.as_deref(),
+            team_id: row.team_id.as_deref(),
+            workflow_id: row.workflow_id.as_deref(),
+            user_id: row.user_id.as_deref(),
+            schedule_id: row.schedule_id.as_deref(),
+            schedule_run_id: row.schedule_run_id.as_deref(),
+            source_name: row.source_name.as_deref(),
+            resolved_by: row.resolved_by.as_deref(),
+            resolved_at: row.resolved_at,
+            created_at: row.created_at,
+            updated_at: run.map(|(_, updated_at_ms)| updated_at_ms / 1000),
+            run_status: run.map(|(status, _)| status),
+            resolved_by_verified: row.resolver.as_ref().is_some_and(|resolver| resolver.0.verified),
+            tool_call_id: &row.tool_call_id,
+            version: row.version,
+            digest: &row.digest,
+            pool: policy.pool,
+            quorum: policy.quorum,
+            edited_by: row.edited_by.as_ref().map(|editor| &editor.0),
+            sensitive: row.sensitive.as_ref().map_or(&[], |names| &names.0),
             execution,
         })
     }

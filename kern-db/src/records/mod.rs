@@ -5,6 +5,7 @@ pub(crate) mod audit;
 pub(crate) mod call;
 pub(crate) mod checkpoint;
 pub(crate) mod execution;
+pub(crate) mod json;
 pub(crate) mod key;
 pub(crate) mod outbox;
 pub(crate) mod pool;

@@ -23,6 +23,7 @@ const MIGRATIONS: &[Migration] = &[
     (6, "lists", include_str!("../../migrations/sqlite/0006_lists.sql")),
     (7, "keys", include_str!("../../migrations/sqlite/0007_keys.sql")),
     (8, "requests", include_str!("../../migrations/sqlite/0008_requests.sql")),
+    (10, "rowids", include_str!("../../migrations/sqlite/0010_rowids.sql")),
 ];
 
 /// kern's own two tables have fixed names, so that every program finds the others through them.
@@ -45,6 +46,8 @@ pub(super) fn migrate(connection: &mut Connection, wanted: &[(Table, String)]) -
         let names = agree(recorded(connection)?, wanted)?;
         return complete(connection, names);
     }
+    // A table that is made anew is gone for a moment. SQLite takes the setting between transactions only.
+    connection.execute_batch("PRAGMA foreign_keys = OFF").map_err(sql)?;
     let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(sql)?;
     tx.execute_batch(OWN).map_err(sql)?;
     let done = had(MIGRATIONS, &applied(&tx)?.unwrap_or_default())?;
@@ -65,7 +68,7 @@ pub(super) fn migrate(connection: &mut Connection, wanted: &[(Table, String)]) -
     };
     for (version, name, text) in &MIGRATIONS[done..] {
         fault::point(fault::MIGRATE, name)?;
-        tx.execute_batch(&names.fill(text)).map_err(sql)?;
+        apply(&tx, &names.fill(text))?;
         tx.execute(
             "INSERT INTO kern_migrations (version, name, checksum, applied_at_ms) VALUES (?, ?, ?, ?)",
             (version, name, sha256(text), wall_clock()),
@@ -78,8 +81,51 @@ pub(super) fn migrate(connection: &mut Connection, wanted: &[(Table, String)]) -
     }
     fault::point(fault::COMMIT, ACTION)?;
     tx.commit().map_err(sql)?;
+    connection.execute_batch("PRAGMA foreign_keys = ON").map_err(sql)?;
     fault::point(fault::COMMITTED, ACTION)?;
     Ok(names)
+}
+
+/// Before a line of a migration that names tables which are to have rowids from there on.
+const ROWIDS: &str = "--! rowids ";
+
+/// Executes a migration, line after line.
+fn apply(connection: &Connection, text: &str) -> Result<()> {
+    let mut parts = text.split(ROWIDS);
+    connection.execute_batch(parts.next().unwrap_or_default()).map_err(sql)?;
+    for part in parts {
+        let (tables, rest) = part.split_once('\n').unwrap_or((part, ""));
+        tables.split_whitespace().try_for_each(|table| give_rowids(connection, table))?;
+        connection.execute_batch(rest).map_err(sql)?;
+    }
+    Ok(())
+}
+
+/// Makes a table anew, with rowids, from its own definition: whatever columns, indexes and triggers it has by now.
+fn give_rowids(connection: &Connection, table: &str) -> Result<()> {
+    let mut statement = connection
+        .prepare(
+            "SELECT sql FROM sqlite_schema WHERE tbl_name = ? COLLATE NOCASE AND sql IS NOT NULL ORDER BY type = 'table' DESC",
+        )
+        .map_err(sql)?;
+    let definitions = statement.query_map([table], |row| row.get(0)).and_then(Iterator::collect);
+    let definitions: Vec<String> = definitions.map_err(sql)?;
+    let (made, around) = definitions.split_first().ok_or_else(|| Error::corrupt(table, "the table is missing"))?;
+    let columns = made.find('(').and_then(|start| made[start..].strip_suffix(", WITHOUT ROWID"));
+    // One that has them stays.
+    let Some(columns) = columns else { return Ok(()) };
+    // Legacy: what other tables say of this one by its name stays as it is, while there is none of that name and afterwards.
+    connection
+        .execute_batch(&format!(
+            "PRAGMA legacy_alter_table = ON;
+             CREATE TABLE {table}_with_rowids {columns};
+             INSERT INTO {table}_with_rowids SELECT * FROM {table};
+             DROP TABLE {table};
+             ALTER TABLE {table}_with_rowids RENAME TO {table};
+             PRAGMA legacy_alter_table = OFF;"
+        ))
+        .map_err(sql)?;
+    around.iter().try_for_each(|definition| connection.execute_batch(definition)).map_err(sql)
 }
 
 /// Gives the names of the tables of a file that is up to date, and changes nothing in it.
@@ -168,9 +214,10 @@ fn definitions(connection: &Connection) -> Result<BTreeMap<String, (String, Stri
 /// kern's business, but for triggers on kern's tables.
 pub(super) fn faults(connection: &Connection, names: &Names) -> Result<Vec<(String, String)>> {
     let fresh = Connection::open_in_memory().map_err(sql)?;
+    fresh.execute_batch("PRAGMA foreign_keys = OFF").map_err(sql)?;
     fresh.execute_batch(OWN).map_err(sql)?;
     for (_, _, text) in MIGRATIONS {
-        fresh.execute_batch(&names.fill(text)).map_err(sql)?;
+        apply(&fresh, &names.fill(text))?;
     }
     let (made, found) = (definitions(&fresh)?, definitions(connection)?);
     let mut faults = Vec::new();

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::all_calls;
 use crate::cell::{Cond, Json};
-use crate::records::approval::{Approval, ApprovalFilter, ApprovalRow, Page, PageMeta, VoteRow};
+use crate::records::approval::{Approval, ApprovalFilter, ApprovalJson, ApprovalRow, Page, PageMeta, VoteRow};
 use crate::records::call::{Call, Standing};
 use crate::records::execution::{Execution, ExecutionFilter, ExecutionRow};
 use crate::records::principal::Principal;
@@ -259,35 +259,53 @@ pub(crate) async fn approval<T: Tx>(tx: &mut T, id: ApprovalId) -> Result<Option
     }
 }
 
-/// Approvals with what is read beside their rows: by one query for each table, however many they are.
+/// What is read beside approvals: by one query for each table, however many they are.
+#[derive(Default)]
+struct Rest {
+    runs: HashMap<RunId, (RunStatus, i64)>,
+    votes: HashMap<ApprovalId, Vec<VoteRow>>,
+    executions: HashMap<(RunId, u32, u32, u32), Execution>,
+}
+
+impl Rest {
+    async fn of<T: Tx>(tx: &mut T, rows: &[ApprovalRow]) -> Result<Self> {
+        let mut rest = Self::default();
+        if rows.is_empty() {
+            return Ok(rest);
+        }
+        let columns = (R::C.run_id, R::C.status, R::C.updated_at_ms);
+        let query = Query::of(Vec::new()).among(R::C.run_id, rows.iter().map(|row| row.run_id.clone()));
+        rest.runs =
+            tx.pluck(columns, query).await?.into_iter().map(|(id, status, updated)| (id, (status, updated))).collect();
+        let query = Query::of(Vec::new())
+            .among(V::C.approval_id, rows.iter().map(|row| row.id.clone()))
+            .oldest(V::C.created_at_ms.order());
+        for vote in tx.select::<VoteRow>(query).await? {
+            rest.votes.entry(vote.approval_id.clone()).or_default().push(vote);
+        }
+        // By the call, not by what allows it: what the requester allowed and a row only records is shown with the row, too.
+        let query = Query::of(Vec::new())
+            .among((E::C.run_id, E::C.turn, E::C.idx, E::C.generation), rows.iter().map(Self::call_of));
+        for row in tx.select::<ExecutionRow>(query).await? {
+            rest.executions.insert((row.run_id.clone(), row.turn, row.idx, row.generation), Execution::from(row));
+        }
+        Ok(rest)
+    }
+
+    fn call_of(row: &ApprovalRow) -> (RunId, u32, u32, u32) {
+        (row.run_id.clone(), row.turn, row.idx, row.generation)
+    }
+}
+
+/// Approvals with what is read beside their rows.
 async fn with_rest<T: Tx>(tx: &mut T, rows: Vec<ApprovalRow>) -> Result<Vec<Approval>> {
-    if rows.is_empty() {
-        return Ok(Vec::new());
-    }
-    let columns = (R::C.run_id, R::C.status, R::C.updated_at_ms);
-    let query = Query::of(Vec::new()).among(R::C.run_id, rows.iter().map(|row| row.run_id.clone()));
-    let runs: HashMap<RunId, _> =
-        tx.pluck(columns, query).await?.into_iter().map(|(id, status, updated)| (id, (status, updated))).collect();
-    let query = Query::of(Vec::new())
-        .among(V::C.approval_id, rows.iter().map(|row| row.id.clone()))
-        .oldest(V::C.created_at_ms.order());
-    let mut votes: HashMap<ApprovalId, Vec<VoteRow>> = HashMap::new();
-    for vote in tx.select::<VoteRow>(query).await? {
-        votes.entry(vote.approval_id.clone()).or_default().push(vote);
-    }
-    // By the call, not by what allows it: what the requester allowed and a row only records is shown with the row, too.
-    let calls = rows.iter().map(|row| (row.run_id.clone(), row.turn, row.idx, row.generation));
-    let query = Query::of(Vec::new()).among((E::C.run_id, E::C.turn, E::C.idx, E::C.generation), calls);
-    let mut executions = HashMap::new();
-    for row in tx.select::<ExecutionRow>(query).await? {
-        executions.insert((row.run_id.clone(), row.turn, row.idx, row.generation), row);
-    }
+    let mut rest = Rest::of(tx, &rows).await?;
     rows.into_iter()
         .map(|row| {
-            let run = runs.get(&row.run_id).copied();
-            let votes = votes.remove(&row.id).unwrap_or_default();
-            let execution = executions.remove(&(row.run_id.clone(), row.turn, row.idx, row.generation));
-            Approval::assemble(row, run, votes, execution.map(Execution::from))
+            let run = rest.runs.get(&row.run_id).copied();
+            let votes = rest.votes.remove(&row.id).unwrap_or_default();
+            let execution = rest.executions.remove(&Rest::call_of(&row));
+            Approval::assemble(row, run, votes, execution)
         })
         .collect()
 }
@@ -322,7 +340,8 @@ fn page_of<V>(data: Vec<V>, (limit, page): (u32, u32), total_count: u64) -> Page
     Page { data, meta: PageMeta { page, limit, total_pages, total_count, search_time_ms: 0.0 } }
 }
 
-pub(crate) async fn approvals<T: Tx>(tx: &mut T, filter: ApprovalFilter) -> Result<Page<Approval>> {
+/// The rows of a page of approvals, and where it stands.
+async fn listed<T: Tx>(tx: &mut T, filter: ApprovalFilter) -> Result<Page<ApprovalRow>> {
     let (limit, page) = paged(filter.limit, PAGE, filter.page)?;
     if filter.after.is_some() && page > 1 {
         return Err(Error::Invalid("a page is found by its number or by what comes before it, not by both".to_owned()));
@@ -337,7 +356,32 @@ pub(crate) async fn approvals<T: Tx>(tx: &mut T, filter: ApprovalFilter) -> Resu
         query = query.after((A::C.created_at, A::C.id), last);
     }
     let rows = tx.select::<ApprovalRow>(query).await?;
-    Ok(page_of(with_rest(tx, rows).await?, (limit, page), total_count))
+    Ok(page_of(rows, (limit, page), total_count))
+}
+
+pub(crate) async fn approvals<T: Tx>(tx: &mut T, filter: ApprovalFilter) -> Result<Page<Approval>> {
+    let Page { data, meta } = listed(tx, filter).await?;
+    Ok(Page { data: with_rest(tx, data).await?, meta })
+}
+
+/// What [`approvals`] gives, as JSON. Made of the rows: most of what a page costs would be values that are made only to be
+/// written again.
+pub(crate) async fn approvals_json<T: Tx>(tx: &mut T, filter: ApprovalFilter) -> Result<Vec<u8>> {
+    let Page { data: rows, meta } = listed(tx, filter).await?;
+    let rest = Rest::of(tx, &rows).await?;
+    let data = rows
+        .iter()
+        .map(|row| {
+            let votes = rest.votes.get(&row.id).map_or(&[][..], Vec::as_slice);
+            ApprovalJson::assemble(
+                row,
+                rest.runs.get(&row.run_id).copied(),
+                votes,
+                rest.executions.get(&Rest::call_of(row)),
+            )
+        })
+        .collect::<Result<_>>()?;
+    Ok(serde_json::to_vec(&Page { data, meta }).expect("a page is JSON"))
 }
 
 pub(crate) async fn approval_count<T: Tx>(tx: &mut T, filter: ApprovalFilter) -> Result<u64> {

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, RawQuery, Request, State};
-use axum::http::{HeaderMap, StatusCode};
-use axum::response::Response;
-use kern_db::{Approval, ApprovalFilter, ApprovalId, ApprovalStatus, ApprovalType, Page, PauseType, Resolution};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use kern_db::{Approval, ApprovalFilter, ApprovalId, ApprovalStatus, ApprovalType, PauseType, Resolution};
 use serde_json::{Value, json};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -69,7 +69,7 @@ fn whose(fields: &mut Fields, who: &Who) -> Option<String> {
         ("page" = Option<u32>, Query, description = "The page, from 1", minimum = 1)),
     responses((status = 200, description = "A page of approvals", body = Value),
         QueryProblems))]
-async fn list(State(os): State<Arc<Os>>, who: Who, RawQuery(query): RawQuery) -> Result<Json<Page<Approval>>, Problem> {
+async fn list(State(os): State<Arc<Os>>, who: Who, RawQuery(query): RawQuery) -> Result<Response, Problem> {
     let mut fields = Fields::of_query(query.as_deref());
     let mut filter = ApprovalFilter::new();
     if let Some(status) = fields.one_of::<ApprovalStatus>("status", STATUSES) {
@@ -109,7 +109,8 @@ async fn list(State(os): State<Arc<Os>>, who: Who, RawQuery(query): RawQuery) ->
         filter = filter.page(page);
     }
     fields.done()?;
-    Ok(Json(os.db.list_approvals(filter).await?))
+    let page = os.db.approvals_json(filter).await?;
+    Ok(([(header::CONTENT_TYPE, "application/json")], page).into_response())
 }
 
 /// Counts the approvals that wait for somebody.

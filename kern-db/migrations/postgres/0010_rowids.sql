@@ -1,0 +1,1 @@
+-- Nothing: what SQLite's tables get here, these have.
