@@ -96,6 +96,8 @@ struct Os {
     limits: Limits,
     rate: Option<Rate>,
     origins: Vec<HeaderValue>,
+    /// Who is to be in which, from the start of the server on.
+    pools: Vec<(String, Vec<String>)>,
     feeds: Feeds,
     log: Log,
     auth: Authenticator,
@@ -136,6 +138,7 @@ pub struct AgentOSBuilder {
     limits: Limits,
     tokens: Option<TokenVerifier>,
     origins: Vec<String>,
+    pools: Vec<(String, Vec<String>)>,
 }
 
 impl AgentOSBuilder {
@@ -178,6 +181,14 @@ impl AgentOSBuilder {
     /// Takes the tokens of an identity provider, beside API keys. From then on everybody is asked who they are.
     pub fn tokens(mut self, tokens: TokenVerifier) -> Self {
         self.tokens = Some(tokens);
+        self
+    }
+
+    /// Says who is in a pool. It is written when the server starts, where the store says otherwise, and is on record; a server
+    /// that is started later with other people has the last word. A pool that an agent names has to be in the store before
+    /// that: the agent's `build` asks for it.
+    pub fn pool(mut self, name: impl Into<String>, members: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.pools.push((name.into(), members.into_iter().map(Into::into).collect()));
         self
     }
 
@@ -255,6 +266,7 @@ impl AgentOSBuilder {
             limits: self.limits,
             rate,
             origins,
+            pools: self.pools,
             has_worker: self.has_worker,
             db,
             started_at: jiff::Timestamp::now(),
@@ -278,6 +290,7 @@ impl AgentOS {
             limits: Limits::new(),
             tokens: None,
             origins: Vec::new(),
+            pools: Vec::new(),
         }
     }
 

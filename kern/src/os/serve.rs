@@ -1,11 +1,13 @@
 //! Serving: an address, a worker, and an orderly end.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use kern_db::Pool;
 use tokio::net::{TcpListener, lookup_host};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -50,7 +52,7 @@ impl AgentOS {
     ///
     /// - [`Error::Setup`]: the address is none, or cannot be bound; or others than this machine could reach it, and nobody is
     ///   asked who they are.
-    /// - [`Error::Store`]: the store could not be asked for its keys.
+    /// - [`Error::Store`]: the store could not be asked for its keys, or takes a pool's members for none.
     pub async fn start(self, address: &str) -> Result<OsServer> {
         let refused = |what: String| Error::Setup(format!("`{address}` cannot be served: {what}"));
         let found: Vec<SocketAddr> = lookup_host(address).await.map_err(|error| refused(error.to_string()))?.collect();
@@ -62,6 +64,7 @@ impl AgentOS {
         }
         let listener = TcpListener::bind(&*found).await.map_err(|error| refused(error.to_string()))?;
         let address = listener.local_addr().map_err(|error| refused(error.to_string()))?;
+        self.0.set_pools().await?;
         let worker = if self.0.has_worker { Some(self.0.worker().await?) } else { None };
         let router = openapi::router(Arc::clone(&self.0));
         let (end, ended) = oneshot::channel();
@@ -85,6 +88,19 @@ impl AgentOS {
 }
 
 impl Os {
+    /// Writes the pools that the store has otherwise.
+    async fn set_pools(&self) -> Result<()> {
+        let stored = self.db.list_pools().await?;
+        for (name, members) in &self.pools {
+            let wanted: BTreeSet<&String> = members.iter().collect();
+            let same = |pool: &Pool| pool.name == *name && pool.members.iter().collect::<BTreeSet<_>>() == wanted;
+            if !stored.iter().any(same) {
+                self.db.write_pool(name.clone(), members.clone(), None).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// The worker of all agents.
     async fn worker(&self) -> Result<WorkerHandle> {
         let mut agents = self.agents.iter().cloned();

@@ -131,3 +131,23 @@ async fn pages_of_other_servers_ask_for_nothing_whatever_name_they_use() {
     let own = ask("origin", &format!("http://{}", os.server.address())).await;
     assert_eq!((own.status, &own.body["status"]), (200, &json!("PAUSED")));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_pools_of_a_server_are_in_the_store_once_it_has_started() {
+    let store = Store::new().await;
+    store.db.set_pool("finance", ["ann", "bob"]).await.unwrap();
+    let agent = || Agent::builder().id("a").model(script(&[])).db(store.db.clone()).build().unwrap();
+    let written = async || {
+        kern_tests::history::entries(&store.db).await.iter().filter(|entry| entry.action == "pool_set").count()
+    };
+    for (members, count) in [(&["bob", "ann"][..], 1), (&["bob"], 2), (&["bob"], 2)] {
+        let os = AgentOS::builder().agent(agent()).without_worker().pool("finance", members.to_vec()).build().unwrap();
+        os.start("127.0.0.1:0").await.unwrap().shutdown().await;
+        let pools = store.db.list_pools().await.unwrap();
+        assert_eq!(pools.len(), 1);
+        assert_eq!(pools[0].members.len(), members.len(), "{pools:?}");
+        assert_eq!(written().await, count, "only what is new is written");
+    }
+    let wrong = AgentOS::builder().agent(agent()).pool("", ["ann"]).build().unwrap().start("127.0.0.1:0").await;
+    assert!(wrong.is_err(), "a pool has a name");
+}
