@@ -62,10 +62,12 @@ pub(crate) enum Table {
     Pools,
     Checkpoints,
     Keys,
+    Webhooks,
+    Deliveries,
 }
 
 impl Table {
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Runs,
         Self::Calls,
         Self::Approvals,
@@ -76,6 +78,8 @@ impl Table {
         Self::Pools,
         Self::Checkpoints,
         Self::Keys,
+        Self::Webhooks,
+        Self::Deliveries,
     ];
 
     /// The word for it in `{…}` of a migration, in the record of names, and after `kern_` in the default name.
@@ -91,6 +95,8 @@ impl Table {
             Self::Pools => "pools",
             Self::Checkpoints => "checkpoints",
             Self::Keys => "keys",
+            Self::Webhooks => "webhooks",
+            Self::Deliveries => "deliveries",
         }
     }
 }
@@ -101,6 +107,15 @@ pub(crate) struct Column<R, T> {
     place: usize,
     types: PhantomData<fn() -> (R, T)>,
 }
+
+// Not derived: what a column is a column of need not be copied.
+impl<R, T> Clone for Column<R, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<R, T> Copy for Column<R, T> {}
 
 /// `column = value` in the `SET` of an update.
 #[derive(Clone, Debug)]
@@ -330,6 +345,7 @@ stored_as_text! {
     PauseType: |text| text.parse().map_err(|error: crate::UnknownWord| error.to_string()),
     ExecutionStatus: |text| text.parse().map_err(|error: crate::UnknownWord| error.to_string()),
     crate::Answer: |text| text.parse().map_err(|error: crate::UnknownWord| error.to_string()),
+    crate::DeliveryStatus: |text| text.parse().map_err(|error: crate::UnknownWord| error.to_string()),
     crate::Authority: |text| text.parse().map_err(|error: crate::UnknownWord| error.to_string()),
 }
 

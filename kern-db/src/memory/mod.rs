@@ -52,6 +52,8 @@ struct Rows {
 enum Undo {
     Inserted(Table),
     Updated(Table, usize, Vec<Cell>),
+    /// All rows as they were, and where each was.
+    Deleted(Table, Rows),
 }
 
 pub(crate) struct MemoryTx<'a> {
@@ -213,6 +215,14 @@ impl Rows {
 }
 
 impl Rows {
+    fn add(&mut self, lookups: &[usize], cells: Vec<Cell>) {
+        let place = self.rows.len();
+        for lookup in lookups {
+            self.lookups.entry((*lookup, cells[*lookup].clone())).or_default().push(place);
+        }
+        self.rows.push(cells);
+    }
+
     /// Whether a row has the same values in all columns of a key.
     fn holds(&self, lookups: &[usize], key: &[usize], cells: &[Cell]) -> bool {
         let same = |place: &usize| key.iter().all(|column| self.rows[*place][*column] == cells[*column]);
@@ -240,6 +250,7 @@ impl MemoryTx<'_> {
                     });
                 }
                 Undo::Updated(table, place, cells) => self.tables.of(table).rows[place] = cells,
+                Undo::Deleted(table, rows) => *self.tables.of(table) = rows,
             }
         }
     }
@@ -256,11 +267,7 @@ impl Tx for MemoryTx<'_> {
                 source: format!("{table} has a row of that name, and rows are never replaced").into(),
             });
         }
-        let place = rows.rows.len();
-        for lookup in R::LOOKUPS {
-            rows.lookups.entry((*lookup, cells[*lookup].clone())).or_default().push(place);
-        }
-        rows.rows.push(cells);
+        rows.add(R::LOOKUPS, cells);
         self.undo.push(Undo::Inserted(R::TABLE));
         Ok(())
     }
@@ -322,6 +329,22 @@ impl Tx for MemoryTx<'_> {
             }
         }
         Ok(places.len() as u64)
+    }
+
+    async fn delete<R: Row>(&mut self, expect: Vec<Cond<R>>) -> Result<u64> {
+        let rows = self.tables.of(R::TABLE);
+        let gone: BTreeSet<usize> = rows.matching(&expect).into_iter().collect();
+        if gone.is_empty() {
+            return Ok(0);
+        }
+        // Every row behind the first one moves up, so that their places are gathered anew.
+        let mut left = Rows::default();
+        for (_, cells) in rows.rows.iter().enumerate().filter(|(place, _)| !gone.contains(place)) {
+            left.add(R::LOOKUPS, cells.clone());
+        }
+        let before = std::mem::replace(rows, left);
+        self.undo.push(Undo::Deleted(R::TABLE, before));
+        Ok(gone.len() as u64)
     }
 
     async fn clock(&mut self) -> Result<i64> {

@@ -316,6 +316,8 @@ impl PostgresDbBuilder {
         pools_table: Pools, "pools";
         checkpoints_table: Checkpoints, "checkpoints of the audit log";
         keys_table: Keys, "API keys";
+        webhooks_table: Webhooks, "webhooks";
+        deliveries_table: Deliveries, "events on their way to webhooks";
     }
 
     fn name(mut self, table: Table, name: String) -> Self {

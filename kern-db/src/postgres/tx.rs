@@ -455,6 +455,13 @@ impl Tx for PostgresTx {
         self.run(&sql, &values).await
     }
 
+    async fn delete<R: Row>(&mut self, expect: Vec<Cond<R>>) -> Result<u64> {
+        let mut values = Vec::new();
+        let conds = conditions(expect, &mut values);
+        let sql = format!("DELETE FROM {}{}", self.names.of(R::TABLE), clause(&conds));
+        self.run(&sql, &values).await
+    }
+
     const TAKES_WRITES: bool = true;
 
     async fn write(&mut self, writes: Vec<Write>) -> Result<Result<(), String>> {

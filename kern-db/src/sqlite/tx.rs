@@ -293,6 +293,13 @@ impl Tx for SqliteTx<'_> {
         Ok(changed as u64)
     }
 
+    async fn delete<R: Row>(&mut self, expect: Vec<Cond<R>>) -> Result<u64> {
+        let sql = format!("DELETE FROM {}{}", self.names.of(R::TABLE), clause(&conditions(&expect)));
+        let mut statement = self.connection.prepare_cached(&sql).map_err(self.sql())?;
+        let removed = statement.execute(params_from_iter(bound(expect))).map_err(self.sql())?;
+        Ok(removed as u64)
+    }
+
     const TAKES_WRITES: bool = true;
 
     /// Only for a job that is alone: a statement can take the whole transaction back with it.

@@ -56,6 +56,8 @@ mod runs;
 mod serve;
 mod sessions;
 mod watch;
+#[cfg(feature = "webhooks")]
+mod webhooks;
 
 use std::fmt;
 use std::sync::Arc;
@@ -72,6 +74,8 @@ use watch::Log;
 
 pub use limits::Limits;
 pub use serve::OsServer;
+#[cfg(feature = "webhooks")]
+pub use webhooks::Webhook;
 
 /// Agents with their store, to be served over HTTP. Cheap to clone; clones are the same.
 #[derive(Clone)]
@@ -94,6 +98,8 @@ struct Os {
     /// Whether anybody was ever seen to have a credential.
     asks: AtomicBool,
     sessions: panel::session::Sessions,
+    #[cfg(feature = "webhooks")]
+    webhooks: Vec<Webhook>,
     phase: tokio::sync::watch::Sender<Phase>,
 }
 
@@ -127,6 +133,8 @@ pub struct AgentOSBuilder {
     has_panel: bool,
     limits: Limits,
     tokens: Option<TokenVerifier>,
+    #[cfg(feature = "webhooks")]
+    webhooks: Vec<Webhook>,
 }
 
 impl AgentOSBuilder {
@@ -172,6 +180,15 @@ impl AgentOSBuilder {
         self
     }
 
+    /// Tells an address what happens, by signed requests, as long as the server runs. Any number of them may be added. It is
+    /// told of what is committed after the first start with it, also of what happens while no server runs, and at least
+    /// once; no decision waits for it.
+    #[cfg(feature = "webhooks")]
+    pub fn webhook(mut self, webhook: Webhook) -> Self {
+        self.webhooks.push(webhook);
+        self
+    }
+
     /// Leaves the [`Worker`](crate::worker::Worker) out: runs go on when a client continues them, or a worker that is started
     /// elsewhere.
     pub fn without_worker(mut self) -> Self {
@@ -197,7 +214,7 @@ impl AgentOSBuilder {
     /// # Errors
     ///
     /// - [`Error::Setup`]: there is no agent, two have the same id, or they have different stores: its approvals would be
-    ///   some of them.
+    ///   some of them. Or a webhook may not be told what it asks for, or has the name of another one.
     pub fn build(self) -> Result<AgentOS> {
         let refused = |what: String| Err(Error::Setup(what));
         let Some(first) = self.agents.first() else {
@@ -214,7 +231,18 @@ impl AgentOSBuilder {
                 return refused(format!("the agent `{}` has another store: {what}", agent.id()));
             }
         }
+        #[cfg(feature = "webhooks")]
+        let webhooks = self.webhooks.into_iter().map(Webhook::checked).collect::<Result<Vec<_>>>()?;
+        #[cfg(feature = "webhooks")]
+        for (place, webhook) in webhooks.iter().enumerate() {
+            if webhooks[..place].iter().any(|other| other.id() == webhook.id()) {
+                let what = "they could not be told apart in the store: give one of them another `.name(…)`";
+                return refused(format!("two webhooks have the name `{}`: {what}", webhook.id().escape_debug()));
+            }
+        }
         Ok(AgentOS(Arc::new(Os {
+            #[cfg(feature = "webhooks")]
+            webhooks,
             name: self.name.unwrap_or_else(|| self.id.clone()),
             id: self.id,
             description: self.description,
@@ -247,11 +275,13 @@ impl AgentOS {
             has_panel: true,
             limits: Limits::new(),
             tokens: None,
+            #[cfg(feature = "webhooks")]
+            webhooks: Vec::new(),
         }
     }
 
     /// Gives all routes, for a server of one's own. Runs do not go on by themselves then, unless a
-    /// [`Worker`](crate::worker::Worker) is started beside it. As long as there is no credential, they answer only what is
+    /// [`Worker`](crate::worker::Worker) is started beside it, and no webhook is told of anything. As long as there is no credential, they answer only what is
     /// asked for under a name of this machine.
     pub fn into_router(self) -> axum::Router {
         openapi::router(self.0)

@@ -11,6 +11,8 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::problem::Problem;
+#[cfg(feature = "webhooks")]
+use super::webhooks::{self, Deliveries};
 use super::{AgentOS, Os, connections, openapi};
 use crate::error::{Error, Result};
 use crate::run::stop::Phase;
@@ -26,6 +28,8 @@ pub struct OsServer {
     address: SocketAddr,
     os: AgentOS,
     worker: Option<WorkerHandle>,
+    #[cfg(feature = "webhooks")]
+    deliveries: Option<Deliveries>,
     end: Option<oneshot::Sender<()>>,
     serving: JoinHandle<()>,
 }
@@ -50,7 +54,7 @@ impl AgentOS {
     ///
     /// - [`Error::Setup`]: the address is none, or cannot be bound; or others than this machine could reach it, and nobody is
     ///   asked who they are.
-    /// - [`Error::Store`]: the store could not be asked for its keys.
+    /// - [`Error::Store`]: the store could not be asked for its keys, or does not take the webhooks.
     pub async fn start(self, address: &str) -> Result<OsServer> {
         let refused = |what: String| Error::Setup(format!("`{address}` cannot be served: {what}"));
         let found: Vec<SocketAddr> = lookup_host(address).await.map_err(|error| refused(error.to_string()))?.collect();
@@ -63,6 +67,8 @@ impl AgentOS {
         let listener = TcpListener::bind(&*found).await.map_err(|error| refused(error.to_string()))?;
         let address = listener.local_addr().map_err(|error| refused(error.to_string()))?;
         let worker = if self.0.has_worker { Some(self.0.worker().await?) } else { None };
+        #[cfg(feature = "webhooks")]
+        let deliveries = webhooks::start(&self.0.db, &self.0.webhooks, self.0.stop()).await?;
         let router = openapi::router(Arc::clone(&self.0));
         let (end, ended) = oneshot::channel();
         let limits = self.0.limits.clone();
@@ -80,7 +86,15 @@ impl AgentOS {
                 "AgentOS is served to this machine; nobody is asked who they are, and every name is recorded as unverified"
             ),
         }
-        Ok(OsServer { address, os: self, worker, end: Some(end), serving })
+        Ok(OsServer {
+            address,
+            os: self,
+            worker,
+            #[cfg(feature = "webhooks")]
+            deliveries,
+            end: Some(end),
+            serving,
+        })
     }
 }
 
@@ -120,6 +134,11 @@ impl OsServer {
             }
         };
         tokio::join!(working, served);
+        // Requests that are under way are waited for. The rest is in the store, for whoever comes next.
+        #[cfg(feature = "webhooks")]
+        if let Some(deliveries) = self.deliveries.take() {
+            deliveries.end().await;
+        }
         self.serving.abort();
     }
 }
