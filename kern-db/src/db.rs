@@ -333,7 +333,7 @@ pub trait Transitions: Send + Sync {
     fn claim_deliveries(&self, webhook: String, limit: u32, lease_ms: i64) -> DbFuture<'_, Vec<DeliveryClaim>>;
     /// `false`: the attempt is not the last one any more, or the delivery has ended.
     fn end_delivery(&self, event_id: String, webhook: String, attempt: u32, end: DeliveryEnd) -> DbFuture<'_, bool>;
-    fn count_deliveries(&self, status: DeliveryStatus) -> DbFuture<'_, u64>;
+    fn count_deliveries(&self, webhook: String, status: DeliveryStatus) -> DbFuture<'_, u64>;
     /// Removes events and deliveries that nobody needs any more, and says whether there may be more of them.
     fn sweep_events(&self, limit: u32) -> DbFuture<'_, bool>;
     /// How long the store waits for a lock. Leases have to be longer.
@@ -684,8 +684,8 @@ macro_rules! store {
                 })
             }
 
-            fn count_deliveries(&self, status: DeliveryStatus) -> DbFuture<'_, u64> {
-                self.read("count deliveries", move |tx| Box::pin(delivery::count(tx, status)))
+            fn count_deliveries(&self, webhook: String, status: DeliveryStatus) -> DbFuture<'_, u64> {
+                self.read("count deliveries", move |tx| Box::pin(delivery::count(tx, webhook, status)))
             }
 
             fn sweep_events(&self, limit: u32) -> DbFuture<'_, bool> {

@@ -12,6 +12,9 @@ CREATE TABLE {webhooks} (
 );
 CREATE FUNCTION {webhooks}_guard() RETURNS trigger LANGUAGE plpgsql SET search_path = {schema}, pg_temp AS $guard$
 BEGIN
+    IF TG_OP = 'TRUNCATE' THEN
+        RAISE EXCEPTION 'kern: who is told of events is not forgotten at once';
+    END IF;
     IF NEW.name IS DISTINCT FROM OLD.name OR NEW.since_ms IS DISTINCT FROM OLD.since_ms THEN
         RAISE EXCEPTION 'kern: since when a webhook is told does not change';
     END IF;
@@ -19,7 +22,10 @@ BEGIN
 END $guard$;
 CREATE TRIGGER {webhooks}_guard BEFORE UPDATE ON {webhooks}
 FOR EACH ROW EXECUTE FUNCTION {webhooks}_guard();
+CREATE TRIGGER {webhooks}_no_truncate BEFORE TRUNCATE ON {webhooks}
+FOR EACH STATEMENT EXECUTE FUNCTION {webhooks}_guard();
 ALTER TABLE {webhooks} ENABLE ALWAYS TRIGGER {webhooks}_guard;
+ALTER TABLE {webhooks} ENABLE ALWAYS TRIGGER {webhooks}_no_truncate;
 
 -- One event on its way to one webhook: what the outbox had of it, and how far it is.
 CREATE TABLE {deliveries} (

@@ -242,9 +242,9 @@ pub(crate) async fn list<T: Tx>(tx: &mut T, filter: DeliveryFilter) -> Result<Ve
     Ok(tx.select::<D>(query).await?.into_iter().map(Delivery::from).collect())
 }
 
-/// Counts deliveries that are this far.
-pub(crate) async fn count<T: Tx>(tx: &mut T, status: DeliveryStatus) -> Result<u64> {
-    tx.count(vec![D::C.status.is(status)]).await
+/// Counts deliveries to a webhook that are this far.
+pub(crate) async fn count<T: Tx>(tx: &mut T, webhook: String, status: DeliveryStatus) -> Result<u64> {
+    tx.count(vec![D::C.webhook.is(webhook), D::C.status.is(status)]).await
 }
 
 /// Removes what nobody needs any more: deliveries that have ended a while ago, and events of a while ago where nobody is

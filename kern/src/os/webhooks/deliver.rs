@@ -9,8 +9,8 @@ use kern_db::{Db, DeliveryClaim, DeliveryEnd};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
-use super::Webhook;
 use super::request::{Means, Sender, Sent};
+use super::{Webhook, body};
 use crate::error::{Error, Result};
 use crate::run::stop::Stop;
 use crate::worker::tidy;
@@ -204,9 +204,9 @@ fn lease(webhook: &Webhook, busy_timeout: Duration) -> Duration {
 
 /// Sends an event once, and notes what came of it.
 async fn attempt(db: Arc<dyn Db>, sender: Sender, claim: DeliveryClaim) {
-    let Sent { outcome, means } = sender.send(&claim).await;
-    let webhook = sender.webhook();
     let (event_id, attempts) = (&claim.delivery.event_id, claim.delivery.attempts);
+    let Sent { outcome, means } = sender.send(event_id, body::of(&claim)).await;
+    let webhook = sender.webhook();
     // Those that nobody has heard the end of are counted, too.
     let place = usize::try_from(attempts).unwrap_or(usize::MAX).saturating_sub(1);
     let end = match (means, webhook.retries.get(place)) {

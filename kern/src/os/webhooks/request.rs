@@ -4,13 +4,12 @@ use std::error::Error as StdError;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kern_db::DeliveryClaim;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{Client, StatusCode};
 
+use super::Webhook;
 use super::address::NotReached;
-use super::{Webhook, body};
 use crate::error::{Error, Result};
 
 /// How long a receiver can have an event waited for at the most.
@@ -66,8 +65,7 @@ impl Sender {
     }
 
     /// Sends an event once. What of the answer comes after its head is not read.
-    pub(super) async fn send(&self, claim: &DeliveryClaim) -> Sent {
-        let (id, body) = (&claim.delivery.event_id, body::of(claim));
+    pub(super) async fn send(&self, id: &str, body: Vec<u8>) -> Sent {
         // Of the attempt: a receiver refuses what is old.
         let timestamp = jiff::Timestamp::now().as_second();
         let signatures: Vec<_> = self.webhook.secrets.iter().map(|secret| secret.sign(id, timestamp, &body)).collect();
@@ -88,7 +86,7 @@ impl Sender {
                 let outcome = outcome(&error).to_owned();
                 // The address is cut out: people put keys into addresses.
                 let error = with_causes(&error.without_url());
-                tracing::debug!(webhook = self.webhook.id(), event_id = %id, error, "a webhook could not be asked");
+                tracing::debug!(webhook = self.webhook.id(), event_id = id, error, "a webhook could not be asked");
                 Sent { outcome, means: Means::NotTaken(None) }
             }
         }
@@ -148,6 +146,21 @@ mod tests {
     use reqwest::header::HeaderValue;
 
     use super::*;
+
+    #[tokio::test]
+    async fn a_name_that_stands_for_what_is_private_is_not_connected_to() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let secret = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
+        for scheme in ["https", "http"] {
+            // Past the checks of an address as it is written: as if the name had been another one then.
+            let webhook = Webhook::new(&format!("{scheme}://localhost:{port}/hook"), secret).unwrap();
+            let sent = Sender::new(webhook).unwrap().send("id", b"{}".to_vec()).await;
+            assert_eq!((sent.outcome.as_str(), sent.means), ("private_address", Means::NotTaken(None)));
+        }
+        assert!(listener.accept().is_err(), "nobody has come");
+    }
 
     #[test]
     fn an_answer_means_what_its_status_says_and_retry_after_has_an_end() {
