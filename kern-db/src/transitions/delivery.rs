@@ -67,18 +67,19 @@ fn waiting() -> Vec<crate::cell::Cond<OutboxRow>> {
 pub(crate) async fn hand_over<T: Tx>(tx: &mut T, limit: u32) -> Step<u32> {
     let query = Query::of(waiting()).oldest(O::C.created_at_ms.order()).limit(u64::from(limit)).lock_or_skip();
     let events = tx.select::<O>(query).await?;
+    if events.is_empty() {
+        return Ok(0);
+    }
     let now = tx.now().await?;
     let webhooks = tx.select::<W>(Query::of(remembered(now))).await?;
-    let mut handed = 0;
+    let ids = events.iter().map(|event| event.id.clone());
+    let gone = tx.delete(Query::of(waiting()).among(O::C.id, ids)).await?;
+    if gone != events.len() as u64 {
+        // Somebody else hands some of them over: nothing of this stays.
+        return Err(Error::Busy { action: "hand over events" }.into());
+    }
     for event in events {
         let OutboxRow { id, created_at_ms, topic, run_id, approval_id, execution_id, delivered_at_ms: _ } = event;
-        let mut expect = waiting();
-        expect.push(O::C.id.is(id.clone()));
-        if tx.delete(expect).await? != 1 {
-            // Somebody else hands it over.
-            continue;
-        }
-        handed += 1;
         for webhook in &webhooks {
             if created_at_ms < webhook.since_ms || !webhook.topics.0.contains(&topic) {
                 continue;
@@ -100,7 +101,7 @@ pub(crate) async fn hand_over<T: Tx>(tx: &mut T, limit: u32) -> Step<u32> {
             tx.insert(&delivery).await?;
         }
     }
-    Ok(handed)
+    Ok(u32::try_from(gone).unwrap_or(u32::MAX))
 }
 
 /// Webhooks that somebody sends to, or has sent to not long ago.
@@ -257,7 +258,7 @@ pub(crate) async fn sweep<T: Tx>(tx: &mut T, limit: u32) -> Step<bool> {
     let query = Query::of(vec![D::C.ended_at_ms.at_most(Some(past))]).oldest(D::C.ended_at_ms.order()).limit(page);
     let old = tx.pluck(D::C.ended_at_ms, query).await?;
     if let Some(last) = old.last() {
-        tx.delete(vec![D::C.ended_at_ms.at_most(*last)]).await?;
+        tx.delete(Query::of(vec![D::C.ended_at_ms.at_most(*last)])).await?;
         more |= old.len() as u64 == page;
     }
 
@@ -267,7 +268,8 @@ pub(crate) async fn sweep<T: Tx>(tx: &mut T, limit: u32) -> Step<bool> {
         let query = Query::of(waits).oldest(D::C.due_at_ms.order()).limit(page).lock_or_skip();
         let waits = tx.select::<D>(query).await?;
         if waits.is_empty() {
-            tx.delete(vec![W::C.name.is(webhook.name), W::C.seen_at_ms.is(webhook.seen_at_ms)]).await?;
+            let expect = vec![W::C.name.is(webhook.name), W::C.seen_at_ms.is(webhook.seen_at_ms)];
+            tx.delete(Query::of(expect)).await?;
             continue;
         }
         more = true;
@@ -287,7 +289,8 @@ pub(crate) async fn sweep<T: Tx>(tx: &mut T, limit: u32) -> Step<bool> {
         let query = Query::of(old().collect()).oldest(O::C.created_at_ms.order()).limit(page);
         let times = tx.pluck(O::C.created_at_ms, query).await?;
         if let Some(last) = times.last() {
-            tx.delete(old().chain([O::C.created_at_ms.at_most(*last)]).collect()).await?;
+            let expect = old().chain([O::C.created_at_ms.at_most(*last)]).collect();
+            tx.delete(Query::of(expect)).await?;
             more |= times.len() as u64 == page;
         }
     }

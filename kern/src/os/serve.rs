@@ -66,9 +66,10 @@ impl AgentOS {
         }
         let listener = TcpListener::bind(&*found).await.map_err(|error| refused(error.to_string()))?;
         let address = listener.local_addr().map_err(|error| refused(error.to_string()))?;
-        let worker = if self.0.has_worker { Some(self.0.worker().await?) } else { None };
+        // Before anything is done that they would be told of.
         #[cfg(feature = "webhooks")]
         let deliveries = webhooks::start(&self.0.db, &self.0.webhooks, self.0.stop()).await?;
+        let worker = if self.0.has_worker { Some(self.0.worker().await?) } else { None };
         let router = openapi::router(Arc::clone(&self.0));
         let (end, ended) = oneshot::channel();
         let limits = self.0.limits.clone();
