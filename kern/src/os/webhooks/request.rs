@@ -181,7 +181,7 @@ mod tests {
         assert_eq!(of(429, Some("9999999999999")), seconds(86_400));
         assert_eq!(of(429, Some("-1")), Means::NotTaken(None));
         assert_eq!(of(429, Some("Wed, 21 Oct 2015 07:28:00 GMT")), seconds(0));
-        assert_eq!(of(429, Some("Wed, 21 Oct 2215 07:28:00 GMT")), seconds(86_400));
+        assert_eq!(of(429, Some("Sat, 21 Oct 2215 07:28:00 GMT")), seconds(86_400));
         assert_eq!(of(429, Some("soon")), Means::NotTaken(None));
     }
 }
