@@ -62,12 +62,13 @@ pub(crate) enum Table {
     Pools,
     Checkpoints,
     Keys,
+    Requests,
     Webhooks,
     Deliveries,
 }
 
 impl Table {
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Runs,
         Self::Calls,
         Self::Approvals,
@@ -78,6 +79,7 @@ impl Table {
         Self::Pools,
         Self::Checkpoints,
         Self::Keys,
+        Self::Requests,
         Self::Webhooks,
         Self::Deliveries,
     ];
@@ -95,6 +97,7 @@ impl Table {
             Self::Pools => "pools",
             Self::Checkpoints => "checkpoints",
             Self::Keys => "keys",
+            Self::Requests => "requests",
             Self::Webhooks => "webhooks",
             Self::Deliveries => "deliveries",
         }

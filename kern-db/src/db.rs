@@ -18,8 +18,8 @@ use crate::records::run::{Run, RunFilter};
 use crate::records::session::{Session, SessionFilter};
 use crate::requests::{
     AnswerCall, Answered, AskAgain, BeginRun, CallClaim, CallClaimed, Candidates, ClaimCall, ClaimRun, CommitTurn,
-    DeliveryClaim, DeliveryEnd, EndRun, Ended, Finished, KeyLookup, NewKey, Recovered, Resumable, RunClaim, RunClaimed,
-    Swept, Ticket, Write,
+    DeliveryClaim, DeliveryEnd, EndRun, Ended, Finished, KeptAnswer, KeyLookup, NewKey, OpenRequest, OpenedRequest,
+    Recovered, RequestClaim, Resumable, RunClaim, RunClaimed, Swept, Ticket, Write,
 };
 use crate::{ApprovalId, ApprovalStatus, DeliveryStatus, ExecutionId, Result, RunId, SessionId};
 
@@ -291,6 +291,11 @@ pub trait Transitions: Send + Sync {
     fn make_key(&self, request: NewKey) -> DbFuture<'_, AccessKey>;
     /// A key with the hash of its secret, held against the audit log.
     fn find_key(&self, id: String) -> DbFuture<'_, KeyLookup>;
+    /// Of any number of requests with one key, one is claimed.
+    fn open_request(&self, asked: OpenRequest) -> DbFuture<'_, OpenedRequest>;
+    fn renew_request(&self, claim: RequestClaim, lease_ms: i64) -> DbFuture<'_, ()>;
+    /// Without an answer, it may be claimed again.
+    fn close_request(&self, claim: RequestClaim, answer: Option<KeptAnswer>) -> DbFuture<'_, ()>;
     fn end_run(&self, request: EndRun) -> DbFuture<'_, Run>;
     /// `end_run` of a run that nobody was told of: it starts and ends at once. The claim is [`RunClaim::first`].
     fn begin_and_end(&self, begin: BeginRun, request: EndRun) -> DbFuture<'_, Run>;
@@ -556,6 +561,18 @@ macro_rules! store {
                 self.read("look up a key", move |tx| Box::pin(key::find(tx, id)))
             }
 
+            fn open_request(&self, asked: OpenRequest) -> DbFuture<'_, OpenedRequest> {
+                self.write(Lane::Normal, "look up a request", move |tx| Box::pin(request::open(tx, asked)))
+            }
+
+            fn renew_request(&self, claim: RequestClaim, lease_ms: i64) -> DbFuture<'_, ()> {
+                self.write(Lane::Normal, "renew a request", move |tx| Box::pin(request::renew(tx, claim, lease_ms)))
+            }
+
+            fn close_request(&self, claim: RequestClaim, answer: Option<KeptAnswer>) -> DbFuture<'_, ()> {
+                self.write(Lane::Normal, "keep an answer", move |tx| Box::pin(request::close(tx, claim, answer)))
+            }
+
             fn end_run(&self, request: EndRun) -> DbFuture<'_, Run> {
                 self.write(Lane::Normal, "end a run", move |tx| Box::pin(run::end(tx, None, request)))
             }
@@ -727,11 +744,11 @@ pub(crate) mod prelude {
     pub(crate) use crate::records::session::{Session, SessionFilter};
     pub(crate) use crate::requests::{
         AnswerCall, Answered, AskAgain, BeginRun, CallClaim, CallClaimed, Candidates, ClaimCall, ClaimRun, CommitTurn,
-        DeliveryClaim, DeliveryEnd, EndRun, Ended, Finished, KeyLookup, NewKey, Recovered, Resumable, RunClaim,
-        RunClaimed, Swept, Ticket, Write,
+        DeliveryClaim, DeliveryEnd, EndRun, Ended, Finished, KeptAnswer, KeyLookup, NewKey, OpenRequest, OpenedRequest,
+        Recovered, RequestClaim, Resumable, RunClaim, RunClaimed, Swept, Ticket, Write,
     };
     pub(crate) use crate::transitions::{
-        answer, approval, ask, delivery, erase, execution, key, pool, read, recovery, run, settle, sweep,
+        answer, approval, ask, delivery, erase, execution, key, pool, read, recovery, request, run, settle, sweep,
     };
     pub(crate) use crate::{ApprovalId, ApprovalStatus, DeliveryStatus, ExecutionId, RunId, SessionId};
 }

@@ -67,8 +67,9 @@ pub use records::status::{
 };
 pub use requests::{
     AnswerCall, Answered, AskAgain, BeginRun, Blocker, CallClaim, CallClaimed, Candidates, ClaimCall, ClaimRun,
-    CommitTurn, DeliveryClaim, DeliveryEnd, EndRun, Ended, Finished, FoundKey, KeyLookup, NewAnswer, NewCall, NewKey,
-    Recovered, Resumable, RunClaim, RunClaimed, Shown, SqlValue, Swept, Ticket, Write,
+    CommitTurn, DeliveryClaim, DeliveryEnd, EndRun, Ended, Finished, FoundKey, KeptAnswer, KeyLookup, NewAnswer,
+    NewCall, NewKey, OpenRequest, OpenedRequest, Recovered, RequestClaim, Resumable, RunClaim, RunClaimed, Shown,
+    SqlValue, Swept, Ticket, Write,
 };
 #[cfg(feature = "sqlite")]
 pub use sqlite::{SqliteDb, SqliteDbBuilder};

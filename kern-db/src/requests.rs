@@ -43,6 +43,54 @@ pub struct NewKey {
     pub by: Option<Principal>,
 }
 
+/// A request that came with an idempotency key.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct OpenRequest {
+    /// Whose key it is.
+    pub owner: String,
+    pub key: String,
+    /// Of what is asked for.
+    pub digest: String,
+    /// For how long whoever claims it is waited for, unless they renew it.
+    pub lease_ms: i64,
+}
+
+/// What became of such a request.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub enum OpenedRequest {
+    /// It is to be worked on.
+    Claimed(RequestClaim),
+    /// Somebody works on it.
+    Busy,
+    /// It has the key of one that asked for something else.
+    Other,
+    Answered(KeptAnswer),
+}
+
+/// The right to work on such a request, until somebody else claims it.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct RequestClaim {
+    pub owner: String,
+    pub key: String,
+    /// The id of the run that it starts, whoever works on it.
+    pub run_id: RunId,
+    /// Counts from 1.
+    pub attempt: i64,
+}
+
+/// What such a request was answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct KeptAnswer {
+    /// HTTP's.
+    pub status: u16,
+    pub content_type: String,
+    pub body: String,
+}
+
 /// What a store has of an API key.
 #[derive(Clone, Debug)]
 #[allow(missing_docs)]

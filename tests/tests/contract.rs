@@ -89,6 +89,8 @@ mod policies;
 mod pools;
 #[path = "contract/requester.rs"]
 mod requester;
+#[path = "contract/requests.rs"]
+mod requests;
 #[path = "contract/resuming.rs"]
 mod resuming;
 #[path = "contract/run_again.rs"]

@@ -8,12 +8,16 @@ mod bad_input;
 mod events;
 #[path = "os/gate.rs"]
 mod gate;
+#[path = "os/idempotency.rs"]
+mod idempotency;
 #[path = "os/identity.rs"]
 mod identity;
 #[path = "os/limits.rs"]
 mod limits;
 #[path = "os/panel.rs"]
 mod panel;
+#[path = "os/roles.rs"]
+mod roles;
 #[path = "os/serving.rs"]
 mod serving;
 #[path = "os/streams.rs"]

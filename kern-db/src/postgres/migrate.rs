@@ -26,6 +26,7 @@ const MIGRATIONS: &[Migration] = &[
     (5, "erasure", include_str!("../../migrations/postgres/0005_erasure.sql")),
     (6, "lists", include_str!("../../migrations/postgres/0006_lists.sql")),
     (7, "keys", include_str!("../../migrations/postgres/0007_keys.sql")),
+    (8, "requests", include_str!("../../migrations/postgres/0008_requests.sql")),
     (9, "webhooks", include_str!("../../migrations/postgres/0009_webhooks.sql")),
 ];
 

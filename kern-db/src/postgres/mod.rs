@@ -316,6 +316,7 @@ impl PostgresDbBuilder {
         pools_table: Pools, "pools";
         checkpoints_table: Checkpoints, "checkpoints of the audit log";
         keys_table: Keys, "API keys";
+        requests_table: Requests, "requests with an idempotency key";
         webhooks_table: Webhooks, "webhooks";
         deliveries_table: Deliveries, "events on their way to webhooks";
     }

@@ -10,6 +10,7 @@ pub(crate) mod key;
 pub(crate) mod outbox;
 pub(crate) mod pool;
 pub(crate) mod principal;
+pub(crate) mod request;
 pub(crate) mod run;
 pub(crate) mod session;
 pub(crate) mod status;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::{evidence, run};
+use super::{evidence, request, run};
 use crate::audit::Entry;
 use crate::cell::Json;
 use crate::digest::sha256;
@@ -92,6 +92,7 @@ pub(crate) async fn erase<T: Tx>(tx: &mut T, run_id: RunId, by: Option<Principal
     for call in &calls {
         erase_call(tx, &run, call, &approvals, &executions, now).await?;
     }
+    request::forget_answers(tx).await?;
     erased.erased_at_ms = Some(now);
     erased.names = names.into_iter().collect();
     let entry = Entry::new("erased", actor, &run.run_id).payload(json!({

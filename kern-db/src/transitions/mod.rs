@@ -17,6 +17,7 @@ pub(crate) mod key;
 pub(crate) mod pool;
 pub(crate) mod read;
 pub(crate) mod recovery;
+pub(crate) mod request;
 pub(crate) mod run;
 pub(crate) mod settle;
 pub(crate) mod sweep;

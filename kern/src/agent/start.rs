@@ -47,6 +47,13 @@ impl StartRun {
         self
     }
 
+    /// Names the run. The store has one of each name.
+    #[cfg(feature = "os")]
+    pub(crate) fn named(mut self, run_id: RunId) -> Self {
+        self.run_id = run_id;
+        self
+    }
+
     /// The id that the run will have.
     #[cfg(feature = "os")]
     pub(crate) fn run_id(&self) -> &RunId {

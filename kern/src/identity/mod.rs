@@ -13,6 +13,8 @@ mod authenticator;
 mod jwt;
 mod scope;
 
+#[cfg(feature = "os")]
+pub(crate) use api_key::hex;
 pub use api_key::{KeyRequest, KeySecret, MadeKey};
 #[cfg(feature = "os")]
 pub use authenticator::{AuthError, Authenticator, Credential, Denied, Identity};

@@ -182,7 +182,7 @@ pub(super) async fn guard(
 /// Who may go on. `None`: anybody, as nobody in particular.
 async fn admitted(os: &Os, method: &Method, headers: &HeaderMap, needed: Needed) -> Result<Option<Who>, Problem> {
     if !os.asks().await? {
-        return refusal(headers).map_or(Ok(Some(Who::Unasked)), Err);
+        return refusal(headers, &os.origins).map_or(Ok(Some(Who::Unasked)), Err);
     }
     let Needed::Scope(scope) = needed else { return Ok(None) };
     let identity = match os.sessions.credential(headers) {
@@ -204,6 +204,9 @@ async fn admitted(os: &Os, method: &Method, headers: &HeaderMap, needed: Needed)
             return Err(Problem::new(StatusCode::UNAUTHORIZED, why.code(), what));
         }
     };
+    if let Some(rate) = &os.rate {
+        rate.admit(&identity.principal.subject)?;
+    }
     if !identity.allows(&scope) {
         let what = format!("this credential is not good for `{scope}`");
         return Err(Problem::new(StatusCode::FORBIDDEN, "missing_scope", what));

@@ -323,7 +323,7 @@ fn media_type(headers: &HeaderMap) -> Option<String> {
 
 /// Reads a body. Of one that is too large the rest is read and dropped for a moment: a client that is still sending would
 /// otherwise see a broken connection, and not why.
-async fn read(body: Body, limits: &Limits) -> Result<Vec<u8>, Problem> {
+pub(super) async fn read(body: Body, limits: &Limits) -> Result<Vec<u8>, Problem> {
     let read = tokio::time::timeout(limits.body_time, read_all(body, limits.body)).await;
     read.unwrap_or_else(|_| {
         let what = format!("the body was not there within {} seconds", limits.body_time.as_secs());

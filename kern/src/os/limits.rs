@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// What clients may take. All of it is per request or per connection.
+/// What clients may take, per request, per connection, or per person.
 ///
 /// ```
 /// # use kern::os::Limits;
@@ -17,18 +17,24 @@ pub struct Limits {
     pub(super) head_time: Duration,
     pub(super) body: usize,
     pub(super) body_time: Duration,
+    pub(super) answer_time: Duration,
     pub(super) connections: usize,
+    /// Requests a second, and at once. `None`: any number.
+    pub(super) rate: Option<(u32, u32)>,
 }
 
 impl Limits {
-    /// The default ones: a head of 16 KiB within 10 seconds, a body of 1 MiB within 30 seconds, 4,096 connections.
+    /// The default ones: a head of 16 KiB within 10 seconds, a body of 1 MiB within 30 seconds, an answer of which something
+    /// is taken every 30 seconds, 4,096 connections, and 100 requests a second for each person, 1,000 of them at once.
     pub fn new() -> Self {
         Self {
             head: 16 << 10,
             head_time: Duration::from_secs(10),
             body: 1 << 20,
             body_time: Duration::from_secs(30),
+            answer_time: Duration::from_secs(30),
             connections: 4096,
+            rate: Some((100, 1000)),
         }
     }
 
@@ -54,6 +60,26 @@ impl Limits {
     /// Sets how long a body may take to come. Then it is answered with 408.
     pub fn body_time(mut self, time: Duration) -> Self {
         self.body_time = time;
+        self
+    }
+
+    /// Sets for how long a client may take nothing of an answer, or of a stream of events. Then the connection is closed; a
+    /// stream is gone on with after its last event.
+    pub fn answer_time(mut self, time: Duration) -> Self {
+        self.answer_time = time;
+        self
+    }
+
+    /// Sets how many requests each person may make a second, and how many at once after a while without any. More is answered
+    /// with 429. Without credentials nobody is counted: then all of them come from this machine.
+    pub fn rate(mut self, per_second: u32, at_once: u32) -> Self {
+        self.rate = Some((per_second, at_once));
+        self
+    }
+
+    /// Lets everybody make any number of requests.
+    pub fn without_rate(mut self) -> Self {
+        self.rate = None;
         self
     }
 

@@ -42,16 +42,19 @@ mod agents;
 mod approvals;
 mod audit;
 mod connections;
+mod cors;
 mod events;
 mod executions;
 mod feeds;
 mod fields;
 mod home;
+mod idempotency;
 mod json;
 mod limits;
 mod openapi;
 mod panel;
 mod problem;
+mod rate;
 mod runs;
 mod serve;
 mod sessions;
@@ -60,9 +63,11 @@ mod watch;
 mod webhooks;
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use axum::http::HeaderValue;
 use kern_db::{Db, IntoDb};
 
 use crate::agent::Agent;
@@ -70,6 +75,7 @@ use crate::error::{Error, Result};
 use crate::identity::{Authenticator, TokenVerifier};
 use crate::run::stop::{Phase, Stop};
 use feeds::Feeds;
+use rate::Rate;
 use watch::Log;
 
 pub use limits::Limits;
@@ -92,6 +98,8 @@ struct Os {
     has_worker: bool,
     has_panel: bool,
     limits: Limits,
+    rate: Option<Rate>,
+    origins: Vec<HeaderValue>,
     feeds: Feeds,
     log: Log,
     auth: Authenticator,
@@ -133,6 +141,7 @@ pub struct AgentOSBuilder {
     has_panel: bool,
     limits: Limits,
     tokens: Option<TokenVerifier>,
+    origins: Vec<String>,
     #[cfg(feature = "webhooks")]
     webhooks: Vec<Webhook>,
 }
@@ -203,6 +212,13 @@ impl AgentOSBuilder {
         self
     }
 
+    /// Lets pages of other servers ask this one, from browsers (CORS): those of exactly these origins, such as
+    /// `https://app.example`. They bring a credential of their own along; the panel's cookie counts for none of them.
+    pub fn allow_origins(mut self, origins: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.origins.extend(origins.into_iter().map(Into::into));
+        self
+    }
+
     /// Leaves the control panel out: what stands under `/panel` is not found then.
     pub fn without_panel(mut self) -> Self {
         self.has_panel = false;
@@ -214,7 +230,8 @@ impl AgentOSBuilder {
     /// # Errors
     ///
     /// - [`Error::Setup`]: there is no agent, two have the same id, or they have different stores: its approvals would be
-    ///   some of them. Or a webhook may not be told what it asks for, or has the name of another one.
+    ///   some of them; a limit lets nobody ask anything; an origin is none; a webhook may not be told what it asks for, or has
+    ///   the name of another one.
     pub fn build(self) -> Result<AgentOS> {
         let refused = |what: String| Err(Error::Setup(what));
         let Some(first) = self.agents.first() else {
@@ -231,6 +248,18 @@ impl AgentOSBuilder {
                 return refused(format!("the agent `{}` has another store: {what}", agent.id()));
             }
         }
+        let rate = match self.limits.rate.map(|(rate, burst)| (NonZeroU32::new(rate), NonZeroU32::new(burst))) {
+            None => None,
+            Some((Some(rate), Some(burst))) => Some(Rate::new(rate, burst)),
+            Some(_) => return refused("a rate of 0 requests lets nobody ask: see `Limits::without_rate`".to_owned()),
+        };
+        let origins = self.origins.into_iter().map(|origin| {
+            cors::origin(&origin).ok_or_else(|| {
+                let what = "an origin is a scheme, a name and a port, as browsers send it: `https://app.example`";
+                Error::Setup(format!("`{origin}` cannot be allowed: {what}"))
+            })
+        });
+        let origins = origins.collect::<Result<_>>()?;
         #[cfg(feature = "webhooks")]
         let webhooks = self.webhooks.into_iter().map(Webhook::checked).collect::<Result<Vec<_>>>()?;
         #[cfg(feature = "webhooks")]
@@ -253,6 +282,8 @@ impl AgentOSBuilder {
             sessions: panel::session::Sessions::default(),
             has_panel: self.has_panel,
             limits: self.limits,
+            rate,
+            origins,
             has_worker: self.has_worker,
             db,
             started_at: jiff::Timestamp::now(),
@@ -275,6 +306,7 @@ impl AgentOS {
             has_panel: true,
             limits: Limits::new(),
             tokens: None,
+            origins: Vec::new(),
             #[cfg(feature = "webhooks")]
             webhooks: Vec::new(),
         }

@@ -8,12 +8,14 @@ use axum::http::{StatusCode, header};
 use axum::middleware;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::openapi::path::{ParameterBuilder, ParameterIn};
+use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::{Ref, RefOr, Response};
 use utoipa::{IntoResponses, OpenApi, ToResponse, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 
 use super::problem::Problem;
-use super::{Os, access, agents, approvals, audit, executions, home, panel, runs, sessions};
+use super::{Os, access, agents, approvals, audit, cors, executions, home, idempotency, panel, runs, sessions};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -63,19 +65,19 @@ fn problems(statuses: &[u16]) -> BTreeMap<String, RefOr<Response>> {
 
 impl IntoResponses for Refusals {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        problems(&[401, 403, 503])
+        problems(&[401, 403, 429, 503])
     }
 }
 
 impl IntoResponses for QueryProblems {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        problems(&[401, 403, 422, 503])
+        problems(&[401, 403, 422, 429, 503])
     }
 }
 
 impl IntoResponses for BodyProblems {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        problems(&[401, 403, 408, 413, 415, 422, 503])
+        problems(&[401, 403, 408, 413, 415, 422, 429, 503])
     }
 }
 
@@ -217,13 +219,40 @@ fn named(description: &mut utoipa::openapi::OpenApi) {
     }
 }
 
+/// Says of every operation that changes something that it can be sent twice and is done once.
+fn keyed(description: &mut utoipa::openapi::OpenApi) {
+    for operation in description.paths.paths.values_mut().filter_map(|path| path.post.as_mut()) {
+        let text = ObjectBuilder::new()
+            .schema_type(Type::String)
+            .min_length(Some(1))
+            .max_length(Some(idempotency::LONGEST))
+            .pattern(Some("^[!-~]+$"));
+        let key = ParameterBuilder::new()
+            .name("Idempotency-Key")
+            .parameter_in(ParameterIn::Header)
+            .description(Some(
+                "A text of the client's own. The same request with the same key, within a day, is done once and gets the \
+                 first answer; another request with it is refused with 422, and one that comes while the first is being \
+                 worked on with 409.",
+            ))
+            .schema(Some(text));
+        operation.parameters.get_or_insert_default().push(key.build().into());
+        operation.responses.responses.entry("409".to_owned()).or_insert_with(|| {
+            let (name, _) = ProblemAnswer::response();
+            Ref::from_response_name(name).into()
+        });
+    }
+}
+
 pub(super) fn router(os: Arc<Os>) -> Router {
     let (router, mut description) = described().split_for_parts();
     named(&mut description);
+    keyed(&mut description);
     env!("CARGO_PKG_VERSION").clone_into(&mut description.info.version);
     let description: Arc<str> = description.to_json().expect("a description is JSON").into();
+    let router = router.route_layer(middleware::from_fn_with_state(Arc::clone(&os), idempotency::once));
     let router = if os.has_panel { router.merge(panel::router()) } else { router };
-    router
+    let router = router
         .route_layer(middleware::from_fn_with_state(Arc::clone(&os), access::guard))
         .route(
             "/openapi.json",
@@ -233,6 +262,7 @@ pub(super) fn router(os: Arc<Os>) -> Router {
         .method_not_allowed_fallback(async || {
             let what = "this path does not take this method: see /openapi.json";
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", what)
-        })
-        .with_state(os)
+        });
+    let router = if os.origins.is_empty() { router } else { router.layer(cors::layer(&os.origins)) };
+    router.with_state(os)
 }

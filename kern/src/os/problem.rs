@@ -60,7 +60,8 @@ impl Problem {
         self.detail.as_str().map_or_else(|| self.detail.to_string(), str::to_owned)
     }
 
-    fn later(mut self, seconds: u32) -> Self {
+    /// With the seconds after which to ask again.
+    pub(super) fn later(mut self, seconds: u32) -> Self {
         self.retry_after = Some(seconds);
         self
     }

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::{Path, RawQuery, Request, State};
 use axum::http::StatusCode;
 use axum::response::sse::Event;
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use kern_db::{RunFilter, RunId, RunStatus};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
@@ -19,6 +19,7 @@ use super::access::{Who, shows};
 use super::events::{of_feed, response, send};
 use super::feeds::{Feed, Frame};
 use super::fields::Fields;
+use super::idempotency::Keyed;
 use super::json::{metadata, run_schema, shown};
 use super::openapi::{
     BodyProblems, ContinueForm, ProblemAnswer, QueryProblems, Refusals, ResumeForm, RunForm, SessionForm,
@@ -76,6 +77,7 @@ async fn start(
     State(os): State<Arc<Os>>,
     who: Who,
     Path(agent_id): Path<String>,
+    keyed: Option<Extension<Keyed>>,
     request: Request,
 ) -> Result<Response, Problem> {
     let agent = found(&os, &agent_id)?;
@@ -98,6 +100,17 @@ async fn start(
         os.joins(&who, &session_id).await?;
         run = run.session_id(session_id);
     }
+    if let Some(Extension(keyed)) = keyed {
+        if keyed.again {
+            match run_of(agent, &who, keyed.run_id.as_str(), None).await {
+                Ok(run) => return as_it_stands(&os, agent, run, Wanted { streamed, background }, &who).await,
+                // Nobody has begun it.
+                Err(problem) if problem.status() == StatusCode::NOT_FOUND => {}
+                Err(problem) => return Err(problem),
+            }
+        }
+        run = run.named(keyed.run_id);
+    }
     let run_id = run.run_id().clone();
     if streamed {
         let feed = watched(&os, agent, run.stream(), Kind::Started).await?;
@@ -106,15 +119,40 @@ async fn start(
     if background {
         // Whoever is told of it finds it in the store.
         watched(&os, agent, run.stream(), Kind::Started).await?;
-        let run = agent.get_run(&run_id).await?;
-        let started = json!({ "run_id": run.run_id, "session_id": run.session_id, "status": "PENDING" });
-        return Ok((StatusCode::ACCEPTED, Json(started)).into_response());
+        return Ok(accepted(&agent.get_run(&run_id).await?));
     }
     let run = match run.await {
         Ok(run) => run,
         Err(error) => failed(agent, &run_id, error).await?,
     };
     Ok(Json(shown(&os, &run).await?).into_response())
+}
+
+/// How a run is to be told of.
+struct Wanted {
+    streamed: bool,
+    background: bool,
+}
+
+/// The run of a request that was worked on before: nothing is done for it again.
+async fn as_it_stands(
+    os: &Arc<Os>,
+    agent: &Agent,
+    run: RunOutput,
+    wanted: Wanted,
+    who: &Who,
+) -> Result<Response, Problem> {
+    match wanted {
+        Wanted { streamed: true, .. } => Ok(events_after(os, agent, run, 0, who)),
+        Wanted { background: true, .. } => Ok(accepted(&run)),
+        _ => Ok(Json(shown(os, &run).await?).into_response()),
+    }
+}
+
+/// Says of a run that it goes on without whoever asked.
+fn accepted(run: &RunOutput) -> Response {
+    let started = json!({ "run_id": run.run_id, "session_id": run.session_id, "status": "PENDING" });
+    (StatusCode::ACCEPTED, Json(started)).into_response()
 }
 
 /// A run that ended with an error is an answer, as in the reference, where it is stored as that.
@@ -195,6 +233,7 @@ async fn go_on(
     State(os): State<Arc<Os>>,
     who: Who,
     Path((agent_id, run_id)): Path<(String, String)>,
+    keyed: Option<Extension<Keyed>>,
     request: Request,
 ) -> Result<Response, Problem> {
     let agent = found(&os, &agent_id)?;
@@ -215,6 +254,10 @@ async fn go_on(
     ]);
     fields.done()?;
     let run = run_of(agent, &who, &run_id, Some(&session_id)).await?;
+    if keyed.is_some_and(|Extension(keyed)| keyed.again) {
+        // Continuing confirms what the run waits for, which may be something else by now.
+        return as_it_stands(&os, agent, run, Wanted { streamed, background }, &who).await;
+    }
     requirements.extend(tools.into_iter().filter_map(|tool| answered(&run, tool)));
     let resumed = agent.continue_run(&run.run_id).requirements(requirements).served(who.caller(user_id), os.stop());
     if streamed {
@@ -229,8 +272,7 @@ async fn go_on(
     }
     if background {
         watched(&os, agent, resumed.stream(), Kind::Continued).await.map_err(|error| undecided(error, &who))?;
-        let started = json!({ "run_id": run.run_id, "session_id": run.session_id, "status": "PENDING" });
-        return Ok((StatusCode::ACCEPTED, Json(started)).into_response());
+        return Ok(accepted(&run));
     }
     let run = match resumed.await {
         Ok(run) => run,
@@ -305,13 +347,17 @@ async fn resume(
     let seen = fields.number("last_event_index", 0..=u64::MAX - 1);
     fields.done()?;
     let run = run_of(agent, &who, &run_id, Some(&session_id)).await?;
-    let from = seen.map_or(0, |seen| seen + 1);
+    Ok(events_after(&os, agent, run, seen.map_or(0, |seen| seen + 1), &who))
+}
+
+/// The events of a run from this one on; where they are not here, how it ends.
+fn events_after(os: &Arc<Os>, agent: &Agent, run: RunOutput, from: u64, who: &Who) -> Response {
     if let Some(feed) = os.feeds.get(&run.run_id)
         && !matches!(feed.at(from), super::feeds::Next::Lost)
     {
-        return Ok(of_feed(feed, from, who.lasts()));
+        return of_feed(feed, from, who.lasts());
     }
-    Ok(as_it_ends(Arc::clone(&os), agent.clone(), run, who.lasts()))
+    as_it_ends(Arc::clone(os), agent.clone(), run, who.lasts())
 }
 
 /// How a run stands that nobody here has the events of: once it is driven no more, the event that it stopped with.

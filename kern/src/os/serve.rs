@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::uri::Authority;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use tokio::net::{TcpListener, lookup_host};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -154,7 +154,7 @@ impl Drop for OsServer {
 /// Where nobody is asked who they are: lets through what is asked for under a name of this machine, and by no page of another
 /// server. A page that somebody looks at in their browser could ask for anything in their name, under a name that it has
 /// pointed here (DNS rebinding) or with a form.
-pub(super) fn refusal(headers: &HeaderMap) -> Option<Problem> {
+pub(super) fn refusal(headers: &HeaderMap, allowed: &[HeaderValue]) -> Option<Problem> {
     let of = |name: header::HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or_default());
     // HTTP/1.1 has no request without it.
     let host = of(header::HOST).unwrap_or_default();
@@ -162,7 +162,8 @@ pub(super) fn refusal(headers: &HeaderMap) -> Option<Problem> {
         let what = "this server is asked as localhost, or by its loopback address";
         return Some(Problem::new(StatusCode::FORBIDDEN, "forbidden_host", what));
     }
-    if of(header::ORIGIN).is_some_and(|origin| origin.strip_prefix("http://") != Some(host)) {
+    let is_allowed = headers.get(header::ORIGIN).is_some_and(|origin| allowed.contains(origin));
+    if !is_allowed && of(header::ORIGIN).is_some_and(|origin| origin.strip_prefix("http://") != Some(host)) {
         let what = "pages of other servers may not ask this one";
         return Some(Problem::new(StatusCode::FORBIDDEN, "forbidden_origin", what));
     }

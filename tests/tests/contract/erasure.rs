@@ -120,7 +120,20 @@ async fn i5_after_an_edit_of_the_secret_the_version_shown_before_is_outdated_and
 
 async fn an_erased_run_still_verifies_and_its_secret_is_gone(store: &Store) {
     let run_id = ended(store).await;
+    // An answer to a request with a key holds what was asked for, too.
+    let asked =
+        || kern_db::OpenRequest { owner: String::new(), key: "k".to_owned(), digest: "d".to_owned(), lease_ms: 60_000 };
+    let kern_db::OpenedRequest::Claimed(claim) = store.open_request(asked()).await.unwrap() else {
+        panic!("it is new")
+    };
+    let kept = kern_db::KeptAnswer { status: 200, content_type: "text/plain".to_owned(), body: SECRET.to_owned() };
+    store.close_request(claim.clone(), Some(kept)).await.unwrap();
     let erased = store.audit().erase(&run_id, by(), "ticket 42").await.unwrap();
+    let again = store.open_request(asked()).await.unwrap();
+    assert!(
+        matches!(&again, kern_db::OpenedRequest::Claimed(again) if again.run_id == claim.run_id && again.attempt == 2),
+        "its answer is gone, and the request is still known: {again:?}"
+    );
     assert_eq!((erased.names, erased.calls, erased.kept), (vec!["pay.key".to_owned()], 1, 0));
     assert!(erased.erased_at_ms.is_some() && !erased.before);
     is_intact(store).await;

@@ -21,7 +21,7 @@ async fn key(store: &Store, subject: &str, scopes: &[&str]) -> String {
 }
 
 impl Served {
-    async fn known(&self, subject: &str, scopes: &[&str]) -> Client {
+    pub(crate) async fn known(&self, subject: &str, scopes: &[&str]) -> Client {
         self.client.with(key(&self.store, subject, scopes).await)
     }
 }

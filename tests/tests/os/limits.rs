@@ -96,3 +96,88 @@ async fn more_connections_than_there_may_be_wait_for_a_place() {
     drop(first);
     assert_eq!(tokio::time::timeout(PATIENCE, second).await.unwrap().unwrap(), 200);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_takes_no_answer_gives_its_place_up() {
+    let limits = Limits::new().connections(1).answer_time(Duration::from_millis(300)).head_time(PATIENCE * 10);
+    let (server, client) = served(limits).await;
+    let mut greedy = TcpStream::connect(server.address()).await.unwrap();
+    // Far more answers than there is room for on the way, and none of them is read.
+    let asked = "GET /openapi.json HTTP/1.1\r\nhost: localhost\r\n\r\n".repeat(2000);
+    let asking = tokio::spawn(async move {
+        // The server reads no more at some point.
+        let _ = greedy.write_all(asked.as_bytes()).await;
+        greedy
+    });
+    let answer = tokio::time::timeout(PATIENCE, client.get("/health")).await.expect("its place is free");
+    assert_eq!(answer.status, 200);
+    asking.abort();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_asks_too_often_is_told_to_wait_and_nobody_else_is() {
+    let store = Store::new().await;
+    let agent = Agent::builder().id("a").model(script(&[])).db(store.db.clone()).build().unwrap();
+    let os = AgentOS::builder().agent(agent).without_worker().limits(Limits::new().rate(1, 3)).build().unwrap();
+    let server = os.start("127.0.0.1:0").await.unwrap();
+    let nobody = Client::of(server.address());
+    for _ in 0..20 {
+        assert_eq!(nobody.get("/agents").await.status, 200, "without credentials nobody is counted");
+    }
+    let (ann, bob) = (key(&store, "ann").await, key(&store, "bob").await);
+    // Two credentials of one person are one person.
+    let other = nobody.with(key(&store, "ann").await);
+    let (ann, bob) = (nobody.with(ann), nobody.with(bob));
+    for client in [&ann, &other, &ann] {
+        assert_eq!(client.get("/agents").await.status, 200);
+    }
+    let refused = other.request("GET", "/agents").send().await.unwrap();
+    assert_eq!(refused.status(), 429);
+    let seconds: u32 = refused.headers()["retry-after"].to_str().unwrap().parse().unwrap();
+    assert!((1..=2).contains(&seconds), "{seconds}");
+    let problem: serde_json::Value = serde_json::from_str(&refused.text().await.unwrap()).unwrap();
+    assert_eq!(problem["code"], json!("rate_limited"));
+    assert_eq!(bob.get("/agents").await.status, 200);
+    assert_eq!(nobody.get("/health").await.status, 200, "what anybody may ask is not counted");
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    assert_eq!(ann.get("/agents").await.status, 200);
+}
+
+async fn key(store: &Store, subject: &str) -> String {
+    let scopes = kern::identity::ScopeSet::parse(&["agents:read"]).unwrap();
+    let made = kern::identity::KeyRequest::new(subject, scopes).make(&store.db).await.unwrap();
+    made.secret.reveal().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_pages_of_the_origins_that_were_named_may_ask() {
+    const OURS: &str = "https://app.example";
+    let store = Store::new().await;
+    let agent = || Agent::builder().id("a").model(script(&[])).db(store.db.clone()).build().unwrap();
+    let closed = AgentOS::builder().agent(agent()).without_worker().build().unwrap();
+    let closed = closed.start("127.0.0.1:0").await.unwrap();
+    let open = AgentOS::builder().agent(agent()).without_worker().allow_origins([OURS]).build().unwrap();
+    let open = open.start("127.0.0.1:0").await.unwrap();
+    let asked = async |server: &OsServer, method: &str, origin: &str| {
+        let request = Client::of(server.address()).request(method, "/agents").header("origin", origin);
+        let request = request.header("access-control-request-method", "POST");
+        let answer = request.header("access-control-request-headers", "authorization").send().await.unwrap();
+        let allowed =
+            answer.headers().get("access-control-allow-origin").map(|value| value.to_str().unwrap().to_owned());
+        (answer.status().as_u16(), allowed)
+    };
+    assert_eq!(asked(&open, "OPTIONS", OURS).await, (200, Some(OURS.to_owned())));
+    assert_eq!(asked(&open, "GET", OURS).await, (200, Some(OURS.to_owned())));
+    for other in ["https://evil.example", "https://app.example.evil.example", "http://app.example", "null"] {
+        assert_eq!(asked(&open, "OPTIONS", other).await.1, None, "{other}");
+        assert_eq!(asked(&open, "GET", other).await, (403, None), "{other}");
+    }
+    assert_eq!(asked(&closed, "OPTIONS", OURS).await, (405, None));
+    assert_eq!(asked(&closed, "GET", OURS).await, (403, None));
+    for wrong in ["*", "https://*.example", "https://app.example/", "app.example"] {
+        let refused = AgentOS::builder().agent(agent()).allow_origins([wrong]).build();
+        assert!(refused.is_err_and(|error| error.to_string().contains(wrong)), "{wrong}");
+    }
+    let nobody = AgentOS::builder().agent(agent()).limits(Limits::new().rate(0, 1)).build();
+    assert!(nobody.is_err_and(|error| error.to_string().contains("without_rate")));
+}

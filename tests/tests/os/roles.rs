@@ -1,0 +1,288 @@
+//! What each route answers to each kind of person: every cell of the table, over every route that is described.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use kern::identity::TokenVerifier;
+use kern::os::{AgentOS, OsServer};
+use kern::prelude::*;
+use kern_tests::http::{Answer, Client};
+use kern_tests::ledger;
+use kern_tests::store::Store;
+use serde_json::{Value, json};
+use sha2::Sha256;
+
+use super::{ids, text};
+
+const ISSUER: &str = "https://id.example";
+const AUDIENCE: &str = "my-os";
+const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
+
+/// Pays. Somebody of the finance pool decides.
+#[approval(pool = "finance")]
+#[tool]
+async fn pay(to: String, ctx: &RunContext) -> String {
+    ledger::enter(ctx, format!("pay {to}"));
+    format!("paid {to}")
+}
+
+/// Who asks, in the order of the table's columns.
+const ROLES: [&str; 9] = [
+    "nobody",
+    "expired",
+    "wrong audience",
+    "alg none",
+    "requester",
+    "another requester",
+    "other pool",
+    "removed",
+    "admin",
+];
+
+/// What somebody needs who asks agents for something.
+const USER: &[&str] = &["agents:run", "agents:read", "approvals:read", "sessions:read"];
+/// What somebody needs who decides.
+const APPROVER: &[&str] = &["approvals:read", "approvals:write"];
+
+/// The table. What a route that is described is not in here, or the other way round, fails.
+const TABLE: &[(&str, [u16; 9])] = &[
+    ("GET /", [200, 200, 200, 200, 200, 200, 200, 200, 200]),
+    ("GET /health", [200, 200, 200, 200, 200, 200, 200, 200, 200]),
+    ("GET /info", [200, 200, 200, 200, 200, 200, 200, 200, 200]),
+    ("GET /config", [401, 401, 401, 401, 403, 403, 403, 403, 200]),
+    ("GET /metrics", [401, 401, 401, 401, 403, 403, 403, 403, 200]),
+    ("GET /teams", [401, 401, 401, 401, 403, 403, 403, 403, 200]),
+    ("GET /workflows", [401, 401, 401, 401, 200, 200, 403, 403, 200]),
+    ("GET /agents", [401, 401, 401, 401, 200, 200, 403, 403, 200]),
+    ("GET /agents/{agent_id}", [401, 401, 401, 401, 200, 200, 403, 403, 200]),
+    ("POST /agents/{agent_id}/runs", [401, 401, 401, 401, 200, 404, 403, 403, 200]),
+    ("GET /agents/{agent_id}/runs", [401, 401, 401, 401, 200, 200, 403, 403, 200]),
+    ("GET /agents/{agent_id}/runs/{run_id}", [401, 401, 401, 401, 200, 404, 403, 403, 200]),
+    // It is not decided: nobody goes on with it.
+    ("POST /agents/{agent_id}/runs/{run_id}/continue", [401, 401, 401, 401, 403, 404, 403, 403, 403]),
+    ("POST /agents/{agent_id}/runs/{run_id}/cancel", [401, 401, 401, 401, 200, 404, 403, 403, 200]),
+    ("POST /agents/{agent_id}/runs/{run_id}/resume", [401, 401, 401, 401, 200, 404, 403, 403, 200]),
+    ("GET /sessions", [401, 401, 401, 401, 200, 200, 403, 403, 200]),
+    ("GET /sessions/{session_id}", [401, 401, 401, 401, 200, 404, 403, 403, 200]),
+    ("GET /sessions/{session_id}/runs", [401, 401, 401, 401, 200, 404, 403, 403, 200]),
+    ("GET /sessions/{session_id}/runs/{run_id}", [401, 401, 401, 401, 200, 404, 403, 403, 200]),
+    ("GET /approvals", [401, 401, 401, 401, 200, 200, 200, 200, 200]),
+    ("GET /approvals/count", [401, 401, 401, 401, 200, 200, 200, 200, 200]),
+    ("GET /approvals/events", [401, 401, 401, 401, 200, 200, 200, 200, 200]),
+    ("GET /approvals/{approval_id}", [401, 401, 401, 401, 200, 404, 200, 200, 200]),
+    ("GET /approvals/{approval_id}/status", [401, 401, 401, 401, 200, 404, 200, 200, 200]),
+    ("DELETE /approvals/{approval_id}", [401, 401, 401, 401, 403, 403, 403, 403, 204]),
+    // Nobody but the members of the pool: an administrator is none by that alone.
+    ("POST /approvals/{approval_id}/resolve", [401, 401, 401, 401, 403, 403, 403, 403, 403]),
+    // Of several, each has its own outcome in the body.
+    ("POST /approvals/resolve", [401, 401, 401, 401, 403, 403, 200, 200, 200]),
+    ("GET /executions", [401, 401, 401, 401, 403, 403, 403, 403, 200]),
+    ("POST /executions/{execution_id}/settle", [401, 401, 401, 401, 403, 403, 403, 403, 404]),
+    ("GET /audit", [401, 401, 401, 401, 403, 403, 403, 403, 200]),
+    ("GET /audit/verify", [401, 401, 401, 401, 403, 403, 403, 403, 200]),
+    ("GET /audit/checkpoint", [401, 401, 401, 401, 403, 403, 403, 403, 404]),
+];
+
+/// A token that says this, under this algorithm.
+fn token(algorithm: &str, changes: &[(&str, Value)]) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let mut claims = json!({ "iss": ISSUER, "aud": AUDIENCE, "exp": now + 300, "iat": now });
+    for (name, value) in changes {
+        claims[*name] = value.clone();
+    }
+    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let message = format!("{}.{}", part(&json!({ "alg": algorithm, "typ": "JWT" })), part(&claims));
+    let mut mac = Hmac::<Sha256>::new_from_slice(SECRET).unwrap();
+    mac.update(message.as_bytes());
+    let signature =
+        if algorithm == "none" { String::new() } else { URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes()) };
+    format!("{message}.{signature}")
+}
+
+fn of(subject: &str, scopes: &[&str]) -> String {
+    token("HS256", &[("sub", json!(subject)), ("scopes", json!(scopes))])
+}
+
+struct Company {
+    store: Store,
+    server: OsServer,
+    alice: Client,
+    sessions: usize,
+}
+
+/// One run of alice's that waits.
+struct Waiting {
+    session: String,
+    run: String,
+    approval: String,
+    digest: String,
+}
+
+impl Company {
+    async fn new() -> Self {
+        let store = Store::new().await;
+        for (pool, members) in [("finance", &["fay", "rex"][..]), ("legal", &["lou"]), ("finance", &["fay"])] {
+            store.db.set_pool(pool, members.to_vec()).await.unwrap();
+        }
+        let turn = kern::models::turn;
+        let call = turn().raw_tool_call(Some("call_0"), "pay", json!({ "to": "bert" }).to_string());
+        let model = kern::models::ScriptedModel::new([call, turn().text("done")]);
+        let agent = Agent::builder().id("a").model(model).tools(tools![pay]).db(store.db.clone()).build().unwrap();
+        let tokens = TokenVerifier::builder(ISSUER, AUDIENCE).shared_secret(SECRET).unwrap().build().unwrap();
+        let os = AgentOS::builder().agent(agent).tokens(tokens).without_worker().build().unwrap();
+        let server = os.start("127.0.0.1:0").await.unwrap();
+        let alice = Client::of(server.address()).with(of("alice", USER));
+        Self { store, server, alice, sessions: 0 }
+    }
+
+    fn client(&self, role: &str) -> Client {
+        let client = Client::of(self.server.address());
+        let admin = json!(["agent_os:admin"]);
+        // Each of the four would be an administrator if it counted.
+        client.with(match role {
+            "nobody" => return client,
+            "expired" => token("HS256", &[("sub", json!("root")), ("scopes", admin), ("exp", json!(1_700_000_000))]),
+            "wrong audience" => token("HS256", &[("sub", json!("root")), ("scopes", admin), ("aud", json!("another"))]),
+            "alg none" => token("none", &[("sub", json!("root")), ("scopes", admin)]),
+            "requester" => of("alice", USER),
+            "another requester" => of("mallory", USER),
+            "other pool" => of("lou", APPROVER),
+            "removed" => of("rex", APPROVER),
+            "admin" => of("root", &["agent_os:admin"]),
+            "approver" => of("fay", APPROVER),
+            other => panic!("nobody is `{other}`"),
+        })
+    }
+
+    async fn waiting(&mut self) -> Waiting {
+        self.sessions += 1;
+        let session = format!("session-{}", self.sessions);
+        let form = [("message", "go"), ("stream", "false"), ("session_id", &*session)];
+        let (run, approval) = ids(&self.alice.form("/agents/a/runs", &form).await);
+        let digest = text(&self.alice.get(&format!("/approvals/{approval}")).await.body["digest"]);
+        Waiting { session, run, approval, digest }
+    }
+
+    /// How an approval stands; one that is deleted is cancelled.
+    async fn status(&self, approval: &str) -> &'static str {
+        let found = self.store.db.get_approval(&approval.into()).await.unwrap();
+        found.map_or("cancelled", |approval| approval.status.as_str())
+    }
+
+    /// Asks for what a route is about, as somebody who knows all of it.
+    async fn ask(&self, client: &Client, route: &str, waiting: &Waiting) -> Answer {
+        let (method, path) = route.split_once(' ').unwrap();
+        let Waiting { session, run, approval, digest } = waiting;
+        let place = path
+            .replace("{agent_id}", "a")
+            .replace("{run_id}", run)
+            .replace("{session_id}", session)
+            .replace("{approval_id}", approval)
+            .replace("{execution_id}", "01a1fbe9-3f6e-7735-9b07-4234a4294feb");
+        let yes = json!({ "status": "approved", "digest": digest, "resolved_by": "fay" });
+        let request = match (method, path) {
+            ("POST", "/approvals/{approval_id}/resolve") => client.request(method, &place).json(&yes),
+            ("POST", "/approvals/resolve") => {
+                let one = json!({ "id": approval, "digest": digest, "status": "approved" });
+                client.request(method, &place).json(&json!({ "approvals": [one], "resolved_by": "fay" }))
+            }
+            ("POST", "/executions/{execution_id}/settle") => {
+                client.request(method, &place).json(&json!({ "as": "succeeded", "result": "x", "note": "I looked" }))
+            }
+            ("POST", _) => {
+                let form = [("message", "go"), ("stream", "false"), ("session_id", session), ("user_id", "alice")];
+                client.request(method, &place).form(&form)
+            }
+            ("GET", "/agents/{agent_id}/runs" | "/agents/{agent_id}/runs/{run_id}") => {
+                client.request(method, &format!("{place}?session_id={session}"))
+            }
+            // Without an end: only its head is waited for.
+            ("GET", "/approvals/events") => {
+                let answer = client.request(method, &place).send().await.unwrap();
+                return Answer { status: answer.status().as_u16(), kind: String::new(), body: Value::Null };
+            }
+            _ => client.request(method, &place),
+        };
+        client.send(request).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_route_answers_every_role_as_the_table_says() {
+    let mut company = Company::new().await;
+    let description = company.alice.get("/openapi.json").await.body;
+    let mut described = Vec::new();
+    for (path, methods) in description["paths"].as_object().unwrap() {
+        described.extend(methods.as_object().unwrap().keys().map(|method| format!("{} {path}", method.to_uppercase())));
+    }
+    let mut listed: Vec<String> = TABLE.iter().map(|(route, _)| (*route).to_owned()).collect();
+    (described.sort(), listed.sort());
+    assert_eq!(described, listed, "every route has its row");
+    let clients: Vec<(&str, Client)> = ROLES.map(|role| (role, company.client(role))).into();
+    let (mut wrong, mut cells) = (Vec::new(), 0);
+    for (route, codes) in TABLE {
+        for ((role, client), code) in clients.iter().zip(codes) {
+            let waiting = company.waiting().await;
+            let answer = company.ask(client, route, &waiting).await;
+            cells += 1;
+            if answer.status != *code {
+                wrong.push(format!("{route}, {role}: {} and not {code}: {}", answer.status, answer.body));
+            }
+            if *route == "POST /approvals/resolve" && answer.status == 200 {
+                let outcome = &answer.body["data"][0];
+                if (&outcome["status"], &outcome["problem"]["code"]) != (&json!(403), &json!("not_permitted")) {
+                    wrong.push(format!("{route}, {role}: {outcome}"));
+                }
+            }
+            let left = company.status(&waiting.approval).await;
+            let may_close =
+                matches!(*route, "DELETE /approvals/{approval_id}" | "POST /agents/{agent_id}/runs/{run_id}/cancel");
+            if left != "pending" && !(may_close && *code < 300 && left == "cancelled") {
+                wrong.push(format!("{route}, {role}: the approval is {left}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {cells} cells:\n{}", wrong.len(), wrong.join("\n"));
+    assert_eq!(cells, TABLE.len() * ROLES.len());
+    // Nothing of all that has run anything; and what is decided by whom it should be, does.
+    let waiting = company.waiting().await;
+    for session in 1..=company.sessions {
+        assert_eq!(ledger::of(&format!("session-{session}")), [] as [&str; 0]);
+    }
+    let answer = company.ask(&company.client("approver"), "POST /approvals/{approval_id}/resolve", &waiting).await;
+    assert_eq!((answer.status, &answer.body["resolved_by"]), (200, &json!("fay")), "{answer:?}");
+    let answer = company.ask(&company.alice, "POST /agents/{agent_id}/runs/{run_id}/continue", &waiting).await;
+    assert_eq!((answer.status, &answer.body["status"]), (200, &json!("COMPLETED")), "{answer:?}");
+    assert_eq!(ledger::of(&waiting.session), ["pay bert"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_somebody_elses_looks_like_what_is_not_there() {
+    let mut company = Company::new().await;
+    let mallory = company.client("another requester");
+    let theirs = company.waiting().await;
+    let nothing = Waiting {
+        session: "no-such-session".to_owned(),
+        run: "01a1fbe9-3f68-7548-8a0e-1b09a5e4fa3b".to_owned(),
+        approval: "01a1fbe9-3f6e-7735-9b07-4234a4294feb".to_owned(),
+        digest: theirs.digest.clone(),
+    };
+    let mut compared = 0;
+    for (route, codes) in TABLE {
+        // To start a run in a session that is not there begins it.
+        if codes[5] != 404 || *route == "POST /agents/{agent_id}/runs" {
+            continue;
+        }
+        let (one, other) = (company.ask(&mallory, route, &theirs).await, company.ask(&mallory, route, &nothing).await);
+        assert_eq!((one.status, &one.kind), (404, &"application/problem+json".to_owned()), "{route}: {one:?}");
+        let names = |text: String, waiting: &Waiting| {
+            [&waiting.session, &waiting.run, &waiting.approval].into_iter().fold(text, |text, id| text.replace(id, "…"))
+        };
+        let (one, other) = (names(one.body.to_string(), &theirs), names(other.body.to_string(), &nothing));
+        assert_eq!(one, other, "{route}");
+        compared += 1;
+    }
+    assert!(compared >= 9, "{compared}");
+}
