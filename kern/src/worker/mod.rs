@@ -61,7 +61,9 @@ use crate::agent::Agent;
 use crate::error::{Error, Result};
 use crate::run::stop::{Phase, Stop};
 
-pub(crate) use look::{pass, tidy};
+pub(crate) use look::pass;
+#[cfg(feature = "webhooks")]
+pub(crate) use look::tidy;
 
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 const PASS_INTERVAL: Duration = Duration::from_secs(60);
