@@ -63,10 +63,12 @@ pub(crate) enum Table {
     Checkpoints,
     Keys,
     Requests,
+    Webhooks,
+    Deliveries,
 }
 
 impl Table {
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Runs,
         Self::Calls,
         Self::Approvals,
@@ -78,6 +80,8 @@ impl Table {
         Self::Checkpoints,
         Self::Keys,
         Self::Requests,
+        Self::Webhooks,
+        Self::Deliveries,
     ];
 
     /// The word for it in `{…}` of a migration, in the record of names, and after `kern_` in the default name.
@@ -94,6 +98,8 @@ impl Table {
             Self::Checkpoints => "checkpoints",
             Self::Keys => "keys",
             Self::Requests => "requests",
+            Self::Webhooks => "webhooks",
+            Self::Deliveries => "deliveries",
         }
     }
 }
@@ -104,6 +110,15 @@ pub(crate) struct Column<R, T> {
     place: usize,
     types: PhantomData<fn() -> (R, T)>,
 }
+
+// Not derived: what a column is a column of need not be copied.
+impl<R, T> Clone for Column<R, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<R, T> Copy for Column<R, T> {}
 
 /// `column = value` in the `SET` of an update.
 #[derive(Clone, Debug)]
@@ -333,6 +348,7 @@ stored_as_text! {
     PauseType: |text| text.parse().map_err(|error: crate::UnknownWord| error.to_string()),
     ExecutionStatus: |text| text.parse().map_err(|error: crate::UnknownWord| error.to_string()),
     crate::Answer: |text| text.parse().map_err(|error: crate::UnknownWord| error.to_string()),
+    crate::DeliveryStatus: |text| text.parse().map_err(|error: crate::UnknownWord| error.to_string()),
     crate::Authority: |text| text.parse().map_err(|error: crate::UnknownWord| error.to_string()),
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::records::approval::{Approval, ApprovalFilter, Page, Resolution};
 use crate::records::audit::{AuditEntry, AuditReport, Erased};
 use crate::records::checkpoint::Checkpoint;
+use crate::records::delivery::{Delivery, DeliveryFilter};
 use crate::records::execution::{Execution, ExecutionFilter, Settlement};
 use crate::records::key::AccessKey;
 use crate::records::pool::Pool;
@@ -17,10 +18,10 @@ use crate::records::run::{Run, RunFilter};
 use crate::records::session::{Session, SessionFilter};
 use crate::requests::{
     AnswerCall, Answered, AskAgain, BeginRun, CallClaim, CallClaimed, Candidates, ClaimCall, ClaimRun, CommitTurn,
-    EndRun, Ended, Finished, KeptAnswer, KeyLookup, NewKey, OpenRequest, OpenedRequest, Recovered, RequestClaim,
-    Resumable, RunClaim, RunClaimed, Swept, Ticket, Write,
+    DeliveryClaim, DeliveryEnd, EndRun, Ended, Finished, KeptAnswer, KeyLookup, NewKey, OpenRequest, OpenedRequest,
+    Recovered, RequestClaim, Resumable, RunClaim, RunClaimed, Swept, Ticket, Write,
 };
-use crate::{ApprovalId, ApprovalStatus, ExecutionId, Result, RunId, SessionId};
+use crate::{ApprovalId, ApprovalStatus, DeliveryStatus, ExecutionId, Result, RunId, SessionId};
 
 /// What a store's method gives, boxed so that [`Db`] stays object-safe.
 pub type DbFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
@@ -151,6 +152,9 @@ pub trait Db: sealed::Sealed + Transitions + fmt::Debug + Send + Sync + 'static 
     ///
     /// - [`Error::Invalid`](crate::Error::Invalid): a limit outside 1 to 1000, or page 0.
     fn list_sessions(&self, filter: SessionFilter) -> DbFuture<'_, Page<Session>>;
+
+    /// Lists events on their way to webhooks, those of the oldest events first. What has ended is kept for seven days.
+    fn list_deliveries(&self, filter: DeliveryFilter) -> DbFuture<'_, Vec<Delivery>>;
 
     /// The audit log.
     fn audit(&self) -> Audit;
@@ -328,6 +332,20 @@ pub trait Transitions: Send + Sync {
     fn audit_undelivered(&self, sink: String, limit: u32) -> DbFuture<'_, Vec<Checkpoint>>;
     fn audit_delivered(&self, size: i64, sink: String) -> DbFuture<'_, ()>;
     fn erase_run(&self, run_id: RunId, by: Option<Principal>, note: String) -> DbFuture<'_, Erased>;
+    /// Has a webhook told of these topics, and says that somebody sends to it.
+    fn register_webhook(&self, name: String, topics: Vec<String>) -> DbFuture<'_, ()>;
+    /// Whether there are events that nobody was handed yet.
+    fn events_wait(&self) -> DbFuture<'_, bool>;
+    /// Makes deliveries of the oldest events, and says of how many.
+    fn hand_over_events(&self, limit: u32) -> DbFuture<'_, u32>;
+    /// In how many milliseconds the next delivery to a webhook is due.
+    fn next_delivery(&self, webhook: String) -> DbFuture<'_, Option<i64>>;
+    fn claim_deliveries(&self, webhook: String, limit: u32, lease_ms: i64) -> DbFuture<'_, Vec<DeliveryClaim>>;
+    /// `false`: the attempt is not the last one any more, or the delivery has ended.
+    fn end_delivery(&self, event_id: String, webhook: String, attempt: u32, end: DeliveryEnd) -> DbFuture<'_, bool>;
+    fn count_deliveries(&self, webhook: String, status: DeliveryStatus) -> DbFuture<'_, u64>;
+    /// Removes events and deliveries that nobody needs any more, and says whether there may be more of them.
+    fn sweep_events(&self, limit: u32) -> DbFuture<'_, bool>;
     /// How long the store waits for a lock. Leases have to be longer.
     fn busy_timeout(&self) -> Duration;
     /// Whether what is stored outlives the process.
@@ -439,6 +457,10 @@ macro_rules! store {
 
             fn list_sessions(&self, filter: SessionFilter) -> DbFuture<'_, Page<Session>> {
                 self.read("list sessions", move |tx| Box::pin(read::sessions(tx, filter)))
+            }
+
+            fn list_deliveries(&self, filter: DeliveryFilter) -> DbFuture<'_, Vec<Delivery>> {
+                self.read("list deliveries", move |tx| Box::pin(delivery::list(tx, filter)))
             }
 
             fn audit(&self) -> Audit {
@@ -658,6 +680,48 @@ macro_rules! store {
                 })
             }
 
+            fn register_webhook(&self, name: String, topics: Vec<String>) -> DbFuture<'_, ()> {
+                self.write(Lane::Normal, "register a webhook", move |tx| Box::pin(delivery::register(tx, name, topics)))
+            }
+
+            fn events_wait(&self) -> DbFuture<'_, bool> {
+                self.read("look for events", move |tx| Box::pin(delivery::waits(tx)))
+            }
+
+            fn hand_over_events(&self, limit: u32) -> DbFuture<'_, u32> {
+                self.write(Lane::Normal, "hand over events", move |tx| Box::pin(delivery::hand_over(tx, limit)))
+            }
+
+            fn next_delivery(&self, webhook: String) -> DbFuture<'_, Option<i64>> {
+                self.read("look for deliveries", move |tx| Box::pin(delivery::next_due(tx, webhook)))
+            }
+
+            fn claim_deliveries(&self, webhook: String, limit: u32, lease_ms: i64) -> DbFuture<'_, Vec<DeliveryClaim>> {
+                self.write(Lane::Normal, "claim deliveries", move |tx| {
+                    Box::pin(delivery::claim(tx, webhook, limit, lease_ms))
+                })
+            }
+
+            fn end_delivery(
+                &self,
+                event_id: String,
+                webhook: String,
+                attempt: u32,
+                end: DeliveryEnd,
+            ) -> DbFuture<'_, bool> {
+                self.write(Lane::Normal, "end a delivery", move |tx| {
+                    Box::pin(delivery::end(tx, event_id, webhook, attempt, end))
+                })
+            }
+
+            fn count_deliveries(&self, webhook: String, status: DeliveryStatus) -> DbFuture<'_, u64> {
+                self.read("count deliveries", move |tx| Box::pin(delivery::count(tx, webhook, status)))
+            }
+
+            fn sweep_events(&self, limit: u32) -> DbFuture<'_, bool> {
+                self.write(Lane::Normal, "remove old events", move |tx| Box::pin(delivery::sweep(tx, limit)))
+            }
+
             fn busy_timeout(&self) -> std::time::Duration {
                 self.busy_timeout
             }
@@ -684,6 +748,7 @@ pub(crate) mod prelude {
     pub(crate) use crate::records::approval::{Approval, ApprovalFilter, Page, Resolution};
     pub(crate) use crate::records::audit::{AuditEntry, AuditReport, Erased};
     pub(crate) use crate::records::checkpoint::Checkpoint;
+    pub(crate) use crate::records::delivery::{Delivery, DeliveryFilter};
     pub(crate) use crate::records::execution::{Execution, ExecutionFilter, Settlement};
     pub(crate) use crate::records::key::AccessKey;
     pub(crate) use crate::records::pool::Pool;
@@ -692,13 +757,13 @@ pub(crate) mod prelude {
     pub(crate) use crate::records::session::{Session, SessionFilter};
     pub(crate) use crate::requests::{
         AnswerCall, Answered, AskAgain, BeginRun, CallClaim, CallClaimed, Candidates, ClaimCall, ClaimRun, CommitTurn,
-        EndRun, Ended, Finished, KeptAnswer, KeyLookup, NewKey, OpenRequest, OpenedRequest, Recovered, RequestClaim,
-        Resumable, RunClaim, RunClaimed, Swept, Ticket, Write,
+        DeliveryClaim, DeliveryEnd, EndRun, Ended, Finished, KeptAnswer, KeyLookup, NewKey, OpenRequest, OpenedRequest,
+        Recovered, RequestClaim, Resumable, RunClaim, RunClaimed, Swept, Ticket, Write,
     };
     pub(crate) use crate::transitions::{
-        answer, approval, ask, erase, execution, key, pool, read, recovery, request, run, settle, sweep,
+        answer, approval, ask, delivery, erase, execution, key, pool, read, recovery, request, run, settle, sweep,
     };
-    pub(crate) use crate::{ApprovalId, ApprovalStatus, ExecutionId, RunId, SessionId};
+    pub(crate) use crate::{ApprovalId, ApprovalStatus, DeliveryStatus, ExecutionId, RunId, SessionId};
 }
 
 /// How urgent a job is. Renewals of leases go first: a long queue must not make a living owner look dead.

@@ -54,19 +54,22 @@ pub use records::approval::{Approval, ApprovalFilter, Page, PageMeta, Resolution
 pub use records::audit::{AuditBreak, AuditEntry, AuditReport, Erased};
 pub use records::call::{ATTEMPTS, Call, CallPolicy, Effect, Outcome, Standing, Tier};
 pub use records::checkpoint::Checkpoint;
+pub use records::delivery::{Delivery, DeliveryFilter};
 pub use records::execution::{Execution, ExecutionFilter, Settlement};
 pub use records::key::AccessKey;
+pub use records::outbox::TOPICS;
 pub use records::pool::Pool;
 pub use records::principal::{Actor, Caller, KEY_ISSUER, Principal, PrincipalFields};
 pub use records::run::{Run, RunFilter};
 pub use records::session::{Session, SessionFilter};
 pub use records::status::{
-    Answer, ApprovalStatus, ApprovalType, Authority, ExecutionStatus, PauseType, RunStatus, UnknownWord,
+    Answer, ApprovalStatus, ApprovalType, Authority, DeliveryStatus, ExecutionStatus, PauseType, RunStatus, UnknownWord,
 };
 pub use requests::{
     AnswerCall, Answered, AskAgain, BeginRun, Blocker, CallClaim, CallClaimed, Candidates, ClaimCall, ClaimRun,
-    CommitTurn, EndRun, Ended, Finished, FoundKey, KeptAnswer, KeyLookup, NewAnswer, NewCall, NewKey, OpenRequest,
-    OpenedRequest, Recovered, RequestClaim, Resumable, RunClaim, RunClaimed, Shown, SqlValue, Swept, Ticket, Write,
+    CommitTurn, DeliveryClaim, DeliveryEnd, EndRun, Ended, Finished, FoundKey, KeptAnswer, KeyLookup, NewAnswer,
+    NewCall, NewKey, OpenRequest, OpenedRequest, Recovered, RequestClaim, Resumable, RunClaim, RunClaimed, Shown,
+    SqlValue, Swept, Ticket, Write,
 };
 #[cfg(feature = "sqlite")]
 pub use sqlite::{SqliteDb, SqliteDbBuilder};

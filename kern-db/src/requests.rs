@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::records::call::CallPolicy;
+use crate::records::delivery::Delivery;
 use crate::records::key::AccessKey;
 use crate::records::principal::{Caller, Principal};
 use crate::{ApprovalId, ExecutionId, RunId, RunStatus, SessionId};
@@ -554,4 +555,41 @@ pub enum Recovered {
     Paused,
     /// Its owner is gone for good; it ended with an error.
     Failed,
+}
+
+/// A delivery that somebody has taken, with what its event was about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeliveryClaim {
+    /// The delivery, as it is with this attempt.
+    pub delivery: Delivery,
+    /// The state that the event has led to, where it is about one.
+    pub status: Option<String>,
+    /// Whose run it is.
+    pub agent_id: Option<String>,
+    /// The run's session.
+    pub session_id: Option<SessionId>,
+    /// The tool of the call that it is about.
+    pub tool_name: Option<String>,
+}
+
+/// How one attempt of a delivery ended, and what came of it: an HTTP status, or a word.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DeliveryEnd {
+    /// The receiver has said that it has it.
+    Delivered {
+        /// What came of it.
+        outcome: String,
+    },
+    /// It is to be begun again.
+    Again {
+        /// What came of it.
+        outcome: String,
+        /// Not before so many milliseconds.
+        in_ms: i64,
+    },
+    /// It is not to be begun again.
+    GivenUp {
+        /// What came of it.
+        outcome: String,
+    },
 }

@@ -52,8 +52,9 @@ pub(crate) trait Tx {
     /// Sets columns of the rows that meet every condition, and says how many there were.
     async fn update<R: Row>(&mut self, set: Vec<Assign<R>>, expect: Vec<Cond<R>>) -> Result<u64>;
 
-    /// Takes out the rows that meet every condition, and says how many there were. The schema refuses it of all that is history.
-    async fn delete<R: Row>(&mut self, filter: Vec<Cond<R>>) -> Result<u64>;
+    /// Removes the rows that a query finds, and says how many there were. Its order, limit and offset mean nothing. History is
+    /// never removed: the schema's triggers see to that.
+    async fn delete<R: Row>(&mut self, query: Query<R>) -> Result<u64>;
 
     /// Whether [`write`](Tx::write) is there.
     const TAKES_WRITES: bool = false;

@@ -103,6 +103,7 @@
 //! | `models` | all model clients: today, `openai` | no |
 //! | `cli` | the command `kern`: approvals, executions and the audit log from a shell | no |
 //! | `os` | `AgentOS`: runs, approvals and the audit log over HTTP; `identity`: who somebody is, by an API key or a token | no |
+//! | `webhooks` | `os::Webhook`: `AgentOS` tells other systems what happens, by signed requests | no |
 
 // The crate's documentation links to what the default features bring.
 #![cfg_attr(not(all(feature = "macros", feature = "sqlite")), allow(rustdoc::broken_intra_doc_links))]

@@ -67,7 +67,7 @@ impl Bare {
         resolve.extend(vote.into_iter().map(Write::Insert));
         resolve.push(Write::Insert(one("kern_executions")));
         resolve.extend(audit("'voted', 'approved', 'ready'"));
-        resolve.extend(told("'approval.resolved'"));
+        resolve.extend(told("'approval.approved'"));
         let mut claim = vec![run(Write::Update), execution()];
         claim.extend(audit("'run_claimed', 'executing'"));
         claim.extend(told("'execution.executing'"));

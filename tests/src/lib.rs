@@ -19,6 +19,7 @@ pub mod oracle;
 pub mod place;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+pub mod receiver;
 pub mod recorded;
 pub mod recording;
 pub mod replay;

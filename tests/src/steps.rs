@@ -348,7 +348,19 @@ pub fn drop_triggers(connection: &Connection) {
 #[must_use]
 pub fn dump(connection: &Connection) -> String {
     let mut text = String::new();
-    for table in ["runs", "calls", "approvals", "votes", "executions", "audit", "outbox", "pools", "keys"] {
+    for table in [
+        "runs",
+        "calls",
+        "approvals",
+        "votes",
+        "executions",
+        "audit",
+        "outbox",
+        "pools",
+        "keys",
+        "webhooks",
+        "deliveries",
+    ] {
         let mut statement = connection
             .prepare(&format!("SELECT * FROM kern_{table} ORDER BY 1, 2, 3"))
             .expect("kern's tables are there");

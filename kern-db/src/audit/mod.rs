@@ -14,7 +14,7 @@ use crate::cell::Json;
 use crate::digest::{Fields, canonical};
 use crate::records::audit::{AuditEntry, AuditRow};
 use crate::records::call::CallRow;
-use crate::records::outbox::OutboxRow;
+use crate::records::outbox::{OutboxRow, TOPICS};
 use crate::records::principal::Actor;
 use crate::tx::{Query, Tx};
 use crate::{ApprovalId, ExecutionId, Result, RunId};
@@ -141,6 +141,7 @@ impl Journal {
         approval_id: Option<&ApprovalId>,
         execution_id: Option<&ExecutionId>,
     ) {
+        debug_assert!(TOPICS.contains(&topic), "who is told of events chooses among the topics: {topic}");
         self.events.push(OutboxRow {
             id: crate::ids::fresh_id(),
             created_at_ms: 0,

@@ -52,8 +52,8 @@ struct Rows {
 enum Undo {
     Inserted(Table),
     Updated(Table, usize, Vec<Cell>),
-    /// With all rows as they were.
-    Deleted(Table, Rows),
+    /// Which columns rows are looked up by, and what was where.
+    Deleted(Table, &'static [usize], Vec<(usize, Vec<Cell>)>),
 }
 
 pub(crate) struct MemoryTx<'a> {
@@ -215,9 +215,9 @@ impl Rows {
 }
 
 impl Rows {
-    fn push<R: Row>(&mut self, cells: Vec<Cell>) {
+    fn add(&mut self, lookups: &[usize], cells: Vec<Cell>) {
         let place = self.rows.len();
-        for lookup in R::LOOKUPS {
+        for lookup in lookups {
             self.lookups.entry((*lookup, cells[*lookup].clone())).or_default().push(place);
         }
         self.rows.push(cells);
@@ -250,7 +250,17 @@ impl MemoryTx<'_> {
                     });
                 }
                 Undo::Updated(table, place, cells) => self.tables.of(table).rows[place] = cells,
-                Undo::Deleted(table, before) => *self.tables.of(table) = before,
+                Undo::Deleted(table, lookups, gone) => {
+                    let rows = self.tables.of(table);
+                    let mut left = std::mem::take(rows).rows.into_iter();
+                    for (place, cells) in gone {
+                        while rows.rows.len() < place {
+                            rows.add(lookups, left.next().expect("what was not removed is still there"));
+                        }
+                        rows.add(lookups, cells);
+                    }
+                    left.for_each(|cells| rows.add(lookups, cells));
+                }
             }
         }
     }
@@ -267,7 +277,7 @@ impl Tx for MemoryTx<'_> {
                 source: format!("{table} has a row of that name, and rows are never replaced").into(),
             });
         }
-        rows.push::<R>(cells);
+        rows.add(R::LOOKUPS, cells);
         self.undo.push(Undo::Inserted(R::TABLE));
         Ok(())
     }
@@ -331,18 +341,26 @@ impl Tx for MemoryTx<'_> {
         Ok(places.len() as u64)
     }
 
-    async fn delete<R: Row>(&mut self, filter: Vec<Cond<R>>) -> Result<u64> {
+    async fn delete<R: Row>(&mut self, query: Query<R>) -> Result<u64> {
         let rows = self.tables.of(R::TABLE);
-        let gone: BTreeSet<usize> = rows.matching(&filter).into_iter().collect();
-        if gone.is_empty() {
+        let found = match &query.among {
+            Some(among) => rows.named::<R>(among, &query.filter),
+            None => rows.matching(&query.filter),
+        };
+        if found.is_empty() {
             return Ok(0);
         }
-        let before = std::mem::take(rows);
-        for (_, cells) in before.rows.iter().enumerate().filter(|(place, _)| !gone.contains(place)) {
-            rows.push::<R>(cells.clone());
+        let found: BTreeSet<usize> = found.into_iter().collect();
+        // Every row behind the first one moves up, so that their places are gathered anew.
+        let mut gone = Vec::with_capacity(found.len());
+        for (place, cells) in std::mem::take(rows).rows.into_iter().enumerate() {
+            match found.contains(&place) {
+                true => gone.push((place, cells)),
+                false => rows.add(R::LOOKUPS, cells),
+            }
         }
-        self.undo.push(Undo::Deleted(R::TABLE, before));
-        Ok(gone.len() as u64)
+        self.undo.push(Undo::Deleted(R::TABLE, R::LOOKUPS, gone));
+        Ok(found.len() as u64)
     }
 
     async fn clock(&mut self) -> Result<i64> {
@@ -361,3 +379,67 @@ pub(crate) fn wall_clock() -> i64 {
 }
 
 store!(InMemoryDb);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::records::outbox::OutboxRow;
+
+    /// The ids that are there, in order.
+    async fn ids(db: &InMemoryDb) -> Vec<String> {
+        let all = db.read("look", |tx: &mut MemoryTx<'_>| {
+            Box::pin(async move { tx.select::<OutboxRow>(Query::of(Vec::new())).await })
+        });
+        let rows = all.await.expect("rows");
+        for row in &rows {
+            // By the lookup, too.
+            let id = row.id.clone();
+            let found = db.read("look", move |tx: &mut MemoryTx<'_>| {
+                Box::pin(async move { tx.select::<OutboxRow>(Query::of(vec![OutboxRow::C.id.is(id)])).await })
+            });
+            assert_eq!(found.await.expect("rows").as_slice(), std::slice::from_ref(row));
+        }
+        rows.into_iter().map(|row| row.id).collect()
+    }
+
+    #[test]
+    fn what_is_removed_is_gone_and_comes_back_to_its_place_where_that_is_taken_back() {
+        finish_now(async {
+            let db = InMemoryDb::new();
+            let added = db.write(Lane::Normal, "add", |tx: &mut MemoryTx<'_>| {
+                Box::pin(async move {
+                    for id in ["a", "b", "c", "d", "e"] {
+                        let row = OutboxRow {
+                            id: id.to_owned(),
+                            created_at_ms: 0,
+                            topic: "run.paused".to_owned(),
+                            run_id: None,
+                            approval_id: None,
+                            execution_id: None,
+                            delivered_at_ms: None,
+                        };
+                        tx.insert(&row).await?;
+                    }
+                    Ok(())
+                })
+            });
+            added.await.expect("rows are added");
+            for (undo, left) in [(true, &["a", "b", "c", "d", "e"][..]), (false, &["b", "d"])] {
+                let removed = db.write(Lane::Normal, "remove", move |tx: &mut MemoryTx<'_>| {
+                    Box::pin(async move {
+                        for ids in [&["c", "x"][..], &["a", "e"]] {
+                            let ids = ids.iter().map(|id| (*id).to_owned());
+                            tx.delete(Query::of(Vec::new()).among(OutboxRow::C.id, ids)).await?;
+                        }
+                        match undo {
+                            true => Err(Error::Busy { action: "remove" }.into()),
+                            false => Ok(()),
+                        }
+                    })
+                });
+                assert_eq!(removed.await.is_err(), undo);
+                assert_eq!(ids(&db).await, left);
+            }
+        });
+    }
+}

@@ -21,7 +21,7 @@ use crate::records::audit::AuditRow;
 use crate::records::run::RunRow;
 use crate::records::session::SessionSum;
 use crate::requests::Write;
-use crate::tx::{Lock, Query, Tx, after, clause};
+use crate::tx::{Among, Lock, Query, Tx, after, clause};
 use crate::{Error, Result, fault};
 
 /// A transaction. It has its connection for itself, and takes it along if it is dropped before its end.
@@ -145,15 +145,7 @@ impl PostgresTx {
         let mut values = Vec::new();
         let mut sql = format!("SELECT {} FROM {}", columns.join(", "), self.names.of(R::TABLE));
         let mut conds = conditions(query.filter, &mut values);
-        if let Some(among) = query.among {
-            let columns: Vec<&str> = among.columns.iter().map(|(column, _)| *column).collect();
-            let (room, named) = among.bound();
-            let row =
-                |row: usize| format!("({})", places(values.len() + row * columns.len(), columns.len()).join(", "));
-            let rows: Vec<String> = (0..room).map(row).collect();
-            conds.push(format!("({}) IN ({})", columns.join(", "), rows.join(", ")));
-            values.extend(named);
-        }
+        conds.extend(query.among.map(|among| named(among, &mut values)));
         if let Some(last) = query.after {
             conds.push(after(&query.order, &places(values.len(), last.len())));
             values.extend(last);
@@ -337,6 +329,16 @@ fn conditions<R>(filter: Vec<Cond<R>>, values: &mut Vec<Cell>) -> Vec<String> {
     filter.into_iter().map(condition).collect()
 }
 
+/// The condition that rows are named, and what it binds after `values`.
+fn named(among: Among, values: &mut Vec<Cell>) -> String {
+    let columns: Vec<&str> = among.columns.iter().map(|(column, _)| *column).collect();
+    let (room, named) = among.bound();
+    let row = |row: usize| format!("({})", places(values.len() + row * columns.len(), columns.len()).join(", "));
+    let rows: Vec<String> = (0..room).map(row).collect();
+    values.extend(named);
+    format!("({}) IN ({})", columns.join(", "), rows.join(", "))
+}
+
 fn number(number: u64) -> Cell {
     Cell::Int(i64::try_from(number).unwrap_or(i64::MAX))
 }
@@ -455,9 +457,10 @@ impl Tx for PostgresTx {
         self.run(&sql, &values).await
     }
 
-    async fn delete<R: Row>(&mut self, filter: Vec<Cond<R>>) -> Result<u64> {
+    async fn delete<R: Row>(&mut self, query: Query<R>) -> Result<u64> {
         let mut values = Vec::new();
-        let conds = conditions(filter, &mut values);
+        let mut conds = conditions(query.filter, &mut values);
+        conds.extend(query.among.map(|among| named(among, &mut values)));
         let sql = format!("DELETE FROM {}{}", self.names.of(R::TABLE), clause(&conds));
         self.run(&sql, &values).await
     }

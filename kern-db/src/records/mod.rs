@@ -4,6 +4,7 @@ pub(crate) mod approval;
 pub(crate) mod audit;
 pub(crate) mod call;
 pub(crate) mod checkpoint;
+pub(crate) mod delivery;
 pub(crate) mod execution;
 pub(crate) mod json;
 pub(crate) mod key;

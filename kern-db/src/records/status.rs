@@ -148,3 +148,15 @@ words! {
         Policy = "policy",
     }
 }
+
+words! {
+    /// How far an event is on its way to a webhook.
+    DeliveryStatus {
+        /// It was not delivered yet.
+        Pending = "pending",
+        /// The receiver has said that it has it.
+        Delivered = "delivered",
+        /// It is not tried any more.
+        GivenUp = "given_up",
+    }
+}

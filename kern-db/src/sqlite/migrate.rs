@@ -23,6 +23,7 @@ const MIGRATIONS: &[Migration] = &[
     (6, "lists", include_str!("../../migrations/sqlite/0006_lists.sql")),
     (7, "keys", include_str!("../../migrations/sqlite/0007_keys.sql")),
     (8, "requests", include_str!("../../migrations/sqlite/0008_requests.sql")),
+    (9, "webhooks", include_str!("../../migrations/sqlite/0009_webhooks.sql")),
     (10, "rowids", include_str!("../../migrations/sqlite/0010_rowids.sql")),
 ];
 

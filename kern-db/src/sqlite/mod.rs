@@ -159,6 +159,8 @@ impl SqliteDbBuilder {
         checkpoints_table: Checkpoints, "checkpoints of the audit log";
         keys_table: Keys, "API keys";
         requests_table: Requests, "requests with an idempotency key";
+        webhooks_table: Webhooks, "webhooks";
+        deliveries_table: Deliveries, "events on their way to webhooks";
     }
 
     fn name(mut self, table: Table, name: String) -> Self {

@@ -293,11 +293,20 @@ impl Tx for SqliteTx<'_> {
         Ok(changed as u64)
     }
 
-    async fn delete<R: Row>(&mut self, filter: Vec<Cond<R>>) -> Result<u64> {
-        let sql = format!("DELETE FROM {}{}", self.names.of(R::TABLE), clause(&conditions(&filter)));
+    async fn delete<R: Row>(&mut self, query: Query<R>) -> Result<u64> {
+        let mut conds = conditions(&query.filter);
+        let mut values = bound(query.filter);
+        if let Some(among) = query.among {
+            let columns: Vec<&str> = among.columns.iter().map(|(column, _)| *column).collect();
+            let (room, named) = among.bound();
+            let places = vec![format!("({})", vec!["?"; columns.len()].join(", ")); room].join(", ");
+            conds.push(format!("({}) IN (VALUES {places})", columns.join(", ")));
+            values.extend(named);
+        }
+        let sql = format!("DELETE FROM {}{}", self.names.of(R::TABLE), clause(&conds));
         let mut statement = self.connection.prepare_cached(&sql).map_err(self.sql())?;
-        let gone = statement.execute(params_from_iter(bound(filter))).map_err(self.sql())?;
-        Ok(gone as u64)
+        let removed = statement.execute(params_from_iter(values)).map_err(self.sql())?;
+        Ok(removed as u64)
     }
 
     const TAKES_WRITES: bool = true;

@@ -293,7 +293,8 @@ impl Deciding<'_> {
         }
         let action = if status == ApprovalStatus::Approved { "approved" } else { "rejected" };
         tx.journal().record(self.entry(action).payload(payload));
-        tx.journal().tell("approval.resolved", &self.run.run_id, Some(&approval.id), None);
+        let topic = if status == ApprovalStatus::Approved { "approval.approved" } else { "approval.rejected" };
+        tx.journal().tell(topic, &self.run.run_id, Some(&approval.id), None);
         Ok(())
     }
 }

@@ -7,6 +7,7 @@
 pub(crate) mod answer;
 pub(crate) mod approval;
 pub(crate) mod ask;
+pub(crate) mod delivery;
 mod edit;
 pub(crate) mod erase;
 pub(crate) mod execution;
@@ -366,7 +367,8 @@ async fn close_pending<T: Tx>(
         let action = if to == ApprovalStatus::Expired { "expired" } else { "cancelled" };
         let entry = Entry::new(action, actor, &approval.run_id).at(approval.turn, approval.idx);
         tx.journal().record(entry.approval(&approval.id).digest(&approval.digest));
-        tx.journal().tell("approval.resolved", &approval.run_id, Some(&approval.id), None);
+        let topic = if to == ApprovalStatus::Expired { "approval.expired" } else { "approval.cancelled" };
+        tx.journal().tell(topic, &approval.run_id, Some(&approval.id), None);
     }
     Ok(closed == 1)
 }

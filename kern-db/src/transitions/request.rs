@@ -3,7 +3,7 @@
 
 use crate::records::request::RequestRow;
 use crate::requests::{KeptAnswer, OpenRequest, OpenedRequest, RequestClaim};
-use crate::tx::{Step, Tx};
+use crate::tx::{Query, Step, Tx};
 use crate::{Error, Result, RunId};
 
 use RequestRow as Q;
@@ -16,7 +16,8 @@ pub(crate) async fn open<T: Tx>(tx: &mut T, asked: OpenRequest) -> Step<OpenedRe
     // Of two that have the same key, the second one sees the first one's row.
     tx.lock_log().await?;
     let now = tx.now().await?;
-    tx.delete(vec![Q::C.created_at_ms.at_most(now.saturating_sub(KNOWN_MS))]).await?;
+    let old = vec![Q::C.created_at_ms.at_most(now.saturating_sub(KNOWN_MS))];
+    tx.delete(Query::of(old)).await?;
     let OpenRequest { owner, key, digest, lease_ms } = asked;
     let lease_until_ms = now.saturating_add(lease_ms);
     let Some(row) = tx.one(vec![Q::C.owner.is(owner.clone()), Q::C.request_key.is(key.clone())]).await? else {

@@ -94,6 +94,20 @@ async fn metrics(State(os): State<Arc<Os>>) -> Result<Response, Problem> {
         let count = os.db.count_executions(ExecutionFilter::new().status(parsed)).await?;
         line(format_args!("kern_executions{{status=\"{status}\"}} {count}\n"));
     }
+    #[cfg(feature = "webhooks")]
+    if !os.webhooks.is_empty() {
+        line(format_args!(
+            "# HELP kern_webhook_deliveries Events that a webhook is to be told, or was not told in the end.\n\
+             # TYPE kern_webhook_deliveries gauge\n"
+        ));
+        for webhook in &os.webhooks {
+            let name = webhook.id().replace('\\', r"\\").replace('"', r#"\""#);
+            for status in [kern_db::DeliveryStatus::Pending, kern_db::DeliveryStatus::GivenUp] {
+                let count = os.db.count_deliveries(webhook.id().to_owned(), status).await?;
+                line(format_args!("kern_webhook_deliveries{{webhook=\"{name}\",status=\"{status}\"}} {count}\n"));
+            }
+        }
+    }
     line(format_args!(
         "# HELP kern_store_read_seconds How long the store took to count what waits.\n# TYPE kern_store_read_seconds gauge\n\
          kern_store_read_seconds {latency:.6}\n"

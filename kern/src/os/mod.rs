@@ -59,6 +59,8 @@ mod runs;
 mod serve;
 mod sessions;
 mod watch;
+#[cfg(feature = "webhooks")]
+mod webhooks;
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -78,6 +80,8 @@ use watch::Log;
 
 pub use limits::Limits;
 pub use serve::OsServer;
+#[cfg(feature = "webhooks")]
+pub use webhooks::Webhook;
 
 /// Agents with their store, to be served over HTTP. Cheap to clone; clones are the same.
 #[derive(Clone)]
@@ -104,6 +108,8 @@ struct Os {
     /// Whether anybody was ever seen to have a credential.
     asks: AtomicBool,
     sessions: panel::session::Sessions,
+    #[cfg(feature = "webhooks")]
+    webhooks: Vec<Webhook>,
     phase: tokio::sync::watch::Sender<Phase>,
 }
 
@@ -139,6 +145,8 @@ pub struct AgentOSBuilder {
     tokens: Option<TokenVerifier>,
     origins: Vec<String>,
     pools: Vec<(String, Vec<String>)>,
+    #[cfg(feature = "webhooks")]
+    webhooks: Vec<Webhook>,
 }
 
 impl AgentOSBuilder {
@@ -192,6 +200,15 @@ impl AgentOSBuilder {
         self
     }
 
+    /// Tells an address what happens, by signed requests, as long as the server runs. Any number of them may be added. It is
+    /// told of what is committed after the first start with it, also of what happens while no server runs, and at least
+    /// once; no decision waits for it.
+    #[cfg(feature = "webhooks")]
+    pub fn webhook(mut self, webhook: Webhook) -> Self {
+        self.webhooks.push(webhook);
+        self
+    }
+
     /// Leaves the [`Worker`](crate::worker::Worker) out: runs go on when a client continues them, or a worker that is started
     /// elsewhere.
     pub fn without_worker(mut self) -> Self {
@@ -224,7 +241,8 @@ impl AgentOSBuilder {
     /// # Errors
     ///
     /// - [`Error::Setup`]: there is no agent, two have the same id, or they have different stores: its approvals would be
-    ///   some of them; a limit lets nobody ask anything; an origin is none.
+    ///   some of them; a limit lets nobody ask anything; an origin is none; a webhook may not be told what it asks for, or has
+    ///   the name of another one.
     pub fn build(self) -> Result<AgentOS> {
         let refused = |what: String| Err(Error::Setup(what));
         let Some(first) = self.agents.first() else {
@@ -253,7 +271,18 @@ impl AgentOSBuilder {
             })
         });
         let origins = origins.collect::<Result<_>>()?;
+        #[cfg(feature = "webhooks")]
+        let webhooks = self.webhooks.into_iter().map(Webhook::checked).collect::<Result<Vec<_>>>()?;
+        #[cfg(feature = "webhooks")]
+        for (place, webhook) in webhooks.iter().enumerate() {
+            if webhooks[..place].iter().any(|other| other.id() == webhook.id()) {
+                let what = "they could not be told apart in the store: give one of them another `.name(…)`";
+                return refused(format!("two webhooks have the name `{}`: {what}", webhook.id().escape_debug()));
+            }
+        }
         Ok(AgentOS(Arc::new(Os {
+            #[cfg(feature = "webhooks")]
+            webhooks,
             name: self.name.unwrap_or_else(|| self.id.clone()),
             id: self.id,
             description: self.description,
@@ -291,11 +320,13 @@ impl AgentOS {
             tokens: None,
             origins: Vec::new(),
             pools: Vec::new(),
+            #[cfg(feature = "webhooks")]
+            webhooks: Vec::new(),
         }
     }
 
     /// Gives all routes, for a server of one's own. Runs do not go on by themselves then, unless a
-    /// [`Worker`](crate::worker::Worker) is started beside it. As long as there is no credential, they answer only what is
+    /// [`Worker`](crate::worker::Worker) is started beside it, and no webhook is told of anything. As long as there is no credential, they answer only what is
     /// asked for under a name of this machine.
     pub fn into_router(self) -> axum::Router {
         openapi::router(self.0)

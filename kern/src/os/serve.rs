@@ -13,6 +13,8 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::problem::Problem;
+#[cfg(feature = "webhooks")]
+use super::webhooks::{self, Deliveries};
 use super::{AgentOS, Os, connections, openapi};
 use crate::error::{Error, Result};
 use crate::run::stop::Phase;
@@ -28,6 +30,8 @@ pub struct OsServer {
     address: SocketAddr,
     os: AgentOS,
     worker: Option<WorkerHandle>,
+    #[cfg(feature = "webhooks")]
+    deliveries: Option<Deliveries>,
     end: Option<oneshot::Sender<()>>,
     serving: JoinHandle<()>,
 }
@@ -52,7 +56,7 @@ impl AgentOS {
     ///
     /// - [`Error::Setup`]: the address is none, or cannot be bound; or others than this machine could reach it, and nobody is
     ///   asked who they are.
-    /// - [`Error::Store`]: the store could not be asked for its keys, or takes a pool's members for none.
+    /// - [`Error::Store`]: the store could not be asked for its keys, or does not take the pools or the webhooks.
     pub async fn start(self, address: &str) -> Result<OsServer> {
         let refused = |what: String| Error::Setup(format!("`{address}` cannot be served: {what}"));
         let found: Vec<SocketAddr> = lookup_host(address).await.map_err(|error| refused(error.to_string()))?.collect();
@@ -65,6 +69,9 @@ impl AgentOS {
         let listener = TcpListener::bind(&*found).await.map_err(|error| refused(error.to_string()))?;
         let address = listener.local_addr().map_err(|error| refused(error.to_string()))?;
         self.0.set_pools().await?;
+        // Before anything is done that they would be told of.
+        #[cfg(feature = "webhooks")]
+        let deliveries = webhooks::start(&self.0.db, &self.0.webhooks, self.0.stop()).await?;
         let worker = if self.0.has_worker { Some(self.0.worker().await?) } else { None };
         let router = openapi::router(Arc::clone(&self.0));
         let (end, ended) = oneshot::channel();
@@ -83,7 +90,15 @@ impl AgentOS {
                 "AgentOS is served to this machine; nobody is asked who they are, and every name is recorded as unverified"
             ),
         }
-        Ok(OsServer { address, os: self, worker, end: Some(end), serving })
+        Ok(OsServer {
+            address,
+            os: self,
+            worker,
+            #[cfg(feature = "webhooks")]
+            deliveries,
+            end: Some(end),
+            serving,
+        })
     }
 }
 
@@ -136,6 +151,11 @@ impl OsServer {
             }
         };
         tokio::join!(working, served);
+        // Requests that are under way are waited for. The rest is in the store, for whoever comes next.
+        #[cfg(feature = "webhooks")]
+        if let Some(deliveries) = self.deliveries.take() {
+            deliveries.end().await;
+        }
         self.serving.abort();
     }
 }

@@ -22,6 +22,10 @@ const PAGE: u32 = 256;
 const ENTRIES: u32 = 512;
 /// Runs of a lost owner that are listed together.
 const LAPSED: u32 = 1000;
+/// Old events removed together, and how often they are looked for: not at once, so that what starts is not held up.
+const OLD_EVENTS: u32 = 500;
+const TIDY_FIRST: Duration = Duration::from_secs(60);
+const TIDY: Duration = Duration::from_secs(60 * 60);
 /// What happens within this time is looked at together.
 const GATHER: Duration = Duration::from_millis(10);
 /// The first pause after the store has failed, and the longest.
@@ -108,6 +112,25 @@ pub(super) async fn keep_up(agent: Agent, stop: Stop, poll_interval: Duration) {
             Err(error) => tracing::warn!(%error, "runs that are lost or past their time could not be listed"),
         }
         stop.unless_closing(tokio::time::sleep(poll_interval)).await;
+    }
+}
+
+/// Keeps removing events that nobody was told of or is told of any more: without it, the outbox of a store without webhooks
+/// grows for ever.
+pub(crate) async fn tidy(db: Arc<dyn Db>, stop: Stop) {
+    let mut rest = TIDY_FIRST;
+    while stop.unless_closing(tokio::time::sleep(rest)).await.is_some() {
+        rest = TIDY;
+        loop {
+            match db.sweep_events(OLD_EVENTS).await {
+                Ok(true) if !stop.is_closing() => {}
+                Ok(_) => break,
+                Err(error) => {
+                    tracing::warn!(%error, "old events could not be removed, it is tried again later");
+                    break;
+                }
+            }
+        }
     }
 }
 

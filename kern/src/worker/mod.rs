@@ -62,6 +62,8 @@ use crate::error::{Error, Result};
 use crate::run::stop::{Phase, Stop};
 
 pub(crate) use look::pass;
+#[cfg(feature = "webhooks")]
+pub(crate) use look::tidy;
 
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 const PASS_INTERVAL: Duration = Duration::from_secs(60);
@@ -161,6 +163,12 @@ impl Worker {
         let phase = watch::Sender::new(Phase::Working);
         let places = Arc::new(Semaphore::new(self.concurrency));
         let mut loops = JoinSet::new();
+        let mut stores: Vec<_> = self.agents.iter().map(|agent| &agent.0.db).collect();
+        stores.sort_by_key(|db| db.handle());
+        stores.dedup_by_key(|db| db.handle());
+        for db in stores {
+            loops.spawn(look::tidy(Arc::clone(db), Stop::by(phase.subscribe())));
+        }
         for agent in self.agents {
             let (stop, hint) = (Stop::by(phase.subscribe()), Arc::new(Notify::new()));
             loops.spawn(look::watch(Arc::clone(&agent.0.db), stop.clone(), Arc::clone(&hint), self.poll_interval));

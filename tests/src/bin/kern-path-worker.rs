@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use kern::db::{ApprovalFilter, ApprovalStatus, SqliteDb, Transitions};
 use kern::models::{ScriptedModel, turn};
+use kern::os::{AgentOS, Webhook};
 use kern::prelude::*;
 use kern::tools::ToolError;
 use kern::worker::Worker;
@@ -216,6 +217,15 @@ async fn main() {
             let told = || std::io::stdin().lock().read_line(&mut String::new());
             tokio::task::spawn_blocking(told).await.expect("a line is waited for").expect("the test says when to end");
             server.shutdown().await;
+        }
+        "tell" => {
+            let (url, secret) = (word(), word());
+            let webhook = Webhook::new(&url, &secret).expect("it is one").allow_private_addresses().name("w");
+            let webhook = webhook.topics(["approval.requested"]).timeout(Duration::from_secs(2));
+            let os = AgentOS::builder().agent(agent).without_worker().webhook(webhook).build().expect("it is right");
+            let _server = os.start("127.0.0.1:0").await.expect("it starts");
+            say("serving");
+            forever().await;
         }
         "race" => {
             let run_id = word();

@@ -144,7 +144,7 @@ async fn whoever_asks_too_often_is_told_to_wait_and_nobody_else_is() {
 }
 
 async fn key(store: &Store, subject: &str) -> String {
-    let scopes = kern::identity::ScopeSet::parse(&["agents:read"]).unwrap();
+    let scopes = kern::identity::ScopeSet::parse(["agents:read"]).unwrap();
     let made = kern::identity::KeyRequest::new(subject, scopes).make(&store.db).await.unwrap();
     made.secret.reveal().to_owned()
 }

@@ -1,6 +1,6 @@
 //! Rows: what comes back is what was stored, in the order of every store, and what is stored cannot be changed.
 
-use kern_db::{Ended, Error, IntoDb as _, RunFilter, RunId};
+use kern_db::{DeliveryFilter, Ended, Error, IntoDb as _, RunFilter, RunId};
 use kern_tests::history;
 use kern_tests::postgres::server;
 use kern_tests::steps::{Store, begin, required};
@@ -69,6 +69,10 @@ async fn i16_the_owner_of_the_tables_cannot_change_history_by_a_slip() {
     store.write_pool("finance".to_owned(), vec!["eve".to_owned()], None).await.unwrap();
     store.make_key(kern_tests::steps::new_key("00112233445566aa")).await.unwrap();
     store.revoke_key("00112233445566aa", None).await.unwrap();
+    store.register_webhook("w".to_owned(), vec!["approval.requested".to_owned()]).await.unwrap();
+    store.paused(&[required()]).await;
+    while store.hand_over_events(100).await.unwrap() > 0 {}
+    assert_eq!(store.list_deliveries(DeliveryFilter::new()).await.unwrap().len(), 1);
     let raw = store.database().raw().await;
     // Not even where replication says that triggers stay silent.
     raw.batch_execute("SET session_replication_role = replica").await.unwrap();
@@ -95,6 +99,12 @@ async fn i16_the_owner_of_the_tables_cannot_change_history_by_a_slip() {
         "DELETE FROM kern_keys",
         "UPDATE kern_keys SET scopes = '[]'",
         "UPDATE kern_keys SET revoked_at_ms = NULL",
+        "UPDATE kern_webhooks SET since_ms = 0",
+        "TRUNCATE kern_webhooks",
+        "DELETE FROM kern_deliveries",
+        "TRUNCATE kern_deliveries",
+        "UPDATE kern_deliveries SET topic = 'x'",
+        "UPDATE kern_deliveries SET attempts = -1",
     ] {
         let refused = raw.execute(sql, &[]).await.map_err(|error| error.as_db_error().unwrap().message().to_owned());
         assert!(refused.as_ref().is_err_and(|why| why.starts_with("kern: ")), "`{sql}`: {refused:?}");
@@ -119,7 +129,11 @@ async fn i16_the_runtimes_role_may_not_change_the_log_and_kern_needs_no_more() {
     let (claim, call) = as_runtime.executing().await;
     as_runtime.succeed(&call).await;
     as_runtime.complete(&claim).await.unwrap();
+    as_runtime.register_webhook("w".to_owned(), vec!["approval.requested".to_owned()]).await.unwrap();
     as_runtime.paused(&[required()]).await;
+    while as_runtime.hand_over_events(100).await.unwrap() > 0 {}
+    assert!(!as_runtime.claim_deliveries("w".to_owned(), 8, 1000).await.unwrap().is_empty());
+    assert!(!as_runtime.sweep_events(100).await.unwrap());
     history::check(&*as_runtime).await;
 
     let client = database.raw_as(&role).await;
