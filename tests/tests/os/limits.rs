@@ -15,13 +15,13 @@ use super::script;
 /// Longer than any limit here, shorter than a hanging test.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-async fn served(limits: Limits) -> (OsServer, Client) {
+async fn served(limits: Limits) -> (OsServer, Client, Store) {
     let store = Store::new().await;
     let agent = Agent::builder().id("a").model(script(&[])).db(store.db.clone()).build().unwrap();
     let os = AgentOS::builder().agent(agent).without_worker().limits(limits).build().unwrap();
     let server = os.start("127.0.0.1:0").await.unwrap();
     let client = Client::of(server.address());
-    (server, client)
+    (server, client, store)
 }
 
 /// Sends these bytes, and reads what comes until the connection is closed.
@@ -36,7 +36,7 @@ async fn sent(server: &OsServer, bytes: &[u8]) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_head_that_does_not_come_ends_its_connection_and_nobody_elses() {
-    let (server, client) = served(Limits::new().head_time(Duration::from_millis(300))).await;
+    let (server, client, _store) = served(Limits::new().head_time(Duration::from_millis(300))).await;
     let slow: Vec<_> = (0..100)
         .map(|_| {
             let address = server.address();
@@ -61,7 +61,7 @@ async fn a_head_that_does_not_come_ends_its_connection_and_nobody_elses() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_head_that_is_too_large_is_refused() {
-    let (server, _) = served(Limits::new()).await;
+    let (server, _, _store) = served(Limits::new()).await;
     let large = format!("GET /health HTTP/1.1\r\nhost: localhost\r\nx: {}\r\n\r\n", "x".repeat(17 << 10));
     let answer = sent(&server, large.as_bytes()).await;
     assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
@@ -73,7 +73,7 @@ async fn a_head_that_is_too_large_is_refused() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_body_that_does_not_come_or_is_too_large_is_refused() {
-    let (server, client) = served(Limits::new().body(100).body_time(Duration::from_millis(300))).await;
+    let (server, client, _store) = served(Limits::new().body(100).body_time(Duration::from_millis(300))).await;
     let head = "POST /agents/a/runs HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: 50\r\n\
                 content-type: application/x-www-form-urlencoded\r\n\r\nmessage=";
     let answer = sent(&server, head.as_bytes()).await;
@@ -86,7 +86,7 @@ async fn a_body_that_does_not_come_or_is_too_large_is_refused() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn more_connections_than_there_may_be_wait_for_a_place() {
-    let (server, client) = served(Limits::new().connections(1)).await;
+    let (server, client, _store) = served(Limits::new().connections(1)).await;
     let first = TcpStream::connect(server.address()).await.unwrap();
     // Long enough to be taken.
     tokio::time::sleep(Duration::from_millis(100)).await;
@@ -100,7 +100,7 @@ async fn more_connections_than_there_may_be_wait_for_a_place() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_takes_no_answer_gives_its_place_up() {
     let limits = Limits::new().connections(1).answer_time(Duration::from_millis(300)).head_time(PATIENCE * 10);
-    let (server, client) = served(limits).await;
+    let (server, client, _store) = served(limits).await;
     let mut greedy = TcpStream::connect(server.address()).await.unwrap();
     // Far more answers than there is room for on the way, and none of them is read.
     let asked = "GET /openapi.json HTTP/1.1\r\nhost: localhost\r\n\r\n".repeat(2000);
