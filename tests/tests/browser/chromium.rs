@@ -1,0 +1,238 @@
+//! Chromium and its driver, with a profile of its own for each browser.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use kern_tests::folder::Folder;
+use serde_json::{Value, json};
+use thirtyfour::prelude::*;
+
+use super::PATIENCE;
+
+const FLAGS: &[&str] = &[
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--window-size=1200,900",
+];
+
+/// A driver on a free port.
+struct Driver {
+    process: Child,
+    port: u16,
+}
+
+/// The one that there is, as long as a browser has it: a static is never dropped, and would leave it running.
+static DRIVER: Mutex<Weak<Driver>> = Mutex::new(Weak::new());
+
+impl Driver {
+    fn shared() -> Arc<Self> {
+        let mut driver = DRIVER.lock().unwrap_or_else(PoisonError::into_inner);
+        driver.upgrade().unwrap_or_else(|| {
+            let made = Arc::new(Self::start());
+            *driver = Arc::downgrade(&made);
+            made
+        })
+    }
+
+    fn start() -> Self {
+        let mut command = Command::new("chromedriver");
+        command.arg("--port=0").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut process = command.spawn().expect("`chromedriver` is installed, see tests/run");
+        let mut lines = BufReader::new(process.stdout.take().unwrap());
+        let mut line = String::new();
+        let port = loop {
+            line.clear();
+            assert!(lines.read_line(&mut line).unwrap() > 0, "chromedriver ended without a port");
+            if let Some((_, port)) = line.split_once("started successfully on port ") {
+                break port.trim().trim_end_matches('.').parse().unwrap();
+            }
+        };
+        // It says little more, and would wait for a reader.
+        std::thread::spawn(move || std::io::copy(&mut lines, &mut std::io::sink()));
+        Self { process, port }
+    }
+
+    /// Has it end its browsers, which a signal would leave behind, and itself.
+    fn shut_down(&self) -> std::io::Result<()> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
+        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+        stream.write_all(b"GET /shutdown HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")?;
+        stream.read_to_end(&mut Vec::new()).map(drop)
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        if self.shut_down().is_ok() {
+            let begun = Instant::now();
+            while begun.elapsed() < Duration::from_secs(5) && matches!(self.process.try_wait(), Ok(None)) {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        }
+        // Both fail only when it has ended already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// A browser with a profile of its own: what one person has in front of them.
+pub(super) struct Browser {
+    driver: WebDriver,
+    base: String,
+    closed: bool,
+    // Dropped after the browser that uses them.
+    _profile: Folder,
+    _process: Arc<Driver>,
+}
+
+impl Browser {
+    pub(super) async fn open(base: &str) -> Self {
+        let process = Driver::shared();
+        let profile = Folder::new();
+        let mut capabilities = DesiredCapabilities::chrome();
+        for flag in FLAGS {
+            capabilities.add_arg(flag).unwrap();
+        }
+        capabilities.add_arg(&format!("--user-data-dir={}", profile.path().display())).unwrap();
+        // Not the page that it opens otherwise, which asks its maker for this and that.
+        let first = json!({ "session.restore_on_startup": 4, "session.startup_urls": ["about:blank"] });
+        capabilities.add_experimental_option("prefs", first).unwrap();
+        capabilities.set("goog:loggingPrefs", json!({ "browser": "ALL", "performance": "ALL" })).unwrap();
+        let driver = WebDriver::new(format!("http://127.0.0.1:{}", process.port), capabilities).await;
+        let driver = driver.expect("Chromium starts");
+        Self { driver, base: base.to_owned(), closed: false, _profile: profile, _process: process }
+    }
+
+    /// Opens a page of the server.
+    pub(super) async fn go(&self, path: &str) {
+        self.driver.goto(format!("{}{path}", self.base)).await.unwrap();
+    }
+
+    /// The path and the query of the page that is open.
+    pub(super) async fn path(&self) -> String {
+        self.value("return location.pathname + location.search").await.as_str().unwrap().to_owned()
+    }
+
+    /// What a script gives. It is the driver's, and so no matter of the page's policy.
+    pub(super) async fn value(&self, script: &str) -> Value {
+        self.value_of(script, []).await
+    }
+
+    pub(super) async fn value_of<const N: usize>(&self, script: &str, arguments: [Value; N]) -> Value {
+        let value = self.driver.execute(script, arguments.to_vec()).await;
+        value.unwrap_or_else(|error| panic!("{script}: {error}")).json().clone()
+    }
+
+    /// Waits until an expression is true of the page.
+    pub(super) async fn until(&self, expression: &str) {
+        let begun = Instant::now();
+        // While one page follows another there is none to ask.
+        let script = format!("return Boolean({expression})");
+        loop {
+            let found = self.driver.execute(&*script, Vec::new()).await;
+            if matches!(&found, Ok(found) if *found.json() == Value::Bool(true)) {
+                return;
+            }
+            if begun.elapsed() > PATIENCE {
+                let page = self.value("return location.href + '\\n' + document.body.innerText").await;
+                panic!("never: {expression}\n{found:?}\n{}", page.as_str().unwrap_or_default());
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+    }
+
+    /// Waits until a text stands in what people see of an element.
+    pub(super) async fn shows(&self, selector: &str, text: &str) {
+        let (selector, text) = (json!(selector), json!(text));
+        self.until(&format!("document.querySelector({selector})?.innerText.includes({text})")).await;
+    }
+
+    /// Waits until a page is open.
+    pub(super) async fn arrives(&self, path: &str) {
+        self.until(&format!("location.pathname + location.search === {} && document.readyState === 'complete'", json!(path)))
+            .await;
+    }
+
+    /// What people see of an element.
+    pub(super) async fn text(&self, selector: &str) -> String {
+        let text = self.value_of("return document.querySelector(arguments[0])?.innerText", [json!(selector)]).await;
+        text.as_str().unwrap_or_else(|| panic!("no {selector}")).to_owned()
+    }
+
+    /// How many elements there are.
+    pub(super) async fn count(&self, selector: &str) -> u64 {
+        let count = self.value_of("return document.querySelectorAll(arguments[0]).length", [json!(selector)]).await;
+        count.as_u64().unwrap()
+    }
+
+    /// Clicks on an element where a person would: it has to be in sight, and nothing over it.
+    pub(super) async fn click(&self, selector: &str) {
+        self.until(&format!("document.querySelector({})", json!(selector))).await;
+        let element = self.driver.find(By::Css(selector)).await.unwrap();
+        element.click().await.unwrap_or_else(|error| panic!("click on {selector}: {error}"));
+    }
+
+    /// Writes into a field, in place of what stands in it.
+    pub(super) async fn write(&self, selector: &str, text: &str) {
+        let field = self.driver.find(By::Css(selector)).await.unwrap_or_else(|_| panic!("no {selector}"));
+        field.clear().await.unwrap();
+        field.send_keys(text).await.unwrap();
+    }
+
+    /// Presses keys, wherever the focus is.
+    pub(super) async fn press(&self, keys: impl Into<TypingData>) {
+        self.driver.action_chain().send_keys(keys).perform().await.unwrap();
+    }
+
+    /// Has pages be light or dark.
+    pub(super) async fn prefers(&self, scheme: &str) {
+        let features = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
+        self.driver.cdp().send_raw("Emulation.setEmulatedMedia", features).await.unwrap();
+    }
+
+    /// Ends it: nothing went wrong in its console, and nothing was asked of another host.
+    pub(super) async fn close(self) {
+        self.close_after(&[]).await;
+    }
+
+    /// The same, but for these errors, which were asked for: each has to be there.
+    pub(super) async fn close_after(mut self, expected: &[&str]) {
+        let mut errors: Vec<String> = self.driver.get_log("browser").await.unwrap().into_iter()
+            .filter(|entry| entry.level == "SEVERE" || entry.level == "WARNING")
+            .map(|entry| entry.message)
+            .collect();
+        for expected in expected {
+            let place = errors.iter().position(|error| error.contains(expected));
+            errors.remove(place.unwrap_or_else(|| panic!("no `{expected}` among {errors:?}")));
+        }
+        assert!(errors.is_empty(), "in the console: {errors:?}");
+        let mut asked = 0;
+        for entry in self.driver.get_log("performance").await.unwrap() {
+            let event: Value = serde_json::from_str(&entry.message).unwrap();
+            if event["message"]["method"] == "Network.requestWillBeSent" {
+                let url = event["message"]["params"]["request"]["url"].as_str().unwrap();
+                let own = url.strip_prefix(&*self.base).is_some_and(|rest| rest.starts_with('/'));
+                assert!(own || url.starts_with("data:"), "asked for {url}");
+                asked += usize::from(own);
+            }
+        }
+        assert!(asked > 0, "nothing was watched");
+        self.closed = true;
+        self.driver.clone().quit().await.unwrap();
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        assert!(self.closed || std::thread::panicking(), "a scenario ends with `close`: its console was not looked at");
+    }
+}
