@@ -35,7 +35,7 @@ use serde_json::Value;
 use chromium::Browser;
 
 /// Longer than anything takes, shorter than a hanging test.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Pay. An administrator decides.
 #[approval]
