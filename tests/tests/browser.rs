@@ -134,11 +134,6 @@ impl Served {
         let listed = self.client.get(&format!("/approvals?limit=100&status={status}")).await;
         listed.body["data"].as_array().unwrap_or_else(|| panic!("a list: {listed:?}")).clone()
     }
-
-    /// The digest of an approval.
-    async fn approval(&self, id: &str) -> Value {
-        self.client.get(&format!("/approvals/{id}")).await.body
-    }
 }
 
 /// What ran in a session.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use kern_tests::folder::Folder;
 use serde_json::{Value, json};
+use thirtyfour::error::WebDriverErrorInner::{NoSuchElement, StaleElementReference};
 use thirtyfour::prelude::*;
 
 use super::PATIENCE;
@@ -21,6 +22,8 @@ const FLAGS: &[&str] = &[
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    // A page that scrolls by and by is not where a click was aimed at.
+    "--force-prefers-reduced-motion",
     "--window-size=1200,900",
 ];
 
@@ -117,11 +120,6 @@ impl Browser {
         self.driver.goto(format!("{}{path}", self.base)).await.unwrap();
     }
 
-    /// The path and the query of the page that is open.
-    pub(super) async fn path(&self) -> String {
-        self.value("return location.pathname + location.search").await.as_str().unwrap().to_owned()
-    }
-
     /// What a script gives. It is the driver's, and so no matter of the page's policy.
     pub(super) async fn value(&self, script: &str) -> Value {
         self.value_of(script, []).await
@@ -129,6 +127,12 @@ impl Browser {
 
     pub(super) async fn value_of<const N: usize>(&self, script: &str, arguments: [Value; N]) -> Value {
         let value = self.driver.execute(script, arguments.to_vec()).await;
+        value.unwrap_or_else(|error| panic!("{script}: {error}")).json().clone()
+    }
+
+    /// What a script gives that has to be waited for: its last argument takes it.
+    pub(super) async fn value_later(&self, script: &str) -> Value {
+        let value = self.driver.execute_async(script, Vec::new()).await;
         value.unwrap_or_else(|error| panic!("{script}: {error}")).json().clone()
     }
 
@@ -144,7 +148,8 @@ impl Browser {
             }
             if begun.elapsed() > PATIENCE {
                 let page = self.value("return location.href + '\\n' + document.body.innerText").await;
-                panic!("never: {expression}\n{found:?}\n{}", page.as_str().unwrap_or_default());
+                let why = found.err().map(|error| error.to_string()).unwrap_or_default();
+                panic!("never: {expression} {why}\n{}", page.as_str().unwrap_or_default());
             }
             tokio::time::sleep(Duration::from_millis(25)).await;
         }
@@ -176,9 +181,15 @@ impl Browser {
 
     /// Clicks on an element where a person would: it has to be in sight, and nothing over it.
     pub(super) async fn click(&self, selector: &str) {
-        self.until(&format!("document.querySelector({})", json!(selector))).await;
-        let element = self.driver.find(By::Css(selector)).await.unwrap();
-        element.click().await.unwrap_or_else(|error| panic!("click on {selector}: {error}"));
+        let begun = Instant::now();
+        loop {
+            let clicked = async { self.driver.find(By::Css(selector)).await?.click().await }.await;
+            let Err(error) = clicked else { return };
+            // The page follows what happens: the element may come yet, or be another one by now.
+            let may_come = matches!(&*error, NoSuchElement(_) | StaleElementReference(_));
+            assert!(may_come && begun.elapsed() < PATIENCE, "click on {selector}: {error}");
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
     }
 
     /// Writes into a field, in place of what stands in it.
@@ -191,6 +202,12 @@ impl Browser {
     /// Presses keys, wherever the focus is.
     pub(super) async fn press(&self, keys: impl Into<TypingData>) {
         self.driver.action_chain().send_keys(keys).perform().await.unwrap();
+    }
+
+    /// Chooses all that stands in the field that has the focus.
+    pub(super) async fn choose_all(&self) {
+        let keys = self.driver.action_chain().key_down(Key::Control).send_keys("a").key_up(Key::Control);
+        keys.perform().await.unwrap();
     }
 
     /// Has pages be light or dark.
