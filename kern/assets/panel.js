@@ -311,13 +311,13 @@ function talk() {
     if (tool.user_feedback_schema?.length) {
       const fields = tool.user_feedback_schema.map((question) => {
         const set = element("fieldset");
-        set.append(element("legend", question.question));
+        set.append(element("legend", visible(question.question)));
         const boxes = (question.options || []).map((option) => {
           const label = element("label");
           const box = element("input");
           box.type = question.multi_select ? "checkbox" : "radio";
           box.name = question.question;
-          label.append(box, ` ${option.label}${option.description ? `: ${option.description}` : ""}`);
+          label.append(box, visible(` ${option.label}${option.description ? `: ${option.description}` : ""}`));
           set.append(label);
           return [option, box];
         });
@@ -334,7 +334,7 @@ function talk() {
       });
     } else if (tool.requires_user_input) {
       const fields = (tool.user_input_schema || []).map((field) => {
-        const label = element("label", `${field.name}${field.description ? `: ${field.description}` : ""}`);
+        const label = element("label", visible(`${field.name}${field.description ? `: ${field.description}` : ""}`));
         const input = element("input");
         if (field.value !== null && field.value !== undefined) input.value = typeof field.value === "string" ? field.value : JSON.stringify(field.value);
         label.append(input);
@@ -457,7 +457,7 @@ function talk() {
         } else if (event.event === "RunPaused") {
           paused(agent, event);
         } else if (event.event === "RunError") {
-          add("call", element("p", event.content || "The run failed.", "warning"));
+          add("call", element("p", visible(event.content || "The run failed."), "warning"));
         } else if (event.event === "RunCancelled") {
           add("call", element("p", "The run was cancelled."));
         } else if (event.event === "RunCompleted" && !text && event.content) {
@@ -476,7 +476,7 @@ function talk() {
     const said = message.value.trim();
     if (!said) return;
     one("#greeting")?.remove();
-    add("user", element("p", "you", "role"), element("pre", said));
+    add("user", element("p", "you", "role"), element("pre", visible(said)));
     message.value = "";
     form.inert = true;
     const agent = one("#agent").value;

@@ -25,12 +25,14 @@ use std::time::{Duration, Instant};
 use kern::identity::{KeyRequest, ScopeSet};
 use kern::os::{AgentOS, OsServer};
 use kern::prelude::*;
+use kern::tools::UserFeedbackTools;
 use kern_tests::http::Client;
 use kern_tests::ledger::{self, enter};
 use kern_tests::obedient::{Obedient, asking};
 use kern_tests::store::Store;
 use kern_tests::tools::{delete_user, explode, restart};
 use serde_json::Value;
+use thirtyfour::Key;
 
 use chromium::Browser;
 
@@ -72,7 +74,8 @@ impl Served {
         let store = Store::new().await;
         store.db.set_pool("finance", ["ann", "bob"]).await.unwrap();
         let tools = tools![delete_user, restart, explode, pay, close_books];
-        let agent = Agent::builder().id("a").name("Agent A").model(Obedient).tools(tools).db(store.db.clone());
+        let agent = Agent::builder().id("a").name("Agent A").model(Obedient).tools(tools).toolkit(UserFeedbackTools::new());
+        let agent = agent.db(store.db.clone());
         let os = AgentOS::builder().id("kern").agent(agent.build().unwrap()).build().unwrap();
         let server = os.start("127.0.0.1:0").await.unwrap();
         Self { client: Client::of(server.address()), server, store }
@@ -104,6 +107,8 @@ impl Served {
         let browser = self.browser().await;
         browser.go("/panel").await;
         browser.write("#name", name).await;
+        // Keys are the page's again.
+        browser.press(Key::Escape).await;
         browser
     }
 

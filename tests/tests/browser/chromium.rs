@@ -149,7 +149,7 @@ impl Browser {
             if begun.elapsed() > PATIENCE {
                 let page = self.value("return location.href + '\\n' + document.body.innerText").await;
                 let why = found.err().map(|error| error.to_string()).unwrap_or_default();
-                panic!("never: {expression} {why}\n{}", page.as_str().unwrap_or_default());
+                panic!("never: {expression} {why}\n{:.4000}", page.as_str().unwrap_or_default());
             }
             tokio::time::sleep(Duration::from_millis(25)).await;
         }
@@ -183,7 +183,14 @@ impl Browser {
     pub(super) async fn click(&self, selector: &str) {
         let begun = Instant::now();
         loop {
-            let clicked = async { self.driver.find(By::Css(selector)).await?.click().await }.await;
+            let clicked = async {
+                let element = self.driver.find(By::Css(selector)).await?;
+                // As somebody does who looks for it: the driver takes what is behind the bar at the bottom for seen.
+                let into_view = "arguments[0].scrollIntoView({ block: 'nearest' })";
+                self.driver.execute(into_view, vec![element.to_json()?]).await?;
+                element.click().await
+            };
+            let clicked = clicked.await;
             let Err(error) = clicked else { return };
             // The page follows what happens: the element may come yet, or be another one by now.
             let may_come = matches!(&*error, NoSuchElement(_) | StaleElementReference(_));

@@ -56,6 +56,13 @@ async fn is_whole(browser: &Browser, page: &str, long: &str) {
     }
 }
 
+/// Sends a message that would take long to type.
+async fn say(browser: &Browser, message: &str) {
+    browser.value_of("document.querySelector('#message').value = arguments[0]", [json!(message)]).await;
+    browser.click("#message").await;
+    browser.press(Key::Enter).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_hostile_is_inert_flagged_and_in_full() {
     let os = Served::new().await;
@@ -103,13 +110,20 @@ async fn what_is_hostile_is_inert_flagged_and_in_full() {
 
     // What the script of the chat makes is held to the same.
     bob.go("/panel/chat").await;
-    bob.value_of("document.querySelector('#message').value = arguments[0]", [json!(message)]).await;
-    bob.click("#message").await;
-    bob.press(Key::Enter).await;
+    say(&bob, &message).await;
     bob.shows("#log", "Awaiting approval").await;
     is_inert(&bob, "chat").await;
     is_whole(&bob, "chat", &long).await;
     bob.shows("#log", "It has characters that cannot be seen").await;
     bob.shows("#log", "It has letters that look like others").await;
+
+    // So is a question with its options.
+    let option = json!({ "label": hostile(), "description": hostile() });
+    let question =
+        json!({ "question": hostile(), "header": "<b>\u{202e}", "options": [option, { "label": "no" }], "multi_select": false });
+    say(&bob, &asking(&[("ask_user", json!({ "questions": [question] }))])).await;
+    bob.until("document.querySelector('#log fieldset')").await;
+    is_inert(&bob, "a question").await;
+    is_whole(&bob, "a question", "").await;
     bob.close().await;
 }
