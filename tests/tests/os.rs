@@ -12,6 +12,8 @@ mod gate;
 mod identity;
 #[path = "os/limits.rs"]
 mod limits;
+#[path = "os/mutated.rs"]
+mod mutated;
 #[path = "os/panel.rs"]
 mod panel;
 #[path = "os/serving.rs"]
