@@ -74,7 +74,8 @@ impl Served {
         let store = Store::new().await;
         store.db.set_pool("finance", ["ann", "bob"]).await.unwrap();
         let tools = tools![delete_user, restart, explode, pay, close_books];
-        let agent = Agent::builder().id("a").name("Agent A").model(Obedient).tools(tools).toolkit(UserFeedbackTools::new());
+        let agent =
+            Agent::builder().id("a").name("Agent A").model(Obedient).tools(tools).toolkit(UserFeedbackTools::new());
         let agent = agent.db(store.db.clone());
         let os = AgentOS::builder().id("kern").agent(agent.build().unwrap()).build().unwrap();
         let server = os.start("127.0.0.1:0").await.unwrap();

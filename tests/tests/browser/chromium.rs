@@ -163,8 +163,11 @@ impl Browser {
 
     /// Waits until a page is open.
     pub(super) async fn arrives(&self, path: &str) {
-        self.until(&format!("location.pathname + location.search === {} && document.readyState === 'complete'", json!(path)))
-            .await;
+        self.until(&format!(
+            "location.pathname + location.search === {} && document.readyState === 'complete'",
+            json!(path)
+        ))
+        .await;
     }
 
     /// What people see of an element.
@@ -230,7 +233,12 @@ impl Browser {
 
     /// The same, but for these errors, which were asked for: each has to be there.
     pub(super) async fn close_after(mut self, expected: &[&str]) {
-        let mut errors: Vec<String> = self.driver.get_log("browser").await.unwrap().into_iter()
+        let mut errors: Vec<String> = self
+            .driver
+            .get_log("browser")
+            .await
+            .unwrap()
+            .into_iter()
             .filter(|entry| entry.level == "SEVERE" || entry.level == "WARNING")
             .map(|entry| entry.message)
             .collect();

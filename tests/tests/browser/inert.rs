@@ -89,7 +89,9 @@ async fn what_is_hostile_is_inert_flagged_and_in_full() {
     }
     bob.go(&detail).await;
     let warnings = bob.value("return [...document.querySelectorAll('.warning')].map((p) => p.innerText).join()").await;
-    for what in ["change the direction of the text", "invisible characters", "control character", "looks like another one"] {
+    for what in
+        ["change the direction of the text", "invisible characters", "control character", "looks like another one"]
+    {
         assert!(warnings.as_str().unwrap().contains(what), "{warnings}");
     }
     bob.go("/panel").await;
@@ -119,8 +121,7 @@ async fn what_is_hostile_is_inert_flagged_and_in_full() {
 
     // So is a question with its options.
     let option = json!({ "label": hostile(), "description": hostile() });
-    let question =
-        json!({ "question": hostile(), "header": "<b>\u{202e}", "options": [option, { "label": "no" }], "multi_select": false });
+    let question = json!({ "question": hostile(), "header": "<b>\u{202e}", "options": [option, { "label": "no" }], "multi_select": false });
     say(&bob, &asking(&[("ask_user", json!({ "questions": [question] }))])).await;
     bob.until("document.querySelector('#log fieldset')").await;
     is_inert(&bob, "a question").await;

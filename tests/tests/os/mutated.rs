@@ -22,10 +22,23 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const MOMENT: Duration = Duration::from_millis(150);
 
 const HOSTILE: &[&str] = &[
-    "null", "[]", "\"\"", "{", "{\"status\":\"approved\",\"status\":\"rejected\"}", "{\"status\":\"\\ud800\"}",
-    "{\"status\":1e999}", "{\"status\":-0.0}", "{\"__proto__\":{}}", "{\"status\":\"approved\\u0000\"}", "\u{feff}{}",
-    "{\"approvals\":[null]}", "{\"as\":[],\"note\":{}}", "{\"resolution_data\":{\"edited_args\":null},\"status\":\"approved\"}",
-    "99999999999999999999999999", "{\"digest\":\"\",\"status\":\"approved\"}", "'; DROP TABLE kern_runs; --",
+    "null",
+    "[]",
+    "\"\"",
+    "{",
+    "{\"status\":\"approved\",\"status\":\"rejected\"}",
+    "{\"status\":\"\\ud800\"}",
+    "{\"status\":1e999}",
+    "{\"status\":-0.0}",
+    "{\"__proto__\":{}}",
+    "{\"status\":\"approved\\u0000\"}",
+    "\u{feff}{}",
+    "{\"approvals\":[null]}",
+    "{\"as\":[],\"note\":{}}",
+    "{\"resolution_data\":{\"edited_args\":null},\"status\":\"approved\"}",
+    "99999999999999999999999999",
+    "{\"digest\":\"\",\"status\":\"approved\"}",
+    "'; DROP TABLE kern_runs; --",
 ];
 
 /// SplitMix64: the same requests every time.
@@ -103,17 +116,20 @@ fn mutated(request: &Request, chance: &mut Chance) -> Vec<u8> {
         }
         4 => {
             request.headers.retain(|header| !header.starts_with("content-type"));
-            let wrong = ["text/plain", "application/xml", "multipart/form-data", "application/json; charset=utf-7", "\u{ff}"];
+            let wrong =
+                ["text/plain", "application/xml", "multipart/form-data", "application/json; charset=utf-7", "\u{ff}"];
             request.headers.push(format!("content-type: {}", wrong[chance.of(5)]));
         }
         5 => request.headers.push("transfer-encoding: chunked".to_owned()),
         6 => {
             let name = ["authorization", "last-event-id", "origin", "cookie", "expect", "upgrade", "x"][chance.of(7)];
-            let value = ["Bearer kern_", "-1", "null", "a=b; __Host-kern=", "100-continue", "\u{1}", "\u{20ac}"][chance.of(7)];
+            let value =
+                ["Bearer kern_", "-1", "null", "a=b; __Host-kern=", "100-continue", "\u{1}", "\u{20ac}"][chance.of(7)];
             request.headers.push(format!("{name}: {value}"));
         }
         7 => {
-            let odd = ["%00", "%ff", "..%2f", "//", "?limit=%F0", "?page=99999999999", "%", "\u{e9}", "?a=1&a=2"][chance.of(9)];
+            let odd = ["%00", "%ff", "..%2f", "//", "?limit=%F0", "?page=99999999999", "%", "\u{e9}", "?a=1&a=2"]
+                [chance.of(9)];
             request.line = request.line.replacen(" HTTP", &format!("{odd} HTTP"), 1);
         }
         8 => {
@@ -231,8 +247,7 @@ async fn two_thousand_mutated_requests_are_answered_without_a_fault_and_without_
     let client = Client::of(address.parse().unwrap());
     let real = real(&client).await;
     let mut chance = Chance(SEED);
-    let requests: Vec<Vec<u8>> =
-        (0..REQUESTS).map(|place| mutated(&real[place % real.len()], &mut chance)).collect();
+    let requests: Vec<Vec<u8>> = (0..REQUESTS).map(|place| mutated(&real[place % real.len()], &mut chance)).collect();
     let (mut answered, mut refused) = (0, 0);
     let resident = |server: &mut Worker| {
         server.tell("memory");
