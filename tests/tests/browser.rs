@@ -32,9 +32,8 @@ use kern_tests::obedient::{Obedient, asking};
 use kern_tests::store::Store;
 use kern_tests::tools::{delete_user, explode, restart};
 use serde_json::Value;
-use thirtyfour::Key;
 
-use chromium::Browser;
+use chromium::{Browser, key};
 
 /// Longer than anything takes, shorter than a hanging test.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -109,7 +108,7 @@ impl Served {
         browser.go("/panel").await;
         browser.write("#name", name).await;
         // Keys are the page's again.
-        browser.press(Key::Escape).await;
+        browser.press(key::ESCAPE).await;
         browser
     }
 

@@ -7,9 +7,8 @@ use std::sync::LazyLock;
 
 use kern_tests::obedient::asking;
 use serde_json::{Value, json};
-use thirtyfour::Key;
 
-use super::chromium::Browser;
+use super::chromium::{Browser, key};
 use super::{Served, looking};
 
 const AXE: &str = "axe-core@4.14.1";
@@ -152,7 +151,7 @@ async fn no_page_breaks_a_rule_that_a_machine_can_see() {
     bob.press("?").await;
     bob.until("document.querySelector('#help').open").await;
     looked.at(&bob, "the keys").await;
-    bob.press(Key::Escape).await;
+    bob.press(key::ESCAPE).await;
     bob.press("jx").await;
     bob.value("document.querySelector('#offline').hidden = false").await;
     looked.at(&bob, "the inbox with one chosen, and no server").await;
@@ -169,12 +168,12 @@ async fn no_page_breaks_a_rule_that_a_machine_can_see() {
     bob.go("/panel/chat").await;
     let calls = [("restart", json!({ "service": "web\u{202e}" })), ("delete_user", json!({ "user_id": "u_3" }))];
     bob.write("#message", &asking(&[("restart", json!({ "service": "dns" }))])).await;
-    bob.press(Key::Enter).await;
+    bob.press(key::ENTER).await;
     bob.click("#log button.yes").await;
     bob.shows("#log .agent", "so: restarted dns").await;
     bob.value_of("document.querySelector('#message').value = arguments[0]", [json!(asking(&calls))]).await;
     bob.click("#message").await;
-    bob.press(Key::Enter).await;
+    bob.press(key::ENTER).await;
     bob.shows("#log", "Awaiting approval").await;
     looked.at(&bob, "a chat that waits").await;
 

@@ -1,4 +1,7 @@
-//! Chromium and its driver, with a profile of its own for each browser.
+//! Chromium and its driver, with a profile of its own for each browser, and as much of WebDriver as the scenarios need.
+//!
+//! It is spoken here and not by a crate: `thirtyfour` has `serde_json` keep the order of objects, in kern's own build as well,
+//! and the tests would be about something else than what ships.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
@@ -8,8 +11,6 @@ use std::time::{Duration, Instant};
 
 use kern_tests::folder::Folder;
 use serde_json::{Value, json};
-use thirtyfour::error::WebDriverErrorInner::{NoSuchElement, StaleElementReference};
-use thirtyfour::prelude::*;
 
 use super::PATIENCE;
 
@@ -87,9 +88,86 @@ impl Drop for Driver {
     }
 }
 
+/// Keys that are no characters, as WebDriver writes them.
+pub(super) mod key {
+    pub(crate) const TAB: &str = "\u{e004}";
+    pub(crate) const ENTER: &str = "\u{e007}";
+    pub(crate) const CONTROL: &str = "\u{e009}";
+    pub(crate) const ESCAPE: &str = "\u{e00c}";
+}
+
+/// The name under which WebDriver hands out elements.
+const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
+
+/// What the driver says instead of a value.
+#[derive(Debug)]
+struct Refused {
+    /// The stable name of the error.
+    error: String,
+    message: String,
+}
+
+/// A WebDriver session.
+struct Session {
+    http: reqwest::Client,
+    url: String,
+}
+
+impl Session {
+    async fn start(port: u16, capabilities: &Value) -> Self {
+        let http = reqwest::Client::builder().timeout(Duration::from_secs(120)).build().unwrap();
+        let mut session = Self { http, url: format!("http://127.0.0.1:{port}/session") };
+        let made = session.post("", json!({ "capabilities": { "alwaysMatch": capabilities } })).await;
+        let made = made.expect("Chromium starts");
+        session.url = format!("{}/{}", session.url, made["sessionId"].as_str().unwrap());
+        session
+    }
+
+    async fn post(&self, command: &str, parameters: Value) -> Result<Value, Refused> {
+        Self::answer(self.http.post(format!("{}{command}", self.url)).json(&parameters)).await
+    }
+
+    async fn end(&self) -> Result<Value, Refused> {
+        Self::answer(self.http.delete(&self.url)).await
+    }
+
+    async fn answer(request: reqwest::RequestBuilder) -> Result<Value, Refused> {
+        let response = request.send().await.expect("the driver answers");
+        let is_good = response.status().is_success();
+        let mut answer: Value = response.json().await.expect("the driver answers in JSON");
+        let value = answer["value"].take();
+        if is_good {
+            return Ok(value);
+        }
+        let text = |name: &str| value[name].as_str().unwrap_or_default().to_owned();
+        Err(Refused { error: text("error"), message: text("message") })
+    }
+
+    /// Runs a script, at once (`sync`) or until it has given its last argument a value (`async`).
+    async fn script(&self, how: &str, script: &str, arguments: &[Value]) -> Result<Value, Refused> {
+        self.post(&format!("/execute/{how}"), json!({ "script": script, "args": arguments })).await
+    }
+
+    /// Finds an element and gives its id.
+    async fn find(&self, selector: &str) -> Result<String, Refused> {
+        let found = self.post("/element", json!({ "using": "css selector", "value": selector })).await?;
+        Ok(found[ELEMENT].as_str().unwrap().to_owned())
+    }
+
+    async fn keys(&self, keys: Vec<Value>) {
+        let keyboard = json!({ "type": "key", "id": "keyboard", "actions": keys });
+        self.post("/actions", json!({ "actions": [keyboard] })).await.unwrap();
+    }
+
+    /// What has been logged since this was last asked.
+    async fn log(&self, of: &str) -> Vec<Value> {
+        self.post("/se/log", json!({ "type": of })).await.unwrap().as_array().unwrap().clone()
+    }
+}
+
 /// A browser with a profile of its own: what one person has in front of them.
 pub(super) struct Browser {
-    driver: WebDriver,
+    session: Session,
     base: String,
     closed: bool,
     // Dropped after the browser that uses them.
@@ -101,23 +179,21 @@ impl Browser {
     pub(super) async fn open(base: &str) -> Self {
         let process = Driver::shared();
         let profile = Folder::new();
-        let mut capabilities = DesiredCapabilities::chrome();
-        for flag in FLAGS {
-            capabilities.add_arg(flag).unwrap();
-        }
-        capabilities.add_arg(&format!("--user-data-dir={}", profile.path().display())).unwrap();
+        let profile_flag = format!("--user-data-dir={}", profile.path().display());
+        let flags: Vec<&str> = FLAGS.iter().copied().chain([&*profile_flag]).collect();
         // Not the page that it opens otherwise, which asks its maker for this and that.
         let first = json!({ "session.restore_on_startup": 4, "session.startup_urls": ["about:blank"] });
-        capabilities.add_experimental_option("prefs", first).unwrap();
-        capabilities.set("goog:loggingPrefs", json!({ "browser": "ALL", "performance": "ALL" })).unwrap();
-        let driver = WebDriver::new(format!("http://127.0.0.1:{}", process.port), capabilities).await;
-        let driver = driver.expect("Chromium starts");
-        Self { driver, base: base.to_owned(), closed: false, _profile: profile, _process: process }
+        let capabilities = json!({
+            "goog:chromeOptions": { "args": flags, "prefs": first },
+            "goog:loggingPrefs": { "browser": "ALL", "performance": "ALL" },
+        });
+        let session = Session::start(process.port, &capabilities).await;
+        Self { session, base: base.to_owned(), closed: false, _profile: profile, _process: process }
     }
 
     /// Opens a page of the server.
     pub(super) async fn go(&self, path: &str) {
-        self.driver.goto(format!("{}{path}", self.base)).await.unwrap();
+        self.session.post("/url", json!({ "url": format!("{}{path}", self.base) })).await.unwrap();
     }
 
     /// What a script gives. It is the driver's, and so no matter of the page's policy.
@@ -126,14 +202,14 @@ impl Browser {
     }
 
     pub(super) async fn value_of<const N: usize>(&self, script: &str, arguments: [Value; N]) -> Value {
-        let value = self.driver.execute(script, arguments.to_vec()).await;
-        value.unwrap_or_else(|error| panic!("{script}: {error}")).json().clone()
+        let value = self.session.script("sync", script, &arguments).await;
+        value.unwrap_or_else(|refused| panic!("{script:.500}: {refused:?}"))
     }
 
     /// What a script gives that has to be waited for: its last argument takes it.
     pub(super) async fn value_later(&self, script: &str) -> Value {
-        let value = self.driver.execute_async(script, Vec::new()).await;
-        value.unwrap_or_else(|error| panic!("{script}: {error}")).json().clone()
+        let value = self.session.script("async", script, &[]).await;
+        value.unwrap_or_else(|refused| panic!("{script:.500}: {refused:?}"))
     }
 
     /// Waits until an expression is true of the page.
@@ -142,13 +218,13 @@ impl Browser {
         // While one page follows another there is none to ask.
         let script = format!("return Boolean({expression})");
         loop {
-            let found = self.driver.execute(&*script, Vec::new()).await;
-            if matches!(&found, Ok(found) if *found.json() == Value::Bool(true)) {
+            let found = self.session.script("sync", &script, &[]).await;
+            if matches!(found, Ok(Value::Bool(true))) {
                 return;
             }
             if begun.elapsed() > PATIENCE {
                 let page = self.value("return location.href + '\\n' + document.body.innerText").await;
-                let why = found.err().map(|error| error.to_string()).unwrap_or_default();
+                let why = found.err().map(|refused| refused.message).unwrap_or_default();
                 panic!("never: {expression} {why}\n{:.4000}", page.as_str().unwrap_or_default());
             }
             tokio::time::sleep(Duration::from_millis(25)).await;
@@ -187,43 +263,48 @@ impl Browser {
         let begun = Instant::now();
         loop {
             let clicked = async {
-                let element = self.driver.find(By::Css(selector)).await?;
+                let id = self.session.find(selector).await?;
                 // As somebody does who looks for it: the driver takes what is behind the bar at the bottom for seen.
                 let into_view = "arguments[0].scrollIntoView({ block: 'nearest' })";
-                self.driver.execute(into_view, vec![element.to_json()?]).await?;
-                element.click().await
+                self.session.script("sync", into_view, &[json!({ ELEMENT: id })]).await?;
+                self.session.post(&format!("/element/{id}/click"), json!({})).await
             };
             let clicked = clicked.await;
-            let Err(error) = clicked else { return };
+            let Err(refused) = clicked else { return };
             // The page follows what happens: the element may come yet, or be another one by now.
-            let may_come = matches!(&*error, NoSuchElement(_) | StaleElementReference(_));
-            assert!(may_come && begun.elapsed() < PATIENCE, "click on {selector}: {error}");
+            let may_come = ["no such element", "stale element reference"].contains(&&*refused.error);
+            assert!(may_come && begun.elapsed() < PATIENCE, "click on {selector}: {refused:?}");
             tokio::time::sleep(Duration::from_millis(25)).await;
         }
     }
 
     /// Writes into a field, in place of what stands in it.
     pub(super) async fn write(&self, selector: &str, text: &str) {
-        let field = self.driver.find(By::Css(selector)).await.unwrap_or_else(|_| panic!("no {selector}"));
-        field.clear().await.unwrap();
-        field.send_keys(text).await.unwrap();
+        let field = self.session.find(selector).await.unwrap_or_else(|_| panic!("no {selector}"));
+        self.session.post(&format!("/element/{field}/clear"), json!({})).await.unwrap();
+        self.session.post(&format!("/element/{field}/value"), json!({ "text": text })).await.unwrap();
     }
 
     /// Presses keys, wherever the focus is.
-    pub(super) async fn press(&self, keys: impl Into<TypingData>) {
-        self.driver.action_chain().send_keys(keys).perform().await.unwrap();
+    pub(super) async fn press(&self, keys: &str) {
+        // Before a page is painted nobody can press anything, and Chromium lets keys fall that come earlier.
+        let painted = "requestAnimationFrame(() => requestAnimationFrame(() => arguments[0]()))";
+        self.session.script("async", painted, &[]).await.unwrap();
+        let pressed = |key: char| ["keyDown", "keyUp"].map(|what| json!({ "type": what, "value": key.to_string() }));
+        self.session.keys(keys.chars().flat_map(pressed).collect()).await;
     }
 
     /// Chooses all that stands in the field that has the focus.
     pub(super) async fn choose_all(&self) {
-        let keys = self.driver.action_chain().key_down(Key::Control).send_keys("a").key_up(Key::Control);
-        keys.perform().await.unwrap();
+        let keys = [("keyDown", key::CONTROL), ("keyDown", "a"), ("keyUp", "a"), ("keyUp", key::CONTROL)];
+        self.session.keys(keys.iter().map(|(what, key)| json!({ "type": what, "value": key })).collect()).await;
     }
 
     /// Has pages be light or dark.
     pub(super) async fn prefers(&self, scheme: &str) {
         let features = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
-        self.driver.cdp().send_raw("Emulation.setEmulatedMedia", features).await.unwrap();
+        let command = json!({ "cmd": "Emulation.setEmulatedMedia", "params": features });
+        self.session.post("/goog/cdp/execute", command).await.unwrap();
     }
 
     /// Ends it: nothing went wrong in its console, and nothing was asked of another host.
@@ -233,23 +314,18 @@ impl Browser {
 
     /// The same, but for these errors, which were asked for: each has to be there.
     pub(super) async fn close_after(mut self, expected: &[&str]) {
-        let mut errors: Vec<String> = self
-            .driver
-            .get_log("browser")
-            .await
-            .unwrap()
-            .into_iter()
-            .filter(|entry| entry.level == "SEVERE" || entry.level == "WARNING")
-            .map(|entry| entry.message)
-            .collect();
+        let text = |entry: &Value, name: &str| entry[name].as_str().unwrap().to_owned();
+        let logged = self.session.log("browser").await;
+        let errors = logged.iter().filter(|entry| ["SEVERE", "WARNING"].contains(&&*text(entry, "level")));
+        let mut errors: Vec<String> = errors.map(|entry| text(entry, "message")).collect();
         for expected in expected {
             let place = errors.iter().position(|error| error.contains(expected));
             errors.remove(place.unwrap_or_else(|| panic!("no `{expected}` among {errors:?}")));
         }
         assert!(errors.is_empty(), "in the console: {errors:?}");
         let mut asked = 0;
-        for entry in self.driver.get_log("performance").await.unwrap() {
-            let event: Value = serde_json::from_str(&entry.message).unwrap();
+        for entry in self.session.log("performance").await {
+            let event: Value = serde_json::from_str(&text(&entry, "message")).unwrap();
             if event["message"]["method"] == "Network.requestWillBeSent" {
                 let url = event["message"]["params"]["request"]["url"].as_str().unwrap();
                 let own = url.strip_prefix(&*self.base).is_some_and(|rest| rest.starts_with('/'));
@@ -259,7 +335,7 @@ impl Browser {
         }
         assert!(asked > 0, "nothing was watched");
         self.closed = true;
-        self.driver.clone().quit().await.unwrap();
+        self.session.end().await.unwrap();
     }
 }
 

@@ -1,9 +1,8 @@
 //! Deciding in the inbox.
 
 use serde_json::{Value, json};
-use thirtyfour::{Key, TypingData};
 
-use super::chromium::Browser;
+use super::chromium::{Browser, key};
 use super::{Served, ran};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -133,7 +132,7 @@ async fn tab_to(browser: &Browser, selector: &str) {
         if browser.value(&is_there).await == Value::Bool(true) {
             return;
         }
-        browser.press(Key::Tab).await;
+        browser.press(key::TAB).await;
     }
     panic!("Tab does not reach {selector}");
 }
@@ -150,18 +149,18 @@ async fn everything_is_decided_without_a_mouse() {
     }
     let bob = os.browser().await;
     bob.go("/panel").await;
-    bob.press(Key::Tab).await;
+    bob.press(key::TAB).await;
     focused(&bob, "a.skip").await;
     tab_to(&bob, "#name").await;
     bob.press("bob").await;
-    bob.press(Key::Escape).await;
+    bob.press(key::ESCAPE).await;
 
     bob.press("?").await;
     bob.until("document.querySelector('#help').open").await;
     // Behind the keys that it shows nothing moves.
     bob.press("j").await;
     assert_eq!(bob.count(".row.here").await, 0);
-    bob.press(Key::Escape).await;
+    bob.press(key::ESCAPE).await;
     bob.until("!document.querySelector('#help').open").await;
 
     // The newest comes first.
@@ -186,11 +185,11 @@ async fn everything_is_decided_without_a_mouse() {
     bob.press("a").await;
     bob.shows("h1", "Approve 2 calls?").await;
     focused(&bob, "form.ask button.yes").await;
-    bob.press(Key::Enter).await;
+    bob.press(key::ENTER).await;
     bob.shows("h1", "What became of each").await;
     assert_eq!(os.approvals("approved").await.len(), 2);
     tab_to(&bob, "main p a[href='/panel']").await;
-    bob.press(Key::Enter).await;
+    bob.press(key::ENTER).await;
     bob.arrives("/panel").await;
 
     bob.press("k").await;
@@ -200,7 +199,7 @@ async fn everything_is_decided_without_a_mouse() {
     focused(&bob, "textarea[name=note]").await;
     bob.press("no, jokes are not for keys").await;
     tab_to(&bob, "form.ask button.no").await;
-    bob.press(Key::Enter).await;
+    bob.press(key::ENTER).await;
     bob.shows(".outcomes", "rejected").await;
     let rejected = &os.approvals("rejected").await[0];
     assert_eq!((&rejected["tool_args"]["user_id"], &rejected["resolved_by"]), (&json!("u_1"), &json!("bob")));
@@ -208,11 +207,11 @@ async fn everything_is_decided_without_a_mouse() {
     bob.go("/panel").await;
     bob.press("/").await;
     focused(&bob, "#search").await;
-    bob.press(TypingData::from("u_4") + Key::Enter).await;
+    bob.press(&format!("u_4{}", key::ENTER)).await;
     bob.arrives("/panel?shown=waiting&search=u_4").await;
     bob.press("j").await;
     here("u_4").await;
-    bob.press(Key::Enter).await;
+    bob.press(key::ENTER).await;
     bob.shows("h1", "delete_user").await;
     bob.press("e").await;
     bob.shows("form.ask", "What you approve is what you wrote here").await;
@@ -220,7 +219,7 @@ async fn everything_is_decided_without_a_mouse() {
     bob.choose_all().await;
     bob.press("u_44").await;
     tab_to(&bob, "form.ask button.yes").await;
-    bob.press(Key::Enter).await;
+    bob.press(key::ENTER).await;
     bob.shows(".facts", "deleted u_44").await;
     assert_eq!(ran("keys-u_4"), ["delete u_44"]);
     bob.press("a").await;
@@ -229,11 +228,11 @@ async fn everything_is_decided_without_a_mouse() {
     bob.go("/panel").await;
     bob.press("j").await;
     here("u_5").await;
-    bob.press(Key::Enter).await;
+    bob.press(key::ENTER).await;
     bob.shows("h1", "delete_user").await;
     bob.press("a").await;
     focused(&bob, "form.ask button.yes").await;
-    bob.press(Key::Enter).await;
+    bob.press(key::ENTER).await;
     bob.shows(".facts", "deleted u_5").await;
     assert!(os.approvals("pending").await.is_empty());
     bob.close().await;

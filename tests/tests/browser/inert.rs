@@ -2,10 +2,9 @@
 
 use kern_tests::obedient::asking;
 use serde_json::json;
-use thirtyfour::Key;
 
 use super::Served;
-use super::chromium::Browser;
+use super::chromium::{Browser, key};
 
 /// Characters that pretend, and the numbers that they are shown as.
 const UNSEEN: &[(char, &str)] =
@@ -60,7 +59,7 @@ async fn is_whole(browser: &Browser, page: &str, long: &str) {
 async fn say(browser: &Browser, message: &str) {
     browser.value_of("document.querySelector('#message').value = arguments[0]", [json!(message)]).await;
     browser.click("#message").await;
-    browser.press(Key::Enter).await;
+    browser.press(key::ENTER).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

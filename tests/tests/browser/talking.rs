@@ -1,17 +1,16 @@
 //! Talking to an agent.
 
 use serde_json::{Value, json};
-use thirtyfour::Key;
 
 use kern_tests::obedient::asking;
 
-use super::chromium::Browser;
+use super::chromium::{Browser, key};
 use super::{Served, ran};
 
 /// Sends a message, as a person does.
 async fn say(browser: &Browser, message: &str) {
     browser.write("#message", message).await;
-    browser.press(Key::Enter).await;
+    browser.press(key::ENTER).await;
     browser.until("document.querySelector('#message').value === ''").await;
 }
 
