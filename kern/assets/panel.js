@@ -61,6 +61,23 @@ function counted() {
   document.title = count && count !== "0" ? `(${count}) ${title}` : title;
 }
 
+const FOCUSABLE = "a, button, input, pre";
+
+const rowOf = (row, live) => (row ? all("[data-row]", live).find((other) => other.dataset.row === row) : live);
+
+// Where the focus is, as it can be found in another version of the same page. `null`: it is elsewhere.
+function heldIn(live) {
+  const focused = document.activeElement;
+  if (!live.contains(focused)) return null;
+  const row = focused.closest("[data-row]")?.dataset.row;
+  return { row, place: all(FOCUSABLE, rowOf(row, live)).indexOf(focused) };
+}
+
+function focusAgain(live, held) {
+  const row = held && rowOf(held.row, live);
+  if (row) all(FOCUSABLE, row)[held.place]?.focus({ preventScroll: true });
+}
+
 async function refresh() {
   if (refreshing) {
     again = true;
@@ -76,12 +93,14 @@ async function refresh() {
     if (!now || !then) return;
     const chosen = new Set(all("input[type=checkbox]:checked", now).map((box) => `${box.name} ${box.value}`));
     const here = one(".row.here", now)?.dataset.row;
+    const held = heldIn(now);
     now.replaceWith(document.adoptNode(then));
     for (const box of all("input[type=checkbox]", then)) box.checked = chosen.has(`${box.name} ${box.value}`);
     if (here) {
       const row = all("[data-row]", then).find((row) => row.dataset.row === here);
       if (row) row.classList.add("here");
     }
+    focusAgain(then, held);
     counted();
     fillNames();
   } catch {
@@ -102,10 +121,11 @@ if (one("[data-live]")) {
   for (const name of ["requested", "voted", "edited", "resolved", "expired", "cancelled", "deleted", "executing", "executed", "unknown", "settled"]) {
     events.addEventListener(name, refresh);
   }
+  // What happened after the page was made and before anybody listened is told by none of them.
   events.addEventListener("open", () => {
     offline.hidden = true;
-    if (wasLost) refresh();
     wasLost = false;
+    refresh();
   });
   events.addEventListener("error", () => {
     wasLost = true;
@@ -291,13 +311,13 @@ function talk() {
     if (tool.user_feedback_schema?.length) {
       const fields = tool.user_feedback_schema.map((question) => {
         const set = element("fieldset");
-        set.append(element("legend", question.question));
+        set.append(element("legend", visible(question.question)));
         const boxes = (question.options || []).map((option) => {
           const label = element("label");
           const box = element("input");
           box.type = question.multi_select ? "checkbox" : "radio";
           box.name = question.question;
-          label.append(box, ` ${option.label}${option.description ? `: ${option.description}` : ""}`);
+          label.append(box, visible(` ${option.label}${option.description ? `: ${option.description}` : ""}`));
           set.append(label);
           return [option, box];
         });
@@ -314,7 +334,7 @@ function talk() {
       });
     } else if (tool.requires_user_input) {
       const fields = (tool.user_input_schema || []).map((field) => {
-        const label = element("label", `${field.name}${field.description ? `: ${field.description}` : ""}`);
+        const label = element("label", visible(`${field.name}${field.description ? `: ${field.description}` : ""}`));
         const input = element("input");
         if (field.value !== null && field.value !== undefined) input.value = typeof field.value === "string" ? field.value : JSON.stringify(field.value);
         label.append(input);
@@ -437,7 +457,7 @@ function talk() {
         } else if (event.event === "RunPaused") {
           paused(agent, event);
         } else if (event.event === "RunError") {
-          add("call", element("p", event.content || "The run failed.", "warning"));
+          add("call", element("p", visible(event.content || "The run failed."), "warning"));
         } else if (event.event === "RunCancelled") {
           add("call", element("p", "The run was cancelled."));
         } else if (event.event === "RunCompleted" && !text && event.content) {
@@ -456,7 +476,7 @@ function talk() {
     const said = message.value.trim();
     if (!said) return;
     one("#greeting")?.remove();
-    add("user", element("p", "you", "role"), element("pre", said));
+    add("user", element("p", "you", "role"), element("pre", visible(said)));
     message.value = "";
     form.inert = true;
     const agent = one("#agent").value;

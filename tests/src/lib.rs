@@ -15,6 +15,7 @@ pub mod gates;
 pub mod history;
 pub mod http;
 pub mod ledger;
+pub mod obedient;
 pub mod oracle;
 pub mod place;
 #[cfg(feature = "postgres")]

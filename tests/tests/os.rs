@@ -14,6 +14,8 @@ mod idempotency;
 mod identity;
 #[path = "os/limits.rs"]
 mod limits;
+#[path = "os/mutated.rs"]
+mod mutated;
 #[path = "os/panel.rs"]
 mod panel;
 #[path = "os/roles.rs"]

@@ -55,7 +55,7 @@ pub(super) struct Refusals;
 /// These, and what is wrong with a query.
 pub(super) struct QueryProblems;
 
-/// These, and what is wrong with a body.
+/// These, and what is wrong with a body, be it that it does not come to its end.
 pub(super) struct BodyProblems;
 
 fn problems(statuses: &[u16]) -> BTreeMap<String, RefOr<Response>> {
@@ -77,7 +77,7 @@ impl IntoResponses for QueryProblems {
 
 impl IntoResponses for BodyProblems {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        problems(&[401, 403, 408, 413, 415, 422, 429, 503])
+        problems(&[400, 401, 403, 408, 413, 415, 422, 429, 503])
     }
 }
 

@@ -226,7 +226,7 @@ async fn get(
     responses(
         (status = 200, description = "The run, complete or paused again; or, with `stream`, its events", content((Value = "application/json"), (String = "text/event-stream"))),
         (status = 202, description = "With `background`: it goes on", body = Value),
-        (status = 400, response = ProblemAnswer), (status = 404, response = ProblemAnswer), (status = 409, response = ProblemAnswer), BodyProblems
+        (status = 404, response = ProblemAnswer), (status = 409, response = ProblemAnswer), BodyProblems
     ))]
 async fn go_on(
     State(os): State<Arc<Os>>,
@@ -333,7 +333,7 @@ async fn cancel(
     params(("agent_id" = String, Path, description = "The agent"), ("run_id" = String, Path, description = "The run")),
     request_body(content((ResumeForm = "application/x-www-form-urlencoded"), (ResumeForm = "multipart/form-data"))),
     responses((status = 200, description = "Its events", body = String, content_type = "text/event-stream"),
-        (status = 400, response = ProblemAnswer), (status = 404, response = ProblemAnswer), BodyProblems))]
+        (status = 404, response = ProblemAnswer), BodyProblems))]
 async fn resume(
     State(os): State<Arc<Os>>,
     who: Who,

@@ -3,11 +3,15 @@
 use std::io::{BufRead, Write};
 use std::path::Path;
 
+use kern::os::AgentOS;
+use kern::prelude::*;
 use kern_db::{
     ApprovalStatus, CallClaimed, Caller, ClaimCall, ClaimRun, Db, Ended, Error, IntoDb, Resolution, RunClaimed, RunId,
     RunStatus, SqliteDb,
 };
+use kern_tests::obedient::Obedient;
 use kern_tests::steps::{LONG, begin, end};
+use kern_tests::tools::{delete_user, lookup, restart};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
@@ -18,10 +22,11 @@ async fn main() {
     {
         return drive(address, busy_ms.parse().expect("milliseconds")).await;
     }
-    let [mode, path] = arguments.as_slice() else { panic!("usage: kern-test-worker write|fill|race FILE") };
+    let [mode, path] = arguments.as_slice() else { panic!("usage: kern-test-worker write|fill|race|serve FILE") };
     let outcome = match mode.as_str() {
         "write" => write(path).await.map(|()| "ok".to_owned()),
         "fill" => return fill(path).await,
+        "serve" => return serve(path).await,
         "race" => race(path).await.map(|()| "done".to_owned()),
         other => panic!("`{other}` is no mode"),
     };
@@ -59,6 +64,25 @@ async fn fill(path: &str) {
         assert!(acknowledged < 10_000, "the store is never full");
     };
     say(&format!("{acknowledged} {}", error.code()));
+}
+
+/// Serves an agent on the file and says where. For each line of standard input it says how many KiB of it are in memory; it
+/// ends with its input.
+async fn serve(path: &str) {
+    let db = SqliteDb::open(path).await.expect("the file opens");
+    let agent = Agent::builder().id("a").model(Obedient).tools(tools![lookup, restart, delete_user]).db(db).build();
+    let os = AgentOS::builder().agent(agent.expect("the agent is right")).build().expect("it is right");
+    let server = os.start("127.0.0.1:0").await.expect("it is served");
+    say(&server.address().to_string());
+    let lines = || {
+        for _ in std::io::stdin().lock().lines() {
+            let status = std::fs::read_to_string("/proc/self/status").expect("this is Linux");
+            let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("it says so");
+            say(resident.trim_end_matches("kB").trim());
+        }
+    };
+    tokio::task::spawn_blocking(lines).await.expect("it reads its input");
+    server.shutdown().await;
 }
 
 /// Reads run ids from standard input. Tries to approve, claim, start and finish each of them. A body that is entered
