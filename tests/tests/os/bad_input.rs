@@ -3,7 +3,14 @@
 
 use serde_json::{Value, json};
 
-use super::{Served, ids, text};
+use kern::os::AgentOS;
+use kern::prelude::*;
+use kern_tests::gates::{SlowModel, gate};
+use kern_tests::http::Client;
+use kern_tests::ledger;
+use kern_tests::store::Store;
+
+use super::{Served, ids, script, text};
 
 /// A problem is one, whatever it is about.
 fn problem(answer: &kern_tests::http::Answer, status: u16, code: &str) {
@@ -170,4 +177,81 @@ async fn a_store_that_is_not_what_kern_wrote_is_said_so_and_nothing_of_it() {
     assert!(!said.contains("policy") && !said.contains("nonsense") && !said.contains(".db"), "{said}");
     let verified = os.client.get("/audit/verify").await;
     assert_eq!((verified.status, &verified.body["intact"]), (200, &json!(false)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_model_asks_for_wrongly_is_told_to_the_model_and_to_nobody_else() {
+    let deep = format!("{{\"user_id\":{}{}}}", "[".repeat(10_000), "]".repeat(10_000));
+    let large = format!("{{\"user_id\":\"{}\"}}", "x".repeat(10_000_000));
+    for (session, name, arguments) in [
+        ("none", "no_such_tool", "{}"),
+        ("type", "delete_user", "{\"user_id\":7}"),
+        ("missing", "delete_user", "{}"),
+        ("extra", "delete_user", "{\"user_id\":\"u1\",\"quietly\":true}"),
+        ("twice", "delete_user", "{\"user_id\":\"u1\",\"user_id\":\"u2\"}"),
+        ("text", "delete_user", "delete u1"),
+        ("deep", "delete_user", &*deep),
+        ("large", "delete_user", &*large),
+    ] {
+        let turn = kern::models::turn;
+        let call = turn().raw_tool_call(Some("call_0"), name, arguments);
+        let os = Served::with(kern::models::ScriptedModel::new([call, turn().text("done")]), false).await;
+        let run = os.run(session).await;
+        assert_eq!((run.status, &run.body["status"]), (200, &json!("COMPLETED")), "{session}");
+        let told = run.body["messages"].as_array().unwrap().iter().find(|message| message["role"] == "tool");
+        assert_eq!(told.unwrap_or_else(|| panic!("{session}"))["tool_call_error"], json!(true), "{session}");
+        assert_eq!(os.client.get("/approvals/count").await.body["count"], json!(0), "{session}");
+        assert_eq!(ledger::of(session), [] as [&str; 0]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_that_is_not_paused_or_goes_on_elsewhere_is_not_continued() {
+    let gate = gate("elsewhere");
+    let model = SlowModel::new(script(&[("delete_user", json!({ "user_id": "u1" }))]), 1, gate.clone());
+    let os = Served::with(model, false).await;
+    let (run_id, approval_id) = ids(&os.run("elsewhere").await);
+    let yes = json!({ "status": "approved", "resolved_by": "bob" });
+    assert_eq!(os.resolve(&approval_id, &yes).await.status, 200);
+    let client = os.client.clone();
+    let path = format!("/agents/a/runs/{run_id}/continue");
+    let first = tokio::spawn(async move {
+        client.form(&path, &[("stream", "false"), ("session_id", "elsewhere"), ("user_id", "alice")]).await
+    });
+    gate.arrival().await;
+    problem(&os.go_on(&run_id, "elsewhere", &[]).await, 409, "already_running");
+    gate.open();
+    assert_eq!(first.await.unwrap().body["status"], json!("COMPLETED"));
+    problem(&os.go_on(&run_id, "elsewhere", &[]).await, 409, "not_paused");
+    assert_eq!(ledger::of("elsewhere"), ["delete u1"]);
+}
+
+/// Pays, if that is decided within a second.
+#[approval(expires_in = "1s")]
+#[tool]
+async fn pay_soon(to: String, ctx: &RunContext) -> String {
+    ledger::enter(ctx, format!("pay {to}"));
+    to
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_past_its_time_is_gone() {
+    let store = Store::new().await;
+    let model = script(&[("pay_soon", json!({ "to": "bert" }))]);
+    let agent = Agent::builder().id("a").model(model).tools(tools![pay_soon]).db(store.db.clone()).build().unwrap();
+    let os = AgentOS::builder().agent(agent).without_worker().build().unwrap();
+    let server = os.start("127.0.0.1:0").await.unwrap();
+    let client = Client::of(server.address());
+    let form = [("message", "go"), ("stream", "false"), ("session_id", "past"), ("user_id", "alice")];
+    let (run_id, approval_id) = ids(&client.form("/agents/a/runs", &form).await);
+    // A row has whole seconds, and the one that it ends in is over, too.
+    tokio::time::sleep(std::time::Duration::from_millis(2100)).await;
+    let yes = json!({ "status": "approved", "resolved_by": "bob" });
+    let late = client.json(&format!("/approvals/{approval_id}/resolve"), &yes).await;
+    problem(&late, 410, "expired");
+    let status = client.get(&format!("/approvals/{approval_id}/status")).await;
+    assert_eq!(status.body["status"], json!("expired"));
+    let run = client.form(&format!("/agents/a/runs/{run_id}/continue"), &form).await;
+    assert_eq!((run.status, &run.body["status"]), (200, &json!("COMPLETED")), "{run:?}");
+    assert_eq!(ledger::of("past"), [] as [&str; 0]);
 }
