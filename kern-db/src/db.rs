@@ -288,6 +288,8 @@ pub trait Transitions: Send + Sync {
     fn pools_now(&self) -> Result<Vec<Pool>>;
     /// Whoever makes a key has checked its scopes: the store knows them only as words.
     fn make_key(&self, request: NewKey) -> DbFuture<'_, AccessKey>;
+    /// Whether there is a key, whatever became of it.
+    fn has_keys(&self) -> DbFuture<'_, bool>;
     /// A key with the hash of its secret, held against the audit log.
     fn find_key(&self, id: String) -> DbFuture<'_, KeyLookup>;
     /// Of any number of requests with one key, one is claimed.
@@ -357,7 +359,8 @@ impl IntoDb for Arc<dyn Db> {
 }
 
 /// Implements [`Db`] and [`Transitions`] for a store that has `write(action, job)` and `read(action, job)`, where a job
-/// gets the store's transaction and gives a future that borrows it.
+/// gets the store's transaction and gives a future that borrows it; and `glance(action, job)`, a read of next to nothing that
+/// every request begins with.
 macro_rules! store {
     ($Store:ident) => {
         impl $crate::db::sealed::Sealed for $Store {}
@@ -542,6 +545,10 @@ macro_rules! store {
 
             fn make_key(&self, request: NewKey) -> DbFuture<'_, AccessKey> {
                 self.write(Lane::Normal, "make a key", move |tx| Box::pin(key::make(tx, request)))
+            }
+
+            fn has_keys(&self) -> DbFuture<'_, bool> {
+                self.glance("look for keys", |tx| Box::pin(key::exists(tx)))
             }
 
             fn find_key(&self, id: String) -> DbFuture<'_, KeyLookup> {

@@ -124,6 +124,14 @@ impl InMemoryDb {
         Box::pin(async move { self.read_at(ahead_ms, job) })
     }
 
+    fn glance<'a, V, F>(&'a self, action: &'static str, job: F) -> DbFuture<'a, V>
+    where
+        V: Send + 'static,
+        F: for<'tx> FnOnce(&'tx mut MemoryTx<'_>) -> Job<'tx, Result<V>> + Send + 'static,
+    {
+        self.read(action, job)
+    }
+
     fn read_now<V, F>(&self, _: &'static str, job: F) -> Result<V>
     where
         F: for<'tx> FnOnce(&'tx mut MemoryTx<'_>) -> Job<'tx, Result<V>>,

@@ -152,6 +152,14 @@ impl PostgresDb {
         })
     }
 
+    fn glance<'a, V, F>(&'a self, action: &'static str, job: F) -> DbFuture<'a, V>
+    where
+        V: Send + 'static,
+        F: for<'tx> FnOnce(&'tx mut PostgresTx) -> SendJob<'tx, Result<V>> + Send + 'static,
+    {
+        self.read(action, job)
+    }
+
     fn read<'a, V, F>(&'a self, action: &'static str, job: F) -> DbFuture<'a, V>
     where
         V: Send + 'static,

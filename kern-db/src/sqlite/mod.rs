@@ -118,6 +118,20 @@ impl SqliteDb {
         }))
     }
 
+    /// A read that is done where it is asked for: handing it to another thread would take several times as long.
+    fn glance<'a, V, F>(&'a self, action: &'static str, job: F) -> DbFuture<'a, V>
+    where
+        V: Send + 'static,
+        F: for<'tx> Fn(&'tx mut SqliteTx<'_>) -> Job<'tx, Result<V>> + Send + 'static,
+    {
+        Box::pin(async move {
+            match self.readers.glance(action, |tx| finish_now(job(tx))) {
+                Some(seen) => seen,
+                None => self.read(action, job).await,
+            }
+        })
+    }
+
     fn next_change(&self) -> DbFuture<'_, ()> {
         self.watch.next_change()
     }

@@ -9,9 +9,9 @@ use tokio::sync::Semaphore;
 
 use super::place::Place;
 use super::tx::SqliteTx;
-use super::{failed, keep_statements, unavailable};
+use super::{failed, keep_statements, say, unavailable};
 use crate::names::Names;
-use crate::{Result, fault};
+use crate::{Error, Result, fault};
 
 /// Reads that run at the same time.
 const READERS: usize = 4;
@@ -54,22 +54,53 @@ impl Readers {
         tokio::task::spawn_blocking(read).await.map_err(|error| unavailable(action, error))?
     }
 
+    /// Runs a short job in the calling thread, where nothing has to be waited for. `None`: something would have to be.
+    pub(super) fn glance<V, F>(&self, action: &'static str, job: F) -> Option<Result<V>>
+    where
+        F: FnOnce(&mut SqliteTx<'_>) -> Result<V>,
+    {
+        if let Err(error) = self.may_look(action) {
+            return Some(Err(error));
+        }
+        let _place = self.places.try_acquire().ok()?;
+        let connection = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()?;
+        // The calling thread has other things to do than to wait for a lock.
+        match self.look(connection, Duration::ZERO, action, job) {
+            Err(Error::Busy { .. }) => None,
+            seen => Some(seen),
+        }
+    }
+
     /// Runs a job in the calling thread.
     pub(super) fn run_now<V, F>(&self, action: &'static str, job: F) -> Result<V>
     where
         F: FnOnce(&mut SqliteTx<'_>) -> Result<V>,
     {
-        fault::point(fault::READ, action)?;
-        self.place.check(action)?;
+        self.may_look(action)?;
         let rested = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let connection = match rested {
             Some(connection) => connection,
             None => connect(&self.path, self.busy_timeout).map_err(|error| failed(action, error))?,
         };
-        connection.execute_batch("BEGIN").map_err(|error| failed(action, error))?;
+        self.look(connection, self.busy_timeout, action, job)
+    }
+
+    /// Looks whether the file is still the one that was opened.
+    fn may_look(&self, action: &'static str) -> Result<()> {
+        fault::point(fault::READ, action)?;
+        self.place.check(action)
+    }
+
+    /// Runs a job in a transaction that waits so long for a lock, and leaves the connection for the next one.
+    fn look<V, F>(&self, connection: Connection, patience: Duration, action: &'static str, job: F) -> Result<V>
+    where
+        F: FnOnce(&mut SqliteTx<'_>) -> Result<V>,
+    {
+        let begun = connection.busy_timeout(patience).and_then(|()| say(&connection, "BEGIN"));
+        begun.map_err(|error| failed(action, error))?;
         let outcome = job(&mut SqliteTx::new(&connection, &self.names, action));
         // A connection that cannot even end its transaction is not used again.
-        if connection.execute_batch("COMMIT").is_ok() {
+        if say(&connection, "COMMIT").is_ok() {
             self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
         }
         outcome
