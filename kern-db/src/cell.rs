@@ -40,6 +40,9 @@ pub(crate) trait Stored: Sized {
 pub(crate) trait Row: Sized + Clone {
     const TABLE: Table;
     const COLUMNS: &'static [&'static str];
+    /// The columns as SQL lists them.
+    #[cfg_attr(not(any(feature = "sqlite", feature = "postgres")), allow(dead_code))]
+    const LIST: &'static str;
     /// Places of the columns that rows are looked up by.
     const LOOKUPS: &'static [usize];
     /// Places of the columns that together name one row. SQL keeps them unique by itself; the store in memory looks.
@@ -392,6 +395,10 @@ macro_rules! row {
             impl $crate::cell::Row for $Row {
                 const TABLE: $crate::cell::Table = $crate::cell::Table::$table;
                 const COLUMNS: &'static [&'static str] = &[$( stringify!($field), )+];
+                const LIST: &'static str = {
+                    let list = concat!($( stringify!($field), ", ", )+);
+                    list.split_at(list.len() - ", ".len()).0
+                };
                 const LOOKUPS: &'static [usize] = &[$( Place::$lookup as usize, )+];
                 const UNIQUE: &'static [&'static [usize]] = &[$( &[$( Place::$key as usize, )+], )+];
 

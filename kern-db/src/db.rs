@@ -292,6 +292,8 @@ pub trait Transitions: Send + Sync {
     fn pools_now(&self) -> Result<Vec<Pool>>;
     /// Whoever makes a key has checked its scopes: the store knows them only as words.
     fn make_key(&self, request: NewKey) -> DbFuture<'_, AccessKey>;
+    /// Whether there is a key, whatever became of it.
+    fn has_keys(&self) -> DbFuture<'_, bool>;
     /// A key with the hash of its secret, held against the audit log.
     fn find_key(&self, id: String) -> DbFuture<'_, KeyLookup>;
     /// Of any number of requests with one key, one is claimed.
@@ -564,6 +566,10 @@ macro_rules! store {
 
             fn make_key(&self, request: NewKey) -> DbFuture<'_, AccessKey> {
                 self.write(Lane::Normal, "make a key", move |tx| Box::pin(key::make(tx, request)))
+            }
+
+            fn has_keys(&self) -> DbFuture<'_, bool> {
+                self.read("look for keys", |tx| Box::pin(key::exists(tx)))
             }
 
             fn find_key(&self, id: String) -> DbFuture<'_, KeyLookup> {

@@ -1,6 +1,7 @@
 //! What is shown is what is approved is what runs: canonical JSON and the digests over it.
 
 use serde::Serialize;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::sensitive::Salts;
@@ -10,7 +11,62 @@ use crate::sensitive::Salts;
 /// Everything that reaches it was made by kern or passed a strict reader (`exact` in [`arguments`](crate::arguments), the reader of a model's JSON in `kern`): no number outside the range that
 /// doubles hold exactly, so that the text stands for exactly one value.
 pub(crate) fn canonical<T: Serialize>(value: &T) -> String {
-    serde_jcs::to_string(value).expect("kern's own types have string keys and finite numbers")
+    let value = serde_json::to_value(value).expect(CANONICAL);
+    let mut text = Vec::with_capacity(256);
+    write_canonical(&value, &mut text);
+    String::from_utf8(text).expect("it is written from strings")
+}
+
+const CANONICAL: &str = "kern's own types have string keys and finite numbers";
+
+/// What `serde_jcs` writes, which takes ten times as long for it: each decision has a dozen of such texts.
+fn write_canonical(value: &Value, text: &mut Vec<u8>) {
+    /// The integers up to this are the doubles of the same digits.
+    const EXACT: u64 = 1 << 53;
+    match value {
+        Value::Object(map) => {
+            let mut entries: Vec<_> = map.iter().collect();
+            let in_order = |one: &str, other: &str| match one.is_ascii() && other.is_ascii() {
+                true => one.cmp(other),
+                false => one.encode_utf16().cmp(other.encode_utf16()),
+            };
+            entries.sort_unstable_by(|(one, _), (other, _)| in_order(one, other));
+            text.push(b'{');
+            for (place, (key, value)) in entries.into_iter().enumerate() {
+                if place > 0 {
+                    text.push(b',');
+                }
+                write_string(key, text);
+                text.push(b':');
+                write_canonical(value, text);
+            }
+            text.push(b'}');
+        }
+        Value::Array(values) => {
+            text.push(b'[');
+            for (place, value) in values.iter().enumerate() {
+                if place > 0 {
+                    text.push(b',');
+                }
+                write_canonical(value, text);
+            }
+            text.push(b']');
+        }
+        Value::String(string) => write_string(string, text),
+        Value::Number(number) => match number.as_i64() {
+            Some(number) if number.unsigned_abs() <= EXACT => text.extend_from_slice(number.to_string().as_bytes()),
+            // Doubles are written as ECMAScript writes them, which is a science.
+            _ => text.extend_from_slice(serde_jcs::to_string(number).expect(CANONICAL).as_bytes()),
+        },
+        Value::Bool(true) => text.extend_from_slice(b"true"),
+        Value::Bool(false) => text.extend_from_slice(b"false"),
+        Value::Null => text.extend_from_slice(b"null"),
+    }
+}
+
+/// Escapes only what has to be, and as RFC 8785 says it.
+fn write_string(string: &str, text: &mut Vec<u8>) {
+    serde_json::to_writer(text, string).expect("memory takes everything");
 }
 
 /// A SHA-256 over fields that each carry their length, so that no two lists of fields give the same bytes.
@@ -156,6 +212,8 @@ pub(crate) fn key_digest(key: KeyFields<'_>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -164,6 +222,66 @@ mod tests {
         let other = Fields::new("d").text("a").text("bc").finish();
         assert_ne!(one, other);
         assert_ne!(Fields::new("d").optional(None).finish(), Fields::new("d").optional(Some("")).finish());
+    }
+
+    /// Any JSON, as deep as it gets here.
+    fn any_json() -> impl proptest::strategy::Strategy<Value = Value> {
+        use proptest::prelude::*;
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<u64>().prop_map(Value::from),
+            any::<f64>().prop_filter_map("JSON has finite numbers", |number| {
+                serde_json::Number::from_f64(number).map(Value::Number)
+            }),
+            any::<String>().prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 64, 8, |inner| {
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..8).prop_map(Value::from),
+                proptest::collection::btree_map(any::<String>(), inner, 0..8)
+                    .prop_map(|map| Value::Object(map.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn canonical_text_of_any_json_is_that_of_serde_jcs(value in any_json()) {
+            proptest::prop_assert_eq!(canonical(&value), serde_jcs::to_string(&value).expect(CANONICAL));
+        }
+    }
+
+    #[test]
+    fn canonical_text_is_that_of_serde_jcs() {
+        let text: String = (0..0x300).chain([0xd7ff, 0xe000, 0xffff, 0x1_0000]).filter_map(char::from_u32).collect();
+        let mut map = serde_json::Map::new();
+        for key in text.chars() {
+            map.insert(key.to_string(), json!([null, true, false, {}, [], { "b": key.to_string(), "a": 1 }]));
+        }
+        let numbers = json!([
+            0,
+            -1,
+            1.5,
+            -0.0,
+            1.0,
+            1e21,
+            1e-7,
+            123456789012345680000.0,
+            9_007_199_254_740_991_i64,
+            9_007_199_254_740_992_i64,
+            9_007_199_254_740_993_i64,
+            -9_007_199_254_740_993_i64,
+            i64::MIN,
+            i64::MAX,
+            u64::MAX
+        ]);
+        let actor = crate::records::principal::Actor::from(&crate::Principal::unverified("bob"));
+        for value in [Value::Object(map), numbers, json!(text), json!(actor)] {
+            assert_eq!(canonical(&value), serde_jcs::to_string(&value).expect(CANONICAL));
+        }
+        assert_eq!(canonical(&actor), serde_jcs::to_string(&actor).expect(CANONICAL));
     }
 
     #[test]

@@ -218,7 +218,7 @@ pub(crate) fn after(order: &[(&'static str, usize, bool)], values: &[String]) ->
 }
 
 /// ` WHERE …`, where there are conditions.
-#[cfg_attr(not(any(feature = "sqlite", feature = "postgres")), allow(dead_code))]
+#[cfg_attr(not(feature = "postgres"), allow(dead_code))]
 pub(crate) fn clause(conditions: &[String]) -> String {
     if conditions.is_empty() { String::new() } else { format!(" WHERE {}", conditions.join(" AND ")) }
 }

@@ -366,7 +366,7 @@ impl Tx for PostgresTx {
         let sql = format!(
             "INSERT INTO {} ({}) VALUES ({})",
             self.names.of(R::TABLE),
-            R::COLUMNS.join(", "),
+            R::LIST,
             places(0, cells.len()).join(", ")
         );
         self.run(&sql, &cells).await.map(drop)

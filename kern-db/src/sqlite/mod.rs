@@ -288,6 +288,11 @@ fn keep_statements(connection: &Connection, statements: usize) -> rusqlite::Resu
     Ok(())
 }
 
+/// Executes a statement that begins or ends something: prepared once, as every transaction says it again.
+fn say(connection: &Connection, sql: &str) -> rusqlite::Result<()> {
+    connection.prepare_cached(sql)?.execute(()).map(drop)
+}
+
 fn unavailable(action: &'static str, source: impl std::error::Error + Send + Sync + 'static) -> Error {
     Error::Unavailable { action, source: Box::new(source) }
 }

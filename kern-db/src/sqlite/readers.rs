@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 
 use super::place::Place;
 use super::tx::SqliteTx;
-use super::{failed, keep_statements, unavailable};
+use super::{failed, keep_statements, say, unavailable};
 use crate::names::Names;
 use crate::{Result, fault};
 
@@ -66,10 +66,10 @@ impl Readers {
             Some(connection) => connection,
             None => connect(&self.path, self.busy_timeout).map_err(|error| failed(action, error))?,
         };
-        connection.execute_batch("BEGIN").map_err(|error| failed(action, error))?;
+        say(&connection, "BEGIN").map_err(|error| failed(action, error))?;
         let outcome = job(&mut SqliteTx::new(&connection, &self.names, action));
         // A connection that cannot even end its transaction is not used again.
-        if connection.execute_batch("COMMIT").is_ok() {
+        if say(&connection, "COMMIT").is_ok() {
             self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
         }
         outcome

@@ -17,7 +17,7 @@ use crate::records::audit::AuditRow;
 use crate::records::run::RunRow;
 use crate::records::session::SessionSum;
 use crate::requests::{SqlValue, Write, check_statement};
-use crate::tx::{Query, Tx, after, clause, last_entry};
+use crate::tx::{Query, Tx, after, last_entry};
 use crate::{Error, Result};
 
 /// Bytes of text after which a page with a limit ends.
@@ -49,8 +49,9 @@ impl<'a> SqliteTx<'a> {
     }
 
     /// A query as SQL, with what is bound to it.
-    fn selection<R: Row>(&self, columns: &[&str], query: Query<R>) -> (String, Vec<Cell>) {
-        let mut sql = format!("SELECT {} FROM ", columns.join(", "));
+    fn selection<R: Row>(&self, columns: &str, query: Query<R>) -> (String, Vec<Cell>) {
+        let mut sql = with_room(columns.len());
+        sql.extend(["SELECT ", columns, " FROM "]);
         let mut values = Vec::new();
         match query.among {
             // Joined, and in this order: of `IN` with several columns SQLite's planner makes a scan.
@@ -65,17 +66,17 @@ impl<'a> SqliteTx<'a> {
             }
             None => sql.push_str(self.names.of(R::TABLE)),
         }
-        let mut conds = conditions(&query.filter);
+        add_conditions(&mut sql, &query.filter);
+        let is_first = query.filter.is_empty();
         values.extend(bound(query.filter));
         if let Some(last) = query.after {
-            conds.push(after(&query.order, &vec!["?".to_owned(); last.len()]));
+            sql.push_str(if is_first { " WHERE " } else { " AND " });
+            sql.push_str(&after(&query.order, &vec!["?".to_owned(); last.len()]));
             values.extend(last);
         }
-        sql.push_str(&clause(&conds));
         for (place, (column, _, newest)) in query.order.iter().enumerate() {
-            let word = if place == 0 { " ORDER BY" } else { "," };
-            let way = if *newest { "DESC" } else { "ASC" };
-            write!(sql, "{word} {column} {way}").expect(ROOMY);
+            let word = if place == 0 { " ORDER BY " } else { ", " };
+            sql.extend([word, *column, if *newest { " DESC" } else { " ASC" }]);
         }
         // Bound, not written into the text: the statement is prepared once for all numbers.
         sql.push_str(" LIMIT ? OFFSET ?");
@@ -90,20 +91,22 @@ impl<'a> SqliteTx<'a> {
 
     /// One number about the rows that meet the conditions.
     fn number<R>(&self, what: &str, table: &str, filter: Vec<Cond<R>>) -> Result<u64> {
-        let sql = format!("SELECT {what} FROM {table}{}", clause(&conditions(&filter)));
+        let mut sql = format!("SELECT {what} FROM {table}");
+        add_conditions(&mut sql, &filter);
         let mut statement = self.connection.prepare_cached(&sql).map_err(self.sql())?;
         let number: i64 = statement.query_row(params_from_iter(bound(filter)), |row| row.get(0)).map_err(self.sql())?;
         Ok(number.unsigned_abs())
     }
 
-    /// Columns of the rows that a query finds.
+    /// Columns of the rows that a query finds. `list` is what SQL calls them.
     fn find<R: Row, V>(
         &self,
         columns: &[&'static str],
+        list: &str,
         query: Query<R>,
         read: impl Fn(Vec<Cell>) -> Result<V>,
     ) -> Result<Vec<V>> {
-        let (sql, values) = self.selection(columns, query);
+        let (sql, values) = self.selection(list, query);
         let mut statement = self.connection.prepare_cached(&sql).map_err(self.sql())?;
         let mut found = statement.query(params_from_iter(values)).map_err(self.sql())?;
         let mut rows = Vec::new();
@@ -160,19 +163,23 @@ fn number(number: u64) -> Cell {
     Cell::Int(i64::try_from(number).unwrap_or(i64::MAX))
 }
 
-/// Conditions as SQL. `IS` compares null as a value, and uses indexes as `=` does. Null itself is written into the text, not
-/// bound: an index that holds only the rows without a value is used only where the text says so.
-fn conditions<R>(filter: &[Cond<R>]) -> Vec<String> {
-    let condition = |cond: &Cond<R>| {
+/// Adds ` WHERE …`, where there are conditions. `IS` compares null as a value, and uses indexes as `=` does. Null itself is
+/// written into the text, not bound: an index that holds only the rows without a value is used only where the text says so.
+fn add_conditions<R>(sql: &mut String, filter: &[Cond<R>]) {
+    for (place, cond) in filter.iter().enumerate() {
         let op = match cond.op {
-            Op::Is => "IS",
-            Op::AtMost => "<=",
-            Op::Above => ">",
+            Op::Is => " IS ",
+            Op::AtMost => " <= ",
+            Op::Above => " > ",
         };
         let value = if cond.value == Cell::Null { "NULL" } else { "?" };
-        format!("{} {op} {value}", cond.name)
-    };
-    filter.iter().map(condition).collect()
+        sql.extend([if place == 0 { " WHERE " } else { " AND " }, cond.name, op, value]);
+    }
+}
+
+/// A text for a statement over columns of this length, mostly without growing: each transaction makes dozens of them.
+fn with_room(columns: usize) -> String {
+    String::with_capacity(columns + 256)
 }
 
 /// What conditions bind.
@@ -195,25 +202,27 @@ fn cell<R: Row>(value: ValueRef<'_>, column: &str) -> Result<Cell> {
 
 impl Tx for SqliteTx<'_> {
     async fn insert<R: Row>(&mut self, row: &R) -> Result<()> {
-        let places = vec!["?"; R::COLUMNS.len()].join(", ");
-        let sql = format!("INSERT INTO {} ({}) VALUES ({places})", self.names.of(R::TABLE), R::COLUMNS.join(", "));
+        let mut sql = with_room(R::LIST.len());
+        sql.extend(["INSERT INTO ", self.names.of(R::TABLE), " (", R::LIST, ") VALUES (?"]);
+        sql.extend(R::COLUMNS.iter().skip(1).map(|_| ", ?"));
+        sql.push(')');
         let mut statement = self.connection.prepare_cached(&sql).map_err(self.sql())?;
         statement.execute(params_from_iter(row.to_cells())).map_err(self.sql())?;
         Ok(())
     }
 
     async fn select<R: Row>(&mut self, query: Query<R>) -> Result<Vec<R>> {
-        self.find(R::COLUMNS, query, R::from_cells)
+        self.find(R::COLUMNS, R::LIST, query, R::from_cells)
     }
 
     async fn pluck<R: Row, C: Columns<R>>(&mut self, columns: C, query: Query<R>) -> Result<Vec<C::Values>> {
         let names: Vec<_> = columns.list().into_iter().map(|(name, _)| name).collect();
-        self.find(&names, query, |cells| columns.take(&mut cells.into_iter()))
+        self.find(&names, &names.join(", "), query, |cells| columns.take(&mut cells.into_iter()))
     }
 
     async fn page<R: Row>(&mut self, query: Query<R>) -> Result<Page> {
         let limit = query.limit;
-        let (sql, values) = self.selection(R::COLUMNS, query);
+        let (sql, values) = self.selection(R::LIST, query);
         let mut statement = self.connection.prepare_cached(&sql).map_err(self.sql())?;
         let mut found = statement.query(params_from_iter(values)).map_err(self.sql())?;
         let mut page = Page::new(R::COLUMNS.len());
@@ -257,12 +266,10 @@ impl Tx for SqliteTx<'_> {
 
     async fn sessions(&mut self, runs: Query<RunRow>) -> Result<Vec<SessionSum>> {
         // With a plain column SQLite takes the index that has the groups in order, and reads every run, snapshots and all.
-        let sql = format!(
-            "SELECT session_id, min(run_id), max(updated_at_ms), count(*) FROM {}{}
-             GROUP BY +session_id ORDER BY 3 DESC, 1 LIMIT ? OFFSET ?",
-            self.names.of(Table::Runs),
-            clause(&conditions(&runs.filter))
-        );
+        let mut sql =
+            format!("SELECT session_id, min(run_id), max(updated_at_ms), count(*) FROM {}", self.names.of(Table::Runs));
+        add_conditions(&mut sql, &runs.filter);
+        sql.push_str(" GROUP BY +session_id ORDER BY 3 DESC, 1 LIMIT ? OFFSET ?");
         let mut values = bound(runs.filter);
         values.extend([runs.limit.map_or(Cell::Int(-1), number), number(runs.offset)]);
         let columns = (RunRow::C.session_id, RunRow::C.run_id, RunRow::C.updated_at_ms);
@@ -284,9 +291,12 @@ impl Tx for SqliteTx<'_> {
     }
 
     async fn update<R: Row>(&mut self, set: Vec<Assign<R>>, expect: Vec<Cond<R>>) -> Result<u64> {
-        let columns: Vec<String> = set.iter().map(|assign| format!("{} = ?", assign.name)).collect();
-        let sql =
-            format!("UPDATE {} SET {}{}", self.names.of(R::TABLE), columns.join(", "), clause(&conditions(&expect)));
+        let mut sql = with_room(0);
+        sql.extend(["UPDATE ", self.names.of(R::TABLE), " SET "]);
+        for (place, assign) in set.iter().enumerate() {
+            sql.extend([if place == 0 { "" } else { ", " }, assign.name, " = ?"]);
+        }
+        add_conditions(&mut sql, &expect);
         let values = set.into_iter().map(|assign| assign.value).chain(bound(expect));
         let mut statement = self.connection.prepare_cached(&sql).map_err(self.sql())?;
         let changed = statement.execute(params_from_iter(values)).map_err(self.sql())?;
@@ -294,16 +304,17 @@ impl Tx for SqliteTx<'_> {
     }
 
     async fn delete<R: Row>(&mut self, query: Query<R>) -> Result<u64> {
-        let mut conds = conditions(&query.filter);
+        let mut sql = format!("DELETE FROM {}", self.names.of(R::TABLE));
+        add_conditions(&mut sql, &query.filter);
+        let word = if query.filter.is_empty() { " WHERE" } else { " AND" };
         let mut values = bound(query.filter);
         if let Some(among) = query.among {
             let columns: Vec<&str> = among.columns.iter().map(|(column, _)| *column).collect();
             let (room, named) = among.bound();
             let places = vec![format!("({})", vec!["?"; columns.len()].join(", ")); room].join(", ");
-            conds.push(format!("({}) IN (VALUES {places})", columns.join(", ")));
+            write!(sql, "{word} ({}) IN (VALUES {places})", columns.join(", ")).expect(ROOMY);
             values.extend(named);
         }
-        let sql = format!("DELETE FROM {}{}", self.names.of(R::TABLE), clause(&conds));
         let mut statement = self.connection.prepare_cached(&sql).map_err(self.sql())?;
         let removed = statement.execute(params_from_iter(values)).map_err(self.sql())?;
         Ok(removed as u64)

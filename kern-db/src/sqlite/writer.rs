@@ -15,7 +15,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 use super::guard::Guard;
 use super::place::Place;
 use super::tx::SqliteTx;
-use super::{Failure, unavailable};
+use super::{Failure, say, unavailable};
 use crate::audit::flush;
 use crate::db::Lane;
 use crate::names::Names;
@@ -275,10 +275,10 @@ fn commit(desk: &Desk, patience: Duration, group: Vec<Queued>) {
         failure = match moved.or_else(|| reach(fault::COMMIT)) {
             Some(error) => Some(Failure::from(&error)),
             // kern's own rules are all looked at before: this one is about what somebody else's statements wrote.
-            None => connection
-                .execute_batch("COMMIT")
-                .err()
-                .map(|error| Failure { at_commit: guest, ..Failure::from(error) }),
+            None => {
+                let failed = say(connection, "COMMIT").err();
+                failed.map(|error| Failure { at_commit: guest, ..Failure::from(error) })
+            }
         };
         failure = failure.or_else(|| reach(fault::COMMITTED).map(|error| Failure::from(&error)));
     }
@@ -297,7 +297,7 @@ fn begin(connection: &Connection, patience: Duration) -> rusqlite::Result<()> {
     let deadline = Instant::now() + patience;
     let begun = loop {
         connection.busy_timeout(ASK_AGAIN)?;
-        match connection.execute_batch("BEGIN IMMEDIATE") {
+        match say(connection, "BEGIN IMMEDIATE") {
             Err(error) if is_busy(&error) && Instant::now() < deadline => thread::sleep(ASK_AGAIN),
             begun => break begun,
         }
@@ -326,7 +326,7 @@ struct Ran {
 fn run(desk: &Desk, job: Job, alone: bool) -> Result<Ran, Failure> {
     let connection = &desk.connection;
     if !alone {
-        connection.execute_batch("SAVEPOINT job")?;
+        say(connection, "SAVEPOINT job")?;
     }
     // A panic is a bug of kern; it must not take the store with it, nor leave half a transition.
     let done = catch_unwind(AssertUnwindSafe(|| job(desk))).ok();
@@ -340,7 +340,7 @@ fn run(desk: &Desk, job: Job, alone: bool) -> Result<Ran, Failure> {
     let kept = done.as_ref().is_some_and(|done| done.keep);
     match (kept, alone) {
         (true, true) => {}
-        (true, false) => connection.execute_batch("RELEASE job")?,
+        (true, false) => say(connection, "RELEASE job")?,
         (false, true) => connection.execute_batch("ROLLBACK")?,
         (false, false) => connection.execute_batch("ROLLBACK TO job; RELEASE job")?,
     }

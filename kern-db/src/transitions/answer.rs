@@ -295,7 +295,7 @@ async fn external<T: Tx>(
         let call = set_answer(tx, call, request, Answer::Confirmed, None, now).await?;
         tx.journal().record(Entry::new("confirmed", actor.clone(), &run.run_id).call(&call));
         record_answer(tx, run, rows, &call, request, ApprovalStatus::Approved, now).await?;
-        make_ready(tx, &call, policy, None, actor.clone(), now).await?
+        make_ready(tx, &call, policy, None, actor.clone(), now).await?.id
     } else {
         match (gate(rows), execution) {
             (Gate::Open, Some(execution)) => {

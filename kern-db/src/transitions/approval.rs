@@ -10,6 +10,7 @@ use crate::audit::Entry;
 use crate::cell::Json;
 use crate::digest::sha256;
 use crate::records::approval::{Approval, ApprovalRow, Decision, Resolution, VoteRow};
+use crate::records::execution::{Execution, ExecutionRow};
 use crate::records::pool::Pool;
 use crate::records::principal::{Actor, Principal};
 use crate::records::run::RunRow;
@@ -88,8 +89,10 @@ pub(crate) async fn resolve<T: Tx>(
             Err(error) => evidence(tx, &run.run_id, actor, error),
         });
     }
-    let query = Query::of(vec![VoteRow::C.approval_id.is(id.clone()), VoteRow::C.version.is(approval.version)]);
-    let votes = tx.select::<VoteRow>(query).await?;
+    let mut votes = tx.select::<VoteRow>(Query::of(vec![VoteRow::C.approval_id.is(id.clone())])).await?;
+    // Those for other versions are shown with the row, and count for nothing.
+    let is_first = votes.is_empty();
+    votes.retain(|vote| vote.version == approval.version);
     let bound = match check_binding(&run, &rows) {
         Ok(()) => {
             let entries = entries(tx, &rows.call).await?;
@@ -121,17 +124,35 @@ pub(crate) async fn resolve<T: Tx>(
         return Err(Error::NotEditable { id, why }.into());
     }
     let deciding = Deciding { run: &run, rows: &rows, approval: &approval, resolution: &resolution, actor, now };
-    match resolution.approve {
-        Decision::Reject => deciding.close(tx, ApprovalStatus::Rejected).await?,
+    let decided = match resolution.approve {
+        Decision::Reject => {
+            let approval = deciding.close(tx, ApprovalStatus::Rejected).await?;
+            Some(Decided { approval, vote: None, execution: rows.execution.clone() })
+        }
         Decision::Approve => {
             // Whoever is no longer in the pool has voted for nothing by now.
             let counted = votes.iter().filter(|vote| pool.hold(vote.voter.as_ref().map(|voter| &voter.0))).count();
-            deciding.approve(tx, change, counted).await?;
+            deciding.approve(tx, change, counted).await?
         }
+    };
+    match decided.filter(|_| is_first) {
+        // The run is locked, and so nobody changes any of it before the commit.
+        Some(Decided { approval, vote, execution }) => {
+            let run = Some((run.status, run.updated_at_ms));
+            let votes = vote.into_iter().collect();
+            Ok(Approval::assemble(approval, run, votes, execution.map(Execution::from))?)
+        }
+        // Read here, and not after the commit: nobody can have changed it in between.
+        None => read::approval(tx, id.clone()).await?.ok_or_else(|| not_found(&id).into()),
     }
-    // Read here, and not after the commit: nobody can have changed it in between.
-    let decided = read::approval(tx, id.clone()).await?;
-    decided.ok_or_else(|| not_found(&id).into())
+}
+
+/// What a decision has left: the rows as they are stored now, so that they need not be read again.
+struct Decided {
+    approval: ApprovalRow,
+    /// The one that it added.
+    vote: Option<VoteRow>,
+    execution: Option<ExecutionRow>,
 }
 
 /// Who may decide, beside whoever asked.
@@ -192,12 +213,15 @@ impl Deciding<'_> {
     }
 
     /// A yes: A3 where it brings other arguments, then A2, and A4 with X1 where the quorum is reached, then X10 where it
-    /// brings the result of another system.
-    async fn approve<T: Tx>(self, tx: &mut T, change: Change, votes: usize) -> Step<()> {
+    /// brings the result of another system. Gives what was written, where that was the whole of it.
+    async fn approve<T: Tx>(self, tx: &mut T, change: Change, votes: usize) -> Step<Option<Decided>> {
         let id = &self.approval.id;
         let quorum = self.rows.policy.quorum;
         let result = match change {
-            Change::Arguments(arguments) => return self.edit(tx, arguments).await,
+            Change::Arguments(arguments) => {
+                self.edit(tx, arguments).await?;
+                return Ok(None);
+            }
             Change::Result(result) => Some(result),
             Change::None => None,
         };
@@ -218,16 +242,19 @@ impl Deciding<'_> {
         let (by, data) = (self.resolution.by.as_ref(), self.data());
         let voted = json!({ "version": self.approval.version, "note": self.resolution.note });
         let voted = with_data(voted, data.as_deref());
-        tx.insert(&vote(self.approval, by, data, self.now)).await?;
+        let vote = vote(self.approval, by, data, self.now);
+        tx.insert(&vote).await?;
         tx.journal().record(self.entry("voted").payload(voted));
         if !reached {
             tx.journal().tell("approval.voted", &self.run.run_id, Some(id), None);
-            return Ok(());
+            return Ok(None);
         }
         let Self { run, rows, actor, now, .. } = &self;
-        self.close(tx, ApprovalStatus::Approved).await?;
+        let approval = self.close(tx, ApprovalStatus::Approved).await?;
         let execution = make_ready(tx, call, &rows.policy, Some(id), actor.clone(), *now).await?;
-        let Some(result) = result else { return Ok(()) };
+        let Some(result) = result else {
+            return Ok(Some(Decided { approval, vote: Some(vote), execution: Some(execution) }));
+        };
         // What the gate is like with this decision, as the store has it now.
         let rows = super::call(tx, &run.run_id, call.turn, call.idx).await?;
         if gate(&rows) != Gate::Open {
@@ -235,7 +262,8 @@ impl Deciding<'_> {
                 format!("approval `{id}` cannot take a result yet: the person who asked has to confirm the call");
             return Err(Error::Invalid(what).into());
         }
-        bring_result(tx, run, call, &execution, result, actor.clone(), *now).await
+        bring_result(tx, run, call, &execution.id, result, actor.clone(), *now).await?;
+        Ok(None)
     }
 
     /// A3. Where one person decides, it is approved by who wrote it. Otherwise others have to, and it stays pending.
@@ -262,23 +290,32 @@ impl Deciding<'_> {
         let edited = rows.approval.clone().ok_or_else(|| not_found(&approval.id))?;
         let deciding = Deciding { run, rows: &rows, approval: &edited, resolution, actor, now };
         // No votes: they were for other versions.
-        Box::pin(deciding.approve(tx, Change::None, 0)).await
+        Box::pin(deciding.approve(tx, Change::None, 0)).await.map(drop)
     }
 
-    /// A5, or the last part of A4.
-    async fn close<T: Tx>(&self, tx: &mut T, status: ApprovalStatus) -> Step<()> {
+    /// A5, or the last part of A4. Gives the row as it was written.
+    async fn close<T: Tx>(&self, tx: &mut T, status: ApprovalStatus) -> Step<ApprovalRow> {
         let Self { approval, resolution, now, .. } = self;
         let data = self.data();
         let payload = with_data(json!({ "note": resolution.note }), data.as_deref());
+        let closed = ApprovalRow {
+            status,
+            decided_digest: (status == ApprovalStatus::Approved).then(|| approval.digest.clone()),
+            resolved_by: resolution.by.as_ref().map(|by| by.subject.clone()),
+            resolver: resolution.by.clone().map(Json),
+            resolved_at: Some(now / 1000),
+            resolution_data: data,
+            ..(*approval).clone()
+        };
         let decided = tx
             .update(
                 vec![
-                    A::C.status.to(status),
-                    A::C.decided_digest.to((status == ApprovalStatus::Approved).then(|| approval.digest.clone())),
-                    A::C.resolved_by.to(resolution.by.as_ref().map(|by| by.subject.clone())),
-                    A::C.resolver.to(resolution.by.clone().map(Json)),
-                    A::C.resolved_at.to(Some(now / 1000)),
-                    A::C.resolution_data.to(data),
+                    A::C.status.to(closed.status),
+                    A::C.decided_digest.to(closed.decided_digest.clone()),
+                    A::C.resolved_by.to(closed.resolved_by.clone()),
+                    A::C.resolver.to(closed.resolver.clone()),
+                    A::C.resolved_at.to(closed.resolved_at),
+                    A::C.resolution_data.to(closed.resolution_data.clone()),
                 ],
                 vec![
                     A::C.id.is(approval.id.clone()),
@@ -295,7 +332,7 @@ impl Deciding<'_> {
         tx.journal().record(self.entry(action).payload(payload));
         let topic = if status == ApprovalStatus::Approved { "approval.approved" } else { "approval.rejected" };
         tx.journal().tell(topic, &self.run.run_id, Some(&approval.id), None);
-        Ok(())
+        Ok(closed)
     }
 }
 

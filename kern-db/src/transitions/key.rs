@@ -59,6 +59,11 @@ pub(crate) async fn list<T: Tx>(tx: &mut T) -> Result<Vec<AccessKey>> {
     Ok(tx.select::<KeyRow>(query).await?.into_iter().map(AccessKey::from).collect())
 }
 
+/// Whether a key was ever made.
+pub(crate) async fn exists<T: Tx>(tx: &mut T) -> Result<bool> {
+    Ok(!tx.pluck(K::C.id, Query::of(Vec::new()).limit(1)).await?.is_empty())
+}
+
 /// Revokes a key for good, whatever its row says by now. One that was revoked before stays as it is.
 pub(crate) async fn revoke<T: Tx>(tx: &mut T, id: String, by: Option<Principal>) -> Step<AccessKey> {
     let row = tx.one(vec![K::C.id.is(id.clone())]).await?;

@@ -154,7 +154,7 @@ fn token() -> String {
     uuid::Uuid::now_v7().to_string()
 }
 
-/// X1: an execution (none) → READY. The gate opened in this very transaction.
+/// X1: an execution (none) → READY. The gate opened in this very transaction. Gives it as it was written.
 async fn make_ready<T: Tx>(
     tx: &mut T,
     call: &CallRow,
@@ -162,7 +162,7 @@ async fn make_ready<T: Tx>(
     approval_id: Option<&ApprovalId>,
     actor: Actor,
     now: i64,
-) -> Result<ExecutionId> {
+) -> Result<ExecutionRow> {
     let id = approval_id.map_or_else(ExecutionId::generate, |id| ExecutionId::from(id.as_str()));
     let authority = match policy.tier {
         Tier::Required | Tier::TwoStage => Authority::Approval,
@@ -186,7 +186,7 @@ async fn make_ready<T: Tx>(
         "valid_until_ms": execution.valid_until_ms,
         "effect": policy.effect,
     })));
-    Ok(id)
+    Ok(execution)
 }
 
 /// A fresh execution of a call, READY and bound to the call's current version.

@@ -175,7 +175,7 @@ impl Authenticator {
     ///
     /// As every method of [`Db`].
     pub async fn has_credentials(&self) -> kern_db::Result<bool> {
-        Ok(self.tokens.is_some() || !self.db.list_keys().await?.is_empty())
+        Ok(self.tokens.is_some() || self.db.has_keys().await?)
     }
 
     /// Who somebody is, by all values of the `Authorization` header as they came.

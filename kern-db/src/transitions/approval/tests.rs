@@ -26,7 +26,7 @@ async fn decided_after(status: ApprovalStatus, versions: u32) -> (Result<()>, Ap
             let deciding = Deciding { run: &run, rows, approval, resolution, actor, now };
             // Kept either way: what it has done to the row is what is looked at.
             Ok(match deciding.close(tx, ApprovalStatus::Approved).await {
-                Ok(()) => Ok(()),
+                Ok(_) => Ok(()),
                 Err(Refused::Keep(error) | Refused::Undo(error)) => Err(error),
             })
         })
