@@ -408,7 +408,7 @@ async fn what_the_recorded_clients_sent_back_is_understood() {
         "continue_ask_user",
     ];
     for name in answered_on_the_call {
-        let Played { agent, run, .. } = before(name).await;
+        let Played { store: _store, agent, run } = before(name).await;
         let sent = sent_back(name);
         let [call] = sent.as_array().map(Vec::as_slice).expect("the client sent a list") else {
             panic!("{name}: one call")
