@@ -33,6 +33,7 @@ mod schema;
 mod sensitive;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+mod store;
 mod transitions;
 mod tx;
 

@@ -241,7 +241,7 @@ impl From<Error> for Refused {
 /// What a transition gives.
 pub(crate) type Step<T> = Result<T, Refused>;
 
-/// What a store runs in a transaction: made by [`store!`](crate::db::store), awaited before the transaction ends.
+/// What a store runs in a transaction: made by [`store!`](crate::store::store), awaited before the transaction ends.
 pub(crate) type Job<'tx, T> = Pin<Box<dyn Future<Output = T> + 'tx>>;
 
 /// Runs a future of a store that never waits: SQLite and memory do their work inside the call.

@@ -123,6 +123,7 @@ pub mod guardrails;
 pub mod hooks;
 #[cfg(any(feature = "os", feature = "cli"))]
 pub mod identity;
+mod milliseconds;
 pub mod models;
 #[cfg(feature = "os")]
 pub mod os;

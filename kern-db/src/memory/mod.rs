@@ -9,10 +9,10 @@ use tokio::sync::Notify;
 
 use crate::audit::{Journal, flush};
 use crate::cell::{Assign, Cell, Columns, Cond, Op, Row, Table};
-use crate::db::Lane;
-use crate::db::prelude::*;
 use crate::records::run::RunRow;
 use crate::records::session::SessionSum;
+use crate::store::Lane;
+use crate::store::prelude::*;
 use crate::tx::{Among, Job, Query, Refused, Step, Tx, finish_now};
 use crate::{Error, Result, clock};
 

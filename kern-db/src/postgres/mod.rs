@@ -26,9 +26,9 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::audit::flush;
 use crate::cell::Table;
-use crate::db::Lane;
-use crate::db::prelude::*;
 use crate::names::Names;
+use crate::store::Lane;
+use crate::store::prelude::*;
 use crate::tx::{Refused, Step, Tx as _};
 use crate::{Error, Result, clock, fault};
 use address::Address;

@@ -21,8 +21,8 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::cell::Table;
-use crate::db::Lane;
-use crate::db::prelude::*;
+use crate::store::Lane;
+use crate::store::prelude::*;
 use crate::tx::{Job, Step, Tx, finish_now};
 use crate::{Error, Result, clock};
 use place::Place;

@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use super::readers::connect;
 use super::{failed, unavailable};
 use crate::Result;
-use crate::db::prelude::*;
+use crate::store::prelude::*;
 
 /// How often the file is asked whether another process has written. It is asked in memory that processes share, which
 /// takes some microseconds.

@@ -17,8 +17,8 @@ use super::place::Place;
 use super::tx::SqliteTx;
 use super::{Failure, say, unavailable};
 use crate::audit::flush;
-use crate::db::Lane;
 use crate::names::Names;
+use crate::store::Lane;
 use crate::tx::{Refused, Step, finish_now};
 use crate::{Error, Result, fault};
 

@@ -19,6 +19,7 @@ pub use start::StartRun;
 
 use crate::error::{Error, Result};
 use crate::hooks::Hooks;
+use crate::milliseconds::milliseconds;
 use crate::models::Model;
 use crate::run::lease::Hints;
 use crate::run::{Message, RunInput, RunOutput, RunRequirement};
@@ -49,7 +50,7 @@ pub(crate) struct Inner {
 
 impl Inner {
     pub(crate) fn lease_ms(&self) -> i64 {
-        i64::try_from(self.lease.as_millis()).unwrap_or(i64::MAX)
+        milliseconds(self.lease)
     }
 }
 
@@ -113,6 +114,12 @@ impl Agent {
     /// - [`Error::Store`]: the store failed.
     pub async fn get_run(&self, run_id: impl Into<RunId>) -> Result<RunOutput> {
         resume::look(&self.0, &run_id.into()).await
+    }
+
+    /// The same of a run of this agent that the store gave with its calls.
+    #[cfg(feature = "os")]
+    pub(crate) fn shown(&self, run: &kern_db::Run) -> Result<RunOutput> {
+        resume::shown(&self.0, run)
     }
 
     /// Stops a run, paused or running. Await it for the run's output. Its open approvals are cancelled, what was allowed and

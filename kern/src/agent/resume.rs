@@ -220,9 +220,12 @@ pub(crate) async fn recover(agent: &Inner, run_id: &RunId) -> Result<()> {
 
 /// Shows a run.
 pub(super) async fn look(agent: &Inner, run_id: &RunId) -> Result<RunOutput> {
-    let run = load(agent, run_id).await?;
-    let state = RunState::read(&run.snapshot)?;
-    Ok(view(agent, &run, state))
+    shown(agent, &load(agent, run_id).await?)
+}
+
+/// A run that was read with its calls, as it is shown.
+pub(super) fn shown(agent: &Inner, run: &Run) -> Result<RunOutput> {
+    Ok(view(agent, run, RunState::read(&run.snapshot)?))
 }
 
 /// Stores every valid answer, each in a transaction of its own, then says what was wrong with the others.

@@ -1,10 +1,10 @@
 //! Which of the tiers a call belongs to, from its tool's attributes.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Duration;
 
 use kern_db::{CallPolicy, Effect, PauseType, Pool, Tier};
 
+use crate::milliseconds::milliseconds;
 use crate::tools::{ApprovalPolicy, ApprovalRules, Arguments, Tool, ToolDescriptor, ToolPolicy};
 
 /// Who is asked before a call with these arguments runs, and what else its tool's attributes say. `None`: nobody is asked,
@@ -36,10 +36,6 @@ fn ruled(mut policy: CallPolicy, rules: &ApprovalRules) -> CallPolicy {
         policy = policy.valid_for_ms(milliseconds(*time));
     }
     policy
-}
-
-fn milliseconds(time: Duration) -> i64 {
-    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// The longest time that canonical JSON holds exactly, in milliseconds: some hundred thousand years.
@@ -130,6 +126,8 @@ pub(crate) fn approval_needed(tool: &dyn Tool, arguments: &Arguments) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]

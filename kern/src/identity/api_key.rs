@@ -7,6 +7,7 @@ use kern_db::{AccessKey, Db, NewKey, Principal};
 use sha2::{Digest, Sha256};
 
 use super::scope::ScopeSet;
+use crate::milliseconds::milliseconds;
 use crate::{Error, Result};
 
 /// What every API key starts with, so that one that was published by mistake is found.
@@ -86,7 +87,7 @@ impl KeyRequest {
             subject,
             scopes: scopes.iter().map(ToString::to_string).collect(),
             // More milliseconds than there are is refused there.
-            expires_in_ms: expires_in.map(|span| i64::try_from(span.as_millis()).unwrap_or(i64::MAX)),
+            expires_in_ms: expires_in.map(milliseconds),
             by,
         };
         Ok(MadeKey { key: db.make_key(request).await?, secret })

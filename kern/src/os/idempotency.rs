@@ -22,6 +22,7 @@ use super::access::Who;
 use super::fields::read;
 use super::problem::Problem;
 use crate::identity::hex;
+use crate::milliseconds::milliseconds;
 
 pub(super) const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// Says of an answer that it was given before.
@@ -183,8 +184,7 @@ async fn kept(os: &Os, claim: RequestClaim, response: Response) -> Response {
     let (answer, response) = match is_kept {
         true => {
             let (parts, body) = response.into_parts();
-            // Made whole by a handler: nothing of it is still to come.
-            let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
+            let body = to_bytes(body, usize::MAX).await.expect("a handler has made it whole: nothing of it is to come");
             let text = String::from_utf8_lossy(&body).into_owned();
             let answer = KeptAnswer { status: status.as_u16(), content_type: kind, body: text };
             (Some(answer), Response::from_parts(parts, Body::from(body)))
@@ -196,10 +196,6 @@ async fn kept(os: &Os, claim: RequestClaim, response: Response) -> Response {
         tracing::warn!(error = &error as &(dyn std::error::Error + 'static), "an answer was not kept");
     }
     response
-}
-
-fn milliseconds(span: Duration) -> i64 {
-    i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

@@ -2,8 +2,9 @@
 
 use super::*;
 use crate::Effect;
-use crate::db::{Db as _, Lane};
+use crate::db::Db as _;
 use crate::memory::InMemoryDb;
+use crate::store::Lane;
 use crate::transitions::fixture::paused;
 
 /// A pending approval that gets another state, or another version, between the look and the decision. Says what came of the

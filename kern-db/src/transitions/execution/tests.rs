@@ -1,9 +1,10 @@
 //! The statement that starts a call decides alone, whatever was read before it.
 
 use super::*;
-use crate::db::{Db as _, Lane, Transitions as _};
+use crate::db::{Db as _, Transitions as _};
 use crate::memory::InMemoryDb;
 use crate::requests::{ClaimRun, RunClaimed};
+use crate::store::Lane;
 use crate::transitions::fixture::paused;
 use crate::{Caller, Resolution};
 

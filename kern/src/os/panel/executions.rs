@@ -1,11 +1,13 @@
 //! Calls whose end nobody knows, and a human's word on each.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use askama::Template;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse as _, Redirect, Response};
-use kern_db::{Call, Execution, ExecutionFilter, ExecutionId, ExecutionStatus, Run};
+use kern_db::{Call, Execution, ExecutionFilter, ExecutionId, ExecutionStatus, Run, RunId};
 
 use super::{Failure, Frame, When, arguments, page as made, safe};
 use crate::display::Argument;
@@ -53,9 +55,14 @@ struct Page {
 pub(super) async fn page(State(os): State<Arc<Os>>, who: Who) -> Result<Response, Failure> {
     let unknown = os.db.list_executions(ExecutionFilter::new().status(ExecutionStatus::Unknown).limit(200)).await?;
     let settles = who.may(&Scope::ExecutionsSettle);
+    let mut runs: HashMap<&RunId, Run> = HashMap::new();
     let mut rows = Vec::new();
     for execution in &unknown {
-        rows.push(Row::of(&os, &os.db.get_run(&execution.run_id).await?, execution));
+        let run = match runs.entry(&execution.run_id) {
+            Entry::Occupied(run) => run.into_mut(),
+            Entry::Vacant(place) => place.insert(os.db.get_run(&execution.run_id).await?),
+        };
+        rows.push(Row::of(&os, run, execution));
     }
     Ok(made(&Page { frame: Frame::new(&os, &who, "/panel/executions", "Unknown"), rows, settles }))
 }

@@ -8,6 +8,7 @@ use axum::response::Response;
 use kern_db::{Run, RunFilter, RunId, SessionFilter};
 
 use super::{Failure, Frame, When, arguments, page as made, prose, safe};
+use crate::agent::Agent;
 use crate::display::Argument;
 use crate::os::Os;
 use crate::os::access::{Who, shows};
@@ -151,17 +152,11 @@ fn row(os: &Os, run: &RunOutput, calls: &[kern_db::Call]) -> RunRow {
     }
 }
 
-async fn all(os: &Os, who: &Who, runs: Vec<Run>) -> Result<Vec<RunRow>, Problem> {
-    let mut rows = Vec::new();
-    for run in runs {
-        let is_shown = shows(who.only(), run.requester.as_ref().map(|asked| &*asked.subject));
-        // Of a run of an agent that this server does not have, the conversation cannot be read.
-        if let (true, Some(agent)) = (is_shown, os.agent(&run.agent_id)) {
-            let asked = os.db.get_run(&run.run_id).await?.calls;
-            rows.push(row(os, &agent.get_run(&run.run_id).await?, &asked));
-        }
-    }
-    Ok(rows)
+/// The agent whose run it is, where whoever asks is shown it. Of a run of an agent that this server does not have, the
+/// conversation cannot be read.
+fn shown_by<'a>(os: &'a Os, who: &Who, run: &Run) -> Option<&'a Agent> {
+    let is_shown = shows(who.only(), run.requester.as_ref().map(|asked| &*asked.subject));
+    os.agent(&run.agent_id).filter(|_| is_shown)
 }
 
 pub(super) async fn session(
@@ -170,7 +165,14 @@ pub(super) async fn session(
     Path(session_id): Path<String>,
 ) -> Result<Response, Failure> {
     let found = os.db.list_runs(RunFilter::new().session_id(&*session_id).limit(RUNS)).await?;
-    let runs = all(&os, &who, found).await?;
+    let mut runs = Vec::new();
+    for run in found {
+        if let Some(agent) = shown_by(&os, &who, &run) {
+            // A list has them without their calls.
+            let run = os.db.get_run(&run.run_id).await?;
+            runs.push(row(&os, &agent.shown(&run)?, &run.calls));
+        }
+    }
     if runs.is_empty() {
         return Err(Problem::not_found("Session").into());
     }
@@ -181,12 +183,9 @@ pub(super) async fn session(
 
 pub(super) async fn run(State(os): State<Arc<Os>>, who: Who, Path(run_id): Path<String>) -> Result<Response, Failure> {
     let found = os.db.get_run(&RunId::from(run_id)).await?;
-    let session_id = found.session_id.clone();
-    let runs = all(&os, &who, vec![found]).await?;
-    if runs.is_empty() {
-        return Err(Problem::not_found("Run").into());
-    }
+    let Some(agent) = shown_by(&os, &who, &found) else { return Err(Problem::not_found("Run").into()) };
+    let runs = vec![row(&os, &agent.shown(&found)?, &found.calls)];
     let frame = Frame::new(&os, &who, "/panel/sessions", "Run");
-    let (session, session_path) = (safe(session_id.as_str()), part(session_id.as_str()));
+    let (session, session_path) = (safe(found.session_id.as_str()), part(found.session_id.as_str()));
     Ok(made(&Page { frame, session, session_path, runs }))
 }

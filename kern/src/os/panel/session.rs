@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Redirect, Response};
 
 use super::{Failure, Frame, page};
-use crate::identity::{AuthError, Denied};
+use crate::identity::{AuthError, Denied, hex};
 use crate::os::Os;
 use crate::os::fields::Fields;
 use crate::os::problem::Problem;
@@ -44,7 +44,7 @@ impl Sessions {
             tracing::error!(%error, "the system gives no randomness");
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "nobody can sign in now")
         })?;
-        let id: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+        let id = hex(&random);
         let mut all = self.all();
         all.retain(|_, session| session.since.elapsed() < LASTS);
         if all.len() >= MOST

@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use super::request::{Means, Sender, Sent};
 use super::{Webhook, body};
 use crate::error::{Error, Result};
+use crate::milliseconds::milliseconds;
 use crate::run::stop::Stop;
 use crate::worker::tidy;
 
@@ -191,7 +192,7 @@ async fn claim(db: &dyn Db, sender: &Sender, places: usize) -> kern_db::Result<C
         Some(next) => return nothing(Some(Duration::from_millis(next.unsigned_abs()))),
         None => return nothing(None),
     }
-    let lease = millis(lease(webhook, db.busy_timeout()));
+    let lease = milliseconds(lease(webhook, db.busy_timeout()));
     let claims = db.claim_deliveries(webhook.name.clone(), u32::try_from(places).unwrap_or(1), lease).await?;
     let next = (claims.len() == places).then_some(Duration::ZERO);
     Ok(Claimed { claims, next })
@@ -213,7 +214,7 @@ async fn attempt(db: Arc<dyn Db>, sender: Sender, claim: DeliveryClaim) {
         (Means::Taken, _) => DeliveryEnd::Delivered { outcome: outcome.clone() },
         (Means::NotTaken(after), Some(wait)) => {
             let wait = spread(*wait).max(after.unwrap_or_default());
-            DeliveryEnd::Again { outcome: outcome.clone(), in_ms: millis(wait) }
+            DeliveryEnd::Again { outcome: outcome.clone(), in_ms: milliseconds(wait) }
         }
         (Means::Gone, _) | (Means::NotTaken(_), None) => DeliveryEnd::GivenUp { outcome: outcome.clone() },
     };
@@ -242,10 +243,6 @@ async fn attempt(db: Arc<dyn Db>, sender: Sender, claim: DeliveryClaim) {
 fn spread(wait: Duration) -> Duration {
     let part = u32::try_from(RandomState::new().hash_one(Instant::now()) % 201).unwrap_or(0);
     wait.saturating_add(wait / 1000 * part)
-}
-
-fn millis(time: Duration) -> i64 {
-    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

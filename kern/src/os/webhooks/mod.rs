@@ -18,6 +18,7 @@ use reqwest::Url;
 use sha2::{Digest as _, Sha256};
 
 use crate::error::{Error, Result};
+use crate::identity::hex;
 use address::Reach;
 use secret::Secret;
 
@@ -81,7 +82,7 @@ impl Webhook {
         url.set_fragment(None);
         // It tells webhooks apart in the store, and must not show what of the address is secret.
         let digest = Sha256::digest(url.as_str().as_bytes());
-        let digest: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        let digest = hex(&digest[..8]);
         Ok(Self {
             name: format!("{}-{digest}", url.host_str().unwrap_or_default()),
             url,
