@@ -98,16 +98,35 @@ pub(crate) trait Tx {
         Ok(now)
     }
 
-    /// The last entry of the audit log, as it was before this transaction wrote to it.
-    async fn head(&mut self) -> Result<Option<AuditRow>> {
+    /// The end of the audit log, as this transaction found it.
+    async fn head(&mut self) -> Result<Option<Head>> {
         last_entry(self).await
+    }
+
+    /// Hears where the log ends now. Only for a store that can tell the next transaction: nobody else may write in between.
+    fn appended(&mut self, head: Head) {
+        drop(head);
     }
 }
 
-/// Reads the last entry of the audit log.
-pub(crate) async fn last_entry<T: Tx + ?Sized>(tx: &mut T) -> Result<Option<AuditRow>> {
-    let mut rows = tx.select(Query::of(Vec::new()).newest(AuditRow::C.seq.order()).limit(1)).await?;
-    Ok(rows.pop())
+/// What the next entry of the audit log goes on from: the last one.
+#[derive(Clone, Debug)]
+pub(crate) struct Head {
+    pub(crate) seq: i64,
+    pub(crate) time_ms: i64,
+    pub(crate) hash: String,
+}
+
+impl From<AuditRow> for Head {
+    fn from(last: AuditRow) -> Self {
+        Self { seq: last.seq, time_ms: last.time_ms, hash: last.hash }
+    }
+}
+
+/// Reads the end of the audit log. The whole entry: a log that nobody can read is not written to.
+pub(crate) async fn last_entry<T: Tx + ?Sized>(tx: &mut T) -> Result<Option<Head>> {
+    let query = Query::of(Vec::new()).newest(AuditRow::C.seq.order()).limit(1);
+    Ok(tx.select::<AuditRow>(query).await?.pop().map(Head::from))
 }
 
 /// Whether the rows of a query are locked until the transaction ends. Means something where several transactions write

@@ -16,7 +16,7 @@ use crate::records::audit::{AuditEntry, AuditRow};
 use crate::records::call::CallRow;
 use crate::records::outbox::{OutboxRow, TOPICS};
 use crate::records::principal::Actor;
-use crate::tx::{Query, Tx};
+use crate::tx::{Head, Query, Tx};
 use crate::{ApprovalId, ExecutionId, Result, RunId};
 
 pub use checkpoint::Sign;
@@ -177,7 +177,7 @@ pub(crate) async fn flush<T: Tx>(tx: &mut T) -> Result<()> {
         return Ok(());
     }
     tx.lock_log().await?;
-    // Read inside the transaction and after its lock, never cached: other processes write too.
+    // Read inside the transaction and after its lock: other processes write too.
     let head = tx.head().await?;
     let (mut seq, mut prev_hash, time_ms) = match head {
         Some(head) => (head.seq, head.hash, head.time_ms.max(now)),
@@ -211,6 +211,7 @@ pub(crate) async fn flush<T: Tx>(tx: &mut T) -> Result<()> {
         tx.insert(&row).await?;
         prev_hash = row.hash;
     }
+    tx.appended(Head { seq, time_ms, hash: prev_hash });
     Ok(())
 }
 

@@ -9,11 +9,12 @@ use tokio::sync::Notify;
 
 use crate::audit::{Journal, flush};
 use crate::cell::{Assign, Cell, Columns, Cond, Op, Row, Table};
+use crate::records::audit::AuditRow;
 use crate::records::run::RunRow;
 use crate::records::session::SessionSum;
 use crate::store::Lane;
 use crate::store::prelude::*;
-use crate::tx::{Among, Job, Query, Refused, Step, Tx, finish_now};
+use crate::tx::{Among, Head, Job, Query, Refused, Step, Tx, finish_now};
 use crate::{Error, Result, clock};
 
 /// A store that lives and dies with the process. Made for tests, examples and agents without protected tools.
@@ -284,10 +285,6 @@ impl Tx for MemoryTx<'_> {
 
     async fn select<R: Row>(&mut self, query: Query<R>) -> Result<Vec<R>> {
         let rows = self.tables.of(R::TABLE);
-        // The head of the audit log is read by every transaction: its rows lie in the order of `seq`.
-        if R::TABLE == Table::Audit && query.filter.is_empty() && query.limit == Some(1) && query.order.len() == 1 {
-            return rows.rows.last().cloned().map(R::from_cells).into_iter().collect();
-        }
         rows.found(query).map(|row| R::from_cells(row.clone())).collect()
     }
 
@@ -365,6 +362,12 @@ impl Tx for MemoryTx<'_> {
 
     async fn clock(&mut self) -> Result<i64> {
         Ok(wall_clock())
+    }
+
+    /// The log's rows lie in the order of `seq`: every transaction asks for the last one.
+    async fn head(&mut self) -> Result<Option<Head>> {
+        let last = self.tables.of(Table::Audit).rows.last().cloned();
+        last.map(AuditRow::from_cells).transpose().map(|last| last.map(Head::from))
     }
 
     fn journal(&mut self) -> &mut Journal {

@@ -17,7 +17,6 @@ use crate::audit::Journal;
 use crate::cell::{Assign, Cell, Columns, Cond, Op, Row, Table};
 use crate::names::Names;
 use crate::page::Page;
-use crate::records::audit::AuditRow;
 use crate::records::run::RunRow;
 use crate::records::session::SessionSum;
 use crate::requests::Write;
@@ -490,10 +489,6 @@ impl Tx for PostgresTx {
         let now = self.number(&sql, &[ahead]).await?;
         self.journal.time_ms = Some(now);
         Ok(now)
-    }
-
-    async fn head(&mut self) -> Result<Option<AuditRow>> {
-        crate::tx::last_entry(self).await
     }
 
     /// The last lock of every transaction that writes. It is given up by the commit itself, so that entries are committed

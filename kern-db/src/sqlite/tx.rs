@@ -13,11 +13,10 @@ use crate::cell::{Assign, Cell, Columns, Cond, Op, Row, Table};
 use crate::memory::wall_clock;
 use crate::names::Names;
 use crate::page::Page;
-use crate::records::audit::AuditRow;
 use crate::records::run::RunRow;
 use crate::records::session::SessionSum;
 use crate::requests::{SqlValue, Write, check_statement};
-use crate::tx::{Query, Tx, after, last_entry};
+use crate::tx::{Head, Query, Tx, after, last_entry};
 use crate::{Error, Result};
 
 /// Bytes of text after which a page with a limit ends.
@@ -35,8 +34,8 @@ pub(super) struct SqliteTx<'a> {
     /// `None`: the connection is one that only reads.
     guard: Option<&'a Guard>,
     journal: Journal,
-    /// The log's last entry: in this transaction nobody else writes.
-    head: Option<Option<AuditRow>>,
+    /// The end of the log, once it is known: in this transaction nobody else writes.
+    head: Option<Option<Head>>,
 }
 
 impl<'a> SqliteTx<'a> {
@@ -46,6 +45,16 @@ impl<'a> SqliteTx<'a> {
 
     pub(super) fn guarded(self, guard: &'a Guard) -> Self {
         Self { guard: Some(guard), ..self }
+    }
+
+    /// With the end of the log as a job before this one has left it, in the same transaction.
+    pub(super) fn after(self, head: Option<Option<Head>>) -> Self {
+        Self { head, ..self }
+    }
+
+    /// The end of the log, where it is known.
+    pub(super) fn known_head(self) -> Option<Option<Head>> {
+        self.head
     }
 
     /// A query as SQL, with what is bound to it.
@@ -360,13 +369,17 @@ impl Tx for SqliteTx<'_> {
         Ok(wall_clock())
     }
 
-    async fn head(&mut self) -> Result<Option<AuditRow>> {
+    async fn head(&mut self) -> Result<Option<Head>> {
         if let Some(head) = &self.head {
             return Ok(head.clone());
         }
         let head = last_entry(self).await?;
         self.head = Some(head.clone());
         Ok(head)
+    }
+
+    fn appended(&mut self, head: Head) {
+        self.head = Some(Some(head));
     }
 
     fn journal(&mut self) -> &mut Journal {

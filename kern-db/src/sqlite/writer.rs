@@ -3,6 +3,7 @@
 //! Jobs that wait together are committed together, each in its own savepoint. Nobody is answered before the commit:
 //! what a caller hears of is on the disk.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -19,7 +20,7 @@ use super::{Failure, say, unavailable};
 use crate::audit::flush;
 use crate::names::Names;
 use crate::store::Lane;
-use crate::tx::{Refused, Step, finish_now};
+use crate::tx::{Head, Refused, Step, finish_now};
 use crate::{Error, Result, fault};
 
 /// Jobs that may wait before callers wait themselves.
@@ -41,6 +42,8 @@ struct Desk {
     place: Arc<Place>,
     names: Arc<Names>,
     guard: Guard,
+    /// The end of the audit log as the last job of this transaction has left it. `None`: it has to be read.
+    head: RefCell<Option<Option<Head>>>,
 }
 
 /// What a job did.
@@ -133,7 +136,7 @@ impl Writer {
         changes: Arc<Notify>,
     ) -> Result<Self> {
         let guard = Guard::set(&mut connection, &names)?;
-        let desk = Desk { connection, place, names, guard };
+        let desk = Desk { connection, place, names, guard, head: RefCell::default() };
         let queue = Arc::new(Queue {
             lanes: Mutex::default(),
             filled: Condvar::new(),
@@ -181,7 +184,8 @@ impl Writer {
             }
         });
         let job: Job = Box::new(move |desk| {
-            let mut tx = SqliteTx::new(&desk.connection, &desk.names, action).guarded(&desk.guard);
+            let head = desk.head.borrow().clone();
+            let mut tx = SqliteTx::new(&desk.connection, &desk.names, action).guarded(&desk.guard).after(head);
             let done = fault::point(fault::BEGIN, action).map_err(Refused::Undo).and_then(|()| job(&mut tx));
             let (keep, outcome) = match done {
                 Ok(value) => (true, Ok(value)),
@@ -193,6 +197,9 @@ impl Writer {
                     Some(Err(error)) => (false, Err(error)),
                     _ => (keep, outcome),
                 };
+            if keep {
+                desk.head.replace(tx.known_head());
+            }
             let failure = outcome.as_ref().err().map(Failure::from);
             let answer: Answer = Box::new(move |lost| {
                 if let Some(sender) = take(&sender) {
@@ -228,6 +235,8 @@ impl Drop for Writer {
 /// Runs a group of jobs in one transaction, each in its savepoint, and answers after the commit.
 fn commit(desk: &Desk, patience: Duration, group: Vec<Queued>) {
     let connection = &desk.connection;
+    // Others may have written since.
+    desk.head.replace(None);
     if !connection.is_autocommit() {
         // A rollback that failed is tried again: otherwise one bad moment of the disk would end the store's life.
         let _ = connection.execute_batch("ROLLBACK");

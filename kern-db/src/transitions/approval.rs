@@ -18,14 +18,38 @@ use crate::rules::{
     CallRows, Gate, check_asked, check_binding, check_votes, gate, is_due, is_same_voter, not_on_record,
 };
 use crate::tx::{Query, Refused, Step, Tx};
-use crate::{ApprovalId, ApprovalStatus, Error, ExecutionStatus, Result};
+use crate::{ApprovalId, ApprovalStatus, Error, ExecutionStatus, Result, RunId};
 
 use ApprovalRow as A;
 
+/// What an approval is about, and how it stands. The whole row is read with its call, once the run is locked.
+struct Found {
+    id: ApprovalId,
+    run_id: RunId,
+    turn: u32,
+    idx: u32,
+    generation: u32,
+    status: ApprovalStatus,
+    resolved_by: Option<String>,
+    resolved_at: Option<i64>,
+    digest: String,
+}
+
+impl Found {
+    fn conflict(self, expected: ApprovalStatus) -> Error {
+        let Self { id, status, resolved_by, resolved_at, .. } = self;
+        Error::Conflict { id, expected, found: status, by: resolved_by, at: resolved_at }
+    }
+}
+
 /// The row, unless it is hidden.
-async fn visible<T: Tx>(tx: &mut T, id: &ApprovalId) -> Result<ApprovalRow> {
-    let found = tx.select::<ApprovalRow>(Query::of(vec![A::C.id.is(id.clone()), A::C.deleted_at.is(None)])).await?;
-    found.into_iter().next().ok_or_else(|| not_found(id))
+async fn visible<T: Tx>(tx: &mut T, id: &ApprovalId) -> Result<Found> {
+    let place = (A::C.run_id, A::C.turn, A::C.idx, A::C.generation);
+    let columns = (place, (A::C.status, A::C.resolved_by, A::C.resolved_at, A::C.digest));
+    let query = Query::of(vec![A::C.id.is(id.clone()), A::C.deleted_at.is(None)]);
+    let found = tx.pluck(columns, query).await?.pop().ok_or_else(|| not_found(id))?;
+    let ((run_id, turn, idx, generation), (status, resolved_by, resolved_at, digest)) = found;
+    Ok(Found { id: id.clone(), run_id, turn, idx, generation, status, resolved_by, resolved_at, digest })
 }
 
 fn not_found(id: &ApprovalId) -> Error {
@@ -41,7 +65,7 @@ pub(crate) async fn resolve<T: Tx>(
 ) -> Step<Approval> {
     let found = visible(tx, &id).await?;
     if expected != ApprovalStatus::Pending && expected != found.status {
-        return Err(conflict(&found, expected).into());
+        return Err(found.conflict(expected).into());
     }
     if expected != ApprovalStatus::Pending {
         let reason = format!("expected_status is `{expected}`: only a pending approval can be decided");
@@ -66,9 +90,9 @@ pub(crate) async fn resolve<T: Tx>(
     };
     // Decided, or void, and asked again since: nothing of it starts any more.
     if found.generation < rows.call.generation && found.status != ApprovalStatus::Pending {
-        return Err(conflict(&found, expected).into());
+        return Err(found.conflict(expected).into());
     }
-    let Some(approval) = rows.approval.clone().filter(|approval| approval.id == id) else {
+    let Some(approval) = rows.approval.as_ref().filter(|approval| approval.id == id) else {
         return Err(evidence(tx, &found.run_id, actor, stray()));
     };
     // Locked before the clock is read, as all rows are.
@@ -77,15 +101,14 @@ pub(crate) async fn resolve<T: Tx>(
         None => Some(None),
     };
     let now = tx.now().await?;
-    if is_due(&approval, now)
-        && close_pending(tx, &approval, ApprovalStatus::Expired, Actor::Recovery, None, now).await?
+    if is_due(approval, now) && close_pending(tx, approval, ApprovalStatus::Expired, Actor::Recovery, None, now).await?
     {
         return Err(Refused::Keep(Error::Expired { id }));
     }
     // A record is born decided, and nobody was asked for it: there is nothing on record to hold it against.
     if !rows.policy.is_decided_by_row() && approval.status != ApprovalStatus::Pending {
         return Err(match check_binding(&run, &rows) {
-            Ok(()) => conflict(&approval, expected).into(),
+            Ok(()) => conflict(approval, expected).into(),
             Err(error) => evidence(tx, &run.run_id, actor, error),
         });
     }
@@ -110,20 +133,20 @@ pub(crate) async fn resolve<T: Tx>(
     let change = change(&rows, &id, &resolution);
     // Other words than those that are there: the same again are only a vote, also where they come as an edit.
     let edits = matches!(change, Ok(Change::Arguments(_)));
-    if let Err(error) = may_decide(&rows, &approval, &votes, &pool, &resolution, edits) {
+    if let Err(error) = may_decide(&rows, approval, &votes, &pool, &resolution, edits) {
         let entry = Entry::new("vote_refused", actor, &run.run_id).evidence().call(&rows.call).approval(&id);
         tx.journal().record(entry.payload(json!({ "why": error.to_string() })));
         return Err(Refused::Keep(error));
     }
     if approval.status != ApprovalStatus::Pending {
-        return Err(conflict(&approval, expected).into());
+        return Err(conflict(approval, expected).into());
     }
     let change = change?;
     if edits && rows.has_started {
         let why = "it may have run already, and is only run again as it was".to_owned();
         return Err(Error::NotEditable { id, why }.into());
     }
-    let deciding = Deciding { run: &run, rows: &rows, approval: &approval, resolution: &resolution, actor, now };
+    let deciding = Deciding { run: &run, rows: &rows, approval, resolution: &resolution, actor, now };
     let decided = match resolution.approve {
         Decision::Reject => {
             let approval = deciding.close(tx, ApprovalStatus::Rejected).await?;
@@ -443,7 +466,7 @@ pub(crate) async fn delete<T: Tx>(tx: &mut T, id: ApprovalId, by: Option<Princip
     let actor = Actor::of(by.as_ref());
     // One that was asked again since has nothing left that could start, and what was asked then is not touched.
     if found.generation < rows.call.generation && found.status != ApprovalStatus::Pending {
-        return hide(tx, &found, actor, now).await;
+        return hide(tx, &found, &found.digest, actor, now).await;
     }
     let Some(approval) = rows.approval.as_ref().filter(|approval| approval.id == id) else {
         return Err(not_found(&id).into());
@@ -460,22 +483,22 @@ pub(crate) async fn delete<T: Tx>(tx: &mut T, id: ApprovalId, by: Option<Princip
             return Err(Refused::Undo(Error::ExecutionConflict { id, found, needs }));
         }
     }
-    hide(tx, approval, actor, now).await
+    hide(tx, &found, &approval.digest, actor, now).await
 }
 
 /// The last part of A8.
-async fn hide<T: Tx>(tx: &mut T, approval: &ApprovalRow, actor: Actor, now: i64) -> Step<()> {
+async fn hide<T: Tx>(tx: &mut T, found: &Found, digest: &str, actor: Actor, now: i64) -> Step<()> {
     let hidden = tx
         .update(
             vec![A::C.deleted_at.to(Some(now / 1000))],
-            vec![A::C.id.is(approval.id.clone()), A::C.deleted_at.is(None)],
+            vec![A::C.id.is(found.id.clone()), A::C.deleted_at.is(None)],
         )
         .await?;
     if hidden != 1 {
-        return Err(not_found(&approval.id).into());
+        return Err(not_found(&found.id).into());
     }
-    let entry = Entry::new("hidden", actor, &approval.run_id).at(approval.turn, approval.idx).approval(&approval.id);
-    tx.journal().record(entry.digest(&approval.digest));
+    let entry = Entry::new("hidden", actor, &found.run_id).at(found.turn, found.idx).approval(&found.id);
+    tx.journal().record(entry.digest(digest));
     Ok(())
 }
 

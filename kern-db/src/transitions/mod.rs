@@ -77,16 +77,19 @@ async fn with_rows<T: Tx>(tx: &mut T, calls: Vec<CallRow>) -> Result<Vec<CallRow
         return Ok(Vec::new());
     };
     let run_id = first.run_id.clone();
-    let approvals = tx
-        .select::<ApprovalRow>(
-            Query::of(vec![ApprovalRow::C.run_id.is(run_id.clone())]).oldest(ApprovalRow::C.id.order()).lock(),
-        )
-        .await?;
-    let executions = tx
-        .select::<ExecutionRow>(
-            Query::of(vec![ExecutionRow::C.run_id.is(run_id)]).oldest(ExecutionRow::C.id.order()).lock(),
-        )
-        .await?;
+    // In the order of the index that they are found by.
+    let approvals = Query::of(vec![ApprovalRow::C.run_id.is(run_id.clone())])
+        .oldest(ApprovalRow::C.turn.order())
+        .oldest(ApprovalRow::C.idx.order())
+        .oldest(ApprovalRow::C.generation.order())
+        .lock();
+    let approvals = tx.select::<ApprovalRow>(approvals).await?;
+    let executions = Query::of(vec![ExecutionRow::C.run_id.is(run_id)])
+        .oldest(ExecutionRow::C.turn.order())
+        .oldest(ExecutionRow::C.idx.order())
+        .oldest(ExecutionRow::C.generation.order())
+        .lock();
+    let executions = tx.select::<ExecutionRow>(executions).await?;
     calls
         .into_iter()
         .map(|call| {

@@ -1,0 +1,1 @@
+-- Nothing: PostgreSQL keeps no counts.
