@@ -29,6 +29,7 @@ const MIGRATIONS: &[Migration] = &[
     (8, "requests", include_str!("../../migrations/postgres/0008_requests.sql")),
     (9, "webhooks", include_str!("../../migrations/postgres/0009_webhooks.sql")),
     (10, "rowids", include_str!("../../migrations/postgres/0010_rowids.sql")),
+    (11, "members", include_str!("../../migrations/postgres/0011_members.sql")),
 ];
 
 /// kern's own two tables have fixed names, so that every program finds the others through them.
