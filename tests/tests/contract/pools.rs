@@ -2,8 +2,8 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use kern_db::{Approval, ApprovalStatus, DbExt as _, Error, KEY_ISSUER, Principal, Resolution, RunId, clock};
-use kern_tests::steps::{REQUESTER, Store, audit, required, turn, user, verified};
+use kern_db::{Approval, ApprovalStatus, DbExt as _, Error, KEY_ISSUER, Principal, Resolution, RunId};
+use kern_tests::steps::{REQUESTER, Store, audit, required, turn, user, verified, wait_until};
 use serde_json::{Value, json};
 
 const HOUR_MS: i64 = 3_600_000;
@@ -298,36 +298,17 @@ async fn i10_a_token_of_a_pool_edits_and_rejects_too(store: &Store) {
 /// I10: at the last vote, the token of an earlier voter has expired, or not.
 async fn i10_a_vote_by_a_token_counts_as_long_as_the_token_does(store: &Store) {
     store.set_pool("finance", ["ann", "carol"]).await.unwrap();
-    let paused = async || store.paused(&[required().pool("finance").quorum(2)]).await;
-    let run_id = paused().await;
+    let run_id = store.paused(&[required().pool("finance").quorum(2)]).await;
     decide(store, &run_id, by_token("bob", "finance")).await.unwrap();
     assert_eq!(vote(store, &run_id, "ann").await.unwrap().status, ApprovalStatus::Approved, "it counts still");
-    let runs = [paused().await, paused().await, paused().await];
-    for run_id in &runs {
-        let first = decide(store, run_id, by_token("bob", "finance")).await.unwrap();
-        assert_eq!((first.status, first.votes.len()), (ApprovalStatus::Pending, 1));
-    }
-    clock::set_ahead_ms(2 * HOUR_MS);
-    let [run_id, again, joined] = &runs;
-    let pending = vote(store, run_id, "ann").await.unwrap();
+    let run_id = store.paused(&[required().pool("finance").quorum(2)]).await;
+    let until_ms = in_ms(2000);
+    decide(store, &run_id, Resolution::approved().by_member(verified("bob"), ["finance"], until_ms)).await.unwrap();
+    wait_until(until_ms).await;
+    let pending = vote(store, &run_id, "ann").await.unwrap();
     assert_eq!((pending.status, pending.votes.len()), (ApprovalStatus::Pending, 2), "one of the two has expired");
-    assert_eq!(store.count(run_id, "approved").await, 0);
-    assert_eq!(vote(store, run_id, "carol").await.unwrap().status, ApprovalStatus::Approved);
-    // Another token is not another person, and prolongs no vote that was given.
-    let fresh = || Resolution::approved().by_member(verified("bob"), ["finance"], in_ms(9 * HOUR_MS));
-    let twice = decide(store, again, fresh()).await;
-    assert!(matches!(&twice, Err(Error::NotPermitted { reason }) if reason.contains("voted already")), "{twice:?}");
-    assert_eq!(vote(store, again, "ann").await.unwrap().status, ApprovalStatus::Pending);
-    // Whoever the store's pool holds by then needs no token.
-    store.set_pool("finance", ["ann", "carol", "bob"]).await.unwrap();
-    assert_eq!(vote(store, joined, "ann").await.unwrap().status, ApprovalStatus::Approved);
-    // By nothing but tokens, of which the last one brings its own.
-    let run_id = store.paused(&[required().pool("tokens").quorum(2)]).await;
-    let until = |hours: i64| in_ms(hours * HOUR_MS);
-    let yes = |name: &str, hours| Resolution::approved().by_member(verified(name), ["tokens"], until(hours));
-    decide(store, &run_id, yes("dan", 3)).await.unwrap();
-    assert_eq!(decide(store, &run_id, yes("eve", 4)).await.unwrap().status, ApprovalStatus::Approved);
-    clock::set_ahead_ms(0);
+    assert_eq!((store.count(&run_id, "approved").await, store.count(&run_id, "ready").await), (0, 0));
+    assert_eq!(vote(store, &run_id, "carol").await.unwrap().status, ApprovalStatus::Approved);
 }
 
 /// I10: who is taken out of the store's pool has no vote at the last one, whatever their token said when they voted.
@@ -392,4 +373,56 @@ on_each_store! {
 on_a_file! {
     i10_a_membership_is_not_prolonged_in_the_file,
     what_is_asked_of_pools_and_deadlines_has_an_index,
+}
+
+/// What comes hours later: the clock is moved.
+#[cfg(feature = "failpoints")]
+mod later {
+    use kern_db::clock;
+
+    use super::*;
+
+    async fn i10_no_later_token_prolongs_a_vote(store: &Store) {
+        store.set_pool("finance", ["ann"]).await.unwrap();
+        let finance = required().pool("finance").quorum(2);
+        let runs = [store.paused(&[finance.clone()]).await, store.paused(&[finance]).await];
+        for run_id in &runs {
+            let first = decide(store, run_id, by_token("bob", "finance")).await.unwrap();
+            assert_eq!((first.status, first.votes.len()), (ApprovalStatus::Pending, 1));
+        }
+        clock::set_ahead_ms(2 * HOUR_MS);
+        let [run_id, joined] = &runs;
+        // Another token is not another person.
+        let fresh = Resolution::approved().by_member(verified("bob"), ["finance"], in_ms(9 * HOUR_MS));
+        let twice = decide(store, run_id, fresh).await;
+        assert!(matches!(&twice, Err(Error::NotPermitted { reason }) if reason.contains("voted already")), "{twice:?}");
+        assert_eq!(vote(store, run_id, "ann").await.unwrap().status, ApprovalStatus::Pending);
+        // Whoever the store's pool holds by then needs no token.
+        store.set_pool("finance", ["ann", "bob"]).await.unwrap();
+        assert_eq!(vote(store, joined, "ann").await.unwrap().status, ApprovalStatus::Approved);
+        clock::set_ahead_ms(0);
+    }
+
+    async fn i10_a_pool_of_tokens_alone_decides_while_enough_of_them_count(store: &Store) {
+        let run_id = store.paused(&[required().pool("tokens").quorum(2)]).await;
+        let yes = |name: &str, hours: i64| {
+            Resolution::approved().by_member(verified(name), ["tokens"], in_ms(hours * HOUR_MS))
+        };
+        decide(store, &run_id, yes("bob", 1)).await.unwrap();
+        clock::set_ahead_ms(2 * HOUR_MS);
+        assert_eq!(decide(store, &run_id, yes("dan", 4)).await.unwrap().status, ApprovalStatus::Pending);
+        clock::set_ahead_ms(3 * HOUR_MS);
+        assert_eq!(decide(store, &run_id, yes("eve", 5)).await.unwrap().status, ApprovalStatus::Approved);
+        // What was approved stays approved, whatever has expired.
+        clock::set_ahead_ms(9 * HOUR_MS);
+        let claim = store.resumed(&run_id).await;
+        store.succeed(&store.start(&claim, 0).await).await;
+        store.complete(&claim).await.unwrap();
+        clock::set_ahead_ms(0);
+    }
+
+    on_each_store! {
+        i10_a_pool_of_tokens_alone_decides_while_enough_of_them_count,
+        i10_no_later_token_prolongs_a_vote,
+    }
 }
