@@ -58,6 +58,7 @@ async fn a_session_is_what_its_runs_have_in_common(store: &Store) {
     assert_eq!((page.data[1].session_id.as_str(), page.data[1].runs, &page.data[1].requester), ("two", 1, &None));
     // Whatever happens to a run moves its session up.
     let two = page.data[1].first_run.clone();
+    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     store.cancel_run(two, kern_db::Caller::Anonymous).await.unwrap();
     assert_eq!(sessions(store, SessionFilter::new()).await, [("two".to_owned(), 1), ("one".to_owned(), 2)]);
 }
