@@ -385,7 +385,8 @@ mod later {
     async fn i10_no_later_token_prolongs_a_vote(store: &Store) {
         store.set_pool("finance", ["ann"]).await.unwrap();
         let finance = required().pool("finance").quorum(2);
-        let runs = [store.paused(&[finance.clone()]).await, store.paused(&[finance]).await];
+        let finance = std::slice::from_ref(&finance);
+        let runs = [store.paused(finance).await, store.paused(finance).await];
         for run_id in &runs {
             let first = decide(store, run_id, by_token("bob", "finance")).await.unwrap();
             assert_eq!((first.status, first.votes.len()), (ApprovalStatus::Pending, 1));
