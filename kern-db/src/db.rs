@@ -62,8 +62,9 @@ pub trait Db: sealed::Sealed + Transitions + fmt::Debug + Send + Sync + 'static 
     /// - [`Error::NotFound`](crate::Error::NotFound): there is none with this id.
     /// - [`Error::Conflict`](crate::Error::Conflict): it left the expected status first.
     /// - [`Error::Expired`](crate::Error::Expired): it is past its time.
-    /// - [`Error::NotPermitted`](crate::Error::NotPermitted): whoever asked for the call may not decide about it; with a
-    ///   quorum of two or more, neither who wrote this version, nor who voted on it already, nor somebody without a name.
+    /// - [`Error::NotPermitted`](crate::Error::NotPermitted): whoever asked for the call may not decide about it, nor
+    ///   whoever is not in the policy's pool; with a quorum of two or more, neither who wrote this version, nor who voted on it
+    ///   already, nor somebody without a name.
     /// - [`Error::ReasonRequired`](crate::Error::ReasonRequired): the policy asks for a note.
     /// - [`Error::NotEditable`](crate::Error::NotEditable): there is nothing to check other arguments with.
     /// - [`Error::StaleView`](crate::Error::StaleView): it was edited since the decider looked at it.
@@ -162,8 +163,8 @@ pub trait Db: sealed::Sealed + Transitions + fmt::Debug + Send + Sync + 'static 
 
 /// Short ways over [`Db`], for every store.
 pub trait DbExt: Db {
-    /// Says who may decide where a policy names this pool. They are compared by name; nobody else may decide there, and a
-    /// pool of nobody lets nobody decide.
+    /// Says who may decide where a policy names this pool. They are compared by name; nobody else may decide there, but for whom
+    /// a credential puts into it ([`Resolution::by_member`]), and a pool of nobody lets nobody else decide.
     ///
     /// ```
     /// # use kern_db::{Db, DbExt, InMemoryDb};

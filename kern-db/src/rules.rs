@@ -440,11 +440,19 @@ fn of_generation<'a>(call: &CallRow, entries: &'a [AuditRow]) -> Option<Vec<&'a 
     Some(entries[since..].to_vec())
 }
 
+/// A vote as the log has it.
+struct Said {
+    voter: Option<Principal>,
+    /// What `member_until_ms` is there: null where it is not.
+    member_until_ms: serde_json::Value,
+}
+
 /// Whoever the log says has voted for the current version, each person once. All who gave no name are one.
-fn voters<'a>(call: &CallRow, entries: impl Iterator<Item = &'a &'a AuditRow>) -> Vec<Option<Principal>> {
-    let mut voters: Vec<Option<Principal>> = Vec::new();
+fn voters<'a>(call: &CallRow, entries: impl Iterator<Item = &'a &'a AuditRow>) -> Vec<Said> {
+    let mut voters: Vec<Said> = Vec::new();
     for entry in entries.filter(|entry| entry.action == "voted") {
-        let version = payload(entry).get("version").and_then(serde_json::Value::as_u64);
+        let payload = payload(entry);
+        let version = payload.get("version").and_then(serde_json::Value::as_u64);
         if entry.call_digest.as_deref() != Some(call.digest.as_str()) || version != Some(u64::from(call.version)) {
             continue;
         }
@@ -452,8 +460,9 @@ fn voters<'a>(call: &CallRow, entries: impl Iterator<Item = &'a &'a AuditRow>) -
             Actor::Person { principal } => Some(Principal::from(principal)),
             _ => None,
         };
-        if !voters.iter().any(|other| is_same_voter(other.as_ref(), voter.as_ref())) {
-            voters.push(voter);
+        if !voters.iter().any(|other| is_same_voter(other.voter.as_ref(), voter.as_ref())) {
+            let member_until_ms = payload.get("member_until_ms").cloned().unwrap_or_default();
+            voters.push(Said { voter, member_until_ms });
         }
     }
     voters
@@ -514,11 +523,12 @@ pub(crate) fn check_asked(rows: &CallRows, entries: &[AuditRow]) -> Result<()> {
     if author == on_row { Ok(()) } else { Err(wrong()) }
 }
 
-/// The votes for the current version are those that the audit log has.
+/// The votes for the current version are those that the audit log has, and so is until when their voters are in a pool by a
+/// credential: who changes a row prolongs nothing.
 ///
 /// # Errors
 ///
-/// [`Error::DigestMismatch`]: one was added, or is gone.
+/// [`Error::DigestMismatch`]: one was added, or is gone, or says something else.
 pub(crate) fn check_votes(rows: &CallRows, votes: &[VoteRow], entries: &[AuditRow]) -> Result<()> {
     let wrong = || not_on_record(&rows.call, "the votes and the audit log");
     let entries = of_generation(&rows.call, entries).ok_or_else(wrong)?;
@@ -527,7 +537,9 @@ pub(crate) fn check_votes(rows: &CallRows, votes: &[VoteRow], entries: &[AuditRo
     let agree = said.len() == votes.len()
         && votes.iter().all(|vote| {
             let voter = vote.voter.as_ref().map(|voter| &voter.0);
-            vote.digest == rows.call.digest && said.iter().any(|said| said.as_ref() == voter)
+            let member_until_ms = serde_json::Value::from(vote.member_until_ms);
+            vote.digest == rows.call.digest
+                && said.iter().any(|said| said.voter.as_ref() == voter && said.member_until_ms == member_until_ms)
         });
     if agree { Ok(()) } else { Err(wrong()) }
 }

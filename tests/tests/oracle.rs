@@ -58,6 +58,19 @@ const QUORUM: Config = Config {
     )
 };
 
+/// Two of a pool that changes, whose tokens expire one after the other.
+const TOKENS: Config = Config {
+    ticks: 2,
+    voters: &[Ana, Bob, Carol, Eve],
+    pool: &[Bob],
+    pools: &[BOB_ALONE, BOTH],
+    tokens: &[(Ana, 2), (Carol, 1), (Eve, 2)],
+    edits: &[1],
+    callers: &[Who::Ana],
+    processes: 1,
+    ..Config::of("quorum 2 of a pool, by tokens that expire", &[&[Spec { quorum: 2, pool: true, ..REQUIRED }]])
+};
+
 /// The requester among those who vote, with a quorum.
 const SEPARATION: Config = Config {
     voters: &[Ana, Bob, Carol, Eve],
@@ -249,6 +262,7 @@ walked! {
     the_requesters_own_calls: USERS,
     turns_of_different_tiers: AUDITED,
     two_approvers_of_a_pool: QUORUM,
+    two_approvers_by_their_tokens: TOKENS,
     two_approvers_without_a_pool: SEPARATION,
     two_owners_one_after_the_other: ZOMBIE,
     two_calls_of_different_tiers: MIXED,
@@ -275,10 +289,12 @@ const NEEDED: &[(&[Guard], &Config, &str)] = &[
     (&[Guard::VoteExpiry], &EXPIRY, "I15"),
     (&[Guard::VoteSeparation], &SEPARATION, "I10"),
     (&[Guard::VotePool], &QUORUM, "I10"),
+    (&[Guard::VoteToken], &TOKENS, "I10"),
     (&[Guard::VoteDigest], &SEPARATION, "I10"),
     (&[Guard::VoteTwice, Guard::QuorumDistinct], &SEPARATION, "I10"),
     (&[Guard::Quorum], &SEPARATION, "I10"),
     (&[Guard::QuorumPool], &QUORUM, "I10"),
+    (&[Guard::QuorumToken], &TOKENS, "I10"),
     (&[Guard::EditVoids], &SEPARATION, "I10"),
     (&[Guard::EditorVotes], &SEPARATION, "I10"),
     (&[Guard::VoteReason], &QUORUM, "A2"),

@@ -18,6 +18,8 @@ mod limits;
 mod mutated;
 #[path = "os/panel.rs"]
 mod panel;
+#[path = "os/pools.rs"]
+mod pools;
 #[path = "os/roles.rs"]
 mod roles;
 #[path = "os/serving.rs"]

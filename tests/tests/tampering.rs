@@ -15,7 +15,7 @@ use kern::run::RunId;
 use kern_tests::folder::Folder;
 use kern_tests::ledger;
 use kern_tests::scale;
-use kern_tests::steps::{drop_triggers, new_key};
+use kern_tests::steps::{drop_triggers, new_key, verified};
 use kern_tests::store::open;
 use kern_tests::tools::{delete_user, export};
 use rusqlite::Connection;
@@ -47,7 +47,15 @@ async fn decide(db: &SqliteDb, run: &RunOutput, resolution: Resolution) {
     }
 }
 
-/// One run that went to its end, one that was rejected, a bare audit call, a pool, and one whose call is approved and waits.
+/// Pays. Somebody of the finance pool decides.
+#[approval(pool = "finance")]
+#[tool]
+fn pay(to: String) -> String {
+    format!("paid {to}")
+}
+
+/// One run that went to its end, one that was rejected, a bare audit call, a pool, a call that somebody has approved who is in
+/// it by a token, and one run whose call is approved and waits.
 async fn story() -> Story {
     let folder = Folder::new();
     let session = RunId::generate().to_string();
@@ -64,6 +72,11 @@ async fn story() -> Story {
     let exporting =
         Agent::builder().id("exporter").model(ScriptedModel::new(turns)).tools(tools![export]).db(db.clone());
     exporting.build().unwrap().run("export c_1").session_id("before").await.unwrap();
+    let turns = [turn().tool_call("pay", json!({ "to": "u_1" })), turn().text("paid")];
+    let paying = Agent::builder().id("payer").model(ScriptedModel::new(turns)).tools(tools![pay]).db(db.clone());
+    let run = paying.build().unwrap().run("pay u_1").user_id("ana").session_id("before").await.unwrap();
+    let in_a_year = 365 * 86_400_000 + run.created_at * 1000;
+    decide(&db, &run, Resolution::approved().by_member(verified("dan"), ["finance"], in_a_year)).await;
     let run = agent(db.clone()).run("delete u_42").user_id("ana").session_id(session.as_str()).await.unwrap();
     decide(&db, &run, Resolution::approved().by("bob")).await;
     db.make_key(new_key("00112233445566aa")).await.unwrap();
@@ -125,6 +138,7 @@ const CLASSES: &[Class] = &[
     class("another person has asked", true, "UPDATE kern_runs SET requester = json_set(requester, '$.subject', 'eve') WHERE run_id = '{open}'"),
     class("a run's conversation is another one", true, "UPDATE kern_runs SET snapshot = replace(snapshot, 'delete u_42', 'delete u_43') WHERE run_id = '{open}'"),
     // Votes.
+    class("a voter is in the pool for longer", false, "UPDATE kern_votes SET member_until_ms = member_until_ms + 86400000"),
     class("a vote is gone", false, "DELETE FROM kern_votes WHERE approval_id IN (SELECT id FROM kern_approvals WHERE run_id = '{open}')"),
     // What is bound.
     class("a policy is weaker", true, "UPDATE kern_calls SET policy = json_set(policy, '$.allow_self', json('true')) WHERE run_id = '{open}'; UPDATE kern_approvals SET policy = json_set(policy, '$.allow_self', json('true')) WHERE run_id = '{open}'"),

@@ -30,6 +30,7 @@ const MIGRATIONS: &[Migration] = &[
     (9, "webhooks", include_str!("../../migrations/postgres/0009_webhooks.sql")),
     (10, "rowids", include_str!("../../migrations/postgres/0010_rowids.sql")),
     (11, "counts", include_str!("../../migrations/postgres/0011_counts.sql")),
+    (12, "members", include_str!("../../migrations/postgres/0012_members.sql")),
 ];
 
 /// kern's own two tables have fixed names, so that every program finds the others through them.

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use super::call::CallPolicy;
 use super::execution::Execution;
 use super::json::Text;
-use super::principal::Principal;
+use super::principal::{KEY_ISSUER, Principal};
 use crate::cell::{Json, row};
 use crate::{ApprovalId, ApprovalStatus, ApprovalType, PauseType, RunId, RunStatus, SessionId};
 
@@ -73,6 +73,9 @@ row! {
         created_at_ms: i64,
         /// What the voter sent along.
         resolution_data: Option<String>,
+        /// Until when a credential says that the voter is in the policy's pool, where that alone let them vote. Null: no pool
+        /// is named, or the store's held them.
+        member_until_ms: Option<i64>,
     }
 }
 
@@ -170,6 +173,9 @@ pub struct Vote {
     pub created_at_ms: i64,
     /// What the voter sent along.
     pub resolution_data: Option<Value>,
+    /// Until when a credential says that the voter is in the pool, epoch milliseconds, where that alone let them vote. After
+    /// that the vote counts only if the store's pool holds them.
+    pub member_until_ms: Option<i64>,
 }
 
 impl Approval {
@@ -269,6 +275,7 @@ struct VoteJson<'a> {
     digest: &'a str,
     created_at_ms: i64,
     resolution_data: Option<Text<'a>>,
+    member_until_ms: Option<i64>,
 }
 
 impl<'a> ApprovalJson<'a> {
@@ -292,6 +299,7 @@ impl<'a> ApprovalJson<'a> {
                 digest: &row.digest,
                 created_at_ms: row.created_at_ms,
                 resolution_data: text("votes.resolution_data", row.resolution_data.as_deref())?,
+                member_until_ms: row.member_until_ms,
             })
         };
         Ok(Self {
@@ -346,6 +354,7 @@ impl TryFrom<VoteRow> for Vote {
             digest: row.digest,
             created_at_ms: row.created_at_ms,
             resolution_data: json("votes.resolution_data", row.resolution_data.as_deref())?,
+            member_until_ms: row.member_until_ms,
         })
     }
 }
@@ -467,6 +476,8 @@ pub struct PageMeta {
 pub struct Resolution {
     pub(crate) approve: Decision,
     pub(crate) by: Option<Principal>,
+    /// What `by` is in, as whoever asked them vouches.
+    member: Option<Membership>,
     pub(crate) note: Option<String>,
     pub(crate) data: Option<Value>,
     pub(crate) digest: Option<String>,
@@ -479,9 +490,20 @@ pub(crate) enum Decision {
     Reject,
 }
 
+/// The pools that a credential says its bearer is in, and until when.
+#[derive(Clone, Debug, PartialEq)]
+struct Membership {
+    pools: Vec<String>,
+    /// Epoch milliseconds.
+    until_ms: i64,
+}
+
+/// The last time that JSON holds exactly, and so the last one that the audit log can name.
+const LAST_MS: i64 = (1 << 53) - 1;
+
 impl Resolution {
     fn new(approve: Decision) -> Self {
-        Self { approve, by: None, note: None, data: None, digest: None }
+        Self { approve, by: None, member: None, note: None, data: None, digest: None }
     }
 
     /// Yes.
@@ -495,16 +517,47 @@ impl Resolution {
     }
 
     /// Who says so: a name that nobody vouches for, recorded as unverified.
-    pub fn by(mut self, subject: impl Into<String>) -> Self {
-        self.by = Some(Principal::unverified(subject));
-        self
+    pub fn by(self, subject: impl Into<String>) -> Self {
+        self.by_person(Some(Principal::unverified(subject)))
     }
 
     /// Who says so, as whoever asked them knows them.
     #[doc(hidden)]
     pub fn by_person(mut self, person: Option<Principal>) -> Self {
-        self.by = person;
+        // A membership is of the person that it was said of, and of nobody else.
+        (self.by, self.member) = (person, None);
         self
+    }
+
+    /// Who says so, and which pools their credential says they are in, until `until_ms` (epoch milliseconds): what kern's server
+    /// takes from a token's `kern_pools` and `exp`.
+    ///
+    /// **Whoever calls this vouches for it**, as for a name that is passed on: nothing here is checked again but the time. Take
+    /// all three from one credential that you have verified, and never from what a request says of itself.
+    ///
+    /// Such a person is in the pool that a policy names if the store's pool of that name holds them, or if it is one of `pools`
+    /// and `until_ms` has not come by the store's clock, also where nobody has set that pool in the store. At the last vote an
+    /// earlier one counts if the store's pool holds its voter then, or if the time that it was given with has not come. Of
+    /// somebody who is not verified ([`Principal::verified`]), or who has brought an API key of kern's, only the name counts.
+    pub fn by_member(
+        mut self,
+        person: Principal,
+        pools: impl IntoIterator<Item = impl Into<String>>,
+        until_ms: i64,
+    ) -> Self {
+        let pools = pools.into_iter().map(Into::into).collect();
+        self.by = Some(person);
+        self.member = Some(Membership { pools, until_ms: until_ms.min(LAST_MS) });
+        self
+    }
+
+    /// Until when a credential says that whoever decides is in this pool. `None`: none says it, or nobody has verified who
+    /// they are.
+    pub(crate) fn member_until_ms(&self, pool: &str) -> Option<i64> {
+        let by = self.by.as_ref()?;
+        let is_proved = by.verified && by.issuer.as_deref().is_some_and(|issuer| issuer != KEY_ISSUER);
+        let member = self.member.as_ref().filter(|_| is_proved)?;
+        member.pools.iter().any(|name| name == pool).then_some(member.until_ms)
     }
 
     /// Why. The model is told, marked as the word of a human.

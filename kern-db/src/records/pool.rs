@@ -21,7 +21,7 @@ row! {
 pub struct Pool {
     /// Its name.
     pub name: String,
-    /// The names of those in it. Nobody: then nobody decides.
+    /// The names of those in it. Nobody: then nobody decides, but for whom a credential puts into it.
     pub members: Vec<String>,
     /// Who set it, where somebody gave a name.
     pub set_by: Option<Principal>,

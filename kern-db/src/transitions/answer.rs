@@ -259,6 +259,8 @@ async fn input<T: Tx>(
         role: "requester",
         actor: actor.clone(),
         note: None,
+        // The requester needs no pool for it.
+        member_until_ms: None,
     };
     let call = edit(tx, run, call, pending, author).await?;
     if pending.is_some() {

@@ -124,7 +124,7 @@ pub(crate) async fn resolve<T: Tx>(
         mismatch => mismatch,
     };
     let pool = match (bound, pool) {
-        (Ok(()), Some(pool)) => Deciders { name: rows.policy.pool.as_deref(), pool },
+        (Ok(()), Some(pool)) => Deciders { name: rows.policy.pool.as_deref(), pool, now },
         (Ok(()), None) => {
             return Err(evidence(tx, &run.run_id, actor, not_on_record(&rows.call, "the pool and the audit log")));
         }
@@ -146,7 +146,8 @@ pub(crate) async fn resolve<T: Tx>(
         let why = "it may have run already, and is only run again as it was".to_owned();
         return Err(Error::NotEditable { id, why }.into());
     }
-    let deciding = Deciding { run: &run, rows: &rows, approval, resolution: &resolution, actor, now };
+    let member_until_ms = pool.member(&resolution).and_then(Member::until_ms);
+    let deciding = Deciding { run: &run, rows: &rows, approval, resolution: &resolution, actor, member_until_ms, now };
     let decided = match resolution.approve {
         Decision::Reject => {
             let approval = deciding.close(tx, ApprovalStatus::Rejected).await?;
@@ -154,7 +155,7 @@ pub(crate) async fn resolve<T: Tx>(
         }
         Decision::Approve => {
             // Whoever is no longer in the pool has voted for nothing by now.
-            let counted = votes.iter().filter(|vote| pool.hold(vote.voter.as_ref().map(|voter| &voter.0))).count();
+            let counted = votes.iter().filter(|vote| pool.count(vote)).count();
             deciding.approve(tx, change, counted).await?
         }
     };
@@ -184,18 +185,63 @@ struct Deciders<'a> {
     name: Option<&'a str>,
     /// `None`: there is none of that name.
     pool: Option<Pool>,
+    now: i64,
+}
+
+/// What makes somebody one of those who decide.
+#[derive(Clone, Copy, Debug)]
+enum Member {
+    /// No pool is named.
+    OfNone,
+    /// The store's pool holds them.
+    OfStore,
+    /// Only a credential says so, until then.
+    Vouched { until_ms: i64 },
+}
+
+impl Member {
+    fn until_ms(self) -> Option<i64> {
+        match self {
+            Self::OfNone | Self::OfStore => None,
+            Self::Vouched { until_ms } => Some(until_ms),
+        }
+    }
 }
 
 impl Deciders<'_> {
-    /// Whether somebody is among them. A pool that nobody has set holds nobody.
+    /// Whether the store has somebody among them. A pool that nobody has set holds nobody.
     fn hold(&self, person: Option<&Principal>) -> bool {
         self.name.is_none() || self.pool.as_ref().is_some_and(|pool| pool.holds(person))
     }
 
-    fn refusal(&self, person: Option<&Principal>) -> Error {
-        let name = self.name.unwrap_or_default();
+    /// What makes whoever decides one of them. A credential adds to the store's pool, also to one that nobody has set, and
+    /// takes nobody out of it.
+    fn member(&self, resolution: &Resolution) -> Option<Member> {
+        let Some(name) = self.name else { return Some(Member::OfNone) };
+        if self.hold(resolution.by.as_ref()) {
+            return Some(Member::OfStore);
+        }
+        let until_ms = resolution.member_until_ms(name).filter(|until_ms| self.now < *until_ms)?;
+        Some(Member::Vouched { until_ms })
+    }
+
+    /// Whether a vote that was given counts now: its voter is still one of them.
+    fn count(&self, vote: &VoteRow) -> bool {
+        self.hold(vote.voter.as_ref().map(|voter| &voter.0))
+            || vote.member_until_ms.is_some_and(|until_ms| self.now < until_ms)
+    }
+
+    fn refusal(&self, resolution: &Resolution) -> Error {
+        let (name, person) = (self.name.unwrap_or_default(), resolution.by.as_ref());
         let reason = match (&self.pool, person) {
-            (None, _) => format!("the pool `{name}` decides about this call, and nobody has set it: `set_pool` does"),
+            (_, Some(person)) if resolution.member_until_ms(name).is_some() => format!(
+                "`{}` is in the pool `{name}`, which decides about this call, only by a credential that has expired",
+                person.subject
+            ),
+            (None, _) => format!(
+                "the pool `{name}` decides about this call, and nobody has set it: `set_pool` does; or a token says who is \
+                 in it, and none does here"
+            ),
             (Some(_), None) => {
                 format!("the pool `{name}` decides about this call, and somebody without a name is not in it")
             }
@@ -214,6 +260,8 @@ struct Deciding<'a> {
     approval: &'a ApprovalRow,
     resolution: &'a Resolution,
     actor: Actor,
+    /// Until when whoever decides may, where only a credential says that they are in the pool.
+    member_until_ms: Option<i64>,
     now: i64,
 }
 
@@ -264,8 +312,8 @@ impl Deciding<'_> {
         }
         let (by, data) = (self.resolution.by.as_ref(), self.data());
         let voted = json!({ "version": self.approval.version, "note": self.resolution.note });
-        let voted = with_data(voted, data.as_deref());
-        let vote = vote(self.approval, by, data, self.now);
+        let voted = with_member(with_data(voted, data.as_deref()), self.member_until_ms);
+        let vote = vote(self.approval, by, data, self.member_until_ms, self.now);
         tx.insert(&vote).await?;
         tx.journal().record(self.entry("voted").payload(voted));
         if !reached {
@@ -291,13 +339,14 @@ impl Deciding<'_> {
 
     /// A3. Where one person decides, it is approved by who wrote it. Otherwise others have to, and it stays pending.
     async fn edit<T: Tx>(self, tx: &mut T, arguments: String) -> Step<()> {
-        let Self { run, rows, approval, resolution, actor, now } = self;
+        let Self { run, rows, approval, resolution, actor, member_until_ms, now } = self;
         let written = Edit {
             arguments,
             author: resolution.by.as_ref(),
             role: "approver",
             actor: actor.clone(),
             note: resolution.note.as_deref(),
+            member_until_ms,
         };
         let call = edit(tx, run, &rows.call, Some(approval), written).await?;
         if rows.policy.quorum > 1 {
@@ -311,7 +360,7 @@ impl Deciding<'_> {
         }
         let rows = super::call(tx, &run.run_id, call.turn, call.idx).await?;
         let edited = rows.approval.clone().ok_or_else(|| not_found(&approval.id))?;
-        let deciding = Deciding { run, rows: &rows, approval: &edited, resolution, actor, now };
+        let deciding = Deciding { run, rows: &rows, approval: &edited, resolution, actor, member_until_ms, now };
         // No votes: they were for other versions.
         Box::pin(deciding.approve(tx, Change::None, 0)).await.map(drop)
     }
@@ -321,6 +370,9 @@ impl Deciding<'_> {
         let Self { approval, resolution, now, .. } = self;
         let data = self.data();
         let payload = with_data(json!({ "note": resolution.note }), data.as_deref());
+        // Of a yes the vote says it.
+        let said = self.member_until_ms.filter(|_| status == ApprovalStatus::Rejected);
+        let payload = with_member(payload, said);
         let closed = ApprovalRow {
             status,
             decided_digest: (status == ApprovalStatus::Approved).then(|| approval.digest.clone()),
@@ -377,8 +429,8 @@ fn may_decide(
         let reason = format!("`{}` asked for this call and cannot decide about it: somebody else has to", by.subject);
         return Err(Error::NotPermitted { reason });
     }
-    if approval.status == ApprovalStatus::Pending && !pool.hold(resolution.by.as_ref()) {
-        return Err(pool.refusal(resolution.by.as_ref()));
+    if approval.status == ApprovalStatus::Pending && pool.member(resolution).is_none() {
+        return Err(pool.refusal(resolution));
     }
     if rows.policy.require_reason && !has_reason(resolution) && approval.status == ApprovalStatus::Pending {
         return Err(Error::ReasonRequired { id: approval.id.clone() });
@@ -434,7 +486,21 @@ fn with_data(mut payload: serde_json::Value, data: Option<&str>) -> serde_json::
     payload
 }
 
-fn vote(approval: &ApprovalRow, by: Option<&Principal>, resolution_data: Option<String>, now: i64) -> VoteRow {
+/// A payload, with until when a credential says that whoever did it is in the pool, where only that let them.
+pub(super) fn with_member(mut payload: serde_json::Value, member_until_ms: Option<i64>) -> serde_json::Value {
+    if let Some(until_ms) = member_until_ms {
+        payload["member_until_ms"] = until_ms.into();
+    }
+    payload
+}
+
+fn vote(
+    approval: &ApprovalRow,
+    by: Option<&Principal>,
+    resolution_data: Option<String>,
+    member_until_ms: Option<i64>,
+    now: i64,
+) -> VoteRow {
     VoteRow {
         approval_id: approval.id.clone(),
         version: approval.version,
@@ -443,6 +509,7 @@ fn vote(approval: &ApprovalRow, by: Option<&Principal>, resolution_data: Option<
         digest: approval.digest.clone(),
         created_at_ms: now,
         resolution_data,
+        member_until_ms,
     }
 }
 

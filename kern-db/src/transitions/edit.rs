@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::answer::{lost_race, unchanged};
+use super::approval::with_member;
 use super::next;
 use crate::ApprovalStatus;
 use crate::audit::Entry;
@@ -28,6 +29,8 @@ pub(super) struct Edit<'a> {
     pub(super) role: &'static str,
     pub(super) actor: Actor,
     pub(super) note: Option<&'a str>,
+    /// Until when they may, where only a credential says that they are in the pool.
+    pub(super) member_until_ms: Option<i64>,
 }
 
 /// Gives a call new arguments, and its pending approval with it. Votes for older versions no longer count, nor does a
@@ -75,12 +78,8 @@ pub(super) async fn edit<T: Tx>(
         return Err(lost_race(call));
     }
     let entry = Entry::new("edited", edit.actor, &run.run_id).call(&after).approval(&approval.id);
-    tx.journal().record(entry.payload(json!({
-        "version": after.version,
-        "by": edit.role,
-        "edited_by": edit.author,
-        "note": edit.note,
-    })));
+    let payload = json!({ "version": after.version, "by": edit.role, "edited_by": edit.author, "note": edit.note });
+    tx.journal().record(entry.payload(with_member(payload, edit.member_until_ms)));
     tx.journal().tell("approval.edited", &run.run_id, Some(&approval.id), None);
     Ok(after)
 }

@@ -6,12 +6,17 @@ use crate::db::Transitions as _;
 use crate::digest::sha256;
 use crate::memory::InMemoryDb;
 use crate::requests::{BeginRun, CommitTurn, NewCall};
-use crate::{ApprovalId, Effect, PauseType, Run, RunId, SessionId, Tier};
+use crate::{ApprovalId, CallPolicy, Effect, PauseType, Run, RunId, SessionId, Tier};
 
 const SCHEMA: &str = r#"{"type":"object"}"#;
 
 /// A run with one call that an administrator has to decide about.
 pub(super) async fn paused(db: &InMemoryDb, effect: Effect) -> (Run, ApprovalId) {
+    paused_for(db, CallPolicy::new(Tier::Required, Some(PauseType::Confirmation)).effect(effect)).await
+}
+
+/// A run with one call that is decided about as this says.
+pub(super) async fn paused_for(db: &InMemoryDb, policy: CallPolicy) -> (Run, ApprovalId) {
     let run_id = RunId::generate();
     let begin = BeginRun {
         run_id: run_id.clone(),
@@ -24,8 +29,6 @@ pub(super) async fn paused(db: &InMemoryDb, effect: Effect) -> (Run, ApprovalId)
     };
     let claim = db.begin_run(begin).await.expect("it starts");
     let approval_id = ApprovalId::generate();
-    let mut policy = crate::CallPolicy::new(Tier::Required, Some(PauseType::Confirmation));
-    policy.effect = effect;
     let call_asked = NewCall {
         index: 0,
         requirement_id: "requirement".to_owned(),

@@ -37,6 +37,7 @@ pub struct AgentBuilder {
     max_turns: u32,
     argument_limit: usize,
     num_history_runs: u32,
+    pools_from_tokens: Vec<String>,
 }
 
 impl Default for AgentBuilder {
@@ -56,6 +57,7 @@ impl Default for AgentBuilder {
             max_turns: MAX_TURNS,
             argument_limit: ARGUMENT_LIMIT,
             num_history_runs: HISTORY_RUNS,
+            pools_from_tokens: Vec::new(),
         }
     }
 }
@@ -169,6 +171,14 @@ impl AgentBuilder {
         self
     }
 
+    /// Says that tokens say who is in this pool (their claim `kern_pools`), beside the store or alone, so that
+    /// [`build`](Self::build) does not ask the store whether enough people are. It lets nobody decide: who does is asked at each
+    /// vote. For each pool by its name, so that one that is misspelt elsewhere is still refused.
+    pub fn pool_from_tokens(mut self, name: impl Into<String>) -> Self {
+        self.pools_from_tokens.push(name.into());
+        self
+    }
+
     /// Makes the agent.
     ///
     /// # Errors
@@ -177,8 +187,9 @@ impl AgentBuilder {
     ///   keep it in; a tool asks for a state that is missing, or two were given of one type; the lease is too short for
     ///   the store.
     /// - [`Error::PolicyUnsatisfiable`]: nobody can ever satisfy an `#[approval]` (its pool is not in the store, or has fewer
-    ///   members than its quorum), or the store cannot keep what an `effect` promises. Pools are read here, and this waits
-    ///   for the store; they may change later, and then decide as they are.
+    ///   members than its quorum, and is none of [`pool_from_tokens`](Self::pool_from_tokens)), or the store cannot keep what
+    ///   an `effect` promises. Pools are read here, and this waits for the store; they may change later, and then decide as
+    ///   they are.
     /// - [`Error::Store`]: the pools cannot be read.
     /// - [`Error::Model`]: the model's name is unknown.
     pub fn build(self) -> Result<Agent> {
@@ -214,7 +225,7 @@ impl AgentBuilder {
                 )));
             }
         };
-        check_policies(&tools, &*db)?;
+        check_policies(&tools, &self.pools_from_tokens, &*db)?;
         let shortest = db.busy_timeout() * 3;
         if self.lease < Duration::from_millis(1) {
             let what = "it would be over before the run has started";
@@ -262,12 +273,12 @@ fn check_tools(tools: &Registry, states: &States) -> Result<()> {
 }
 
 /// What a tool asks for can be satisfied. Where no tool names a pool, the store is not asked.
-fn check_policies(tools: &Registry, db: &dyn Db) -> Result<()> {
+fn check_policies(tools: &Registry, from_tokens: &[String], db: &dyn Db) -> Result<()> {
     let named = tools.all().iter().any(|tool| tool.descriptor().policy.rules.pool.is_some());
     let pools = if named { db.pools_now()? } else { Vec::new() };
     for tool in tools.all() {
         let descriptor = tool.descriptor();
-        check_satisfiable(descriptor, &pools, db.takes_writes())
+        check_satisfiable(descriptor, &pools, from_tokens, db.takes_writes())
             .map_err(|why| Error::PolicyUnsatisfiable { tool_name: descriptor.name.clone(), why })?;
     }
     Ok(())

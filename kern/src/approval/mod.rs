@@ -28,10 +28,11 @@ pub(crate) mod policy;
 ///
 /// What they ask for is stored with each call, covered by its digest, and decides whatever the code says later. A pool is a
 /// list of names in the store, set with [`set_pool`](kern_db::DbExt::set_pool) or `kern pools set`; who is in it counts
-/// at each vote, and once more at the last. `build()` refuses what nobody can satisfy (`policy_unsatisfiable`): a pool that
-/// is not in the store, or has fewer members than the quorum. An approval that nobody decides in time is `expired`, one that
-/// is not used in time is void, and in both cases the model is told. Both happen when somebody continues the run, and by
-/// themselves where a [`Worker`](crate::worker::Worker) runs.
+/// at each vote, and once more at the last. The token of an identity provider may say that somebody is in it, too, until it
+/// expires. `build()` refuses what nobody can satisfy (`policy_unsatisfiable`): a pool that is not in the store, or has fewer
+/// members than the quorum, but for [`pool_from_tokens`](crate::AgentBuilder::pool_from_tokens). An approval that nobody
+/// decides in time is `expired`, one that is not used in time is void, and in both cases the model is told. Both happen when
+/// somebody continues the run, and by themselves where a [`Worker`](crate::worker::Worker) runs.
 ///
 /// With an explicit `requires_confirmation` there are two decisions: the administrator approves, and the user who asked
 /// confirms.

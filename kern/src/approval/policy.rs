@@ -41,12 +41,17 @@ fn ruled(mut policy: CallPolicy, rules: &ApprovalRules) -> CallPolicy {
 /// The longest time that canonical JSON holds exactly, in milliseconds: some hundred thousand years.
 const LONGEST: u128 = (1 << 53) - 1;
 
-/// Whether anybody can ever satisfy what a tool asks for.
+/// Whether anybody can ever satisfy what a tool asks for. Who is in a pool of `from_tokens` is not known before they come.
 ///
 /// # Errors
 ///
 /// Why nobody can, and what to write instead.
-pub(crate) fn check_satisfiable(descriptor: &ToolDescriptor, pools: &[Pool], takes_writes: bool) -> Result<(), String> {
+pub(crate) fn check_satisfiable(
+    descriptor: &ToolDescriptor,
+    pools: &[Pool],
+    from_tokens: &[String],
+    takes_writes: bool,
+) -> Result<(), String> {
     let ToolPolicy { pause, approval, rules, effect } = &descriptor.policy;
     let ApprovalRules { pool, quorum, expires_in, valid_for, .. } = rules;
     if *effect == Effect::Transactional && !takes_writes {
@@ -83,13 +88,16 @@ pub(crate) fn check_satisfiable(descriptor: &ToolDescriptor, pools: &[Pool], tak
     if *quorum == 0 {
         return Err("its `quorum` is 0: somebody has to decide, write 1 or more".to_owned());
     }
-    let Some(name) = pool else { return Ok(()) };
-    let Some(pool) = pools.iter().find(|pool| pool.name == *name) else {
+    let Some(name) = pool.as_deref().filter(|name| !from_tokens.iter().any(|other| other == name)) else {
+        return Ok(());
+    };
+    let Some(pool) = pools.iter().find(|pool| pool.name == name) else {
         let known: Vec<&str> = pools.iter().map(|pool| pool.name.as_str()).collect();
         let known = if known.is_empty() { "it has none".to_owned() } else { format!("it has {}", known.join(", ")) };
         return Err(format!(
             "its pool `{name}` is not in the store ({known}): set it with `db.set_pool(\"{name}\", [\"ann\", \"bob\"]).await?`, \
-             or `kern pools set {name} ann bob`"
+             or `kern pools set {name} ann bob`; where tokens say who is in it, give the agent \
+             `.pool_from_tokens(\"{name}\")`"
         ));
     };
     let members = pool.members.len();
@@ -222,8 +230,8 @@ mod tests {
             serde_json::json!({ "name": "finance", "members": ["ann"], "set_by": null, "set_at_ms": 0 }),
         )
         .expect("a pool");
-        let check =
-            |policy: ToolPolicy| check_satisfiable(&made(policy, true).descriptor, std::slice::from_ref(&pool), false);
+        let pools = std::slice::from_ref(&pool);
+        let check = |policy: ToolPolicy| check_satisfiable(&made(policy, true).descriptor, pools, &[], false);
         let rules = ApprovalRules::new;
         assert_eq!(check(required(rules())), Ok(()));
         assert_eq!(check(required(rules().pool("finance"))), Ok(()));

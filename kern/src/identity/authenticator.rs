@@ -17,7 +17,7 @@ pub struct Identity {
     pub principal: Principal,
     /// What the credential may be used for.
     pub scopes: ScopeSet,
-    /// The pools that the token says they are in. `None`: it says nothing of pools, and those of the store count.
+    /// The pools that the token says they are in, beside those of the store that hold them. `None`: it says nothing of pools.
     pub pools: Option<Vec<String>>,
     /// When the credential expires, epoch milliseconds. What goes on for longer, such as a stream, ends then.
     pub expires_at_ms: Option<i64>,

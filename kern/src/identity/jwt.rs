@@ -35,6 +35,12 @@ struct Signer {
 /// each only with a key that was configured for it. `scopes` (a list) or else `scope` (words with spaces between them) says
 /// what somebody may do, `kern_pools` (a list) which pools they are in.
 ///
+/// `kern_pools` counts beside the pools of the store, also for one that nobody has set there, and until `exp` to the
+/// millisecond by the store's clock: what clocks may be apart prolongs no membership. A vote that only it allows counts at the
+/// last vote if the token has not expired by then ([`Resolution::by_member`](crate::approval::Resolution::by_member)). Whoever
+/// makes the tokens therefore has a say in who decides: leave the claim out where that is not wanted. An agent
+/// whose tools name such a pool says so ([`pool_from_tokens`](crate::AgentBuilder::pool_from_tokens)).
+///
 /// ```
 /// # use kern::identity::TokenVerifier;
 /// # let secret = [7; 32];

@@ -24,7 +24,7 @@ use std::fmt;
 /// | `agent_os:admin` | all of that |
 ///
 /// `approvals:*`, and so on, stands for every word of its kind. Whether somebody may decide about a call is asked of its
-/// policy as well: no scope makes anybody a member of a pool, and none lets anybody decide about their own call.
+/// policy as well: no scope makes anybody a member of a pool (a token's `kern_pools` may), and none lets anybody decide about their own call.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Scope {

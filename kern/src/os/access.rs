@@ -9,7 +9,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
-use kern_db::{Caller, Principal, RunFilter};
+use kern_db::{Caller, Principal, Resolution, RunFilter};
 
 use super::Os;
 use super::panel::session::{self, is_own_page};
@@ -35,6 +35,19 @@ impl Who {
         match self {
             Self::Unasked => named.map(Principal::unverified),
             Self::Known(identity) => Some(identity.principal.clone()),
+        }
+    }
+
+    /// A decision as theirs. In which pools they are by their token, and until when, is said here and nowhere else: by the
+    /// credential, and by nothing that a request holds.
+    pub(super) fn decides(&self, resolution: Resolution, named: Option<String>) -> Resolution {
+        match self {
+            Self::Known(identity) => match (&identity.pools, identity.expires_at_ms) {
+                (Some(pools), Some(until_ms)) => resolution.by_member(identity.principal.clone(), pools, until_ms),
+                // What has no end vouches for nothing.
+                _ => resolution.by_person(Some(identity.principal.clone())),
+            },
+            Self::Unasked => resolution.by_person(self.principal(named)),
         }
     }
 

@@ -171,7 +171,7 @@ const RESOLVE: &[&str] = &["status", "resolved_by", "resolution_data", "note", "
 /// A decision as a body says it.
 fn decision(fields: &mut Fields, who: &Who) -> Resolution {
     let status = fields.word("status", &["approved", "rejected"]);
-    let by = who.principal(fields.short("resolved_by", 255));
+    let named = fields.short("resolved_by", 255);
     let data = fields.object("resolution_data");
     // The reference's clients have no field for it.
     let note = fields.text("note").or_else(|| Some(data.as_ref()?.get("note")?.as_str()?.to_owned()));
@@ -181,7 +181,7 @@ fn decision(fields: &mut Fields, who: &Who) -> Resolution {
         // What is neither is refused with the rest of the body.
         _ => Resolution::rejected(),
     };
-    resolution = resolution.by_person(by);
+    resolution = who.decides(resolution, named);
     if let Some(note) = note {
         resolution = resolution.note(note);
     }
@@ -220,7 +220,7 @@ async fn resolve(
 async fn resolve_many(State(os): State<Arc<Os>>, who: Who, request: Request) -> Result<Json<Value>, Problem> {
     let mut fields = Fields::of_json(request, &os.limits).await?;
     fields.nothing_but(&["approvals", "resolved_by"]);
-    let by = who.principal(fields.short("resolved_by", 255));
+    let named = fields.short("resolved_by", 255);
     let items = fields.list("approvals", MANY);
     fields.done()?;
     let mut decisions = Vec::new();
@@ -235,7 +235,7 @@ async fn resolve_many(State(os): State<Arc<Os>>, who: Who, request: Request) -> 
         let (id, digest) = (fields.needed("id"), fields.needed("digest"));
         let resolution = decision(&mut fields, &who);
         fields.done().map_err(|problem| problem.with("item", place))?;
-        decisions.push((ApprovalId::from(id), resolution.digest(digest).by_person(by.clone())));
+        decisions.push((ApprovalId::from(id), who.decides(resolution.digest(digest), named.clone())));
     }
     let mut outcomes = Vec::new();
     for (id, resolution) in decisions {

@@ -194,7 +194,8 @@ impl AgentOSBuilder {
 
     /// Says who is in a pool. It is written when the server starts, where the store says otherwise, and is on record; a server
     /// that is started later with other people has the last word. A pool that an agent names has to be in the store before
-    /// that: the agent's `build` asks for it.
+    /// that, or be filled by tokens: the agent's `build` asks for it
+    /// ([`pool_from_tokens`](crate::AgentBuilder::pool_from_tokens)).
     pub fn pool(mut self, name: impl Into<String>, members: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.pools.push((name.into(), members.into_iter().map(Into::into).collect()));
         self

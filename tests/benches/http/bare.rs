@@ -88,6 +88,7 @@ struct Vote {
     digest: String,
     created_at_ms: i64,
     resolution_data: Option<Box<RawValue>>,
+    member_until_ms: Option<i64>,
 }
 
 #[derive(Serialize)]
@@ -145,7 +146,7 @@ const PAGE: &str = "
       ON e.run_id = a.run_id AND e.turn = a.turn AND e.idx = a.idx AND e.generation = a.generation
     WHERE a.deleted_at IS NULL ORDER BY a.created_at DESC, a.id DESC LIMIT ?";
 const VOTES: &str = "
-    SELECT voter, version, digest, created_at_ms, resolution_data FROM kern_votes
+    SELECT voter, version, digest, created_at_ms, resolution_data, member_until_ms FROM kern_votes
     WHERE approval_id = ? ORDER BY created_at_ms";
 const COUNT: &str = "
     SELECT pending + approved + rejected + expired + cancelled FROM kern_approvals_counts WHERE whose = '*'";
@@ -238,6 +239,7 @@ fn vote(row: &Row<'_>) -> rusqlite::Result<Vote> {
         digest: row.get(2)?,
         created_at_ms: row.get(3)?,
         resolution_data: raw(row, 4)?,
+        member_until_ms: row.get(5)?,
     })
 }
 

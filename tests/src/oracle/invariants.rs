@@ -160,7 +160,8 @@ fn approval(before: &State, event: Event, was: Option<&Call>, now: &Call) -> Opt
         && old != Some(row)
         && row.state != ApprovalState::Expired
     {
-        let permitted = (by != Person::Ana || now.spec.allow_self) && (!now.spec.pool || before.pool & by.bit() != 0);
+        let members = before.pool | before.vouched();
+        let permitted = (by != Person::Ana || now.spec.allow_self) && (!now.spec.pool || members & by.bit() != 0);
         if !permitted {
             return Some("I10: somebody decides who may not");
         }
@@ -200,7 +201,7 @@ fn approval(before: &State, event: Event, was: Option<&Call>, now: &Call) -> Opt
         people &= !now.facts.authors[version];
     }
     if spec.pool {
-        people &= before.pool;
+        people &= before.pool | before.vouched();
     }
     if people.count_ones() < u32::from(spec.quorum) {
         return Some("I10: approved by fewer people than the policy asks for");

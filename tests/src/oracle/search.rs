@@ -23,6 +23,8 @@ pub struct Config {
     pub pool: &'static [Person],
     /// What the pool may become.
     pub pools: &'static [u8],
+    /// Whose tokens say that they are in the pool, and the tick from which on each has expired.
+    pub tokens: &'static [(Person, u8)],
     /// Who continues the run and answers.
     pub callers: &'static [Who],
     /// Other arguments that people may write.
@@ -63,6 +65,7 @@ impl Config {
             voters: &[Person::Bob, Person::Carol],
             pool: &[],
             pools: &[],
+            tokens: &[],
             callers: &[Who::Ana, Who::Worker],
             edits: &[],
             settlers: &[],
@@ -132,7 +135,7 @@ fn canonical(mut state: State) -> State {
 /// Walks every state, and stops where an invariant breaks.
 #[must_use]
 pub fn explore(config: &Config, rules: &Rules) -> Explored {
-    let first = State::new(config.pool);
+    let first = State::new(config.pool, config.tokens);
     // Of a state its fingerprint is kept, with the one before it and the event between them: what leads to a broken
     // invariant is walked again.
     let mut seen: HashMap<u64, Option<(u64, Event)>> = HashMap::from([(fingerprint(&first), None)]);

@@ -170,6 +170,8 @@ pub struct Approval {
     pub votes: u8,
     /// How many yeses there were to it, whoever they came from.
     pub ballots: u8,
+    /// Those of them whom only a token lets: their yes counts as long as it does.
+    pub lapsing: u8,
     /// Who wrote the current version.
     pub editor: Option<Person>,
     /// The digest that was approved.
@@ -349,6 +351,8 @@ pub struct State {
     pub procs: [Proc; 2],
     /// Who is in the pool, as a mask.
     pub pool: u8,
+    /// The tick from which on the token of each person, which says that they are in the pool, has expired. 0: they have none.
+    pub tokens: [u8; Person::ALL.len()],
     /// Crashes so far.
     pub crashes: u8,
     /// Rows that a hand reached into, so far.
@@ -360,7 +364,11 @@ pub struct State {
 impl State {
     /// Before anything happened.
     #[must_use]
-    pub fn new(pool: &[Person]) -> Self {
+    pub fn new(pool: &[Person], tokens: &[(Person, u8)]) -> Self {
+        let mut until = [0; Person::ALL.len()];
+        for (person, expires_at) in tokens {
+            until[*person as usize] = *expires_at;
+        }
         Self {
             now: 0,
             run: RunRow {
@@ -375,10 +383,18 @@ impl State {
             calls: [None; CALLS],
             procs: [Proc::default(); 2],
             pool: pool.iter().fold(0, |mask, person| mask | person.bit()),
+            tokens: until,
             crashes: 0,
             tampered: 0,
             script: 0,
         }
+    }
+
+    /// Whose token says that they are in the pool, and has not expired, as a mask.
+    #[must_use]
+    pub fn vouched(&self) -> u8 {
+        let counts = |person: &&Person| self.now < self.tokens[**person as usize];
+        Person::ALL.iter().filter(counts).fold(0, |mask, person| mask | person.bit())
     }
 
     /// The calls there are, with their places.

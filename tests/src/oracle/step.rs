@@ -272,6 +272,8 @@ guards! {
     VoteSeparation,
     /// A2: in the pool.
     VotePool,
+    /// A2: a token lets somebody vote until it expires.
+    VoteToken,
     /// A2: the digest of the version that was shown.
     VoteDigest,
     /// A2: not voted on it.
@@ -282,6 +284,8 @@ guards! {
     Quorum,
     /// A4: still in the pool.
     QuorumPool,
+    /// A4: the token that let somebody vote has not expired.
+    QuorumToken,
     /// A3: votes of older versions are void.
     EditVoids,
     /// A3: who wrote a version has no vote on it, with a quorum.
@@ -557,6 +561,7 @@ impl Tx<'_> {
             expires_at: spec.expires_in.map(|ticks| self.state.now + ticks),
             votes: 0,
             ballots: 0,
+            lapsing: 0,
             editor: None,
             decided: None,
         }
@@ -844,8 +849,19 @@ impl Tx<'_> {
             // ARCHITECTURE, decisions: version 0 needs no digest.
             None => call.version == 0,
         };
+        let owns_token = self.state.tokens[by as usize] > 0;
+        let vouched = match self.on(Guard::VoteToken) {
+            true => self.state.vouched(),
+            false => {
+                if owns_token {
+                    by.bit()
+                } else {
+                    0
+                }
+            }
+        };
         let permitted = self.holds(Guard::VoteSeparation, by != Person::Ana || spec.allow_self)
-            && self.holds(Guard::VotePool, !spec.pool || self.state.pool & by.bit() != 0);
+            && self.holds(Guard::VotePool, !spec.pool || (self.state.pool | vouched) & by.bit() != 0);
         let mut refused = Answers::default()
             .or_if(!self.holds(Guard::VotePending, pending), Said::Conflict)
             .or_if(!self.holds(Guard::VoteExpiry, !due), Said::Expired)
@@ -893,11 +909,19 @@ impl Tx<'_> {
         }
         approval.votes |= by.bit();
         approval.ballots += 1;
+        if spec.pool && self.state.pool & by.bit() == 0 && owns_token {
+            approval.lapsing |= by.bit();
+        }
         if saw {
             call.facts.yes[usize::from(call.version)] |= by.bit();
         }
         self.tell("voted", place);
-        let members = if spec.pool && self.on(Guard::QuorumPool) { self.state.pool } else { u8::MAX };
+        // Whoever votes now was asked a moment ago. What is written with a vote is until when it counts.
+        let lasting = if self.on(Guard::QuorumToken) { self.state.vouched() } else { u8::MAX };
+        let members = match spec.pool && self.on(Guard::QuorumPool) {
+            true => self.state.pool | approval.lapsing & lasting | by.bit(),
+            false => u8::MAX,
+        };
         let counted = if self.on(Guard::QuorumDistinct) {
             (approval.votes & members).count_ones()
         } else {
@@ -926,7 +950,7 @@ impl Tx<'_> {
         call.facts.authors[usize::from(call.version)] |= by.bit();
         approval.editor = Some(by);
         if self.on(Guard::EditVoids) {
-            (approval.votes, approval.ballots) = (0, 0);
+            (approval.votes, approval.ballots, approval.lapsing) = (0, 0, 0);
         }
     }
 
@@ -956,6 +980,7 @@ impl Tx<'_> {
                 expires_at: None,
                 votes: 0,
                 ballots: 0,
+                lapsing: 0,
                 editor: None,
                 decided: Some(call.arguments),
             });

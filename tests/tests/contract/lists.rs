@@ -289,6 +289,7 @@ async fn a_file_from_before_is_counted(store: &Store) {
          CREATE TRIGGER kern_runs_identity BEFORE UPDATE ON kern_runs WHEN 0 BEGIN SELECT 1; END;
          DROP INDEX idx_kern_approvals_user_id_status; DROP TABLE kern_keys; DROP INDEX idx_kern_audit_of_no_run;
          DROP TABLE kern_requests; DROP TABLE kern_webhooks; DROP TABLE kern_deliveries;
+         DROP TRIGGER kern_votes_member; ALTER TABLE kern_votes DROP COLUMN member_until_ms;
          DELETE FROM kern_migrations WHERE version >= 6;",
     ).unwrap();
     for table in ["runs", "calls", "approvals", "executions"] {

@@ -1,8 +1,35 @@
 //! Pools: who may decide where a policy names one.
 
-use kern_db::{Approval, ApprovalStatus, DbExt as _, Error, Principal, Resolution, RunId};
-use kern_tests::steps::{REQUESTER, Store, audit, required, turn, user};
-use serde_json::json;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use kern_db::{Approval, ApprovalStatus, DbExt as _, Error, KEY_ISSUER, Principal, Resolution, RunId};
+use kern_tests::steps::{REQUESTER, Store, audit, required, turn, user, verified, wait_until};
+use serde_json::{Value, json};
+
+const HOUR_MS: i64 = 3_600_000;
+
+/// In so many milliseconds from now on.
+fn in_ms(ahead_ms: i64) -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    i64::try_from(now.as_millis()).unwrap() + ahead_ms
+}
+
+/// A yes by somebody whose token says that they are in this pool for another hour.
+fn by_token(name: &str, pool: &str) -> Resolution {
+    Resolution::approved().by_member(verified(name), [pool], in_ms(HOUR_MS))
+}
+
+async fn decide(store: &Store, run_id: &RunId, resolution: Resolution) -> Result<Approval, Error> {
+    let seen = store.approval(run_id).await;
+    store.update_approval(&seen.id, ApprovalStatus::Pending, resolution.digest(seen.digest)).await
+}
+
+/// What the log says of the newest step of this name about a run.
+async fn payload(store: &Store, run_id: &RunId, action: &str) -> Value {
+    let entries = kern_tests::history::entries(&**store).await;
+    let found = entries.iter().rfind(|entry| entry.action == action && entry.run_id.as_ref() == Some(run_id));
+    found.unwrap().payload.clone()
+}
 
 async fn a_pool_is_set_listed_and_on_record(store: &Store) {
     let set = store.set_pool("finance", ["ann", "bob"]).await.unwrap();
@@ -203,12 +230,140 @@ async fn what_is_asked_of_pools_and_deadlines_has_an_index(store: &Store) {
     }
 }
 
+/// I10: nobody has set `tokens` in the store; `finance` has other people there.
+async fn i10_a_token_says_that_somebody_is_in_a_pool(store: &Store) {
+    store.set_pool("finance", ["ann"]).await.unwrap();
+    for pool in ["tokens", "finance"] {
+        let run_id = store.paused(&[required().pool(pool)]).await;
+        let yes = || Resolution::approved();
+        for (refused, why) in [
+            (yes().by_person(Some(verified("bob"))), "pool"),
+            (yes().by_member(verified("bob"), Vec::<String>::new(), in_ms(HOUR_MS)), "pool"),
+            (yes().by_member(verified("bob"), ["legal", "Finance", "Tokens", "finance "], in_ms(HOUR_MS)), "pool"),
+            (yes().by_member(verified("bob"), [pool], in_ms(-1)), "by a credential that has expired"),
+            // Nobody has proved these.
+            (yes().by_member(Principal::unverified("bob"), [pool], in_ms(HOUR_MS)), "pool"),
+            (yes().by_member(Principal::verified(KEY_ISSUER, "bob").unwrap(), [pool], in_ms(HOUR_MS)), "pool"),
+            // Another person than the one that it was said of.
+            (by_token("bob", pool).by("bob"), "pool"),
+            (by_token("bob", pool).by_person(Some(verified("carol"))), "pool"),
+            (by_token("bob", pool).by_person(None), "pool"),
+            (by_token(REQUESTER, pool), "asked for this call"),
+        ] {
+            let shown = format!("{pool}: {refused:?}");
+            let refused = decide(store, &run_id, refused).await;
+            assert!(
+                matches!(&refused, Err(Error::NotPermitted { reason }) if reason.contains(why)),
+                "{shown}: {refused:?}"
+            );
+        }
+        assert_eq!(store.count(&run_id, "[vote_refused]").await, 10);
+        let before = in_ms(HOUR_MS);
+        let approved = decide(store, &run_id, by_token("bob", pool)).await.unwrap();
+        assert_eq!((approved.status, approved.resolved_by_verified), (ApprovalStatus::Approved, true));
+        let until_ms = approved.votes[0].member_until_ms.unwrap();
+        assert!((before..=in_ms(HOUR_MS)).contains(&until_ms), "{until_ms}");
+        assert_eq!(store.approval(&run_id).await.votes, approved.votes);
+        assert_eq!(payload(store, &run_id, "voted").await["member_until_ms"], json!(until_ms));
+        let claim = store.resumed(&run_id).await;
+        store.succeed(&store.start(&claim, 0).await).await;
+        store.complete(&claim).await.unwrap();
+    }
+    // The store's own people are on record as ever.
+    let run_id = store.paused(&[required().pool("finance")]).await;
+    vote(store, &run_id, "ann").await.unwrap();
+    assert_eq!(payload(store, &run_id, "voted").await.get("member_until_ms"), None);
+}
+
+async fn i10_a_token_of_a_pool_edits_and_rejects_too(store: &Store) {
+    let run_id = store.paused(&[required().pool("tokens").quorum(2)]).await;
+    let rejected = Resolution::rejected().by_member(verified("bob"), ["tokens"], in_ms(HOUR_MS));
+    assert_eq!(decide(store, &run_id, rejected).await.unwrap().status, ApprovalStatus::Rejected);
+    assert!(payload(store, &run_id, "rejected").await["member_until_ms"].is_i64());
+    let edit = |name| by_token(name, "tokens").data(json!({ "edited_args": { "amount": 1, "to": "y" } }));
+    let run_id = store.paused(&[required().pool("tokens")]).await;
+    let edited = decide(store, &run_id, edit("bob")).await.unwrap();
+    assert_eq!((edited.status, edited.version), (ApprovalStatus::Approved, 1));
+    assert!(edited.votes[0].member_until_ms.is_some());
+    let run_id = store.paused(&[required().pool("tokens").quorum(2)]).await;
+    let edited = decide(store, &run_id, edit("bob")).await.unwrap();
+    assert_eq!((edited.status, edited.version), (ApprovalStatus::Pending, 1));
+    assert!(payload(store, &run_id, "edited").await["member_until_ms"].is_i64());
+    let wrote = decide(store, &run_id, by_token("bob", "tokens")).await;
+    assert!(matches!(&wrote, Err(Error::NotPermitted { reason }) if reason.contains("wrote")), "{wrote:?}");
+    decide(store, &run_id, by_token("carol", "tokens")).await.unwrap();
+    assert_eq!(decide(store, &run_id, by_token("dan", "tokens")).await.unwrap().status, ApprovalStatus::Approved);
+}
+
+/// I10: at the last vote, the token of an earlier voter has expired, or not.
+async fn i10_a_vote_by_a_token_counts_as_long_as_the_token_does(store: &Store) {
+    store.set_pool("finance", ["ann", "carol"]).await.unwrap();
+    let run_id = store.paused(&[required().pool("finance").quorum(2)]).await;
+    decide(store, &run_id, by_token("bob", "finance")).await.unwrap();
+    assert_eq!(vote(store, &run_id, "ann").await.unwrap().status, ApprovalStatus::Approved, "it counts still");
+    let run_id = store.paused(&[required().pool("finance").quorum(2)]).await;
+    let until_ms = in_ms(2000);
+    decide(store, &run_id, Resolution::approved().by_member(verified("bob"), ["finance"], until_ms)).await.unwrap();
+    wait_until(until_ms).await;
+    let pending = vote(store, &run_id, "ann").await.unwrap();
+    assert_eq!((pending.status, pending.votes.len()), (ApprovalStatus::Pending, 2), "one of the two has expired");
+    assert_eq!((store.count(&run_id, "approved").await, store.count(&run_id, "ready").await), (0, 0));
+    assert_eq!(vote(store, &run_id, "carol").await.unwrap().status, ApprovalStatus::Approved);
+}
+
+/// I10: who is taken out of the store's pool has no vote at the last one, whatever their token said when they voted.
+async fn i10_a_token_keeps_nobody_in_the_stores_pool(store: &Store) {
+    store.set_pool("finance", ["ann", "bob", "carol"]).await.unwrap();
+    let run_id = store.paused(&[required().pool("finance").quorum(2)]).await;
+    let first = decide(store, &run_id, by_token("ann", "finance")).await.unwrap();
+    assert_eq!(first.votes[0].member_until_ms, None, "she needs no token");
+    store.set_pool("finance", ["bob", "carol"]).await.unwrap();
+    assert_eq!(vote(store, &run_id, "bob").await.unwrap().status, ApprovalStatus::Pending);
+    assert_eq!(vote(store, &run_id, "carol").await.unwrap().status, ApprovalStatus::Approved);
+}
+
+/// I5, I10: until when somebody is in a pool is what the log says it was when they voted.
+async fn i10_a_membership_is_not_prolonged_in_the_file(_: &Store) {
+    for tampered in [
+        "UPDATE kern_votes SET member_until_ms = member_until_ms + 86400000",
+        "UPDATE kern_votes SET member_until_ms = member_until_ms - 1",
+        "UPDATE kern_votes SET member_until_ms = NULL",
+        "UPDATE kern_audit SET payload = json_set(payload, '$.member_until_ms', 9007199254740991) WHERE action = 'voted'",
+        "UPDATE kern_audit SET payload = json_remove(payload, '$.member_until_ms') WHERE action = 'voted'",
+        "UPDATE kern_audit SET payload = json_set(payload, '$.member_until_ms', 'later') WHERE action = 'voted'",
+    ] {
+        let store = &Store::on_a_file().await;
+        store.set_pool("finance", ["ann"]).await.unwrap();
+        let run_id = store.paused(&[required().pool("finance").quorum(2)]).await;
+        decide(store, &run_id, by_token("bob", "finance")).await.unwrap();
+        store.tamper(tampered);
+        let refused = vote(store, &run_id, "ann").await;
+        assert!(matches!(refused, Err(Error::DigestMismatch { .. })), "{tampered}: {refused:?}");
+        assert_eq!(store.count(&run_id, "[digest_mismatch]").await, 1);
+        assert_eq!((store.count(&run_id, "approved").await, store.count(&run_id, "ready").await), (0, 0));
+        assert!(!store.audit().verify().await.unwrap().is_intact(), "{tampered}");
+    }
+    // A vote that the store's pool let somebody give, made one that lasts.
+    let store = &Store::on_a_file().await;
+    store.set_pool("finance", ["ann", "bob"]).await.unwrap();
+    let run_id = store.paused(&[required().pool("finance").quorum(2)]).await;
+    vote(store, &run_id, "bob").await.unwrap();
+    store.set_pool("finance", ["ann"]).await.unwrap();
+    store.tamper("UPDATE kern_votes SET member_until_ms = 9007199254740991");
+    let refused = vote(store, &run_id, "ann").await;
+    assert!(matches!(refused, Err(Error::DigestMismatch { .. })), "{refused:?}");
+}
+
 on_each_store! {
     a1_a_pool_has_a_plain_name_and_decides_about_approvals,
     a_pool_is_set_listed_and_on_record,
     i10_a_name_is_compared_as_everywhere,
     i10_a_pool_decides_about_edits_and_rejections_too,
     i10_a_pool_that_nobody_set_or_of_nobody_lets_nobody_decide,
+    i10_a_token_keeps_nobody_in_the_stores_pool,
+    i10_a_token_of_a_pool_edits_and_rejects_too,
+    i10_a_token_says_that_somebody_is_in_a_pool,
+    i10_a_vote_by_a_token_counts_as_long_as_the_token_does,
     i10_a_vote_races_leaving_the_pool,
     i10_only_who_is_in_the_pool_decides,
     i10_whoever_comes_back_has_voted,
@@ -216,5 +371,59 @@ on_each_store! {
 }
 
 on_a_file! {
+    i10_a_membership_is_not_prolonged_in_the_file,
     what_is_asked_of_pools_and_deadlines_has_an_index,
+}
+
+/// What comes hours later: the clock is moved.
+#[cfg(feature = "failpoints")]
+mod later {
+    use kern_db::clock;
+
+    use super::*;
+
+    async fn i10_no_later_token_prolongs_a_vote(store: &Store) {
+        store.set_pool("finance", ["ann"]).await.unwrap();
+        let finance = required().pool("finance").quorum(2);
+        let finance = std::slice::from_ref(&finance);
+        let runs = [store.paused(finance).await, store.paused(finance).await];
+        for run_id in &runs {
+            let first = decide(store, run_id, by_token("bob", "finance")).await.unwrap();
+            assert_eq!((first.status, first.votes.len()), (ApprovalStatus::Pending, 1));
+        }
+        clock::set_ahead_ms(2 * HOUR_MS);
+        let [run_id, joined] = &runs;
+        // Another token is not another person.
+        let fresh = Resolution::approved().by_member(verified("bob"), ["finance"], in_ms(9 * HOUR_MS));
+        let twice = decide(store, run_id, fresh).await;
+        assert!(matches!(&twice, Err(Error::NotPermitted { reason }) if reason.contains("voted already")), "{twice:?}");
+        assert_eq!(vote(store, run_id, "ann").await.unwrap().status, ApprovalStatus::Pending);
+        // Whoever the store's pool holds by then needs no token.
+        store.set_pool("finance", ["ann", "bob"]).await.unwrap();
+        assert_eq!(vote(store, joined, "ann").await.unwrap().status, ApprovalStatus::Approved);
+        clock::set_ahead_ms(0);
+    }
+
+    async fn i10_a_pool_of_tokens_alone_decides_while_enough_of_them_count(store: &Store) {
+        let run_id = store.paused(&[required().pool("tokens").quorum(2)]).await;
+        let yes = |name: &str, hours: i64| {
+            Resolution::approved().by_member(verified(name), ["tokens"], in_ms(hours * HOUR_MS))
+        };
+        decide(store, &run_id, yes("bob", 1)).await.unwrap();
+        clock::set_ahead_ms(2 * HOUR_MS);
+        assert_eq!(decide(store, &run_id, yes("dan", 4)).await.unwrap().status, ApprovalStatus::Pending);
+        clock::set_ahead_ms(3 * HOUR_MS);
+        assert_eq!(decide(store, &run_id, yes("eve", 5)).await.unwrap().status, ApprovalStatus::Approved);
+        // What was approved stays approved, whatever has expired.
+        clock::set_ahead_ms(9 * HOUR_MS);
+        let claim = store.resumed(&run_id).await;
+        store.succeed(&store.start(&claim, 0).await).await;
+        store.complete(&claim).await.unwrap();
+        clock::set_ahead_ms(0);
+    }
+
+    on_each_store! {
+        i10_a_pool_of_tokens_alone_decides_while_enough_of_them_count,
+        i10_no_later_token_prolongs_a_vote,
+    }
 }

@@ -12,20 +12,20 @@ use serde_json::json;
 use super::{Served, ids};
 
 /// A page as it came.
-struct Page {
-    status: u16,
+pub(super) struct Page {
+    pub(super) status: u16,
     headers: reqwest::header::HeaderMap,
-    text: String,
+    pub(super) text: String,
 }
 
 impl Page {
-    fn header(&self, name: &str) -> &str {
+    pub(super) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 }
 
 /// A browser: it follows nothing by itself, and says where its forms come from.
-struct Browser {
+pub(super) struct Browser {
     http: reqwest::Client,
     base: String,
     cookie: Option<String>,
@@ -33,7 +33,7 @@ struct Browser {
 }
 
 impl Browser {
-    fn of(os: &Served) -> Self {
+    pub(super) fn of(os: &Served) -> Self {
         let http = reqwest::Client::builder().redirect(Policy::none()).build().unwrap();
         let base = format!("http://{}", os.server.address());
         Self { http, origin: Some(base.clone()), base, cookie: None }
@@ -48,11 +48,11 @@ impl Browser {
         Page { status, headers, text: response.text().await.unwrap() }
     }
 
-    async fn get(&self, path: &str) -> Page {
+    pub(super) async fn get(&self, path: &str) -> Page {
         self.send(self.http.get(format!("{}{path}", self.base))).await
     }
 
-    async fn post(&self, path: &str, form: &[(&str, &str)]) -> Page {
+    pub(super) async fn post(&self, path: &str, form: &[(&str, &str)]) -> Page {
         let mut request = self.http.post(format!("{}{path}", self.base)).form(form);
         if let Some(origin) = &self.origin {
             request = request.header("origin", origin);
@@ -60,7 +60,7 @@ impl Browser {
         self.send(request).await
     }
 
-    async fn sign_in(&mut self, credential: &str) -> Page {
+    pub(super) async fn sign_in(&mut self, credential: &str) -> Page {
         let page = self.post("/panel/signin", &[("credential", credential), ("next", "/panel/audit")]).await;
         self.cookie =
             page.header("set-cookie").split(';').next().filter(|cookie| !cookie.is_empty()).map(str::to_owned);

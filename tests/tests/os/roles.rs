@@ -16,9 +16,9 @@ use sha2::Sha256;
 
 use super::{ids, text};
 
-const ISSUER: &str = "https://id.example";
-const AUDIENCE: &str = "my-os";
-const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
+pub(super) const ISSUER: &str = "https://id.example";
+pub(super) const AUDIENCE: &str = "my-os";
+pub(super) const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
 
 /// Pays. Somebody of the finance pool decides.
 #[approval(pool = "finance")]
@@ -29,7 +29,7 @@ async fn pay(to: String, ctx: &RunContext) -> String {
 }
 
 /// Who asks, in the order of the table's columns.
-const ROLES: [&str; 9] = [
+const ROLES: [&str; 10] = [
     "nobody",
     "expired",
     "wrong audience",
@@ -37,6 +37,7 @@ const ROLES: [&str; 9] = [
     "requester",
     "another requester",
     "other pool",
+    "other pool's token",
     "removed",
     "admin",
 ];
@@ -47,46 +48,46 @@ const USER: &[&str] = &["agents:run", "agents:read", "approvals:read", "sessions
 const APPROVER: &[&str] = &["approvals:read", "approvals:write"];
 
 /// The table. What a route that is described is not in here, or the other way round, fails.
-const TABLE: &[(&str, [u16; 9])] = &[
-    ("GET /", [200, 200, 200, 200, 200, 200, 200, 200, 200]),
-    ("GET /health", [200, 200, 200, 200, 200, 200, 200, 200, 200]),
-    ("GET /info", [200, 200, 200, 200, 200, 200, 200, 200, 200]),
-    ("GET /config", [401, 401, 401, 401, 403, 403, 403, 403, 200]),
-    ("GET /metrics", [401, 401, 401, 401, 403, 403, 403, 403, 200]),
-    ("GET /teams", [401, 401, 401, 401, 403, 403, 403, 403, 200]),
-    ("GET /workflows", [401, 401, 401, 401, 200, 200, 403, 403, 200]),
-    ("GET /agents", [401, 401, 401, 401, 200, 200, 403, 403, 200]),
-    ("GET /agents/{agent_id}", [401, 401, 401, 401, 200, 200, 403, 403, 200]),
-    ("POST /agents/{agent_id}/runs", [401, 401, 401, 401, 200, 404, 403, 403, 200]),
-    ("GET /agents/{agent_id}/runs", [401, 401, 401, 401, 200, 200, 403, 403, 200]),
-    ("GET /agents/{agent_id}/runs/{run_id}", [401, 401, 401, 401, 200, 404, 403, 403, 200]),
+const TABLE: &[(&str, [u16; 10])] = &[
+    ("GET /", [200, 200, 200, 200, 200, 200, 200, 200, 200, 200]),
+    ("GET /health", [200, 200, 200, 200, 200, 200, 200, 200, 200, 200]),
+    ("GET /info", [200, 200, 200, 200, 200, 200, 200, 200, 200, 200]),
+    ("GET /config", [401, 401, 401, 401, 403, 403, 403, 403, 403, 200]),
+    ("GET /metrics", [401, 401, 401, 401, 403, 403, 403, 403, 403, 200]),
+    ("GET /teams", [401, 401, 401, 401, 403, 403, 403, 403, 403, 200]),
+    ("GET /workflows", [401, 401, 401, 401, 200, 200, 403, 403, 403, 200]),
+    ("GET /agents", [401, 401, 401, 401, 200, 200, 403, 403, 403, 200]),
+    ("GET /agents/{agent_id}", [401, 401, 401, 401, 200, 200, 403, 403, 403, 200]),
+    ("POST /agents/{agent_id}/runs", [401, 401, 401, 401, 200, 404, 403, 403, 403, 200]),
+    ("GET /agents/{agent_id}/runs", [401, 401, 401, 401, 200, 200, 403, 403, 403, 200]),
+    ("GET /agents/{agent_id}/runs/{run_id}", [401, 401, 401, 401, 200, 404, 403, 403, 403, 200]),
     // It is not decided: nobody goes on with it.
-    ("POST /agents/{agent_id}/runs/{run_id}/continue", [401, 401, 401, 401, 403, 404, 403, 403, 403]),
-    ("POST /agents/{agent_id}/runs/{run_id}/cancel", [401, 401, 401, 401, 200, 404, 403, 403, 200]),
-    ("POST /agents/{agent_id}/runs/{run_id}/resume", [401, 401, 401, 401, 200, 404, 403, 403, 200]),
-    ("GET /sessions", [401, 401, 401, 401, 200, 200, 403, 403, 200]),
-    ("GET /sessions/{session_id}", [401, 401, 401, 401, 200, 404, 403, 403, 200]),
-    ("GET /sessions/{session_id}/runs", [401, 401, 401, 401, 200, 404, 403, 403, 200]),
-    ("GET /sessions/{session_id}/runs/{run_id}", [401, 401, 401, 401, 200, 404, 403, 403, 200]),
-    ("GET /approvals", [401, 401, 401, 401, 200, 200, 200, 200, 200]),
-    ("GET /approvals/count", [401, 401, 401, 401, 200, 200, 200, 200, 200]),
-    ("GET /approvals/events", [401, 401, 401, 401, 200, 200, 200, 200, 200]),
-    ("GET /approvals/{approval_id}", [401, 401, 401, 401, 200, 404, 200, 200, 200]),
-    ("GET /approvals/{approval_id}/status", [401, 401, 401, 401, 200, 404, 200, 200, 200]),
-    ("DELETE /approvals/{approval_id}", [401, 401, 401, 401, 403, 403, 403, 403, 204]),
+    ("POST /agents/{agent_id}/runs/{run_id}/continue", [401, 401, 401, 401, 403, 404, 403, 403, 403, 403]),
+    ("POST /agents/{agent_id}/runs/{run_id}/cancel", [401, 401, 401, 401, 200, 404, 403, 403, 403, 200]),
+    ("POST /agents/{agent_id}/runs/{run_id}/resume", [401, 401, 401, 401, 200, 404, 403, 403, 403, 200]),
+    ("GET /sessions", [401, 401, 401, 401, 200, 200, 403, 403, 403, 200]),
+    ("GET /sessions/{session_id}", [401, 401, 401, 401, 200, 404, 403, 403, 403, 200]),
+    ("GET /sessions/{session_id}/runs", [401, 401, 401, 401, 200, 404, 403, 403, 403, 200]),
+    ("GET /sessions/{session_id}/runs/{run_id}", [401, 401, 401, 401, 200, 404, 403, 403, 403, 200]),
+    ("GET /approvals", [401, 401, 401, 401, 200, 200, 200, 200, 200, 200]),
+    ("GET /approvals/count", [401, 401, 401, 401, 200, 200, 200, 200, 200, 200]),
+    ("GET /approvals/events", [401, 401, 401, 401, 200, 200, 200, 200, 200, 200]),
+    ("GET /approvals/{approval_id}", [401, 401, 401, 401, 200, 404, 200, 200, 200, 200]),
+    ("GET /approvals/{approval_id}/status", [401, 401, 401, 401, 200, 404, 200, 200, 200, 200]),
+    ("DELETE /approvals/{approval_id}", [401, 401, 401, 401, 403, 403, 403, 403, 403, 204]),
     // Nobody but the members of the pool: an administrator is none by that alone.
-    ("POST /approvals/{approval_id}/resolve", [401, 401, 401, 401, 403, 403, 403, 403, 403]),
+    ("POST /approvals/{approval_id}/resolve", [401, 401, 401, 401, 403, 403, 403, 403, 403, 403]),
     // Of several, each has its own outcome in the body.
-    ("POST /approvals/resolve", [401, 401, 401, 401, 403, 403, 200, 200, 200]),
-    ("GET /executions", [401, 401, 401, 401, 403, 403, 403, 403, 200]),
-    ("POST /executions/{execution_id}/settle", [401, 401, 401, 401, 403, 403, 403, 403, 404]),
-    ("GET /audit", [401, 401, 401, 401, 403, 403, 403, 403, 200]),
-    ("GET /audit/verify", [401, 401, 401, 401, 403, 403, 403, 403, 200]),
-    ("GET /audit/checkpoint", [401, 401, 401, 401, 403, 403, 403, 403, 404]),
+    ("POST /approvals/resolve", [401, 401, 401, 401, 403, 403, 200, 200, 200, 200]),
+    ("GET /executions", [401, 401, 401, 401, 403, 403, 403, 403, 403, 200]),
+    ("POST /executions/{execution_id}/settle", [401, 401, 401, 401, 403, 403, 403, 403, 403, 404]),
+    ("GET /audit", [401, 401, 401, 401, 403, 403, 403, 403, 403, 200]),
+    ("GET /audit/verify", [401, 401, 401, 401, 403, 403, 403, 403, 403, 200]),
+    ("GET /audit/checkpoint", [401, 401, 401, 401, 403, 403, 403, 403, 403, 404]),
 ];
 
 /// A token that says this, under this algorithm.
-fn token(algorithm: &str, changes: &[(&str, Value)]) -> String {
+pub(super) fn token(algorithm: &str, changes: &[(&str, Value)]) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let mut claims = json!({ "iss": ISSUER, "aud": AUDIENCE, "exp": now + 300, "iat": now });
     for (name, value) in changes {
@@ -99,6 +100,12 @@ fn token(algorithm: &str, changes: &[(&str, Value)]) -> String {
     let signature =
         if algorithm == "none" { String::new() } else { URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes()) };
     format!("{message}.{signature}")
+}
+
+/// An approver's token that says which pools they are in.
+fn by_token(subject: &str, pools: &[&str]) -> String {
+    let claims = [("sub", json!(subject)), ("scopes", json!(APPROVER)), ("kern_pools", json!(pools))];
+    token("HS256", &claims)
 }
 
 fn of(subject: &str, scopes: &[&str]) -> String {
@@ -149,9 +156,12 @@ impl Company {
             "requester" => of("alice", USER),
             "another requester" => of("mallory", USER),
             "other pool" => of("lou", APPROVER),
+            // Whom a pool that is not asked was told of, and whom nobody was told of.
+            "other pool's token" => by_token("tom", &["legal"]),
             "removed" => of("rex", APPROVER),
             "admin" => of("root", &["agent_os:admin"]),
             "approver" => of("fay", APPROVER),
+            "approver by token" => by_token("tim", &["legal", "finance"]),
             other => panic!("nobody is `{other}`"),
         })
     }
@@ -257,6 +267,10 @@ async fn every_route_answers_every_role_as_the_table_says() {
     let answer = company.ask(&company.alice, "POST /agents/{agent_id}/runs/{run_id}/continue", &waiting).await;
     assert_eq!((answer.status, &answer.body["status"]), (200, &json!("COMPLETED")), "{answer:?}");
     assert_eq!(ledger::of(&waiting.session), ["pay bert"]);
+    let waiting = company.waiting().await;
+    let by_token = company.client("approver by token");
+    let answer = company.ask(&by_token, "POST /approvals/{approval_id}/resolve", &waiting).await;
+    assert_eq!((answer.status, &answer.body["resolved_by"]), (200, &json!("tim")), "{answer:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

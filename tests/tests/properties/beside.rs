@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use kern_db::{
     Answer as StoredAnswer, AnswerCall, Answered, ApprovalId, ApprovalStatus, AuditEntry, BeginRun, Call as StoredCall,
@@ -17,7 +18,7 @@ use kern_tests::oracle::state::{
 };
 use kern_tests::oracle::step::{Ending, Event, Rules, Said, Says, Step, Who, Word};
 use kern_tests::oracle::{LEASE, broken_log, broken_state, broken_step};
-use kern_tests::steps::{SCHEMA, SCHEMA_HASH};
+use kern_tests::steps::{SCHEMA, SCHEMA_HASH, verified};
 use serde_json::{Value, json};
 
 use crate::schedule::{Schedule, chosen, first};
@@ -54,6 +55,8 @@ struct Real<'a> {
     replicas: &'a Replicas,
     rules: &'a Rules,
     run_id: RunId,
+    /// When the oracle's clock was at 0.
+    started_ms: i64,
     held: [Held; 2],
     /// Where each call stands in the run: turn and index.
     places: Vec<(u32, u32)>,
@@ -73,6 +76,11 @@ struct Real<'a> {
 /// Due half a tick before the oracle's, so that what passes between two calls makes no difference.
 fn ms(ticks: u8) -> i64 {
     i64::from(ticks) * TICK_MS - TICK_MS / 2
+}
+
+fn now_ms() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is after 1970");
+    i64::try_from(now.as_millis()).expect("the clock is sane")
 }
 
 fn name(person: Person) -> &'static str {
@@ -178,6 +186,7 @@ pub(crate) async fn walk(replicas: &Replicas, schedule: &Schedule) -> Result<Wal
         replicas,
         rules: &rules,
         run_id: RunId::generate(),
+        started_ms: now_ms(),
         held: Default::default(),
         places: Vec::new(),
         digests: HashMap::new(),
@@ -317,7 +326,13 @@ impl Real<'_> {
             Event::Vote { by, call, yes, seen, edit, note } => {
                 let row = before.call(call).expect("it is there");
                 let id = self.approval(call);
-                let mut resolution = if yes { Resolution::approved() } else { Resolution::rejected() }.by(name(by));
+                let resolution = if yes { Resolution::approved() } else { Resolution::rejected() };
+                let mut resolution = match before.tokens[by as usize] {
+                    0 => resolution.by(name(by)),
+                    ticks => {
+                        resolution.by_member(verified(name(by)), ["legal", "finance"], self.started_ms + ms(ticks))
+                    }
+                };
                 if let Some(seen) = seen {
                     resolution = resolution.digest(self.digests[&(call, seen)].clone());
                 }
@@ -577,11 +592,14 @@ impl Real<'_> {
             };
             same("its approval", status, approval.status)?;
             let votes = approval.votes.iter().filter(|vote| vote.version == approval.version);
-            let mut voters: Vec<_> = votes.filter_map(|vote| vote.voter.as_deref()).collect();
+            let mut voters: Vec<_> = votes.clone().filter_map(|vote| vote.voter.as_deref()).collect();
             voters.sort_unstable();
             let expected: Vec<_> =
                 Person::ALL.iter().filter(|person| row.votes & person.bit() != 0).map(|person| name(*person)).collect();
             same("its votes", expected, voters)?;
+            let lapsing = votes.filter(|vote| vote.member_until_ms.is_some()).filter_map(|vote| vote.voter.as_deref());
+            let lapsing = Person::ALL.iter().filter(|person| lapsing.clone().any(|voter| voter == name(**person)));
+            same("its votes by tokens", row.lapsing, lapsing.fold(0, |mask, person| mask | person.bit()))?;
             if self.approvals[usize::from(place)].as_ref() != Some(&approval.id) || event == Event::Delete(place) {
                 let visible = self.replicas.handles[self.count % 2].get_approval(&approval.id).await;
                 same("whether it is hidden", row.hidden, visible.expect("it can be read").is_none())?;

@@ -83,6 +83,7 @@ const ANYTHING: Config = Config {
     voters: &[Person::Ana, Person::Bob, Person::Carol, Person::Eve],
     pool: &[Person::Bob, Person::Carol],
     pools: &[0b0010, 0b0110, 0b1100, 0b0111],
+    tokens: &[(Person::Ana, 1), (Person::Carol, 2), (Person::Eve, 4)],
     callers: &[Who::Ana, Who::Nobody, Who::Eve, Who::Worker],
     edits: &[0, 1, 2],
     settlers: &[Person::Ana, Person::Bob],
@@ -100,7 +101,7 @@ const ANYTHING: Config = Config {
 
 /// The state that every schedule starts from.
 pub(crate) fn first() -> State {
-    State::new(ANYTHING.pool)
+    State::new(ANYTHING.pool, ANYTHING.tokens)
 }
 
 /// The event that a choice means here.

@@ -51,6 +51,7 @@ impl Run {
             asked_ms: *at_ms,
             resolved_ms: (!required).then_some(*at_ms),
             hidden_ms: None,
+            approved_seq: None,
             votes: Vec::new(),
             voted: AtomicUsize::new(0),
         });
@@ -103,6 +104,7 @@ impl Run {
                     at_ms: *at_ms,
                     data,
                     noted: said.note.is_some(),
+                    member_until_ms: said.member_until_ms,
                 });
                 return Ok(());
             }
@@ -110,6 +112,7 @@ impl Run {
             "approved" => {
                 check(!ended, "the run has ended")?;
                 check(approval.votes.iter().any(|vote| vote.version == now_at), "nobody has voted for it")?;
+                approval.approved_seq = Some(line.seq);
                 approval.resolve(Approved, Some(*by), step);
             }
             "rejected" => {

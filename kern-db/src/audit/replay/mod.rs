@@ -15,8 +15,8 @@ use std::collections::HashMap;
 use super::line::Line;
 use crate::records::principal::{Actor, Principal};
 use said::Said;
-pub(super) use state::{Approval, Call, Execution, Run, Sha};
-use state::{Key, Place, Pool, Who};
+pub(super) use state::{Approval, Call, Execution, Run, Sha, Vote};
+use state::{Key, Place, Pool, SetPool, Who};
 
 /// Why an entry cannot stand where it stands.
 pub(super) type Wrong = Cow<'static, str>;
@@ -94,8 +94,9 @@ impl Replay {
         if line.action == "pool_set" {
             check(line.run_id.is_none(), "a pool has no run")?;
             let name = need(said.name.as_deref(), "pool")?;
-            let members = crate::digest::canonical(&said.members);
-            self.pools.insert(name.into(), Pool { seq: line.seq, members, by, at_ms });
+            let members = said.members.iter().map(Principal::unverified).collect();
+            let pool = self.pools.entry(name.into()).or_default();
+            pool.set.push(SetPool { seq: line.seq, members, by, at_ms });
             return Ok(());
         }
         if matches!(line.action, "key_made" | "key_revoked") {
@@ -108,6 +109,7 @@ impl Replay {
             return Ok(());
         }
         let run = self.runs.get_mut(run_id).ok_or("its run has not started")?;
+        check_member(&said, self.who[by as usize].person.as_ref(), at_ms)?;
         let step = Step { line, said: &said, by, at_ms };
         match line.action {
             "turn_committed" | "run_paused" | "run_claimed" | "run_recovered" | "run_completed" | "run_failed"
@@ -172,6 +174,13 @@ impl Replay {
         self.actors.insert(actor.into(), number);
         Ok(number)
     }
+}
+
+/// Who is in a pool by a credential has proved who they are, and is in it still.
+fn check_member(said: &Said<'_>, person: Option<&Principal>, at_ms: i64) -> Result<(), Wrong> {
+    let Some(until_ms) = said.member_until_ms else { return Ok(()) };
+    check(person.is_some_and(|person| person.verified), "nobody has proved who is said to be in a pool")?;
+    check(at_ms < until_ms, "who did it was in the pool for a time that was over")
 }
 
 /// One entry, with what its payload says.

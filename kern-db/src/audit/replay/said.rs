@@ -56,6 +56,7 @@ pub(super) struct Said<'a> {
     pub(super) members: Vec<String>,
     #[serde(borrow)]
     pub(super) data: Option<&'a str>,
+    pub(super) member_until_ms: Option<i64>,
     #[serde(borrow)]
     pub(super) asked: Vec<Asked<'a>>,
     pub(super) before: Before<'a>,

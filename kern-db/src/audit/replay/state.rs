@@ -31,13 +31,27 @@ impl Sha {
     }
 }
 
-/// A pool as it was last set.
-#[derive(Debug)]
+/// A pool as it was set each time, in order, and at least once.
+#[derive(Debug, Default)]
 pub(in crate::audit) struct Pool {
+    pub(in crate::audit) set: Vec<SetPool>,
+}
+
+/// A pool as it was set once.
+#[derive(Debug)]
+pub(in crate::audit) struct SetPool {
     pub(in crate::audit) seq: i64,
-    pub(in crate::audit) members: String,
+    pub(in crate::audit) members: Vec<Principal>,
     pub(in crate::audit) by: u32,
     pub(in crate::audit) at_ms: i64,
+}
+
+impl Pool {
+    /// Whether it held somebody when this entry was written.
+    pub(in crate::audit) fn held(&self, person: &Principal, seq: i64) -> bool {
+        let as_of = self.set.partition_point(|set| set.seq < seq).checked_sub(1).and_then(|place| self.set.get(place));
+        as_of.is_some_and(|set| set.members.iter().any(|member| member.is_same_person(person)))
+    }
 }
 
 /// An API key.
@@ -153,6 +167,8 @@ pub(in crate::audit) struct Approval {
     pub(in crate::audit) asked_ms: i64,
     pub(in crate::audit) resolved_ms: Option<i64>,
     pub(in crate::audit) hidden_ms: Option<i64>,
+    /// The entry that says it was approved by votes.
+    pub(in crate::audit) approved_seq: Option<i64>,
     pub(in crate::audit) votes: Vec<Vote>,
     /// How many of their rows were met.
     pub(in crate::audit) voted: AtomicUsize,
@@ -174,6 +190,8 @@ pub(in crate::audit) struct Vote {
     pub(in crate::audit) data: Option<Sha>,
     /// Whether the entry says a note.
     pub(in crate::audit) noted: bool,
+    /// Until when a credential says that the voter is in the pool, where that alone let them vote.
+    pub(in crate::audit) member_until_ms: Option<i64>,
 }
 
 #[derive(Debug)]

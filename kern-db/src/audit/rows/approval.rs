@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::call::{context, digest_of, is_erased, place_of};
 use super::cells::{Wrong, check, is_int, is_sha, is_text, is_time, is_until, text, wrong};
 use super::{KnownCall, Rows};
-use crate::audit::replay::{Approval, Call, Run};
+use crate::audit::replay::{Approval, Call, Run, Vote};
 use crate::cell::Table;
 use crate::digest::{policy_digest, sha256};
 use crate::page::{CellRef, Page, RowRef};
@@ -166,8 +166,23 @@ impl Rows<'_> {
                 _ => false,
             };
             check(policy.allow_self || !votes().any(|vote| own(vote.by)), "it was approved by whoever asked for it")?;
+            let members = votes().filter(|vote| self.was_member(policy, said, vote)).count();
+            check(
+                members as u64 >= u64::from(policy.quorum),
+                "it is approved by fewer people of its pool than its policy asks",
+            )?;
         }
         Ok(())
+    }
+
+    /// Whether a voter was one of those who decide when the last vote was given.
+    fn was_member(&self, policy: &CallPolicy, said: &Approval, vote: &Vote) -> bool {
+        let Some(name) = &policy.pool else { return true };
+        let (Some(seq), Some(at_ms)) = (said.approved_seq, said.resolved_ms) else { return false };
+        let person = self.replay.who[vote.by as usize].person.as_ref();
+        vote.member_until_ms.is_some_and(|until_ms| at_ms < until_ms)
+            || person
+                .is_some_and(|person| self.replay.pools.get(name.as_str()).is_some_and(|pool| pool.held(person, seq)))
     }
 
     pub(super) fn requester_of(&self, run: &RowRef<'_>) -> u32 {
@@ -206,6 +221,7 @@ impl Rows<'_> {
         at(is_sha(row, c.digest.order(), &vote.digest))?;
         at(is_text(row, c.voter.order(), who(vote.by).principal.as_deref()))?;
         at(is_time(row, c.created_at_ms.order(), Some(vote.at_ms), 1))?;
+        at(is_int(row, c.member_until_ms.order(), vote.member_until_ms))?;
         if let Some(sha) = &vote.data {
             let same = row.text(c.resolution_data.order()).is_some_and(|data| sha.is(&sha256(data)));
             at(check(same, "`resolution_data` is not what the audit log says"))?;

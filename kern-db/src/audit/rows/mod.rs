@@ -187,14 +187,15 @@ impl<'a> Rows<'a> {
         let mut met = Vec::new();
         for row in pools.rows() {
             let Some(name) = row.text(c.name.order()) else { continue };
-            let Some(said) = self.replay.pools.get(name) else {
+            let Some(said) = self.replay.pools.get(name).and_then(|pool| pool.set.last()) else {
                 self.report(0, Table::Pools, name, wrong("no entry of the audit log says who is in it"));
                 continue;
             };
             met.push(name);
             let who = &self.replay.who[said.by as usize];
+            let members: Vec<&str> = said.members.iter().map(|member| member.subject.as_str()).collect();
             let agrees = check(!row.is_odd(), "a column holds what kern does not store")
-                .and_then(|()| is_text(&row, c.members.order(), Some(&said.members)))
+                .and_then(|()| is_text(&row, c.members.order(), Some(&canonical(&members))))
                 .and_then(|()| is_text(&row, c.set_by.order(), who.principal.as_deref()))
                 .and_then(|()| is_time(&row, c.set_at_ms.order(), Some(said.at_ms), 1));
             if let Err(what) = agrees {
@@ -202,7 +203,8 @@ impl<'a> Rows<'a> {
             }
         }
         for (name, said) in self.replay.pools.iter().filter(|(name, _)| !met.contains(&&***name)) {
-            self.report(said.seq, Table::Pools, name, wrong("the audit log has it, and its row is not there"));
+            let seq = said.set.last().map_or(0, |said| said.seq);
+            self.report(seq, Table::Pools, name, wrong("the audit log has it, and its row is not there"));
         }
     }
 

@@ -48,6 +48,8 @@ struct Vote {
     is_verified: bool,
     is_current: bool,
     when: When,
+    /// Until when the voter is in the pool by a token, where only that let them vote.
+    member_until: Option<When>,
 }
 
 #[derive(Template)]
@@ -89,6 +91,7 @@ pub(super) async fn show(
         is_verified: vote.verified,
         is_current: vote.version == approval.version,
         when: When::of(vote.created_at_ms / 1000),
+        member_until: vote.member_until_ms.map(|until_ms| When::of(until_ms / 1000)),
     });
     let result =
         approval.execution.as_ref().and_then(|execution| execution.result.as_ref().or(execution.error.as_ref()));
@@ -187,7 +190,7 @@ pub(super) async fn decide(
     let mut fields = Fields::of_form(request, &os.limits).await?;
     let decision = fields.word("decision", &["approved", "rejected", "edited"]);
     let (digest, note) = (fields.needed("digest"), fields.text("note"));
-    let by = who.principal(fields.short("resolved_by", 255));
+    let named = fields.short("resolved_by", 255);
     let sent = fields.starting_with("argument.");
     fields.done()?;
     let id = ApprovalId::from(id);
@@ -200,7 +203,7 @@ pub(super) async fn decide(
         }
         _ => Resolution::rejected(),
     };
-    resolution = resolution.digest(digest).by_person(by);
+    resolution = who.decides(resolution.digest(digest), named);
     if let Some(note) = note {
         resolution = resolution.note(note);
     }

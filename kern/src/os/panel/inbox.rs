@@ -195,11 +195,10 @@ pub(super) async fn decide(State(os): State<Arc<Os>>, who: Who, request: Request
         let title = if approves { "Approve?" } else { "Reject?" };
         return Ok(made(&Asked { frame: Frame::new(&os, &who, "/panel", title), approves, rows }));
     }
-    let by = who.principal(named);
     let mut outcomes = Vec::new();
     for (id, digest) in chosen {
         let mut resolution = if approves { Resolution::approved() } else { Resolution::rejected() };
-        resolution = resolution.digest(digest).by_person(by.clone());
+        resolution = who.decides(resolution.digest(digest), named.clone());
         if let Some(note) = &note {
             resolution = resolution.note(note);
         }

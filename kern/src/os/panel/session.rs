@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use askama::Template;
 use axum::extract::{RawQuery, Request, State};
@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Redirect, Response};
 
 use super::{Failure, Frame, page};
-use crate::identity::{AuthError, Denied, hex};
+use crate::identity::{AuthError, Denied, Identity, hex};
 use crate::os::Os;
 use crate::os::fields::Fields;
 use crate::os::problem::Problem;
@@ -31,6 +31,8 @@ struct Session {
     /// The credential, which is looked at again with each request: one that was revoked ends its sessions.
     credential: String,
     since: Instant,
+    /// Also when the credential expires, whatever its clocks may be apart.
+    ends: Instant,
 }
 
 impl Sessions {
@@ -38,7 +40,7 @@ impl Sessions {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn open(&self, credential: String) -> Result<String, Problem> {
+    fn open(&self, credential: String, lasts: Duration) -> Result<String, Problem> {
         let mut random = [0; 32];
         getrandom::fill(&mut random).map_err(|error| {
             tracing::error!(%error, "the system gives no randomness");
@@ -46,13 +48,14 @@ impl Sessions {
         })?;
         let id = hex(&random);
         let mut all = self.all();
-        all.retain(|_, session| session.since.elapsed() < LASTS);
+        let now = Instant::now();
+        all.retain(|_, session| now < session.ends);
         if all.len() >= MOST
             && let Some(oldest) = all.iter().min_by_key(|(_, session)| session.since).map(|(id, _)| id.clone())
         {
             all.remove(&oldest);
         }
-        all.insert(id.clone(), Session { credential, since: Instant::now() });
+        all.insert(id.clone(), Session { credential, since: now, ends: now + lasts });
         Ok(id)
     }
 
@@ -61,7 +64,7 @@ impl Sessions {
         let id = cookie(headers)?;
         let all = self.all();
         let session = all.get(id)?;
-        (session.since.elapsed() < LASTS).then(|| session.credential.clone())
+        (Instant::now() < session.ends).then(|| session.credential.clone())
     }
 
     fn close(&self, headers: &HeaderMap) {
@@ -99,6 +102,13 @@ fn set(headers: &HeaderMap, value: &str, seconds: u64) -> HeaderValue {
     HeaderValue::from_str(&cookie).expect("it is made of plain characters")
 }
 
+/// How long somebody stays signed in: no longer than what they have brought counts.
+fn lasts(identity: &Identity) -> Duration {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let end = identity.expires_at_ms.map(|at| Duration::from_millis(u64::try_from(at).unwrap_or(0)));
+    end.map_or(LASTS, |end| end.saturating_sub(now).min(LASTS))
+}
+
 /// Where somebody wanted to go. Only pages of the panel.
 fn next_of(text: Option<String>) -> String {
     let plain =
@@ -130,10 +140,11 @@ pub(super) async fn sign_in(State(os): State<Arc<Os>>, request: Request) -> Resu
     let credential = credential.trim().to_owned();
     let value = format!("Bearer {credential}");
     let wrong = match os.auth.authenticate([value.as_bytes()]).await {
-        Ok(_) => {
-            let id = os.sessions.open(credential)?;
+        Ok(identity) => {
+            let lasts = lasts(&identity);
+            let id = os.sessions.open(credential, lasts)?;
             let mut response = Redirect::to(&next).into_response();
-            response.headers_mut().insert(header::SET_COOKIE, set(&headers, &id, LASTS.as_secs()));
+            response.headers_mut().insert(header::SET_COOKIE, set(&headers, &id, lasts.as_secs()));
             return Ok(response);
         }
         Err(AuthError::Store(error)) => return Err(error.into()),
