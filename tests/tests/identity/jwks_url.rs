@@ -1,7 +1,10 @@
 //! Keys that are fetched from where their issuer publishes them: an issuer on this machine, which a test has rotate its keys,
 //! be slow, be gone or say what it likes.
 
+use std::io::{BufRead as _, BufReader};
 use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -20,6 +23,9 @@ use super::tokens::{
 /// The least that is waited between two fetches, and some time on top.
 const PAUSE: Duration = Duration::from_secs(1);
 const PAUSED: Duration = Duration::from_millis(1_100);
+const KEPT: Duration = Duration::from_secs(5);
+/// Longer than anything takes, shorter than a hanging test.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Bytes that an answer may have.
 const LARGEST: usize = 256 * 1024;
 
@@ -62,9 +68,9 @@ impl Issuer {
         verifier(self.url())
     }
 
-    /// Keys that are old after a second, and count for three.
+    /// Keys that are old after a second, and count for five.
     fn short(&self) -> TokenVerifier {
-        verifier(self.url().refresh(PAUSE).keep(3 * PAUSE))
+        verifier(self.url().refresh(PAUSE).keep(KEPT))
     }
 }
 
@@ -109,10 +115,23 @@ async fn said(verifier: &TokenVerifier, token: &str) -> String {
         Ok(identity) => identity.principal.subject,
         Err(AuthError::Denied(denied)) => format!("{denied:?}"),
         Err(AuthError::NoKeys { retry_after }) => {
-            assert!(retry_after <= PAUSE, "{retry_after:?}");
+            assert!(retry_after <= 3 * PAUSE, "{retry_after:?}");
             "NoKeys".to_owned()
         }
         Err(other) => panic!("{other}"),
+    }
+}
+
+/// Waits until it is said of a token, and something else of it no more.
+async fn until(verifier: &TokenVerifier, token: &str, expected: &str, before: &str) {
+    let began = Instant::now();
+    loop {
+        let said = said(verifier, token).await;
+        if said == expected {
+            return;
+        }
+        assert!(said == before && began.elapsed() < PATIENCE, "{said} after {:?}", began.elapsed());
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 
@@ -200,12 +219,12 @@ async fn a_key_without_a_name_and_one_of_another_kind_are_found_as_well() {
 async fn made_up_keys_cause_one_fetch_for_each_pause_and_keep_nobody_out() {
     let issuer = Issuer::publishing(&[jwk(1)]).await;
     let verifier = Arc::new(issuer.verifier());
-    assert_eq!(said(&verifier, &of(1)).await, "ann");
     // Made before: to sign is most of what a token costs here.
     let made_up: Vec<_> = (0..25).map(|place| named(&format!("made up {place}"), 66)).collect();
     let began = Instant::now();
-    let mut refused = 0_usize;
-    while began.elapsed() < 2 * PAUSE + PAUSE / 2 {
+    assert_eq!(said(&verifier, &of(1)).await, "ann");
+    let mut refused = 0;
+    while issuer.asked() < 3 {
         let flood = made_up.iter().cloned().map(|token| {
             let verifier = Arc::clone(&verifier);
             tokio::spawn(async move { said(&verifier, &token).await })
@@ -215,10 +234,10 @@ async fn made_up_keys_cause_one_fetch_for_each_pause_and_keep_nobody_out() {
             refused += 1;
         }
         assert_eq!(said(&verifier, &of(1)).await, "ann");
+        assert!(began.elapsed() < PATIENCE);
     }
-    let most = 1 + usize::try_from(began.elapsed().as_secs()).unwrap();
-    let asked = issuer.asked();
-    assert!((2..=most).contains(&asked) && refused > 10 * asked, "asked {asked} times, at most {most}, for {refused}");
+    let (asked, most) = (issuer.asked(), 1 + usize::try_from(began.elapsed().as_secs()).unwrap());
+    assert!(asked <= most, "asked {asked} times for {refused} tokens in {:?}", began.elapsed());
     // A new key is still found, however many others are asked for.
     issuer.publishes(&[jwk(1), jwk(2)]);
     tokio::time::sleep(PAUSED).await;
@@ -230,7 +249,7 @@ async fn no_token_counts_before_the_first_answer_and_all_do_after_it() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
     drop(taken);
-    let verifier = verifier(url(address));
+    let verifier = verifier(url(address).pause(3 * PAUSE));
     for _ in 0..3 {
         assert_eq!(said(&verifier, &of(1)).await, "NoKeys", "nobody answers there");
     }
@@ -239,8 +258,8 @@ async fn no_token_counts_before_the_first_answer_and_all_do_after_it() {
     let server = Receiver::at(address, |_, _| set(&[jwk(1)])).await;
     assert_eq!(said(&verifier, &of(1)).await, "NoKeys", "it was asked a moment ago");
     assert_eq!(server.received().len(), 0);
-    tokio::time::sleep(PAUSED).await;
-    assert_eq!(said(&verifier, &of(1)).await, "ann");
+    until(&verifier, &of(1), "ann", "NoKeys").await;
+    assert_eq!(server.received().len(), 1);
 }
 
 #[tokio::test]
@@ -253,13 +272,10 @@ async fn keys_go_on_for_a_while_when_the_issuer_is_gone_and_then_no_token_counts
     tokio::time::sleep(PAUSED).await;
     assert_eq!(said(&verifier, &of(1)).await, "ann", "the keys of before count");
     assert_eq!(said(&verifier, &of(2)).await, "NoKeys", "it may be signed with a newer key");
-    while began.elapsed() < 3 * PAUSE {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        let said = said(&verifier, &of(1)).await;
-        assert!(said == "ann" || began.elapsed() >= 3 * PAUSE, "{said} after {:?}", began.elapsed());
-    }
-    assert_eq!(said(&verifier, &of(1)).await, "NoKeys");
-    assert!((3..=5).contains(&issuer.asked()), "{}", issuer.asked());
+    until(&verifier, &of(1), "NoKeys", "ann").await;
+    assert!((KEPT..2 * KEPT).contains(&began.elapsed()), "{:?}", began.elapsed());
+    let most = 1 + usize::try_from(began.elapsed().as_secs()).unwrap();
+    assert!((3..=most).contains(&issuer.asked()), "{}", issuer.asked());
     issuer.publishes(&[jwk(1)]);
     tokio::time::sleep(PAUSED).await;
     assert_eq!(said(&verifier, &of(1)).await, "ann");
@@ -268,40 +284,38 @@ async fn keys_go_on_for_a_while_when_the_issuer_is_gone_and_then_no_token_counts
 #[tokio::test]
 async fn an_issuer_that_answers_nothing_keeps_tokens_waiting_once() {
     let issuer = Issuer::publishing(&[jwk(1)]).await;
-    let verifier = verifier(issuer.url().refresh(PAUSE).timeout(Duration::from_millis(700)));
+    let verifier = verifier(issuer.url().refresh(PAUSE).timeout(3 * PAUSE));
     assert_eq!(said(&verifier, &of(1)).await, "ann");
     issuer.says(Reply::Silence);
     tokio::time::sleep(PAUSED).await;
     let began = Instant::now();
     assert_eq!(said(&verifier, &of(1)).await, "ann");
-    assert!((650..3_000).contains(&began.elapsed().as_millis()), "it waits for the fetch: {:?}", began.elapsed());
+    assert!(began.elapsed() > 3 * PAUSE - Duration::from_millis(100), "it waits for the fetch: {:?}", began.elapsed());
+    assert_eq!(issuer.asked(), 2);
     // From now on the fetches are beside the tokens.
-    for _ in 0..30 {
-        let began = Instant::now();
+    let began = Instant::now();
+    let mut beside = 0;
+    while beside < 10 {
+        let one = Instant::now();
         assert_eq!(said(&verifier, &of(1)).await, "ann");
-        assert!(began.elapsed() < Duration::from_millis(500), "{:?}", began.elapsed());
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert!(one.elapsed() < 2 * PAUSE && began.elapsed() < PATIENCE, "{:?}", one.elapsed());
+        beside += usize::from(issuer.asked() == 3);
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    assert!((3..=4).contains(&issuer.asked()), "it is asked all the same: {}", issuer.asked());
     issuer.publishes(&[jwk(2)]);
-    tokio::time::sleep(2 * PAUSE).await;
-    let _ = said(&verifier, &of(1)).await;
-    tokio::time::sleep(PAUSE / 2).await;
-    assert_eq!(
-        (said(&verifier, &of(1)).await, said(&verifier, &of(2)).await),
-        ("UnknownSigner".to_owned(), "ann".to_owned())
-    );
+    until(&verifier, &of(1), "UnknownSigner", "ann").await;
+    assert_eq!(said(&verifier, &of(2)).await, "ann");
 }
 
 #[tokio::test]
 async fn an_answer_that_is_slow_or_too_large_ends_at_its_limit() {
-    let drop_by_drop = Reply::Slow(200, text(&[jwk(1)]).into_bytes(), Duration::from_millis(50));
+    let drop_by_drop = Reply::Slow(200, text(&[jwk(1)]).into_bytes(), Duration::from_millis(250));
     for reply in [Reply::Silence, drop_by_drop] {
         let issuer = Issuer::saying(reply.clone()).await;
         let verifier = verifier(issuer.url().timeout(Duration::from_millis(300)));
         let began = Instant::now();
         assert_eq!(said(&verifier, &of(1)).await, "NoKeys", "{reply:?}");
-        assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
     }
     let padded = |length: usize| {
         let mut body = text(&[jwk(1)]);
@@ -316,8 +330,9 @@ async fn an_answer_that_is_slow_or_too_large_ends_at_its_limit() {
     ] {
         let issuer = Issuer::saying(reply).await;
         let began = Instant::now();
-        assert_eq!(said(&issuer.verifier(), &of(1)).await, expected);
-        assert!(began.elapsed() < Duration::from_secs(4), "it is not read to its end: {:?}", began.elapsed());
+        let verifier = verifier(issuer.url().timeout(Duration::from_secs(30)));
+        assert_eq!(said(&verifier, &of(1)).await, expected);
+        assert!(began.elapsed() < Duration::from_secs(15), "it is not read to its end: {:?}", began.elapsed());
     }
 }
 
@@ -377,9 +392,8 @@ async fn an_answer_that_is_no_set_of_public_keys_is_none() {
             issuer.says(reply.clone());
             tokio::time::sleep(PAUSED).await;
             assert_eq!(said(&verifier, &of(1)).await, "ann", "{reply:?}");
-            assert_eq!(issuer.asked(), 2, "{reply:?}");
-            tokio::time::sleep(2 * PAUSE).await;
-            assert_eq!(said(&verifier, &of(1)).await, "NoKeys", "{reply:?}");
+            assert!(issuer.asked() >= 2, "{reply:?}");
+            until(&verifier, &of(1), "NoKeys", "ann").await;
         })
     });
     for one in asking.collect::<Vec<_>>() {
@@ -543,8 +557,15 @@ async fn a_server_whose_issuer_is_gone_takes_keys_of_its_own_and_tells_nobody_th
     let panel = || browser.get(format!("{origin}/panel")).header("cookie", cookie.split(';').next().unwrap()).send();
     assert_eq!(panel().await.unwrap().status(), 200);
     issuer.says(Reply::HangUp);
-    tokio::time::sleep(3 * PAUSED).await;
-    assert_eq!(panel().await.unwrap().status(), 503, "nobody is signed out");
+    let began = Instant::now();
+    let status = loop {
+        let status = panel().await.unwrap().status();
+        if status != 200 || began.elapsed() > PATIENCE {
+            break status;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    assert_eq!(status, 503, "nobody is signed out");
     issuer.publishes(&[jwk(1)]);
     tokio::time::sleep(PAUSED).await;
     assert_eq!(panel().await.unwrap().status(), 200);
@@ -563,4 +584,56 @@ async fn an_authenticator_of_ones_own_fetches_keys_with_the_first_token() {
     let denied = authenticator.authenticate([header.as_bytes()]).await;
     assert!(matches!(denied, Err(AuthError::Denied(_))), "{denied:?}");
     assert_eq!(issuer.asked(), 1);
+}
+
+/// What [`an_address_of_https_needs_a_certificate_that_the_machine_trusts`] has other processes do, each with other
+/// certificates that it trusts.
+#[tokio::test]
+#[ignore = "it is a part of another test, which starts it as a process of its own"]
+async fn asks_an_address_of_https() {
+    let url = JwksUrl::new(std::env::var("KERN_TEST_JWKS_URL").unwrap()).pause(PAUSE);
+    println!("said: {}", said(&verifier(url), &of(1)).await);
+}
+
+#[test]
+fn an_address_of_https_needs_a_certificate_that_the_machine_trusts() {
+    let folder = kern_tests::folder::Folder::new();
+    let (key_file, certificate) = (folder.file("key.pem"), folder.file("certificate.pem"));
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"])
+        .args(["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"])
+        .args(["-addext", "basicConstraints=critical,CA:FALSE", "-keyout"])
+        .arg(&key_file)
+        .arg("-out")
+        .arg(&certificate)
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    std::fs::write(folder.file("jwks.json"), text(&[jwk(1)])).unwrap();
+    // It serves the files of its folder.
+    let mut server = Command::new("openssl")
+        .args(["s_server", "-accept", "127.0.0.1:0", "-WWW", "-key", "key.pem", "-cert", "certificate.pem"])
+        .current_dir(certificate.parent().unwrap())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let said = BufReader::new(server.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let port = said.filter_map(|line| line.strip_prefix("ACCEPT 127.0.0.1:").map(str::to_owned)).next().unwrap();
+    let asked = |host: &str, trusted: Option<&Path>| {
+        let mut child = Command::new(std::env::current_exe().unwrap());
+        child.args(["--ignored", "--exact", "--nocapture", "jwks_url::asks_an_address_of_https"]);
+        child.env("KERN_TEST_JWKS_URL", format!("https://{host}:{port}/jwks.json"));
+        child.envs(trusted.map(|file| ("SSL_CERT_FILE", file)));
+        let out = child.output().unwrap();
+        let out = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+        let said = out.lines().find_map(|line| line.split_once("said: ")).map(|(_, said)| said.to_owned());
+        said.unwrap_or_else(|| panic!("{out}"))
+    };
+    let said =
+        [asked("localhost", Some(&certificate)), asked("localhost", None), asked("127.0.0.1", Some(&certificate))];
+    server.kill().unwrap();
+    server.wait().unwrap();
+    assert_eq!(said, ["ann", "NoKeys", "NoKeys"], "trusted; by nobody; for another name");
 }
