@@ -78,10 +78,12 @@ impl Known {
         !self.is_fetching && self.last.as_ref().is_none_or(|last| now.since(last.at) >= times.pause)
     }
 
-    /// Whether a token waits for the fetch that is under way. It does not where the last one failed and the keys that there
-    /// are still count: else an address that answers nothing would keep everybody waiting all the time.
+    /// Whether a token waits for the fetch that is under way. It does not where one has failed lately and the keys that there
+    /// are still count: else an address that answers nothing would keep everybody waiting all the time. A failure of long ago
+    /// says nothing of now: a key that was taken out since would count once more.
     fn is_waited_for(&self, times: &Times, now: Moment) -> bool {
-        self.is_fetching && self.is_due(times, now) && (self.counting(times, now).is_none() || !self.has_failed())
+        let failed_lately = self.last.as_ref().is_some_and(|last| last.failed && now.since(last.at) < times.refresh);
+        self.is_fetching && self.is_due(times, now) && (self.counting(times, now).is_none() || !failed_lately)
     }
 
     /// The keys that count.
@@ -296,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_waits_for_a_fetch_that_it_needs_and_for_none_where_the_last_one_failed_and_keys_count() {
+    fn a_token_waits_for_a_fetch_that_it_needs_and_for_none_where_one_failed_lately_and_keys_count() {
         let clock = Clock(Moment::now());
         for (keys, last, now, waits) in [
             (None, None, 0, true),
@@ -304,8 +306,10 @@ mod tests {
             (Some(0), Some((1, false)), 599, false),
             (Some(0), Some((1, false)), 600, true),
             (Some(0), Some((605, true)), 620, false),
-            (Some(0), Some((605, true)), 3599, false),
-            (Some(0), Some((605, true)), 3600, true),
+            (Some(0), Some((605, true)), 1204, false),
+            (Some(0), Some((605, true)), 1205, true),
+            (Some(0), Some((3595, true)), 3599, false),
+            (Some(0), Some((3595, true)), 3600, true),
         ] {
             let known = clock.known(keys, last);
             assert!(!known.is_waited_for(&TIMES, clock.at(now)), "none is under way: {keys:?} {last:?} {now}");
