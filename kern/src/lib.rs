@@ -103,6 +103,7 @@
 //! | `models` | all model clients: today, `openai` | no |
 //! | `cli` | the command `kern`: approvals, executions and the audit log from a shell | no |
 //! | `os` | `AgentOS`: runs, approvals and the audit log over HTTP; `identity`: who somebody is, by an API key or a token | no |
+//! | `jwks-url` | `identity::JwksUrl`: tokens are checked with the keys that their issuer publishes at an address | no |
 //! | `webhooks` | `os::Webhook`: `AgentOS` tells other systems what happens, by signed requests | no |
 
 // The crate's documentation links to what the default features bring.
@@ -121,6 +122,8 @@ pub mod display;
 mod error;
 pub mod guardrails;
 pub mod hooks;
+#[cfg(any(feature = "openai", feature = "webhooks", feature = "jwks-url"))]
+mod http;
 #[cfg(any(feature = "os", feature = "cli"))]
 pub mod identity;
 mod milliseconds;

@@ -1,4 +1,5 @@
-//! A receiver of webhooks on this machine: it keeps what it gets, and answers as a test says.
+//! A server on this machine that keeps what it is asked, and answers as a test says: a receiver of webhooks, an issuer of
+//! tokens.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -57,8 +58,14 @@ impl Received {
 pub enum Reply {
     /// A status, and lines of further headers.
     Status(u16, String),
+    /// A status, and a body.
+    Body(u16, Vec<u8>),
+    /// A status, and a body that comes byte by byte, with so much time between them.
+    Slow(u16, Vec<u8>, Duration),
     /// A status, and a body without an end.
     Endless(u16),
+    /// The end of the connection.
+    HangUp,
     /// Nothing, while the connection stays.
     Silence,
 }
@@ -90,7 +97,16 @@ impl Receiver {
     ///
     /// When there is no port for it.
     pub async fn answering(answers: impl Fn(usize, &Received) -> Reply + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("there is a free port");
+        Self::at("127.0.0.1:0".parse().expect("it is an address"), answers).await
+    }
+
+    /// One that answers so, at this address.
+    ///
+    /// # Panics
+    ///
+    /// When it is somebody else's.
+    pub async fn at(address: SocketAddr, answers: impl Fn(usize, &Received) -> Reply + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind(address).await.expect("the address is free");
         let address = listener.local_addr().expect("it is bound");
         let (received, answers): (Arc<Mutex<Vec<Received>>>, Answers) = (Arc::default(), Arc::new(answers));
         let kept = Arc::clone(&received);
@@ -158,6 +174,19 @@ async fn serve(mut stream: TcpStream, kept: Arc<Mutex<Vec<Received>>>, answers: 
                 let answer = format!("HTTP/1.1 {status} X\r\n{headers}content-length: 0\r\n\r\n");
                 writing.write_all(answer.as_bytes()).await?;
             }
+            Reply::Body(status, body) => {
+                let head = format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\n\r\n", body.len());
+                writing.write_all(&[head.as_bytes(), &body].concat()).await?;
+            }
+            Reply::Slow(status, body, pause) => {
+                let head = format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\n\r\n", body.len());
+                writing.write_all(head.as_bytes()).await?;
+                for byte in body {
+                    tokio::time::sleep(pause).await;
+                    writing.write_all(&[byte]).await?;
+                }
+            }
+            Reply::HangUp => return Ok(()),
             Reply::Endless(status) => {
                 let head = format!("HTTP/1.1 {status} X\r\ncontent-type: text/plain\r\n\r\n");
                 writing.write_all(head.as_bytes()).await?;

@@ -6,5 +6,7 @@
 
 #[path = "identity/api_keys.rs"]
 mod api_keys;
+#[path = "identity/jwks_url.rs"]
+mod jwks_url;
 #[path = "identity/tokens.rs"]
 mod tokens;

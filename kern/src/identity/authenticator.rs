@@ -1,6 +1,7 @@
 //! From the `Authorization` header to an identity, or to why there is none.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use kern_db::{Caller, Db, FoundKey, KEY_ISSUER, KeyLookup, Principal};
 use subtle::ConstantTimeEq as _;
@@ -127,6 +128,13 @@ pub enum AuthError {
     /// The store could not be asked. Nobody is let in, and nobody is told that their credential is bad.
     #[error(transparent)]
     Store(#[from] kern_db::Error),
+    /// The keys of the tokens' issuer could not be fetched, and none that were fetched before may still count, or the token
+    /// may be signed with a newer one. Nobody is let in, and nobody is told that their token is bad.
+    #[error("the keys that tokens are checked with cannot be had now")]
+    NoKeys {
+        /// After which time it may be otherwise.
+        retry_after: Duration,
+    },
 }
 
 /// Asks whose credential it is.
@@ -184,6 +192,7 @@ impl Authenticator {
     ///
     /// - [`AuthError::Denied`]: nobody. It is in the log why.
     /// - [`AuthError::Store`]: the store could not be asked.
+    /// - [`AuthError::NoKeys`]: the issuer of tokens could not be asked for its keys. API keys go on.
     pub async fn authenticate<'a>(
         &self,
         authorization: impl IntoIterator<Item = &'a [u8]>,
@@ -192,13 +201,23 @@ impl Authenticator {
             Ok(credential) => self.identify(credential).await,
             Err(denied) => Err(denied.into()),
         };
-        if let Err(AuthError::Denied(why)) = &identity {
-            match why {
-                Denied::Missing => tracing::debug!("a request without a credential was refused"),
-                why => tracing::warn!(%why, "a credential was refused"),
+        match &identity {
+            Err(AuthError::Denied(Denied::Missing)) => tracing::debug!("a request without a credential was refused"),
+            Err(AuthError::Denied(why)) => tracing::warn!(%why, "a credential was refused"),
+            Err(AuthError::NoKeys { .. }) => {
+                tracing::warn!("a token was refused, because there is no key to check it with")
             }
+            Err(AuthError::Store(_)) | Ok(_) => {}
         }
         identity
+    }
+
+    /// Has the issuer's keys fetched, where they are, so that no token has to wait for them.
+    #[cfg(feature = "jwks-url")]
+    pub(crate) fn fetch_ahead(&self) {
+        if let Some(tokens) = &self.tokens {
+            tokens.fetch_ahead();
+        }
     }
 
     /// Whether a credential that counted before still does, as far as the store knows: a key that was not revoked.
@@ -211,7 +230,7 @@ impl Authenticator {
     async fn identify(&self, credential: &str) -> Result<Identity, AuthError> {
         if !KeyText::is_meant(credential) {
             let tokens = self.tokens.as_ref().ok_or(Denied::NotTaken)?;
-            return Ok(tokens.verify(credential)?);
+            return tokens.verify(credential).await;
         }
         let text = KeyText::parse(credential).ok_or(Denied::Malformed("it is no API key"))?;
         let found = match self.db.find_key(text.id.to_owned()).await? {

@@ -1,16 +1,18 @@
 //! Tokens of an identity provider: JWT, signed with a key that was configured for one algorithm.
 
-use std::collections::HashSet;
-use std::path::Path;
 use std::time::Duration;
 
 use jsonwebtoken::errors::ErrorKind;
-use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, KeyAlgorithm, KeyOperations, PublicKeyUse};
-use jsonwebtoken::{Algorithm, DecodingKey, DecodingKeyKind, Header, Validation, decode, decode_header};
+use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation, decode, decode_header};
 use kern_db::{KEY_ISSUER, Principal};
 use serde::Deserialize;
 
-use super::{Credential, Denied, Identity, ScopeSet};
+#[cfg(feature = "jwks-url")]
+use super::jwks::may_hold;
+use super::jwks::{Jwks, Signer, are_told_apart, fits};
+#[cfg(feature = "jwks-url")]
+use super::jwks_url::{JwksUrl, PublishedKeys};
+use super::{AuthError, Credential, Denied, Identity, ScopeSet};
 use crate::{Error, Result};
 
 /// Bytes of a shared secret at least: as many as HS256 gives.
@@ -19,15 +21,6 @@ const SHORTEST_SECRET: usize = 32;
 const LONGEST_TOKEN: usize = 16 * 1024;
 /// How far two clocks may be apart at the most.
 const LONGEST_LEEWAY: Duration = Duration::from_secs(30);
-
-/// A key that tokens may be signed with, for the one algorithm that it is for. A token never says with which algorithm a key
-/// is used: so no public key passes for a shared secret.
-struct Signer {
-    /// `None`: it was given by itself.
-    kid: Option<String>,
-    algorithm: Algorithm,
-    key: DecodingKey,
-}
 
 /// Checks the tokens of one issuer.
 ///
@@ -51,43 +44,73 @@ pub struct TokenVerifier {
     issuer: String,
     audience: String,
     leeway: Duration,
+    /// The keys that were given.
     signers: Vec<Signer>,
+    /// The keys that an address has. Where there is one, the others are shared secrets, which no set of public keys holds.
+    #[cfg(feature = "jwks-url")]
+    published: Option<PublishedKeys>,
 }
 
-/// Says what a [`TokenVerifier`] takes. At least one key is needed.
+/// Says what a [`TokenVerifier`] takes. At least one key is needed, or an address that has some.
 #[must_use]
-pub struct TokenVerifierBuilder(TokenVerifier);
-
-/// The public keys of an issuer (RFC 7517), by their ids.
-///
-/// kern does not fetch them: whoever wants keys that change passes a new set.
-pub struct Jwks(Vec<Signer>);
+pub struct TokenVerifierBuilder {
+    verifier: TokenVerifier,
+    #[cfg(feature = "jwks-url")]
+    urls: Vec<JwksUrl>,
+}
 
 impl TokenVerifier {
     /// Starts with who makes the tokens (`iss`) and for whom (`aud`): both have to stand in them.
     pub fn builder(issuer: impl Into<String>, audience: impl Into<String>) -> TokenVerifierBuilder {
-        TokenVerifierBuilder(Self {
-            issuer: issuer.into(),
-            audience: audience.into(),
-            leeway: LONGEST_LEEWAY,
-            signers: Vec::new(),
-        })
+        TokenVerifierBuilder {
+            verifier: Self {
+                issuer: issuer.into(),
+                audience: audience.into(),
+                leeway: LONGEST_LEEWAY,
+                signers: Vec::new(),
+                #[cfg(feature = "jwks-url")]
+                published: None,
+            },
+            #[cfg(feature = "jwks-url")]
+            urls: Vec::new(),
+        }
     }
 
-    /// Whose token this is.
+    /// Whose token this is. It waits for nothing but keys that have to be fetched.
     ///
     /// # Errors
     ///
-    /// [`Denied`]: it is no token that counts here and now.
-    pub fn verify(&self, token: &str) -> Result<Identity, Denied> {
-        if token.len() > LONGEST_TOKEN {
-            return Err(Denied::Malformed("it is too long"));
+    /// - [`AuthError::Denied`]: it is no token that counts here and now.
+    /// - [`AuthError::NoKeys`]: nobody can say, because the issuer's keys cannot be had.
+    pub async fn verify(&self, token: &str) -> Result<Identity, AuthError> {
+        let header = read_header(token)?;
+        #[cfg(feature = "jwks-url")]
+        if let Some(published) = self.published.as_ref().filter(|_| may_hold(header.alg)) {
+            let keys = published.current().await?;
+            return match self.check(token, &header, &keys.signers) {
+                Err(denied) if newer_keys_may_fit(denied, &header, &keys.signers) => {
+                    match published.newer_than(&keys).await? {
+                        Some(newer) => Ok(self.check(token, &header, &newer.signers)?),
+                        None => Err(denied.into()),
+                    }
+                }
+                other => Ok(other?),
+            };
         }
-        // `none` is no algorithm of the library's: it ends here, too.
-        let header =
-            decode_header(token).map_err(|_| Denied::Malformed("no header, or one with an algorithm never taken"))?;
-        check_header(&header)?;
-        let signer = select(&self.signers, header.alg, header.kid.as_deref())?;
+        Ok(self.check(token, &header, &self.signers)?)
+    }
+
+    /// Has the keys of an address fetched, if there is one, so that no token has to wait for them.
+    #[cfg(feature = "jwks-url")]
+    pub(super) fn fetch_ahead(&self) {
+        if let Some(published) = &self.published {
+            published.fetch_ahead();
+        }
+    }
+
+    /// Whose token this is, if it was signed with one of these keys.
+    fn check(&self, token: &str, header: &Header, signers: &[Signer]) -> Result<Identity, Denied> {
+        let signer = select(signers, header.alg, header.kid.as_deref())?;
         let read = decode::<Claims>(token, &signer.key, &self.validation(signer.algorithm));
         read.map_err(|error| denied(error.kind()))?.claims.identity(&self.issuer)
     }
@@ -149,13 +172,32 @@ impl TokenVerifierBuilder {
     /// Takes tokens that are signed with one of these keys. Where there are several for one algorithm, a token names its key
     /// (`kid`).
     pub fn jwks(mut self, jwks: Jwks) -> Self {
-        self.0.signers.extend(jwks.0);
+        self.verifier.signers.extend(jwks.0);
+        self
+    }
+
+    /// Takes tokens that are signed with one of the keys that the issuer publishes at this address. They are fetched, kept
+    /// and fetched again: a [`JwksUrl`] says when. Where there are several for one algorithm, a token names its key (`kid`).
+    ///
+    /// There is one such address, and no public key is given beside it: what the issuer takes out has to count no more. A
+    /// shared secret may be.
+    ///
+    /// ```
+    /// # use kern::identity::TokenVerifier;
+    /// let tokens = TokenVerifier::builder("https://id.example", "my-os")
+    ///     .jwks_url("https://id.example/.well-known/jwks.json")
+    ///     .build()?;
+    /// # Ok::<(), kern::Error>(())
+    /// ```
+    #[cfg(feature = "jwks-url")]
+    pub fn jwks_url(mut self, url: impl Into<JwksUrl>) -> Self {
+        self.urls.push(url.into());
         self
     }
 
     /// Sets how far the clocks of the issuer and this machine may be apart. 30 seconds by default, and at the most.
     pub fn leeway(mut self, leeway: Duration) -> Self {
-        self.0.leeway = leeway;
+        self.verifier.leeway = leeway;
         self
     }
 
@@ -164,24 +206,42 @@ impl TokenVerifierBuilder {
     /// # Errors
     ///
     /// [`Error::Setup`]: there is no key, issuer or audience; the issuer is called as kern's own keys are; two keys go by the
-    /// same id; the clocks may be too far apart.
+    /// same id; the clocks may be too far apart; an address of keys may not be asked, or is not the only one, or public keys
+    /// were given beside it.
     pub fn build(self) -> Result<TokenVerifier> {
         let refused = |what: &str| Err(Error::Setup(format!("tokens cannot be checked: {what}")));
-        let verifier = self.0;
+        #[cfg_attr(not(feature = "jwks-url"), expect(unused_mut, reason = "no address gives it keys"))]
+        let mut verifier = self.verifier;
         if verifier.issuer.trim().is_empty() || verifier.audience.trim().is_empty() {
             return refused("say who makes them, and for whom");
         }
         if verifier.issuer == KEY_ISSUER {
             return refused("that issuer is kern itself, for those who have an API key");
         }
-        if verifier.signers.is_empty() {
+        #[cfg(feature = "jwks-url")]
+        {
+            let mut urls = self.urls.into_iter();
+            verifier.published = urls.next().map(PublishedKeys::new).transpose()?;
+            if urls.next().is_some() {
+                return refused("there are two addresses of keys, and an issuer has one");
+            }
+            if verifier.published.is_some() && verifier.signers.iter().any(|signer| may_hold(signer.algorithm)) {
+                return refused(
+                    "a public key that is given would count when the address has it no more: keep one of them",
+                );
+            }
+        }
+        #[cfg(feature = "jwks-url")]
+        let has_keys = !verifier.signers.is_empty() || verifier.published.is_some();
+        #[cfg(not(feature = "jwks-url"))]
+        let has_keys = !verifier.signers.is_empty();
+        if !has_keys {
             return refused("there is no key to check them with");
         }
         if verifier.leeway > LONGEST_LEEWAY {
             return refused("clocks are at most 30 seconds apart");
         }
-        let mut names = HashSet::new();
-        if !verifier.signers.iter().all(|signer| names.insert((signer.algorithm, signer.kid.as_deref()))) {
+        if !are_told_apart(&verifier.signers) {
             return refused("two keys of one kind go by the same id, or by none");
         }
         // Every crate of a program may ask the library for another one's cryptography, and then it would have none. Whoever
@@ -191,74 +251,20 @@ impl TokenVerifierBuilder {
     }
 
     fn signer(mut self, signer: Signer) -> Self {
-        self.0.signers.push(signer);
+        self.verifier.signers.push(signer);
         self
     }
 }
 
-impl Jwks {
-    /// Reads a set of public keys. Those for something else than signing, and those of kinds that kern does not take, are
-    /// left out.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Setup`]: it is no set of keys, it holds a shared secret, or none of its keys can be used.
-    pub fn from_json(json: &str) -> Result<Self> {
-        let refused = |what: String| Error::Setup(format!("the set of keys for tokens cannot be used: {what}"));
-        let set: JwkSet = serde_json::from_str(json).map_err(|error| refused(error.to_string()))?;
-        if set.keys.iter().any(|key| matches!(key.algorithm, AlgorithmParameters::OctetKey(_))) {
-            return Err(refused("it holds a shared secret, and such a set is public".to_owned()));
-        }
-        let signers: Vec<Signer> = set.keys.iter().filter_map(signer).collect();
-        if signers.is_empty() {
-            let what = "it holds no key of RSA with 2048 bits or more, P-256 or Ed25519 for signing";
-            return Err(refused(what.to_owned()));
-        }
-        Ok(Self(signers))
+fn read_header(token: &str) -> Result<Header, Denied> {
+    if token.len() > LONGEST_TOKEN {
+        return Err(Denied::Malformed("it is too long"));
     }
-
-    /// Reads them from a file.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Setup`]: the file cannot be read, and as [`from_json`](Self::from_json).
-    pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref();
-        let json = std::fs::read_to_string(path);
-        let json = json.map_err(|error| Error::Setup(format!("`{}` cannot be read: {error}", path.display())))?;
-        Self::from_json(&json)
-    }
-}
-
-/// A key of a set, if tokens may be signed with it.
-fn signer(jwk: &Jwk) -> Option<Signer> {
-    let (algorithm, name) = match &jwk.algorithm {
-        AlgorithmParameters::RSA(_) => (Algorithm::RS256, KeyAlgorithm::RS256),
-        AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P256 => {
-            (Algorithm::ES256, KeyAlgorithm::ES256)
-        }
-        AlgorithmParameters::OctetKeyPair(key) if key.curve == EllipticCurve::Ed25519 => {
-            (Algorithm::EdDSA, KeyAlgorithm::EdDSA)
-        }
-        _ => return None,
-    };
-    let common = &jwk.common;
-    let is_for_signing = common.public_key_use.as_ref().is_none_or(|usage| *usage == PublicKeyUse::Signature)
-        && common.key_operations.as_ref().is_none_or(|operations| operations.contains(&KeyOperations::Verify))
-        && common.key_algorithm.is_none_or(|other| other == name);
-    let key = DecodingKey::from_jwk(jwk).ok()?;
-    (is_for_signing && fits(algorithm, &key)).then(|| Signer { kid: common.key_id.clone(), algorithm, key })
-}
-
-/// Whether a key can be one for this algorithm, so that one that never fits is told when it is configured.
-fn fits(algorithm: Algorithm, key: &DecodingKey) -> bool {
-    match (algorithm, key.kind()) {
-        (Algorithm::RS256, DecodingKeyKind::RsaModulusExponent { n, .. }) => n.len() >= 256,
-        (Algorithm::RS256, DecodingKeyKind::SecretOrDer(der)) => der.len() >= 256,
-        (Algorithm::ES256, DecodingKeyKind::SecretOrDer(point)) => point.len() == 65 && point.first() == Some(&4),
-        (Algorithm::EdDSA, DecodingKeyKind::SecretOrDer(point)) => point.len() == 32,
-        _ => false,
-    }
+    // `none` is no algorithm of the library's: it ends here, too.
+    let header =
+        decode_header(token).map_err(|_| Denied::Malformed("no header, or one with an algorithm never taken"))?;
+    check_header(&header)?;
+    Ok(header)
 }
 
 /// A header that asks for something that kern does not do is refused, and so is a token of another kind.
@@ -288,6 +294,18 @@ fn select<'a>(signers: &'a [Signer], algorithm: Algorithm, kid: Option<&str>) ->
     match (meant.next(), meant.next()) {
         (Some(signer), None) => Ok(signer),
         _ => Err(Denied::UnknownSigner),
+    }
+}
+
+/// Whether newer keys of the issuer may say otherwise of a token that these deny: the key that it names is not among them, or
+/// it names none, and the only one that it could mean is another one by now.
+#[cfg(feature = "jwks-url")]
+fn newer_keys_may_fit(denied: Denied, header: &Header, signers: &[Signer]) -> bool {
+    let is_named = |signer: &Signer| signer.algorithm == header.alg && signer.kid.is_some() && signer.kid == header.kid;
+    match denied {
+        Denied::Algorithm | Denied::UnknownSigner => true,
+        Denied::Signature => !signers.iter().any(is_named),
+        _ => false,
     }
 }
 
@@ -343,23 +361,17 @@ fn denied(error: &ErrorKind) -> Denied {
 impl std::fmt::Debug for TokenVerifier {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let algorithms: Vec<_> = self.signers.iter().map(|signer| signer.algorithm).collect();
-        f.debug_struct("TokenVerifier")
-            .field("issuer", &self.issuer)
-            .field("audience", &self.audience)
-            .field("algorithms", &algorithms)
-            .finish_non_exhaustive()
+        let mut shown = f.debug_struct("TokenVerifier");
+        shown.field("issuer", &self.issuer).field("audience", &self.audience).field("algorithms", &algorithms);
+        #[cfg(feature = "jwks-url")]
+        shown.field("published", &self.published);
+        shown.finish_non_exhaustive()
     }
 }
 
 impl std::fmt::Debug for TokenVerifierBuilder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl std::fmt::Debug for Jwks {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.0.iter().map(|signer| &signer.kid)).finish()
+        self.verifier.fmt(f)
     }
 }
 

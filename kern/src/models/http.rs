@@ -11,6 +11,7 @@ use reqwest::header::{
 use reqwest::{Url, Version};
 
 use super::ModelError;
+use crate::http::{is_loopback, with_causes};
 
 /// An answer is read whole before it is parsed, so its size needs a bound.
 pub(super) const ANSWER_LIMIT: usize = 16 * 1024 * 1024;
@@ -286,22 +287,6 @@ impl Incoming<'_> {
     }
 }
 
-fn is_loopback(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default();
-    let address = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost" || address.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
-}
-
 /// Reads `Retry-After`: seconds (some providers send fractions; they are rounded up) or a date.
 fn retry_after(headers: &HeaderMap) -> Option<u64> {
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
@@ -354,19 +339,6 @@ mod tests {
             let error = endpoint(base, &[]).unwrap_err();
             assert!(matches!(error, ModelError::Setup(_)), "{error:?}");
             assert!(!error.to_string().contains("hunter2"), "{error}");
-        }
-    }
-
-    #[test]
-    fn only_a_loopback_host_goes_past_the_proxy() {
-        for (url, local) in [
-            ("http://localhost:1", true),
-            ("http://127.3.0.1", true),
-            ("http://[::1]:8080", true),
-            ("http://10.0.0.1", false),
-            ("https://127.0.0.1.example", false),
-        ] {
-            assert_eq!(is_loopback(&Url::parse(url).unwrap()), local, "{url}");
         }
     }
 }

@@ -15,7 +15,7 @@ use super::Os;
 use super::panel::session::{self, is_own_page};
 use super::problem::Problem;
 use super::serve::refusal;
-use crate::identity::{AuthError, Identity, Scope};
+use crate::identity::{Identity, Scope};
 
 /// How often it is looked whether the credential of a stream was revoked.
 const LOOK: Duration = Duration::from_secs(5);
@@ -236,14 +236,7 @@ async fn admitted(os: &Os, method: &Method, headers: &HeaderMap, needed: Needed)
         }
         _ => os.auth.authenticate(headers.get_all(header::AUTHORIZATION).iter().map(HeaderValue::as_bytes)).await,
     };
-    let identity = match identity {
-        Ok(identity) => identity,
-        Err(AuthError::Store(error)) => return Err(error.into()),
-        Err(AuthError::Denied(why)) => {
-            let what = "send `Authorization: Bearer …` with an API key, or a token, that counts here";
-            return Err(Problem::new(StatusCode::UNAUTHORIZED, why.code(), what));
-        }
-    };
+    let identity = identity?;
     if let Some(rate) = &os.rate {
         rate.admit(&identity.principal.subject)?;
     }

@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
 use crate::error::Error;
+use crate::identity::AuthError;
 
 /// What the reference says of a run that somebody still has to decide about.
 pub(super) const UNDECIDED: &str =
@@ -131,6 +132,24 @@ impl From<kern_db::Error> for Problem {
                 "something stored is not what kern wrote: `kern audit verify` says what",
             ),
             _ => hidden(StatusCode::INTERNAL_SERVER_ERROR, "the store cannot be used by this build of kern"),
+        }
+    }
+}
+
+impl From<AuthError> for Problem {
+    fn from(error: AuthError) -> Self {
+        match error {
+            AuthError::Denied(why) => {
+                let what = "send `Authorization: Bearer …` with an API key, or a token, that counts here";
+                Self::new(StatusCode::UNAUTHORIZED, why.code(), what)
+            }
+            AuthError::Store(error) => error.into(),
+            // Not 401: whoever has a good token would throw it away.
+            AuthError::NoKeys { retry_after } => {
+                let what = "tokens cannot be checked now: the keys of their issuer cannot be had";
+                let seconds = u32::try_from(retry_after.as_millis().div_ceil(1000)).unwrap_or(u32::MAX);
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "no_keys", what).later(seconds.max(1))
+            }
         }
     }
 }

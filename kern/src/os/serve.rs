@@ -68,6 +68,8 @@ impl AgentOS {
         }
         let listener = TcpListener::bind(&*found).await.map_err(|error| refused(error.to_string()))?;
         let address = listener.local_addr().map_err(|error| refused(error.to_string()))?;
+        #[cfg(feature = "jwks-url")]
+        self.0.auth.fetch_ahead();
         self.0.set_pools().await?;
         // Before anything is done that they would be told of.
         #[cfg(feature = "webhooks")]

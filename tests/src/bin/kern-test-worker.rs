@@ -1,8 +1,10 @@
-//! Another process for the tests of stores: does one thing to one file, and says on its standard output what came of it.
+//! Another process for the tests of stores: does one thing to one file, and says on its standard output what came of it. Or
+//! checks one token, with the certificates that its environment names.
 
 use std::io::{BufRead, Write};
 use std::path::Path;
 
+use kern::identity::TokenVerifier;
 use kern::os::AgentOS;
 use kern::prelude::*;
 use kern_db::{
@@ -21,6 +23,13 @@ async fn main() {
         && mode == "drive"
     {
         return drive(address, busy_ms.parse().expect("milliseconds")).await;
+    }
+    if let [mode, url, issuer, audience, token] = arguments.as_slice()
+        && mode == "token"
+    {
+        let tokens = TokenVerifier::builder(issuer, audience).jwks_url(url.as_str()).build();
+        let verified = tokens.expect("the address may be asked").verify(token).await;
+        return say(&verified.map_or_else(|error| error.to_string(), |identity| identity.principal.subject));
     }
     let [mode, path] = arguments.as_slice() else { panic!("usage: kern-test-worker write|fill|race|serve FILE") };
     let outcome = match mode.as_str() {

@@ -1,6 +1,8 @@
 //! Tokens of an identity provider.
 
+use std::pin::pin;
 use std::sync::LazyLock;
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
@@ -21,21 +23,21 @@ use kern_db::{InMemoryDb, IntoDb as _, Principal};
 use serde_json::{Value, json};
 use sha2::Sha256;
 
-const ISSUER: &str = "https://id.example";
-const AUDIENCE: &str = "my-os";
-const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
+pub(super) const ISSUER: &str = "https://id.example";
+pub(super) const AUDIENCE: &str = "my-os";
+pub(super) const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
 
 static RSA: LazyLock<RsaKeyPair> = LazyLock::new(|| RsaKeyPair::generate(KeySize::Rsa2048).unwrap());
 static P256: LazyLock<EcdsaKeyPair> =
     LazyLock::new(|| EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap());
-static ED: LazyLock<SigningKey> = LazyLock::new(|| SigningKey::from_bytes(&[42; 32]));
+pub(super) static ED: LazyLock<SigningKey> = LazyLock::new(|| SigningKey::from_bytes(&[42; 32]));
 
-fn now() -> u64 {
+pub(super) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
 
 /// What every token says, with some of it said otherwise. Null takes a claim out.
-fn claims(changes: Value) -> Value {
+pub(super) fn claims(changes: Value) -> Value {
     let mut claims = json!({ "iss": ISSUER, "aud": AUDIENCE, "sub": "ann", "iat": now(), "exp": now() + 300,
                              "scopes": ["approvals:read"] });
     for (name, value) in changes.as_object().unwrap() {
@@ -47,17 +49,17 @@ fn claims(changes: Value) -> Value {
     claims
 }
 
-fn part(text: impl AsRef<[u8]>) -> String {
+pub(super) fn part(text: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(text)
 }
 
-fn token(header: &Value, claims: &Value, sign: impl Fn(&[u8]) -> Vec<u8>) -> String {
+pub(super) fn token(header: &Value, claims: &Value, sign: impl Fn(&[u8]) -> Vec<u8>) -> String {
     let message = format!("{}.{}", part(header.to_string()), part(claims.to_string()));
     let signature = sign(message.as_bytes());
     format!("{message}.{}", part(signature))
 }
 
-fn hmac(secret: &[u8]) -> impl Fn(&[u8]) -> Vec<u8> {
+pub(super) fn hmac(secret: &[u8]) -> impl Fn(&[u8]) -> Vec<u8> {
     move |message| {
         let mut mac = Hmac::<Sha256>::new_from_slice(secret).unwrap();
         mac.update(message);
@@ -65,17 +67,17 @@ fn hmac(secret: &[u8]) -> impl Fn(&[u8]) -> Vec<u8> {
     }
 }
 
-fn rsa(message: &[u8]) -> Vec<u8> {
+pub(super) fn rsa(message: &[u8]) -> Vec<u8> {
     let mut signature = vec![0; RSA.public_modulus_len()];
     RSA.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), message, &mut signature).unwrap();
     signature
 }
 
-fn p256(message: &[u8]) -> Vec<u8> {
+pub(super) fn p256(message: &[u8]) -> Vec<u8> {
     P256.sign(&SystemRandom::new(), message).unwrap().as_ref().to_vec()
 }
 
-fn ed(message: &[u8]) -> Vec<u8> {
+pub(super) fn ed(message: &[u8]) -> Vec<u8> {
     ED.sign(message).to_bytes().to_vec()
 }
 
@@ -85,7 +87,7 @@ fn pem(label: &str, der: &[u8]) -> String {
     format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
 }
 
-fn rsa_pem() -> String {
+pub(super) fn rsa_pem() -> String {
     let der: PublicKeyX509Der = RSA.public_key().as_der().unwrap();
     pem("PUBLIC KEY", der.as_ref())
 }
@@ -101,23 +103,32 @@ fn ed_pem() -> String {
     pem("PUBLIC KEY", &[&head[..], ED.verifying_key().as_bytes()].concat())
 }
 
-fn rsa_jwk() -> Value {
+pub(super) fn rsa_jwk() -> Value {
     let (n, e) = (RSA.public_key().modulus(), RSA.public_key().exponent());
     json!({ "kty": "RSA", "kid": "r", "use": "sig", "alg": "RS256",
             "n": part(n.big_endian_without_leading_zero()), "e": part(e.big_endian_without_leading_zero()) })
 }
 
-fn p256_jwk() -> Value {
+pub(super) fn p256_jwk() -> Value {
     let point = P256.public_key().as_ref();
     json!({ "kty": "EC", "crv": "P-256", "kid": "p", "x": part(&point[1..33]), "y": part(&point[33..]) })
 }
 
-fn ed_jwk(kid: &str, key: &SigningKey) -> Value {
+pub(super) fn ed_jwk(kid: &str, key: &SigningKey) -> Value {
     json!({ "kty": "OKP", "crv": "Ed25519", "kid": kid, "x": part(key.verifying_key().as_bytes()) })
 }
 
 fn jwks(keys: &[Value]) -> kern::Result<Jwks> {
     Jwks::from_json(&json!({ "keys": keys }).to_string())
+}
+
+/// Checks a token with keys that are there: nothing is waited for.
+fn verify(verifier: &TokenVerifier, token: &str) -> Result<Identity, Denied> {
+    match pin!(verifier.verify(token)).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(Err(AuthError::Denied(denied))) => Err(denied),
+        Poll::Ready(read) => Ok(read.unwrap()),
+        Poll::Pending => panic!("something is waited for"),
+    }
 }
 
 fn builder() -> TokenVerifierBuilder {
@@ -133,7 +144,7 @@ fn hs256(changes: Value) -> String {
 }
 
 fn read(changes: Value) -> Result<Identity, Denied> {
-    by_secret().verify(&hs256(changes))
+    verify(&by_secret(), &hs256(changes))
 }
 
 #[test]
@@ -177,7 +188,7 @@ fn every_algorithm_that_is_taken_is_taken_with_its_own_key() {
     for (of_key, builder, _) in all {
         let verifier = builder.build().unwrap();
         for (algorithm, sign) in &signers {
-            let read = verifier.verify(&token(&json!({ "alg": algorithm }), &claims(json!({})), sign));
+            let read = verify(&verifier, &token(&json!({ "alg": algorithm }), &claims(json!({})), sign));
             match *algorithm == of_key {
                 true => assert_eq!(read.unwrap().principal.subject, "ann", "{algorithm}"),
                 false => assert_eq!(read, Err(Denied::Algorithm), "{algorithm} with a key for {of_key}"),
@@ -185,7 +196,7 @@ fn every_algorithm_that_is_taken_is_taken_with_its_own_key() {
         }
         // Signed with the right key, and called something else.
         for (algorithm, sign) in signers.iter().filter(|(algorithm, _)| *algorithm != of_key) {
-            let read = verifier.verify(&token(&json!({ "alg": of_key }), &claims(json!({})), sign));
+            let read = verify(&verifier, &token(&json!({ "alg": of_key }), &claims(json!({})), sign));
             assert_eq!(read, Err(Denied::Signature), "{algorithm} as {of_key}");
         }
     }
@@ -197,17 +208,17 @@ fn a_token_without_a_signature_or_with_another_algorithm_is_refused() {
     for algorithm in ["none", "None", "NONE", "nOnE", "", "hs256", "HS1", "RSA-OAEP", "dir", "ES512"] {
         for signed in [true, false] {
             let sign = |message: &[u8]| if signed { hmac(SECRET)(message) } else { Vec::new() };
-            let read = verifier.verify(&token(&json!({ "alg": algorithm, "typ": "JWT" }), &claims(json!({})), sign));
+            let read = verify(&verifier, &token(&json!({ "alg": algorithm, "typ": "JWT" }), &claims(json!({})), sign));
             assert!(matches!(read, Err(Denied::Malformed(_))), "{algorithm:?}: {read:?}");
         }
     }
     for algorithm in ["HS384", "HS512", "RS256", "PS256", "ES256", "EdDSA"] {
-        let read = verifier.verify(&token(&json!({ "alg": algorithm }), &claims(json!({})), hmac(SECRET)));
+        let read = verify(&verifier, &token(&json!({ "alg": algorithm }), &claims(json!({})), hmac(SECRET)));
         assert_eq!(read, Err(Denied::Algorithm), "{algorithm}");
     }
-    let read = verifier.verify(&token(&json!({ "alg": "HS256" }), &claims(json!({})), |_| Vec::new()));
+    let read = verify(&verifier, &token(&json!({ "alg": "HS256" }), &claims(json!({})), |_| Vec::new()));
     assert_eq!(read, Err(Denied::Signature));
-    let read = verifier.verify(&token(&json!({ "typ": "JWT" }), &claims(json!({})), hmac(SECRET)));
+    let read = verify(&verifier, &token(&json!({ "typ": "JWT" }), &claims(json!({})), hmac(SECRET)));
     assert!(matches!(read, Err(Denied::Malformed(_))), "{read:?}");
 }
 
@@ -222,13 +233,13 @@ fn a_public_key_does_not_pass_for_a_shared_secret() {
         for kid in [None, Some("r")] {
             let header = json!({ "alg": "HS256", "typ": "JWT", "kid": kid });
             let forged = token(&header, &claims(json!({})), hmac(secret));
-            assert_eq!(by_pem.verify(&forged), Err(Denied::Algorithm));
-            assert_eq!(by_both.verify(&forged), Err(Denied::Signature));
+            assert_eq!(verify(&by_pem, &forged), Err(Denied::Algorithm));
+            assert_eq!(verify(&by_both, &forged), Err(Denied::Signature));
         }
     }
     let good = token(&json!({ "alg": "RS256" }), &claims(json!({})), rsa);
-    assert!(by_pem.verify(&good).is_ok() && by_both.verify(&good).is_ok());
-    assert!(by_both.verify(&hs256(json!({}))).is_ok());
+    assert!(verify(&by_pem, &good).is_ok() && verify(&by_both, &good).is_ok());
+    assert!(verify(&by_both, &hs256(json!({}))).is_ok());
 }
 
 #[test]
@@ -277,7 +288,7 @@ fn who_it_is_from_for_whom_and_for_how_long_has_to_be_there_and_right() {
         assert!(read(good.clone()).is_ok(), "{good}");
     }
     let strict = builder().shared_secret(SECRET).unwrap().leeway(Duration::ZERO).build().unwrap();
-    assert_eq!(strict.verify(&hs256(json!({ "exp": now() - 2 }))), Err(Denied::Expired));
+    assert_eq!(verify(&strict, &hs256(json!({ "exp": now() - 2 }))), Err(Denied::Expired));
 }
 
 #[test]
@@ -285,7 +296,7 @@ fn a_claim_that_stands_twice_is_refused() {
     let twice = format!(r#"{{"iss":"{ISSUER}","aud":"{AUDIENCE}","sub":"eve","sub":"ann","exp":{}}}"#, now() + 60);
     let message = format!("{}.{}", part(r#"{"alg":"HS256"}"#), part(twice));
     let whole = format!("{message}.{}", part(hmac(SECRET)(message.as_bytes())));
-    assert!(matches!(by_secret().verify(&whole), Err(Denied::Malformed(_))));
+    assert!(matches!(verify(&by_secret(), &whole), Err(Denied::Malformed(_))));
 }
 
 #[test]
@@ -310,7 +321,7 @@ fn a_token_that_was_changed_is_refused() {
         "x".repeat(20_000),
     ];
     for changed in changed {
-        let denied = by_secret().verify(&changed).unwrap_err();
+        let denied = verify(&by_secret(), &changed).unwrap_err();
         assert!(matches!(denied, Denied::Signature | Denied::Malformed(_)), "{changed}: {denied:?}");
     }
     // Every bit of the payload counts.
@@ -318,10 +329,10 @@ fn a_token_that_was_changed_is_refused() {
         let mut payload = parts[1].as_bytes().to_vec();
         payload[place] = if payload[place] == b'A' { b'B' } else { b'A' };
         let changed = format!("{}.{}.{}", parts[0], String::from_utf8(payload).unwrap(), parts[2]);
-        assert_eq!(by_secret().verify(&changed), Err(Denied::Signature), "{place}");
+        assert_eq!(verify(&by_secret(), &changed), Err(Denied::Signature), "{place}");
     }
     let by_another = token(&json!({ "alg": "HS256" }), &claims(json!({})), hmac(&[b'x'; 32]));
-    assert_eq!(by_secret().verify(&by_another), Err(Denied::Signature));
+    assert_eq!(verify(&by_secret(), &by_another), Err(Denied::Signature));
 }
 
 #[test]
@@ -334,17 +345,17 @@ fn a_header_that_asks_for_more_or_is_of_another_kind_is_refused() {
         json!({ "alg": "HS256", "typ": "dpop+jwt" }),
         json!({ "alg": "HS256", "typ": "logout+jwt" }),
     ] {
-        let read = by_secret().verify(&token(&header, &claims(json!({})), hmac(SECRET)));
+        let read = verify(&by_secret(), &token(&header, &claims(json!({})), hmac(SECRET)));
         assert!(matches!(read, Err(Denied::Malformed(_))), "{header}: {read:?}");
     }
     for header in [json!({ "alg": "HS256" }), json!({ "alg": "HS256", "typ": "at+jwt" })] {
-        assert!(by_secret().verify(&token(&header, &claims(json!({})), hmac(SECRET))).is_ok(), "{header}");
+        assert!(verify(&by_secret(), &token(&header, &claims(json!({})), hmac(SECRET))).is_ok(), "{header}");
     }
     // A key that the header brings along is not looked at.
     let eve = SigningKey::from_bytes(&[66; 32]);
     let verifier = builder().public_key_pem(&ed_pem()).unwrap().build().unwrap();
     let header = json!({ "alg": "EdDSA", "jwk": ed_jwk("e", &eve), "jku": "https://evil.example/jwks" });
-    let read = verifier.verify(&token(&header, &claims(json!({})), |message| eve.sign(message).to_bytes().to_vec()));
+    let read = verify(&verifier, &token(&header, &claims(json!({})), |message| eve.sign(message).to_bytes().to_vec()));
     assert_eq!(read, Err(Denied::Signature));
 }
 
@@ -359,7 +370,7 @@ fn the_kid_selects_one_of_the_keys_of_a_set() {
         if let Some(kid) = kid {
             header["kid"] = json!(kid);
         }
-        verifier.verify(&token(&header, &claims(json!({})), sign)).map(|identity| identity.principal.subject)
+        verify(&verifier, &token(&header, &claims(json!({})), sign)).map(|identity| identity.principal.subject)
     };
     let ann = || Ok("ann".to_owned());
     assert_eq!(read("RS256", Some("r"), &rsa), ann());
@@ -402,7 +413,15 @@ fn only_keys_that_are_for_signing_are_taken_from_a_set() {
         assert!(jwks(&[key.clone(), ed_jwk("one", &ED)]).is_ok(), "{key}");
     }
     let shared = json!({ "kty": "oct", "kid": "s", "k": part(SECRET) });
-    assert!(jwks(&[shared, rsa_jwk()]).is_err(), "a shared secret in a public set");
+    for shared in [shared, json!({ "kty": "oct" }), json!({ "k": part(SECRET) })] {
+        assert!(jwks(&[shared.clone(), rsa_jwk()]).is_err(), "a shared secret in a public set: {shared}");
+    }
+    let private = with(&ed_jwk("x", &ED), "d", json!(part(ED.to_bytes())));
+    let refused = jwks(&[private, rsa_jwk()]).unwrap_err().to_string();
+    assert!(refused.contains("private key") && !refused.contains(&part(ED.to_bytes())), "{refused}");
+    for no_name in [json!(7), json!([]), json!({})] {
+        assert!(jwks(&[with(&rsa_jwk(), "kid", no_name.clone())]).is_err(), "{no_name}");
+    }
     for wrong in ["", "{}", "[]", "null", r#"{"keys":{}}"#, r#"{"keys":[]}"#] {
         assert!(Jwks::from_json(wrong).is_err(), "{wrong}");
     }
@@ -430,7 +449,9 @@ fn what_cannot_be_checked_with_is_refused_when_it_is_configured() {
     assert!(secret(TokenVerifier::builder("kern", AUDIENCE)).build().is_err(), "the issuer of API keys");
     assert!(secret(builder()).leeway(Duration::from_secs(31)).build().is_err());
     assert!(secret(secret(builder())).build().is_err(), "two that are not told apart");
-    assert!(builder().jwks(jwks(&[ed_jwk("a", &ED), ed_jwk("a", &ED)]).unwrap()).build().is_err());
+    assert!(jwks(&[ed_jwk("a", &ED), ed_jwk("a", &ED)]).is_err(), "in one set");
+    let one = || jwks(&[ed_jwk("a", &ED)]).unwrap();
+    assert!(builder().jwks(one()).jwks(one()).build().is_err(), "in two");
     let shown = format!("{:?} {:?}", secret(builder()), jwks(&[rsa_jwk()]).unwrap());
     assert!(!shown.contains("0123456789") && shown.contains("HS256"), "{shown}");
 }
@@ -443,7 +464,7 @@ fn a_signature_with_another_hash_does_not_fit() {
         RSA.sign(&RSA_PKCS1_SHA512, &SystemRandom::new(), message, &mut signature).unwrap();
         signature
     };
-    let read = |algorithm| verifier.verify(&token(&json!({ "alg": algorithm }), &claims(json!({})), sha512));
+    let read = |algorithm| verify(&verifier, &token(&json!({ "alg": algorithm }), &claims(json!({})), sha512));
     assert_eq!(read("RS256"), Err(Denied::Signature));
     assert_eq!(read("RS512"), Err(Denied::Algorithm));
 }

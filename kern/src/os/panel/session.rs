@@ -147,11 +147,11 @@ pub(super) async fn sign_in(State(os): State<Arc<Os>>, request: Request) -> Resu
             response.headers_mut().insert(header::SET_COOKIE, set(&headers, &id, lasts.as_secs()));
             return Ok(response);
         }
-        Err(AuthError::Store(error)) => return Err(error.into()),
         Err(AuthError::Denied(Denied::Missing | Denied::Malformed(_))) if credential.is_empty() => {
             "Enter an API key or a token."
         }
         Err(AuthError::Denied(_)) => "This credential does not count here. The server's log says why.",
+        Err(error) => return Err(Problem::from(error).into()),
     };
     let frame = Frame::bare("Sign in");
     let mut response = page(&SignIn { frame, next, wrong: Some(wrong) });

@@ -1,6 +1,6 @@
 //! One request to a receiver, and what its answer means.
 
-use std::error::Error as StdError;
+use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use reqwest::{Client, StatusCode};
 use super::Webhook;
 use super::address::NotReached;
 use crate::error::{Error, Result};
+use crate::http::with_causes;
 
 /// How long a receiver can have an event waited for at the most.
 const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
@@ -129,16 +130,6 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
         }
     };
     Some(Duration::from_secs(seconds).min(LONGEST_WAIT))
-}
-
-fn with_causes(error: &dyn StdError) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]
