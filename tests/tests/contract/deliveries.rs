@@ -50,11 +50,13 @@ fn topics(claims: &[DeliveryClaim]) -> Vec<String> {
 }
 
 async fn an_event_is_handed_to_each_webhook_that_is_told_of_it_and_leaves_the_outbox(store: &Store) {
+    // The clock is in milliseconds: what is before and after has others.
+    let a_moment = || tokio::time::sleep(std::time::Duration::from_millis(5));
     let before = store.paused(&[required()]).await;
+    a_moment().await;
     registered(store, "all", &TOPICS).await;
     registered(store, "some", &["approval.requested", "approval.approved"]).await;
-    // The clock is in milliseconds.
-    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    a_moment().await;
     let run_id = store.paused(&[required(), required()]).await;
     store.approve(&run_id, 0).await.unwrap();
     store.refuse(&run_id, 1).await.unwrap();
