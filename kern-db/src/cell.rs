@@ -68,10 +68,11 @@ pub(crate) enum Table {
     Requests,
     Webhooks,
     Deliveries,
+    Sessions,
 }
 
 impl Table {
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::Runs,
         Self::Calls,
         Self::Approvals,
@@ -85,6 +86,7 @@ impl Table {
         Self::Requests,
         Self::Webhooks,
         Self::Deliveries,
+        Self::Sessions,
     ];
 
     /// The word for it in `{…}` of a migration, in the record of names, and after `kern_` in the default name.
@@ -103,6 +105,7 @@ impl Table {
             Self::Requests => "requests",
             Self::Webhooks => "webhooks",
             Self::Deliveries => "deliveries",
+            Self::Sessions => "sessions",
         }
     }
 }

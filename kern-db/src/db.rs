@@ -15,7 +15,7 @@ use crate::records::key::AccessKey;
 use crate::records::pool::Pool;
 use crate::records::principal::{Caller, Principal};
 use crate::records::run::{Run, RunFilter};
-use crate::records::session::{Session, SessionFilter};
+use crate::records::session::{DeletedSession, NewSession, Session, SessionChange, SessionDeletion, SessionFilter};
 use crate::requests::{
     AnswerCall, Answered, AskAgain, BeginRun, CallClaim, CallClaimed, Candidates, ClaimCall, ClaimRun, CommitTurn,
     DeliveryClaim, DeliveryEnd, EndRun, Ended, Finished, KeptAnswer, KeyLookup, NewKey, OpenRequest, OpenedRequest,
@@ -153,6 +153,36 @@ pub trait Db: sealed::Sealed + Transitions + fmt::Debug + Send + Sync + 'static 
     ///
     /// - [`Error::Invalid`](crate::Error::Invalid): a limit outside 1 to 1000, or page 0.
     fn list_sessions(&self, filter: SessionFilter) -> DbFuture<'_, Page<Session>>;
+
+    /// Reads a session. `None`: nobody has made it and it has no run, or it was deleted.
+    fn get_session<'a>(&'a self, id: &'a SessionId) -> DbFuture<'a, Option<Session>>;
+
+    /// Makes a session before its first run. A session that nobody makes is there with its first run.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::SessionExists`](crate::Error::SessionExists): there is one with this id.
+    /// - [`Error::Invalid`](crate::Error::Invalid): the id, the name or the metadata are empty or too long.
+    fn create_session(&self, new: NewSession) -> DbFuture<'_, Session>;
+
+    /// Says what a session is called, and what is kept with it.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::NotFound`](crate::Error::NotFound): there is none with this id, or it is another user's.
+    /// - [`Error::Invalid`](crate::Error::Invalid): the name or the metadata are empty or too long.
+    fn update_session<'a>(&'a self, id: &'a SessionId, change: SessionChange) -> DbFuture<'a, Session>;
+
+    /// Deletes a session: cancels those of its runs that have not ended, and takes all of them out of every list, and out of
+    /// what later runs remember. A body under way ends by itself, and its result is recorded.
+    ///
+    /// Approvals, executions and the audit log keep what was decided and done, and [`get_run`](Db::get_run) still reads a run:
+    /// history is never removed. A later run with this id begins a new session.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::NotFound`](crate::Error::NotFound): there is none with this id, or it is another user's.
+    fn delete_session<'a>(&'a self, id: &'a SessionId, deletion: SessionDeletion) -> DbFuture<'a, DeletedSession>;
 
     /// Lists events on their way to webhooks, those of the oldest events first. What has ended is kept for seven days.
     fn list_deliveries(&self, filter: DeliveryFilter) -> DbFuture<'_, Vec<Delivery>>;

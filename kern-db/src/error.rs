@@ -2,7 +2,7 @@
 
 use std::error::Error as StdError;
 
-use crate::{ApprovalId, ApprovalStatus, ExecutionId, ExecutionStatus, RunId};
+use crate::{ApprovalId, ApprovalStatus, ExecutionId, ExecutionStatus, RunId, SessionId};
 
 /// What a store can answer with instead of doing what was asked.
 ///
@@ -111,6 +111,12 @@ pub enum Error {
         /// What would be needed.
         needs: &'static str,
     },
+    /// There is a session with this id already.
+    #[error("there is a session `{session_id}` already: choose another id, or none to have one made")]
+    SessionExists {
+        /// The session.
+        session_id: SessionId,
+    },
     /// The caller's own input is not usable.
     #[error("{0}")]
     Invalid(String),
@@ -195,6 +201,7 @@ impl Error {
             Self::DigestMismatch { .. } => "digest_mismatch",
             Self::NotMine { .. } => "already_running",
             Self::RunConflict { .. } => "not_paused",
+            Self::SessionExists { .. } => "session_exists",
             Self::Invalid(_) => "invalid",
             Self::Busy { .. } => "store_busy",
             Self::Full { .. } => "store_full",

@@ -85,6 +85,29 @@ macro_rules! store {
                 self.read("list sessions", move |tx| Box::pin(read::sessions(tx, filter)))
             }
 
+            fn get_session<'a>(&'a self, id: &'a SessionId) -> DbFuture<'a, Option<Session>> {
+                let id = id.clone();
+                self.read("read a session", move |tx| Box::pin(read::session(tx, id)))
+            }
+
+            fn create_session(&self, new: NewSession) -> DbFuture<'_, Session> {
+                self.write(Lane::Normal, "make a session", move |tx| Box::pin(session::make(tx, new)))
+            }
+
+            fn update_session<'a>(&'a self, id: &'a SessionId, change: SessionChange) -> DbFuture<'a, Session> {
+                let id = id.clone();
+                self.write(Lane::Normal, "change a session", move |tx| Box::pin(session::change(tx, id, change)))
+            }
+
+            fn delete_session<'a>(
+                &'a self,
+                id: &'a SessionId,
+                deletion: SessionDeletion,
+            ) -> DbFuture<'a, DeletedSession> {
+                let id = id.clone();
+                self.write(Lane::Normal, "delete a session", move |tx| Box::pin(session::delete(tx, id, deletion)))
+            }
+
             fn list_deliveries(&self, filter: DeliveryFilter) -> DbFuture<'_, Vec<Delivery>> {
                 self.read("list deliveries", move |tx| Box::pin(delivery::list(tx, filter)))
             }
@@ -385,14 +408,17 @@ pub(crate) mod prelude {
     pub(crate) use crate::records::pool::Pool;
     pub(crate) use crate::records::principal::{Caller, Principal};
     pub(crate) use crate::records::run::{Run, RunFilter};
-    pub(crate) use crate::records::session::{Session, SessionFilter};
+    pub(crate) use crate::records::session::{
+        DeletedSession, NewSession, Session, SessionChange, SessionDeletion, SessionFilter,
+    };
     pub(crate) use crate::requests::{
         AnswerCall, Answered, AskAgain, BeginRun, CallClaim, CallClaimed, Candidates, ClaimCall, ClaimRun, CommitTurn,
         DeliveryClaim, DeliveryEnd, EndRun, Ended, Finished, KeptAnswer, KeyLookup, NewKey, OpenRequest, OpenedRequest,
         Recovered, RequestClaim, Resumable, RunClaim, RunClaimed, Swept, Ticket, Write,
     };
     pub(crate) use crate::transitions::{
-        answer, approval, ask, delivery, erase, execution, key, pool, read, recovery, request, run, settle, sweep,
+        answer, approval, ask, delivery, erase, execution, key, pool, read, recovery, request, run, session, settle,
+        sweep,
     };
     pub(crate) use crate::{ApprovalId, ApprovalStatus, DeliveryStatus, ExecutionId, RunId, SessionId};
 }

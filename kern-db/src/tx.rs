@@ -10,7 +10,7 @@ use crate::cell::{Assign, Cell, Columns, Cond, Row};
 use crate::page::Page;
 use crate::records::audit::AuditRow;
 use crate::records::run::RunRow;
-use crate::records::session::SessionSum;
+use crate::records::session::{SessionRow, SessionSum};
 use crate::requests::Write;
 use crate::{Error, Result};
 
@@ -42,12 +42,12 @@ pub(crate) trait Tx {
     /// Counts rows.
     async fn count<R: Row>(&mut self, filter: Vec<Cond<R>>) -> Result<u64>;
 
-    /// Sums up the sessions of the runs that a query finds: the last changed first, then by their ids. The query's limit and
-    /// offset count sessions, and it has no order of its own.
-    async fn sessions(&mut self, runs: Query<RunRow>) -> Result<Vec<SessionSum>>;
+    /// Sums up the sessions of the runs that a query finds, and those that have a row of their own: the last changed first, then
+    /// by their ids. The query's limit and offset count sessions, and it has no order of its own.
+    async fn sessions(&mut self, runs: Query<RunRow>, rows: Vec<Cond<SessionRow>>) -> Result<Vec<SessionSum>>;
 
-    /// Counts the sessions of the runs that meet the conditions.
-    async fn count_sessions(&mut self, runs: Vec<Cond<RunRow>>) -> Result<u64>;
+    /// Counts the sessions of the runs, and of the rows, that meet the conditions.
+    async fn count_sessions(&mut self, runs: Vec<Cond<RunRow>>, rows: Vec<Cond<SessionRow>>) -> Result<u64>;
 
     /// Sets columns of the rows that meet every condition, and says how many there were.
     async fn update<R: Row>(&mut self, set: Vec<Assign<R>>, expect: Vec<Cond<R>>) -> Result<u64>;

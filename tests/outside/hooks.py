@@ -1,4 +1,5 @@
-"""For Schemathesis: two of three requests are about something that is there. Made-up ids show no more than that they are not."""
+"""For Schemathesis: two of three requests are about something that is there. Made-up ids show no more than that they are not.
+What is deleted is something that no other request is about."""
 
 import json
 import os
@@ -8,6 +9,7 @@ import schemathesis
 # Ids by the name of their parameter, and the session of each run.
 THERE = json.loads(os.environ["KERN_THERE"])
 SESSION_OF = THERE.pop("session_of")
+TO_DELETE = THERE.pop("to_delete")
 turns = 0
 
 
@@ -18,6 +20,13 @@ def map_case(context, case):
     if turns % 3 == 0:
         return case
     path = case.path_parameters or {}
+    if case.method.upper() == "DELETE" and case.path.startswith("/sessions"):
+        if TO_DELETE and "session_id" in path:
+            path["session_id"] = TO_DELETE.pop()
+        elif TO_DELETE and isinstance(case.body, dict) and isinstance(case.body.get("session_ids"), list):
+            case.body["session_ids"] = [TO_DELETE.pop()]
+            case.body.pop("session_types", None)
+        return case
     for name in path:
         ids = THERE.get(name)
         if ids:

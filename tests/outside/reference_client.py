@@ -111,6 +111,20 @@ async def main():
     assert session.chat_history[0]["content"] == RESTARTS, session.chat_history
     same([run.status for run in await client.get_session_runs("confirms")], ["COMPLETED"])
 
+    made = await client.create_session(session_name="Refunds", user_id="alice", agent_id="a", metadata={"theme": "dark"})
+    same((made.session_name, made.agent_id, made.metadata, made.chat_history), ("Refunds", "a", {"theme": "dark"}, []))
+    run = await client.run_agent("a", DELETES, session_id=made.session_id, user_id="alice")
+    same(run.status, "PAUSED")
+    renamed = await client.rename_session(made.session_id, "Returns")
+    same((renamed.session_name, renamed.user_id), ("Returns", "alice"))
+    updated = await client.update_session(made.session_id, metadata={"theme": "light"})
+    same((updated.session_name, updated.metadata), ("Returns", {"theme": "light"}))
+    same((await client.get_session(made.session_id)).chat_history[0]["content"], DELETES)
+    await client.delete_session(made.session_id)
+    await refused("a session that was deleted", 404, client.get_session(made.session_id))
+    await client.delete_sessions(["plain", "stream"], [SessionType.AGENT, SessionType.AGENT])
+    same({session.session_id for session in (await client.get_sessions()).data}, {"confirms", "refuses", "waits"})
+
     run = await client.run_agent("a", DELETES, session_id="cancelled", user_id="alice")
     await client.cancel_agent_run("a", run.run_id)
     same((await client.get_session_run("cancelled", run.run_id)).status, "CANCELLED")

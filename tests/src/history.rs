@@ -58,6 +58,8 @@ struct Replay {
     generations: HashMap<(String, u32, u32), u32>,
     /// By name: who is in it.
     pools: HashMap<String, Vec<String>>,
+    /// Runs whose session was deleted.
+    hidden: HashSet<String>,
     /// By id: whether it was revoked.
     keys: HashMap<String, bool>,
 }
@@ -77,7 +79,13 @@ pub async fn check(db: &dyn Db) {
         replay.step(entry);
     }
 
-    let runs = db.list_runs(RunFilter::new().limit(1_000_000)).await.expect("runs can be read");
+    let mut runs = db.list_runs(RunFilter::new().limit(1_000_000)).await.expect("runs can be read");
+    // Those of sessions that were deleted are in no list.
+    for id in &replay.hidden {
+        let run = db.get_run(&id.as_str().into()).await.expect("runs can be read");
+        assert!(run.deleted_at_ms.is_some(), "run {id} is as deleted as its entries say");
+        runs.push(run);
+    }
     assert_eq!(runs.len(), replay.runs.len(), "every run has its entries, and every entry its run");
     let listed = ApprovalFilter::new().limit(1000_u32);
     let page = db.list_approvals(listed.clone()).await.expect("approvals can be listed");
@@ -233,6 +241,12 @@ impl Replay {
                 let ended =
                     run.map(|run| matches!(run.status, RunStatus::Completed | RunStatus::Error | RunStatus::Cancelled));
                 assert_eq!(ended, Some(true), "only what has ended is erased: {entry:?}");
+            }
+            "run_hidden" => {
+                let ended =
+                    run.map(|run| matches!(run.status, RunStatus::Completed | RunStatus::Error | RunStatus::Cancelled));
+                assert_eq!(ended, Some(true), "only what has ended is hidden: {entry:?}");
+                assert!(self.hidden.insert(run_id), "what was hidden is not hidden again: {entry:?}");
             }
             _ => panic!("no line of the table is called {action}"),
         }

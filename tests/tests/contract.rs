@@ -101,6 +101,8 @@ mod runs;
 mod schedules;
 #[path = "contract/second_look.rs"]
 mod second_look;
+#[path = "contract/sessions.rs"]
+mod sessions;
 #[path = "contract/sweeping.rs"]
 mod sweeping;
 #[path = "contract/together.rs"]

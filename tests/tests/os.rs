@@ -24,6 +24,8 @@ mod pools;
 mod roles;
 #[path = "os/serving.rs"]
 mod serving;
+#[path = "os/sessions.rs"]
+mod sessions;
 #[path = "os/streams.rs"]
 mod streams;
 #[path = "os/troubles.rs"]

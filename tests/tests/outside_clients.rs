@@ -113,7 +113,7 @@ async fn its_description_is_valid_openapi() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_answers_what_its_description_says() {
     let os = Served::new(tools![lookup, restart, delete_user, explode]).await;
-    let mut there = json!({ "agent_id": ["a"], "run_id": [], "session_id": [], "approval_id": [], "execution_id": [], "session_of": {} });
+    let mut there = json!({ "agent_id": ["a"], "run_id": [], "session_id": [], "approval_id": [], "execution_id": [], "session_of": {}, "to_delete": [] });
     for (place, call) in ["lookup", "restart", "delete_user", "explode"].into_iter().cycle().take(12).enumerate() {
         let session = format!("s{place}");
         let arguments = match call {
@@ -126,6 +126,10 @@ async fn it_answers_what_its_description_says() {
         there["run_id"].as_array_mut().unwrap().push(run["run_id"].clone());
         there["session_of"][run["run_id"].as_str().unwrap()] = json!(session);
         there["session_id"].as_array_mut().unwrap().push(json!(session));
+    }
+    for _ in 0..12 {
+        let made = os.client.json("/sessions", &json!({ "user_id": "alice" })).await;
+        there["to_delete"].as_array_mut().unwrap().push(made.body["session_id"].clone());
     }
     for row in os.client.get("/approvals").await.body["data"].as_array().unwrap() {
         if row["tool_name"] == "explode" {

@@ -11,7 +11,7 @@ use crate::audit::{Journal, flush};
 use crate::cell::{Assign, Cell, Columns, Cond, Op, Row, Table};
 use crate::records::audit::AuditRow;
 use crate::records::run::RunRow;
-use crate::records::session::SessionSum;
+use crate::records::session::{SessionRow, SessionSum};
 use crate::store::Lane;
 use crate::store::prelude::*;
 use crate::tx::{Among, Head, Job, Query, Refused, Step, Tx, finish_now};
@@ -298,20 +298,24 @@ impl Tx for MemoryTx<'_> {
         Ok(self.tables.of(R::TABLE).matching(&filter).len() as u64)
     }
 
-    async fn sessions(&mut self, runs: Query<RunRow>) -> Result<Vec<SessionSum>> {
+    async fn sessions(&mut self, runs: Query<RunRow>, rows: Vec<Cond<SessionRow>>) -> Result<Vec<SessionSum>> {
         let (limit, offset) = (runs.limit, runs.offset);
         let columns = (RunRow::C.session_id, RunRow::C.run_id, RunRow::C.updated_at_ms);
+        let runs = self.pluck(columns, Query::of(runs.filter)).await?;
+        let rows = self.pluck((SessionRow::C.session_id, SessionRow::C.updated_at_ms), Query::of(rows)).await?;
+        let runs = runs.into_iter().map(|(session_id, run_id, updated)| (session_id, Some(run_id), updated));
+        let rows = rows.into_iter().map(|(session_id, updated)| (session_id, None, updated));
         let mut sums: HashMap<SessionId, SessionSum> = HashMap::new();
-        for (session_id, run_id, updated_at_ms) in self.pluck(columns, Query::of(runs.filter)).await? {
+        for (session_id, run_id, updated_at_ms) in runs.chain(rows) {
             let sum = sums.entry(session_id.clone()).or_insert_with(|| SessionSum {
                 session_id,
                 runs: 0,
-                first_run: run_id.clone(),
+                first_run: None,
                 updated_at_ms,
             });
-            sum.runs += 1;
+            sum.runs += u64::from(run_id.is_some());
             sum.updated_at_ms = sum.updated_at_ms.max(updated_at_ms);
-            sum.first_run = run_id.min(sum.first_run.clone());
+            sum.first_run = sum.first_run.take().into_iter().chain(run_id).min();
         }
         let mut sums: Vec<_> = sums.into_values().collect();
         sums.sort_by(|one, other| {
@@ -320,9 +324,10 @@ impl Tx for MemoryTx<'_> {
         Ok(paged(sums.into_iter(), limit, offset).collect())
     }
 
-    async fn count_sessions(&mut self, runs: Vec<Cond<RunRow>>) -> Result<u64> {
-        let found = self.pluck(RunRow::C.session_id, Query::of(runs)).await?;
-        Ok(found.into_iter().collect::<BTreeSet<_>>().len() as u64)
+    async fn count_sessions(&mut self, runs: Vec<Cond<RunRow>>, rows: Vec<Cond<SessionRow>>) -> Result<u64> {
+        let mut found: BTreeSet<_> = self.pluck(RunRow::C.session_id, Query::of(runs)).await?.into_iter().collect();
+        found.extend(self.pluck(SessionRow::C.session_id, Query::of(rows)).await?);
+        Ok(found.len() as u64)
     }
 
     async fn update<R: Row>(&mut self, set: Vec<Assign<R>>, expect: Vec<Cond<R>>) -> Result<u64> {

@@ -18,7 +18,7 @@ use crate::cell::{Assign, Cell, Columns, Cond, Op, Row, Table};
 use crate::names::Names;
 use crate::page::Page;
 use crate::records::run::RunRow;
-use crate::records::session::SessionSum;
+use crate::records::session::{SessionRow, SessionSum};
 use crate::requests::Write;
 use crate::tx::{Among, Lock, Query, Tx, after, clause};
 use crate::{Error, Result, fault};
@@ -410,14 +410,19 @@ impl Tx for PostgresTx {
         Ok(self.number(&sql, &values).await?.unsigned_abs())
     }
 
-    async fn sessions(&mut self, runs: Query<RunRow>) -> Result<Vec<SessionSum>> {
+    async fn sessions(&mut self, runs: Query<RunRow>, rows: Vec<Cond<SessionRow>>) -> Result<Vec<SessionSum>> {
         let mut values = Vec::new();
-        let conds = conditions(runs.filter, &mut values);
+        let of_runs = clause(&conditions(runs.filter, &mut values));
+        let of_rows = clause(&conditions(rows, &mut values));
+        let [session_id, run_id, updated_at_ms] = SessionSum::COLUMNS;
+        // No run of a row is null, and counts as none.
         let mut sql = format!(
-            "SELECT session_id, min(run_id), max(updated_at_ms), count(*) FROM {}{}
-             GROUP BY session_id ORDER BY 3 DESC, 1",
+            "SELECT {session_id}, min({run_id}), max({updated_at_ms}), count({run_id}) FROM (
+               SELECT {session_id}, {run_id}, {updated_at_ms} FROM {}{of_runs}
+               UNION ALL SELECT {session_id}, NULL, {updated_at_ms} FROM {}{of_rows}) AS summed
+             GROUP BY {session_id} ORDER BY 3 DESC, 1",
             self.names.of(Table::Runs),
-            clause(&conds)
+            self.names.of(Table::Sessions),
         );
         if let Some(limit) = runs.limit {
             values.push(number(limit));
@@ -425,22 +430,23 @@ impl Tx for PostgresTx {
         }
         values.push(number(runs.offset));
         write!(sql, " OFFSET ${}", values.len()).expect("a string takes everything");
-        let columns = (RunRow::C.session_id, RunRow::C.run_id, RunRow::C.updated_at_ms);
-        let names: Vec<_> = columns.list().into_iter().map(|(name, _)| name).collect();
         let found = self.ask(&sql, &values).await?;
         let sum = |row: &Found| {
-            let (session_id, first_run, updated_at_ms) =
-                columns.take(&mut cells::<RunRow>(&names, row)?.into_iter())?;
             let runs: i64 = row.try_get(3).map_err(|error| unavailable(self.action, error))?;
-            Ok(SessionSum { session_id, runs: runs.unsigned_abs(), first_run, updated_at_ms })
+            SessionSum::of(cells::<RunRow>(&SessionSum::COLUMNS, row)?, runs)
         };
         found.iter().map(sum).collect()
     }
 
-    async fn count_sessions(&mut self, runs: Vec<Cond<RunRow>>) -> Result<u64> {
+    async fn count_sessions(&mut self, runs: Vec<Cond<RunRow>>, rows: Vec<Cond<SessionRow>>) -> Result<u64> {
         let mut values = Vec::new();
-        let conds = conditions(runs, &mut values);
-        let sql = format!("SELECT count(DISTINCT session_id) FROM {}{}", self.names.of(Table::Runs), clause(&conds));
+        let of_runs = clause(&conditions(runs, &mut values));
+        let of_rows = clause(&conditions(rows, &mut values));
+        let sql = format!(
+            "SELECT count(*) FROM (SELECT session_id FROM {}{of_runs} UNION SELECT session_id FROM {}{of_rows}) AS found",
+            self.names.of(Table::Runs),
+            self.names.of(Table::Sessions),
+        );
         Ok(self.number(&sql, &values).await?.unsigned_abs())
     }
 

@@ -37,6 +37,8 @@ row! {
         erased_at_ms: Option<i64>,
         /// The subject of the requester, for lists.
         user_id: Option<String>,
+        /// When its session was deleted: no list has it any more.
+        deleted_at_ms: Option<i64>,
     }
 }
 
@@ -85,9 +87,12 @@ pub struct Run {
     /// When the sensitive arguments of its calls were erased, epoch milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub erased_at_ms: Option<i64>,
+    /// When its session was deleted, epoch milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deleted_at_ms: Option<i64>,
 }
 
-/// Which runs to list.
+/// Which runs to list. Those of a session that was deleted are in no list.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct RunFilter {

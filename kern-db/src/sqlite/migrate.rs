@@ -27,6 +27,7 @@ const MIGRATIONS: &[Migration] = &[
     (10, "rowids", include_str!("../../migrations/sqlite/0010_rowids.sql")),
     (11, "counts", include_str!("../../migrations/sqlite/0011_counts.sql")),
     (12, "members", include_str!("../../migrations/sqlite/0012_members.sql")),
+    (13, "sessions", include_str!("../../migrations/sqlite/0013_sessions.sql")),
 ];
 
 /// kern's own two tables have fixed names, so that every program finds the others through them.

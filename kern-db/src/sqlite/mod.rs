@@ -160,6 +160,7 @@ impl SqliteDbBuilder {
         keys_table: Keys, "API keys";
         requests_table: Requests, "requests with an idempotency key";
         webhooks_table: Webhooks, "webhooks";
+        sessions_table: Sessions, "sessions that somebody made or named";
         deliveries_table: Deliveries, "events on their way to webhooks";
     }
 

@@ -14,7 +14,7 @@ use crate::memory::wall_clock;
 use crate::names::Names;
 use crate::page::Page;
 use crate::records::run::RunRow;
-use crate::records::session::SessionSum;
+use crate::records::session::{SessionRow, SessionSum};
 use crate::requests::{SqlValue, Write, check_statement};
 use crate::tx::{Head, Query, Tx, after, last_entry};
 use crate::{Error, Result};
@@ -273,30 +273,46 @@ impl Tx for SqliteTx<'_> {
         }
     }
 
-    async fn sessions(&mut self, runs: Query<RunRow>) -> Result<Vec<SessionSum>> {
-        // With a plain column SQLite takes the index that has the groups in order, and reads every run, snapshots and all.
-        let mut sql =
-            format!("SELECT session_id, min(run_id), max(updated_at_ms), count(*) FROM {}", self.names.of(Table::Runs));
+    async fn sessions(&mut self, runs: Query<RunRow>, rows: Vec<Cond<SessionRow>>) -> Result<Vec<SessionSum>> {
+        let mut sql = "SELECT session_id, min(run_id), max(updated_at_ms), count(run_id) FROM (".to_owned();
+        // No run of a row is null, and counts as none.
+        let [session_id, _, updated_at_ms] = SessionSum::COLUMNS;
+        sql.extend(["SELECT ", &SessionSum::COLUMNS.join(", "), " FROM ", self.names.of(Table::Runs)]);
         add_conditions(&mut sql, &runs.filter);
-        sql.push_str(" GROUP BY +session_id ORDER BY 3 DESC, 1 LIMIT ? OFFSET ?");
+        sql.extend([
+            " UNION ALL SELECT ",
+            session_id,
+            ", NULL, ",
+            updated_at_ms,
+            " FROM ",
+            self.names.of(Table::Sessions),
+        ]);
+        add_conditions(&mut sql, &rows);
+        sql.push_str(") GROUP BY session_id ORDER BY 3 DESC, 1 LIMIT ? OFFSET ?");
         let mut values = bound(runs.filter);
+        values.extend(bound(rows));
         values.extend([runs.limit.map_or(Cell::Int(-1), number), number(runs.offset)]);
-        let columns = (RunRow::C.session_id, RunRow::C.run_id, RunRow::C.updated_at_ms);
-        let names: Vec<_> = columns.list().into_iter().map(|(name, _)| name).collect();
         let mut statement = self.connection.prepare_cached(&sql).map_err(self.sql())?;
         let mut found = statement.query(params_from_iter(values)).map_err(self.sql())?;
         let mut sums = Vec::new();
         while let Some(row) = found.next().map_err(self.sql())? {
-            let (session_id, first_run, updated_at_ms) =
-                columns.take(&mut self.cells::<RunRow>(row, &names)?.into_iter())?;
-            let runs: i64 = row.get(names.len()).map_err(self.sql())?;
-            sums.push(SessionSum { session_id, runs: runs.unsigned_abs(), first_run, updated_at_ms });
+            let runs: i64 = row.get(SessionSum::COLUMNS.len()).map_err(self.sql())?;
+            sums.push(SessionSum::of(self.cells::<RunRow>(row, &SessionSum::COLUMNS)?, runs)?);
         }
         Ok(sums)
     }
 
-    async fn count_sessions(&mut self, runs: Vec<Cond<RunRow>>) -> Result<u64> {
-        self.number("count(DISTINCT session_id)", self.names.of(Table::Runs), runs)
+    async fn count_sessions(&mut self, runs: Vec<Cond<RunRow>>, rows: Vec<Cond<SessionRow>>) -> Result<u64> {
+        let mut sql = format!("SELECT count(*) FROM (SELECT session_id FROM {}", self.names.of(Table::Runs));
+        add_conditions(&mut sql, &runs);
+        sql.extend([" UNION SELECT session_id FROM ", self.names.of(Table::Sessions)]);
+        add_conditions(&mut sql, &rows);
+        sql.push(')');
+        let mut values = bound(runs);
+        values.extend(bound(rows));
+        let mut statement = self.connection.prepare_cached(&sql).map_err(self.sql())?;
+        let found: i64 = statement.query_row(params_from_iter(values), |row| row.get(0)).map_err(self.sql())?;
+        Ok(found.unsigned_abs())
     }
 
     async fn update<R: Row>(&mut self, set: Vec<Assign<R>>, expect: Vec<Cond<R>>) -> Result<u64> {

@@ -19,6 +19,7 @@ pub(crate) mod read;
 pub(crate) mod recovery;
 pub(crate) mod request;
 pub(crate) mod run;
+pub(crate) mod session;
 pub(crate) mod settle;
 pub(crate) mod sweep;
 

@@ -9,7 +9,7 @@ use crate::records::call::{Call, Standing};
 use crate::records::execution::{Execution, ExecutionFilter, ExecutionRow};
 use crate::records::principal::Principal;
 use crate::records::run::{Run, RunFilter, RunRow};
-use crate::records::session::{Session, SessionFilter, SessionSum};
+use crate::records::session::{Session, SessionFilter, SessionRow, SessionSum};
 use crate::requests::{Candidates, Resumable};
 use crate::rules::{CallRows, is_due, standing};
 use crate::tx::{Query, Tx};
@@ -18,6 +18,7 @@ use crate::{Answer, ApprovalId, ApprovalStatus, Error, Result, RunId, RunStatus,
 use ApprovalRow as A;
 use ExecutionRow as E;
 use RunRow as R;
+use SessionRow as N;
 use VoteRow as V;
 
 /// Rows a page where the caller names no number.
@@ -61,6 +62,7 @@ fn assemble(row: RunRow, calls: Vec<Call>, now: i64) -> Run {
         created_at_ms: row.created_at_ms,
         updated_at_ms: row.updated_at_ms,
         erased_at_ms: row.erased_at_ms,
+        deleted_at_ms: row.deleted_at_ms,
     }
 }
 
@@ -108,7 +110,7 @@ async fn votes<T: Tx>(tx: &mut T, id: &ApprovalId) -> Result<Vec<VoteRow>> {
 /// Runs, in the order of their ids, without their calls.
 pub(crate) async fn runs<T: Tx>(tx: &mut T, filter: RunFilter) -> Result<Vec<Run>> {
     let now = tx.now().await?;
-    let mut conds = Vec::new();
+    let mut conds = vec![R::C.deleted_at_ms.is(None)];
     conds.extend(filter.agent_id.map(|agent_id| R::C.agent_id.is(agent_id)));
     conds.extend(filter.session_id.map(|session_id| R::C.session_id.is(session_id)));
     conds.extend(filter.user_id.map(|user_id| R::C.user_id.is(Some(user_id))));
@@ -126,30 +128,71 @@ pub(crate) async fn runs<T: Tx>(tx: &mut T, filter: RunFilter) -> Result<Vec<Run
     Ok(tx.select(query).await?.into_iter().map(|row| assemble(row, Vec::new(), now)).collect())
 }
 
-/// Sessions, the last changed first. What is said of a session's start is read from its first run.
+/// Sessions, the last changed first. What is said of a session's start is read from its row and its first run.
 pub(crate) async fn sessions<T: Tx>(tx: &mut T, filter: SessionFilter) -> Result<Page<Session>> {
     let (limit, page) = paged(filter.limit, SESSIONS, filter.page)?;
     // Runs of another person are not seen at all: no count and no time of theirs shows.
-    let seen = || {
-        let agent_id = filter.agent_id.clone().map(|agent_id| R::C.agent_id.is(agent_id));
-        agent_id.into_iter().chain(filter.user_id.clone().map(|user_id| R::C.user_id.is(Some(user_id)))).collect()
+    let runs = || {
+        let mut conds = vec![R::C.deleted_at_ms.is(None)];
+        conds.extend(filter.agent_id.clone().map(|agent_id| R::C.agent_id.is(agent_id)));
+        conds.extend(filter.user_id.clone().map(|user_id| R::C.user_id.is(Some(user_id))));
+        conds
     };
-    let total_count = tx.count_sessions(seen()).await?;
-    let query = Query::of(seen()).limit(u64::from(limit)).offset(u64::from(page - 1) * u64::from(limit));
-    let sums = tx.sessions(query).await?;
+    let rows = || {
+        let agent_id = filter.agent_id.clone().map(|agent_id| N::C.agent_id.is(Some(agent_id)));
+        agent_id.into_iter().chain(filter.user_id.clone().map(|user_id| N::C.user_id.is(Some(user_id)))).collect()
+    };
+    let total_count = tx.count_sessions(runs(), rows()).await?;
+    let query = Query::of(runs()).limit(u64::from(limit)).offset(u64::from(page - 1) * u64::from(limit));
+    let sums = tx.sessions(query, rows()).await?;
+    Ok(page_of(with_starts(tx, sums, rows()).await?, (limit, page), total_count))
+}
+
+/// One session, with all of its runs. `None`: nobody has made it, and no run of it is there, or it was deleted.
+pub(crate) async fn session<T: Tx>(tx: &mut T, session_id: SessionId) -> Result<Option<Session>> {
+    let runs = vec![R::C.session_id.is(session_id.clone()), R::C.deleted_at_ms.is(None)];
+    let sums = tx.sessions(Query::of(runs), vec![N::C.session_id.is(session_id)]).await?;
+    Ok(with_starts(tx, sums, Vec::new()).await?.pop())
+}
+
+/// What else is said of sessions: by their first runs, and by those of their rows that meet the conditions.
+async fn with_starts<T: Tx>(tx: &mut T, sums: Vec<SessionSum>, of_rows: Vec<Cond<SessionRow>>) -> Result<Vec<Session>> {
     let columns = (R::C.run_id, (R::C.agent_id, R::C.agent_name, R::C.requester, R::C.created_at_ms));
-    let query = Query::of(Vec::new()).among(R::C.run_id, sums.iter().map(|sum| sum.first_run.clone()));
+    let query = Query::of(Vec::new()).among(R::C.run_id, sums.iter().filter_map(|sum| sum.first_run.clone()));
     let mut firsts: HashMap<_, _> = tx.pluck(columns, query).await?.into_iter().collect();
+    let query = Query::of(of_rows).among(N::C.session_id, sums.iter().map(|sum| sum.session_id.clone()));
+    let rows = tx.select(query).await?.into_iter().map(|row: SessionRow| (row.session_id.clone(), row));
+    let mut rows: HashMap<_, _> = rows.collect();
     let session = |sum: SessionSum| {
         let SessionSum { session_id, runs, first_run, updated_at_ms } = sum;
-        let (agent_id, agent_name, requester, created_at_ms) = firsts
-            .remove(&first_run)
-            .ok_or_else(|| Error::corrupt("runs.run_id", format!("`{first_run}` is there and is not found")))?;
-        let requester = requester.map(|requester| requester.0);
-        Ok(Session { session_id, agent_id, agent_name, requester, first_run, runs, created_at_ms, updated_at_ms })
+        let missing = |id: &RunId| Error::corrupt("runs.run_id", format!("`{id}` is there and is not found"));
+        let first = first_run.as_ref().map(|id| firsts.remove(id).ok_or_else(|| missing(id))).transpose()?;
+        let row = rows.remove(&session_id);
+        let (agent_id, agent_name, requester, started_at_ms) = match first {
+            Some((agent_id, agent_name, requester, at_ms)) => (Some(agent_id), agent_name, requester, Some(at_ms)),
+            None => (None, None, None, None),
+        };
+        let made_at_ms = row.as_ref().map(|row| row.created_at_ms);
+        let nothing = || Error::corrupt("sessions.session_id", format!("`{session_id}` is there and is not found"));
+        let created_at_ms = made_at_ms.into_iter().chain(started_at_ms).min().ok_or_else(nothing)?;
+        let (made_for, made_by, name, metadata) = match row {
+            Some(row) => (row.agent_id, row.requester, row.name, row.metadata),
+            None => (None, requester.clone(), None, None),
+        };
+        Ok(Session {
+            agent_id: made_for.or(agent_id),
+            agent_name,
+            requester: made_by.map(|requester| requester.0),
+            name,
+            metadata: metadata.map(|metadata| metadata.0),
+            first_run,
+            runs,
+            created_at_ms,
+            updated_at_ms,
+            session_id,
+        })
     };
-    let data = sums.into_iter().map(session).collect::<Result<_>>()?;
-    Ok(page_of(data, (limit, page), total_count))
+    sums.into_iter().map(session).collect()
 }
 
 /// Which paused runs of an agent wait for nobody, by their rows.
@@ -231,6 +274,7 @@ pub(crate) async fn history<T: Tx>(
             R::C.agent_id.is(agent_id.clone()),
             R::C.requester.is(requester.clone().map(Json)),
             R::C.status.is(status),
+            R::C.deleted_at_ms.is(None),
         ])
         .newest(R::C.created_at_ms.order())
         .newest(R::C.run_id.order())

@@ -89,6 +89,7 @@ async fn started<T: Tx>(tx: &mut T, new: BeginRun, claim: &RunClaim) -> Step<Run
         updated_at_ms: now,
         snapshot_salt: None,
         erased_at_ms: None,
+        deleted_at_ms: None,
     };
     let actor = Actor::of(row.requester.as_ref().map(|requester| &requester.0));
     let payload = json!({

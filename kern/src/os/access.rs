@@ -9,7 +9,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
-use kern_db::{Caller, Principal, Resolution, RunFilter};
+use kern_db::{Caller, Principal, Resolution, Session};
 
 use super::Os;
 use super::panel::session::{self, is_own_page};
@@ -177,6 +177,9 @@ fn needed(method: &Method, path: &str, agent_id: Option<&str>) -> Needed {
         },
         path if read && is_below("/approvals", path) => Scope::ApprovalsRead,
         path if read && is_below("/sessions", path) => Scope::SessionsRead,
+        "/sessions" | "/sessions/{session_id}" if method == Method::DELETE => Scope::SessionsDelete,
+        "/sessions" | "/sessions/{session_id}/rename" if method == Method::POST => Scope::SessionsWrite,
+        "/sessions/{session_id}" if method == Method::PATCH => Scope::SessionsWrite,
         path if read && is_below("/audit", path) => Scope::AuditRead,
         _ => Scope::Admin,
     };
@@ -260,13 +263,21 @@ impl Os {
         Ok(asks)
     }
 
-    /// Refuses a session whose first run somebody else has asked for: a run in it would read what was said there.
+    /// Refuses a session that is somebody else's: a run in it would read what was said there.
     pub(super) async fn joins(&self, who: &Who, session_id: &str) -> Result<(), Problem> {
         let Some(only) = who.only() else { return Ok(()) };
-        let first = self.db.list_runs(RunFilter::new().session_id(session_id).limit(1)).await?;
-        let owner = |run: &kern_db::Run| run.requester.as_ref().is_some_and(|owner| owner.subject == only);
-        if first.iter().all(owner) { Ok(()) } else { Err(Problem::not_found("Session")) }
+        let found = self.db.get_session(&session_id.into()).await?;
+        if found.is_none_or(|session| is_of(&session, Some(only))) {
+            Ok(())
+        } else {
+            Err(Problem::not_found("Session"))
+        }
     }
+}
+
+/// Whether a session is this person's, where only theirs are meant.
+pub(super) fn is_of(session: &Session, only: Option<&str>) -> bool {
+    shows(only, session.requester.as_ref().map(|requester| requester.subject.as_str()))
 }
 
 #[cfg(test)]
@@ -280,7 +291,9 @@ mod tests {
             (Method::GET, "/approvalsandmore"),
             (Method::PUT, "/approvals"),
             (Method::POST, "/approvals/{approval_id}"),
-            (Method::DELETE, "/sessions/{session_id}"),
+            (Method::PUT, "/sessions/{session_id}"),
+            (Method::PATCH, "/sessions"),
+            (Method::DELETE, "/sessions/{session_id}/runs"),
             (Method::POST, "/config"),
             (Method::GET, "/else"),
         ] {

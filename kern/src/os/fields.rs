@@ -265,6 +265,25 @@ impl Fields {
         }
     }
 
+    /// Whether something stands there.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.given.get(name).is_some_and(|value| !value.is_null())
+    }
+
+    /// A JSON list of texts that has to be there.
+    pub(super) fn texts(&mut self, name: &str, most: usize) -> Vec<String> {
+        let mut texts = Vec::new();
+        for item in self.list(name, most) {
+            match item {
+                Value::String(text) => texts.push(text),
+                other => {
+                    self.wrong("string_type", name, "Input should be a list of valid strings", &other);
+                }
+            }
+        }
+        texts
+    }
+
     /// Nothing else may stand there: what nobody reads was meant as something.
     pub(super) fn nothing_but(&mut self, names: &[&str]) {
         let others: Vec<(String, Value)> = self
@@ -281,7 +300,7 @@ impl Fields {
     /// What the reference knows and kern does not do has to be left out, or left at what it does anyway.
     pub(super) fn unsupported(&mut self, names: &[(&str, &str)]) {
         for (name, default) in names {
-            let Some(given) = self.given.get(*name).cloned() else { continue };
+            let Some(given) = self.given.get(*name).filter(|given| !given.is_null()).cloned() else { continue };
             let text = given.as_str().map_or_else(|| given.to_string(), str::to_ascii_lowercase);
             if !text.is_empty() && text != *default {
                 self.wrong("unsupported", name, "kern does not do this: leave it out", &given);

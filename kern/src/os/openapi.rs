@@ -181,6 +181,58 @@ pub(super) struct ResolveOne {
     note: Option<String>,
 }
 
+/// Makes a session.
+#[derive(Deserialize, ToSchema)]
+#[allow(dead_code, reason = "it describes what the handler reads")]
+pub(super) struct NewSessionBody {
+    /// Its id. Made where there is none.
+    #[schema(max_length = 255)]
+    session_id: Option<String>,
+    /// What it is called.
+    #[schema(max_length = 255)]
+    session_name: Option<String>,
+    /// What to keep with it, at most 64 KiB.
+    #[schema(value_type = Option<Object>)]
+    metadata: Option<Value>,
+    /// Whose it is, where nobody is asked who they are.
+    #[schema(max_length = 255)]
+    user_id: Option<String>,
+    /// The agent it is for.
+    agent_id: Option<String>,
+}
+
+/// Changes a session. What is left out, or null, stays.
+#[derive(Deserialize, ToSchema)]
+#[allow(dead_code, reason = "it describes what the handler reads")]
+pub(super) struct SessionBody {
+    /// What it is called from now on.
+    #[schema(max_length = 255)]
+    session_name: Option<String>,
+    /// What is kept with it from now on, at most 64 KiB.
+    #[schema(value_type = Option<Object>)]
+    metadata: Option<Value>,
+}
+
+/// Names a session.
+#[derive(Deserialize, ToSchema)]
+#[allow(dead_code, reason = "it describes what the handler reads")]
+pub(super) struct RenameBody {
+    /// What it is called from now on.
+    #[schema(max_length = 255)]
+    session_name: String,
+}
+
+/// Deletes sessions.
+#[derive(Deserialize, ToSchema)]
+#[allow(dead_code, reason = "it describes what the handler reads")]
+pub(super) struct DeleteSessionsBody {
+    /// The sessions, at most 100.
+    #[schema(min_items = 1, max_items = 100)]
+    session_ids: Vec<String>,
+    /// `agent` for each of them; may be left out.
+    session_types: Option<Vec<String>>,
+}
+
 /// A word on how a call ended.
 #[derive(Deserialize, ToSchema)]
 #[allow(dead_code, reason = "it describes what the handler reads")]
@@ -211,7 +263,7 @@ fn described() -> OpenApiRouter<Arc<Os>> {
 /// Calls each operation by what it is about, too: `list` is the name of several.
 fn named(description: &mut utoipa::openapi::OpenApi) {
     for path in description.paths.paths.values_mut() {
-        for operation in [&mut path.get, &mut path.post, &mut path.delete].into_iter().flatten() {
+        for operation in [&mut path.get, &mut path.post, &mut path.patch, &mut path.delete].into_iter().flatten() {
             let tag = operation.tags.iter().flatten().next();
             let name = tag.into_iter().chain(&operation.operation_id).cloned().collect::<Vec<_>>();
             operation.operation_id = Some(name.join("_"));

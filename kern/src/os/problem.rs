@@ -118,7 +118,7 @@ impl From<kern_db::Error> for Problem {
             Db::StaleView { version, .. } => said(StatusCode::CONFLICT).with("version", *version),
             Db::ExecutionConflict { found, .. } => said(StatusCode::CONFLICT).with("execution_status", found.as_str()),
             Db::RunConflict { found, .. } => said(StatusCode::CONFLICT).with("run_status", found.as_str()),
-            Db::DigestMismatch { .. } | Db::NotMine { .. } => said(StatusCode::CONFLICT),
+            Db::DigestMismatch { .. } | Db::NotMine { .. } | Db::SessionExists { .. } => said(StatusCode::CONFLICT),
             Db::Expired { .. } => said(StatusCode::GONE),
             Db::NotPermitted { .. } => said(StatusCode::FORBIDDEN),
             Db::ReasonRequired { .. } | Db::NoteRequired { .. } | Db::NotEditable { .. } | Db::Invalid(_) => {

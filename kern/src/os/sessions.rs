@@ -1,19 +1,24 @@
-//! Sessions: what runs with the same `session_id` have in common. No row is a session; it is there as long as its runs are.
+//! Sessions: what runs with the same `session_id` have in common. One that nobody has made is there with its first run.
 
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, RawQuery, State};
-use kern_db::{Run, RunFilter, RunStatus, Session, SessionFilter};
-use serde_json::{Value, json};
+use axum::extract::{Path, RawQuery, Request, State};
+use axum::http::StatusCode;
+use kern_db::{
+    NewSession, RunFilter, RunId, RunStatus, Session, SessionChange, SessionDeletion, SessionFilter, SessionId,
+};
+use serde_json::{Map, Value, json};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Os;
-use super::access::Who;
+use super::access::{Who, is_of};
 use super::fields::Fields;
 use super::json::{page, run_schema, time, without_nulls};
-use super::openapi::{ProblemAnswer, QueryProblems};
+use super::openapi::{
+    BodyProblems, DeleteSessionsBody, NewSessionBody, ProblemAnswer, QueryProblems, RenameBody, SessionBody,
+};
 use super::problem::Problem;
 use crate::run::{Role, RunOutput};
 
@@ -21,9 +26,16 @@ use crate::run::{Role, RunOutput};
 const RUNS: u32 = 1000;
 /// Sessions a page.
 const PAGE: u32 = 20;
+/// Sessions that are deleted at once.
+const MANY: usize = 100;
 
 pub(super) fn routes() -> OpenApiRouter<Arc<Os>> {
-    OpenApiRouter::new().routes(routes!(list)).routes(routes!(get)).routes(routes!(runs)).routes(routes!(run))
+    OpenApiRouter::new()
+        .routes(routes!(list, create, delete_many))
+        .routes(routes!(get, update, delete))
+        .routes(routes!(rename))
+        .routes(routes!(runs))
+        .routes(routes!(run))
 }
 
 /// What is asked for is of agents: of teams and workflows there is nothing yet.
@@ -70,10 +82,14 @@ async fn list(State(os): State<Arc<Os>>, who: Who, RawQuery(query): RawQuery) ->
 }
 
 async fn summary(os: &Os, session: &Session) -> Result<Value, Problem> {
-    let first = os.db.get_run(&session.first_run).await?;
+    let name = match (&session.name, &session.first_run) {
+        (Some(name), _) => Some(name.clone()),
+        (None, Some(first)) => shown(os, first).await?.map(|run| run.input.input_content),
+        (None, None) => Some(String::new()),
+    };
     Ok(json!({
         "session_id": session.session_id,
-        "session_name": shown(os, &first).await?.map(|run| run.input.input_content),
+        "session_name": name,
         "session_state": {},
         "created_at": time(session.created_at_ms / 1000),
         "updated_at": time(session.updated_at_ms / 1000),
@@ -84,15 +100,16 @@ async fn summary(os: &Os, session: &Session) -> Result<Value, Problem> {
     }))
 }
 
-/// A run as its agent shows it. `None`: this server does not have the agent.
-async fn shown(os: &Os, run: &Run) -> Result<Option<RunOutput>, Problem> {
-    match os.agent(&run.agent_id) {
-        Some(agent) => Ok(Some(agent.get_run(&run.run_id).await?)),
+/// A run as its agent shows it. `None`: this server does not have the agent, or its session was deleted.
+async fn shown(os: &Os, run_id: &RunId) -> Result<Option<RunOutput>, Problem> {
+    let run = os.db.get_run(run_id).await?;
+    match os.agent(&run.agent_id).filter(|_| run.deleted_at_ms.is_none()) {
+        Some(agent) => Ok(Some(agent.shown(&run)?)),
         None => Ok(None),
     }
 }
 
-/// The runs of a session, oldest first. Of one without runs it is said that it is not there.
+/// The runs of a session, oldest first.
 async fn runs_of(os: &Os, who: &Who, session_id: &str, query: Option<&str>) -> Result<Vec<RunOutput>, Problem> {
     let mut fields = Fields::of_query(query);
     let of_agents = is_of_agents(&mut fields);
@@ -109,10 +126,49 @@ async fn runs_of(os: &Os, who: &Who, session_id: &str, query: Option<&str>) -> R
     let mut runs = Vec::new();
     if of_agents {
         for run in os.db.list_runs(filter).await? {
-            runs.extend(shown(os, &run).await?);
+            runs.extend(shown(os, &run.run_id).await?);
         }
     }
-    if runs.is_empty() { Err(Problem::not_found("Session")) } else { Ok(runs) }
+    Ok(runs)
+}
+
+/// A session with what was said in it: of runs and names of other people nothing, where only somebody's own are shown.
+fn detail(os: &Os, session: Option<&Session>, runs: &[RunOutput]) -> Result<Value, Problem> {
+    let first = runs.first();
+    let (Some(session_id), Some(created_at)) = (
+        session.map(|session| &session.session_id).or(first.map(|run| &run.session_id)),
+        session.map(|session| session.created_at_ms / 1000).or(first.map(|run| run.created_at)),
+    ) else {
+        return Err(Problem::not_found("Session"));
+    };
+    let named = session.and_then(|session| session.name.as_deref());
+    let agent_id = session.and_then(|session| session.agent_id.as_deref()).or(first.map(|run| run.agent_id.as_str()));
+    let requester = session.and_then(|session| session.requester.as_ref()).map(|requester| requester.subject.as_str());
+    let updated_at = runs.iter().map(|run| run.created_at).chain(session.map(|it| it.updated_at_ms / 1000)).max();
+    // What tools gave is in the runs.
+    let history: Vec<_> =
+        runs.iter().flat_map(|run| &run.messages).filter(|message| message.role != Role::Tool).collect();
+    let mut detail = json!({
+        "user_id": requester.or(first.and_then(|run| run.user_id.as_deref())),
+        "agent_session_id": session_id,
+        "session_id": session_id,
+        "session_name": named.or(first.map(|run| run.input.input_content.as_str())).unwrap_or_default(),
+        "session_state": first.map(|run| run.session_state.clone()).unwrap_or_default(),
+        "agent_id": agent_id,
+        "metrics": {},
+        "chat_history": history,
+        "created_at": time(created_at),
+        "updated_at": updated_at.and_then(time),
+    });
+    if let Some(agent) = agent_id.and_then(|id| os.agent(id)).map(|agent| &agent.0) {
+        let model =
+            json!({ "provider": agent.model.provider(), "name": agent.model.provider(), "id": agent.model.id() });
+        detail["agent_data"] = json!({ "name": agent.name, "agent_id": agent.id, "model": model });
+    }
+    if let Some(metadata) = session.and_then(|session| session.metadata.clone()) {
+        detail["metadata"] = Value::Object(metadata);
+    }
+    Ok(detail)
 }
 
 /// Shows a session with what was said in it.
@@ -128,29 +184,228 @@ async fn get(
     Path(session_id): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Result<Json<Value>, Problem> {
+    let mut fields = Fields::of_query(query.as_deref());
+    let (of_agents, user_id) = (is_of_agents(&mut fields), whose(&mut fields, &who));
     let runs = runs_of(&os, &who, &session_id, query.as_deref()).await?;
-    let first = runs.first().ok_or_else(|| Problem::not_found("Session"))?;
-    let updated_at = runs.iter().map(|run| run.created_at).max();
-    // What tools gave is in the runs.
-    let history: Vec<_> =
-        runs.iter().flat_map(|run| &run.messages).filter(|message| message.role != Role::Tool).collect();
-    Ok(Json(json!({
-        "user_id": first.user_id,
-        "agent_session_id": first.session_id,
-        "session_id": first.session_id,
-        "session_name": first.input.input_content,
-        "session_state": first.session_state,
-        "agent_id": first.agent_id,
-        "agent_data": {
-            "name": first.agent_name,
-            "agent_id": first.agent_id,
-            "model": { "provider": first.model_provider, "name": first.model_provider, "id": first.model },
-        },
-        "metrics": {},
-        "chat_history": history,
-        "created_at": time(first.created_at),
-        "updated_at": updated_at.and_then(time),
-    })))
+    let session = os.db.get_session(&SessionId::from(session_id)).await?;
+    let session = session.filter(|session| of_agents && is_of(session, user_id.as_deref()));
+    Ok(Json(detail(&os, session.as_ref(), &runs)?))
+}
+
+/// A session that somebody has just made or changed, as they see it.
+async fn changed(os: &Os, who: &Who, session: &Session) -> Result<Json<Value>, Problem> {
+    let runs = runs_of(os, who, session.session_id.as_str(), None).await?;
+    Ok(Json(detail(os, Some(session), &runs)?))
+}
+
+/// What the reference keeps with a session, and kern does not.
+const NOT_KEPT: &[(&str, &str)] = &[("session_state", "{}"), ("summary", "{}"), ("team_id", ""), ("workflow_id", "")];
+
+fn metadata(fields: &mut Fields) -> Option<Map<String, Value>> {
+    match fields.object("metadata") {
+        Some(Value::Object(metadata)) => Some(metadata),
+        _ => None,
+    }
+}
+
+/// Only agents have sessions here.
+fn of_agents_only(fields: &mut Fields) {
+    fields.unsupported(&[("type", "agent")]);
+}
+
+/// Makes a session before its first run.
+#[utoipa::path(post, path = "/sessions", tag = "sessions",
+    params(("type" = Option<String>, Query, description = "`agent`")),
+    request_body = NewSessionBody,
+    responses((status = 201, description = "The session", body = Value), (status = 404, response = ProblemAnswer),
+        (status = 409, response = ProblemAnswer), BodyProblems))]
+async fn create(
+    State(os): State<Arc<Os>>,
+    who: Who,
+    RawQuery(query): RawQuery,
+    request: Request,
+) -> Result<(StatusCode, Json<Value>), Problem> {
+    let mut asked = Fields::of_query(query.as_deref());
+    of_agents_only(&mut asked);
+    asked.done()?;
+    let mut fields = Fields::of_json(request, &os.limits).await?;
+    let known =
+        ["session_id", "session_name", "session_state", "metadata", "user_id", "agent_id", "team_id", "workflow_id"];
+    fields.nothing_but(&known);
+    fields.unsupported(NOT_KEPT);
+    let (session_id, name) = (fields.short("session_id", 255), fields.short("session_name", 255));
+    let (user_id, agent_id) = (fields.short("user_id", 255), fields.text("agent_id"));
+    let metadata = metadata(&mut fields);
+    fields.done()?;
+    let mut new = NewSession::new();
+    if let Some(agent_id) = agent_id {
+        let agent = os.agent(&agent_id).ok_or_else(|| Problem::not_found("Agent"))?;
+        new = new.agent_id(agent.id());
+    }
+    if let Some(session_id) = session_id {
+        new = new.session_id(session_id);
+    }
+    if let Some(requester) = who.principal(user_id) {
+        new = new.requester(requester);
+    }
+    if let Some(name) = name {
+        new = new.name(name);
+    }
+    if let Some(metadata) = metadata {
+        new = new.metadata(metadata);
+    }
+    let made = os.db.create_session(new).await?;
+    Ok((StatusCode::CREATED, changed(&os, &who, &made).await?))
+}
+
+/// A change of a session of whoever asks, or of anybody's where they see them all.
+async fn change(
+    os: &Os,
+    who: &Who,
+    session_id: String,
+    query: Option<&str>,
+    change: SessionChange,
+) -> Result<Json<Value>, Problem> {
+    let mut asked = Fields::of_query(query);
+    of_agents_only(&mut asked);
+    let owner = whose(&mut asked, who);
+    asked.done()?;
+    let change = match owner {
+        Some(owner) => change.of_user(owner),
+        None => change,
+    };
+    let session = os.db.update_session(&SessionId::from(session_id), change).await?;
+    changed(os, who, &session).await
+}
+
+/// Changes what a session is called, and what is kept with it.
+#[utoipa::path(patch, path = "/sessions/{session_id}", tag = "sessions",
+    params(("session_id" = String, Path, description = "The session"),
+        ("type" = Option<String>, Query, description = "`agent`"),
+        ("user_id" = Option<String>, Query, description = "Only if it is this person's")),
+    request_body = SessionBody,
+    responses((status = 200, description = "The session", body = Value), (status = 404, response = ProblemAnswer),
+        BodyProblems))]
+async fn update(
+    State(os): State<Arc<Os>>,
+    who: Who,
+    Path(session_id): Path<String>,
+    RawQuery(query): RawQuery,
+    request: Request,
+) -> Result<Json<Value>, Problem> {
+    let mut fields = Fields::of_json(request, &os.limits).await?;
+    fields.nothing_but(&["session_name", "session_state", "metadata", "summary"]);
+    fields.unsupported(NOT_KEPT);
+    let (name, metadata) = (fields.short("session_name", 255), metadata(&mut fields));
+    fields.done()?;
+    let mut wanted = SessionChange::new();
+    if let Some(name) = name {
+        wanted = wanted.name(name);
+    }
+    if let Some(metadata) = metadata {
+        wanted = wanted.metadata(metadata);
+    }
+    change(&os, &who, session_id, query.as_deref(), wanted).await
+}
+
+/// Changes what a session is called.
+#[utoipa::path(post, path = "/sessions/{session_id}/rename", tag = "sessions",
+    params(("session_id" = String, Path, description = "The session"),
+        ("type" = Option<String>, Query, description = "`agent`"),
+        ("user_id" = Option<String>, Query, description = "Only if it is this person's")),
+    request_body = RenameBody,
+    responses((status = 200, description = "The session", body = Value), (status = 404, response = ProblemAnswer),
+        BodyProblems))]
+async fn rename(
+    State(os): State<Arc<Os>>,
+    who: Who,
+    Path(session_id): Path<String>,
+    RawQuery(query): RawQuery,
+    request: Request,
+) -> Result<Json<Value>, Problem> {
+    let mut fields = Fields::of_json(request, &os.limits).await?;
+    fields.nothing_but(&["session_name"]);
+    fields.needed("session_name");
+    let name = fields.short("session_name", 255).unwrap_or_default();
+    fields.done()?;
+    change(&os, &who, session_id, query.as_deref(), SessionChange::new().name(name)).await
+}
+
+/// Whose sessions a request deletes, as the query says it.
+fn deletion(query: Option<&str>, who: &Who) -> Result<SessionDeletion, Problem> {
+    let mut asked = Fields::of_query(query);
+    let owner = whose(&mut asked, who);
+    asked.done()?;
+    let deletion = SessionDeletion::new().by_person(who.principal(owner.clone()));
+    Ok(match owner {
+        Some(owner) => deletion.of_user(owner),
+        None => deletion,
+    })
+}
+
+/// Deletes a session, and lets whoever drives a run of it in this process know.
+async fn delete_one(os: &Os, session_id: &SessionId, deletion: SessionDeletion) -> Result<(), Problem> {
+    let deleted = os.db.delete_session(session_id, deletion).await?;
+    for agent in &os.agents {
+        deleted.cancelled.iter().for_each(|run_id| agent.0.hints.look_at(run_id));
+    }
+    Ok(())
+}
+
+/// Deletes a session: its runs are cancelled, and no list has them any more. Approvals and the audit log keep what was decided.
+#[utoipa::path(delete, path = "/sessions/{session_id}", tag = "sessions",
+    params(("session_id" = String, Path, description = "The session"),
+        ("user_id" = Option<String>, Query, description = "Only if it is this person's")),
+    responses((status = 204, description = "It is deleted"), (status = 404, response = ProblemAnswer), QueryProblems))]
+async fn delete(
+    State(os): State<Arc<Os>>,
+    who: Who,
+    Path(session_id): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Result<StatusCode, Problem> {
+    delete_one(&os, &SessionId::from(session_id), deletion(query.as_deref(), &who)?).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Deletes several sessions, or none where one of them is not there.
+#[utoipa::path(delete, path = "/sessions", tag = "sessions",
+    params(("user_id" = Option<String>, Query, description = "Only if they are this person's")),
+    request_body = DeleteSessionsBody,
+    responses((status = 204, description = "They are deleted"), (status = 404, response = ProblemAnswer), BodyProblems))]
+async fn delete_many(
+    State(os): State<Arc<Os>>,
+    who: Who,
+    RawQuery(query): RawQuery,
+    request: Request,
+) -> Result<StatusCode, Problem> {
+    let owner = whose(&mut Fields::of_query(query.as_deref()), &who);
+    let deletion = deletion(query.as_deref(), &who)?;
+    let mut fields = Fields::of_json(request, &os.limits).await?;
+    fields.nothing_but(&["session_ids", "session_types"]);
+    let ids = fields.texts("session_ids", MANY);
+    let types = fields.has("session_types").then(|| fields.texts("session_types", MANY));
+    fields.done()?;
+    if types.is_some_and(|types| types.len() != ids.len() || types.iter().any(|kind| kind != "agent")) {
+        let wrong = json!({ "type": "value_error", "loc": ["body", "session_types"], "msg": "Input should be 'agent', once for each session" });
+        return Err(Problem::invalid(vec![wrong]));
+    }
+    // A session that is named twice is deleted once.
+    let ids: std::collections::BTreeSet<_> = ids.into_iter().map(SessionId::from).collect();
+    for session_id in &ids {
+        let found = os.db.get_session(session_id).await?;
+        if !found.is_some_and(|session| is_of(&session, owner.as_deref())) {
+            return Err(Problem::not_found("Session").with("session_id", session_id.as_str()));
+        }
+    }
+    for session_id in &ids {
+        match delete_one(&os, session_id, deletion.clone()).await {
+            Ok(()) => {}
+            // Somebody else was faster.
+            Err(problem) if problem.status() == StatusCode::NOT_FOUND => {}
+            Err(problem) => return Err(problem),
+        }
+    }
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Lists the runs of a session, oldest first.
@@ -167,8 +422,12 @@ async fn runs(
     Path(session_id): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Result<Json<Vec<Value>>, Problem> {
+    let runs = runs_of(&os, &who, &session_id, query.as_deref()).await?;
+    if runs.is_empty() {
+        return Err(Problem::not_found("Session"));
+    }
     let mut listed = Vec::new();
-    for run in runs_of(&os, &who, &session_id, query.as_deref()).await? {
+    for run in runs {
         listed.push(without_nulls(run_schema(&os, &run).await?));
     }
     Ok(Json(listed))
@@ -190,10 +449,10 @@ async fn run(
     let mut fields = Fields::of_query(query.as_deref());
     let (of_agents, user_id) = (is_of_agents(&mut fields), whose(&mut fields, &who));
     fields.done()?;
-    let stored = os.db.get_run(&run_id.into()).await?;
-    let found = if of_agents { shown(&os, &stored).await? } else { None };
+    let run_id = RunId::from(run_id);
+    let found = if of_agents { shown(&os, &run_id).await? } else { None };
     let found =
         found.filter(|run| run.session_id.as_str() == session_id && (user_id.is_none() || run.user_id == user_id));
-    let found = found.ok_or_else(|| Problem::from(crate::Error::RunNotFound { run_id: stored.run_id }))?;
+    let found = found.ok_or_else(|| Problem::from(crate::Error::RunNotFound { run_id }))?;
     Ok(Json(run_schema(&os, &found).await?))
 }

@@ -103,6 +103,9 @@ pub struct RunOutput {
     pub attention: bool,
     /// What went in.
     pub input: RunInput,
+    /// Whether its session was deleted.
+    #[serde(skip)]
+    pub(crate) is_deleted: bool,
 }
 
 impl RunOutput {

@@ -74,6 +74,7 @@ pub(crate) fn view(agent: &Inner, run: &Run, mut state: RunState) -> RunOutput {
         requirements,
         attention: run.attention,
         input: state.input,
+        is_deleted: run.deleted_at_ms.is_some(),
     }
 }
 

@@ -50,14 +50,14 @@ async fn a_session_is_what_its_runs_have_in_common(store: &Store) {
     let meta = page.meta;
     assert_eq!((meta.page, meta.limit, meta.total_pages, meta.total_count), (1, 20, 1, 2));
     let one = &page.data[0];
-    assert_eq!((one.session_id.as_str(), one.runs, &one.first_run), ("one", 2, &first));
-    assert_eq!((one.agent_id.as_str(), one.agent_name.as_deref(), &one.requester), ("a", Some("A"), &ana()));
+    assert_eq!((one.session_id.as_str(), one.runs, &one.first_run), ("one", 2, &Some(first.clone())));
+    assert_eq!((one.agent_id.as_deref(), one.agent_name.as_deref(), &one.requester), (Some("a"), Some("A"), &ana()));
     assert_eq!(one.created_at_ms, store.get_run(&first).await.unwrap().created_at_ms);
     assert_eq!(one.updated_at_ms, store.get_run(&second).await.unwrap().updated_at_ms);
     assert!(one.created_at_ms < one.updated_at_ms);
     assert_eq!((page.data[1].session_id.as_str(), page.data[1].runs, &page.data[1].requester), ("two", 1, &None));
     // Whatever happens to a run moves its session up.
-    let two = page.data[1].first_run.clone();
+    let two = page.data[1].first_run.clone().unwrap();
     tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     store.cancel_run(two, kern_db::Caller::Anonymous).await.unwrap();
     assert_eq!(sessions(store, SessionFilter::new()).await, [("two".to_owned(), 1), ("one".to_owned(), 2)]);
@@ -73,9 +73,9 @@ async fn of_other_peoples_runs_no_session_shows_anything(store: &Store) {
     let page = store.list_sessions(SessionFilter::new().user_id("ana")).await.unwrap();
     assert_eq!((page.data.len(), page.meta.total_count), (1, 1));
     let shared = &page.data[0];
-    assert_eq!((shared.session_id.as_str(), shared.runs, &shared.first_run), ("shared", 1, &own));
+    assert_eq!((shared.session_id.as_str(), shared.runs, &shared.first_run), ("shared", 1, &Some(own.clone())));
     let run = store.get_run(&own).await.unwrap();
-    assert_eq!((shared.agent_id.as_str(), &shared.requester), ("b", &run.requester));
+    assert_eq!((shared.agent_id.as_deref(), &shared.requester), (Some("b"), &run.requester));
     assert_eq!((shared.created_at_ms, shared.updated_at_ms), (run.created_at_ms, run.updated_at_ms));
     // Of eve's, too, all that she asked for: a name is compared, whoever vouches for it.
     let hers: BTreeSet<_> = sessions(store, SessionFilter::new().user_id("eve")).await.into_iter().collect();
@@ -290,6 +290,10 @@ async fn a_file_from_before_is_counted(store: &Store) {
          DROP INDEX idx_kern_approvals_user_id_status; DROP TABLE kern_keys; DROP INDEX idx_kern_audit_of_no_run;
          DROP TABLE kern_requests; DROP TABLE kern_webhooks; DROP TABLE kern_deliveries;
          DROP TRIGGER kern_votes_member; ALTER TABLE kern_votes DROP COLUMN member_until_ms;
+         DROP TABLE kern_sessions; DROP TRIGGER kern_runs_deleted; DROP TRIGGER kern_runs_ended;
+         DROP INDEX idx_kern_runs_session_id; ALTER TABLE kern_runs DROP COLUMN deleted_at_ms;
+         CREATE INDEX idx_kern_runs_session_id ON kern_runs (session_id);
+         CREATE TRIGGER kern_runs_ended BEFORE UPDATE ON kern_runs WHEN 0 BEGIN SELECT 1; END;
          DELETE FROM kern_migrations WHERE version >= 6;",
     ).unwrap();
     for table in ["runs", "calls", "approvals", "executions"] {

@@ -43,7 +43,7 @@ const ROLES: [&str; 10] = [
 ];
 
 /// What somebody needs who asks agents for something.
-const USER: &[&str] = &["agents:run", "agents:read", "approvals:read", "sessions:read"];
+const USER: &[&str] = &["agents:run", "agents:read", "approvals:read", "sessions:*"];
 /// What somebody needs who decides.
 const APPROVER: &[&str] = &["approvals:read", "approvals:write"];
 
@@ -66,7 +66,12 @@ const TABLE: &[(&str, [u16; 10])] = &[
     ("POST /agents/{agent_id}/runs/{run_id}/cancel", [401, 401, 401, 401, 200, 404, 403, 403, 403, 200]),
     ("POST /agents/{agent_id}/runs/{run_id}/resume", [401, 401, 401, 401, 200, 404, 403, 403, 403, 200]),
     ("GET /sessions", [401, 401, 401, 401, 200, 200, 403, 403, 403, 200]),
+    ("POST /sessions", [401, 401, 401, 401, 201, 201, 403, 403, 403, 201]),
+    ("DELETE /sessions", [401, 401, 401, 401, 204, 404, 403, 403, 403, 204]),
     ("GET /sessions/{session_id}", [401, 401, 401, 401, 200, 404, 403, 403, 403, 200]),
+    ("PATCH /sessions/{session_id}", [401, 401, 401, 401, 200, 404, 403, 403, 403, 200]),
+    ("DELETE /sessions/{session_id}", [401, 401, 401, 401, 204, 404, 403, 403, 403, 204]),
+    ("POST /sessions/{session_id}/rename", [401, 401, 401, 401, 200, 404, 403, 403, 403, 200]),
     ("GET /sessions/{session_id}/runs", [401, 401, 401, 401, 200, 404, 403, 403, 403, 200]),
     ("GET /sessions/{session_id}/runs/{run_id}", [401, 401, 401, 401, 200, 404, 403, 403, 403, 200]),
     ("GET /approvals", [401, 401, 401, 401, 200, 200, 200, 200, 200, 200]),
@@ -201,6 +206,11 @@ impl Company {
             ("POST", "/executions/{execution_id}/settle") => {
                 client.request(method, &place).json(&json!({ "as": "succeeded", "result": "x", "note": "I looked" }))
             }
+            ("POST", "/sessions") => client.request(method, &place).json(&json!({ "user_id": "alice" })),
+            ("PATCH" | "POST", "/sessions/{session_id}" | "/sessions/{session_id}/rename") => {
+                client.request(method, &place).json(&json!({ "session_name": "mine" }))
+            }
+            ("DELETE", "/sessions") => client.request(method, &place).json(&json!({ "session_ids": [session] })),
             ("POST", _) => {
                 let form = [("message", "go"), ("stream", "false"), ("session_id", session), ("user_id", "alice")];
                 client.request(method, &place).form(&form)
@@ -248,8 +258,13 @@ async fn every_route_answers_every_role_as_the_table_says() {
                 }
             }
             let left = company.status(&waiting.approval).await;
-            let may_close =
-                matches!(*route, "DELETE /approvals/{approval_id}" | "POST /agents/{agent_id}/runs/{run_id}/cancel");
+            let may_close = matches!(
+                *route,
+                "DELETE /approvals/{approval_id}"
+                    | "DELETE /sessions"
+                    | "DELETE /sessions/{session_id}"
+                    | "POST /agents/{agent_id}/runs/{run_id}/cancel"
+            );
             if left != "pending" && !(may_close && *code < 300 && left == "cancelled") {
                 wrong.push(format!("{route}, {role}: the approval is {left}"));
             }
@@ -299,5 +314,35 @@ async fn what_is_somebody_elses_looks_like_what_is_not_there() {
         assert_eq!(one, other, "{route}");
         compared += 1;
     }
-    assert!(compared >= 9, "{compared}");
+    assert!(compared >= 13, "{compared}");
+}
+
+/// A session that alice has made and not used yet is hers, as one that she has used.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_that_somebody_made_is_theirs() {
+    let company = Company::new().await;
+    let (mallory, root) = (company.client("another requester"), company.client("admin"));
+    // A name in the body counts for nothing.
+    let made = company.alice.json("/sessions", &json!({ "session_id": "made", "user_id": "mallory" })).await;
+    assert_eq!((made.status, &made.body["user_id"]), (201, &json!("alice")), "{made:?}");
+    let taken = mallory.json("/sessions", &json!({ "session_id": "made" })).await;
+    assert_eq!((taken.status, taken.code()), (409, "session_exists"), "{taken:?}");
+    assert!(!taken.body.to_string().contains("alice"), "{taken:?}");
+    assert_eq!(mallory.get("/sessions/made").await.status, 404);
+    assert_eq!(mallory.get("/sessions").await.body["meta"]["total_count"], json!(0));
+    let form = [("message", "go"), ("stream", "false"), ("session_id", "made")];
+    let entered = mallory.form("/agents/a/runs", &form).await;
+    assert_eq!((entered.status, entered.code()), (404, "not_found"), "{entered:?}");
+    assert_eq!(company.alice.form("/agents/a/runs", &form).await.status, 200);
+    let named = root.json("/sessions/made/rename", &json!({ "session_name": "By root" })).await;
+    assert_eq!((named.status, &named.body["user_id"]), (200, &json!("alice")), "{named:?}");
+    // Deleted, its id is free: whoever takes it finds nothing of hers.
+    assert_eq!(company.alice.send(company.alice.request("DELETE", "/sessions/made")).await.status, 204);
+    assert_eq!(mallory.form("/agents/a/runs", &form).await.status, 200);
+    let found = mallory.get("/sessions/made").await.body;
+    assert_eq!((&found["user_id"], &found["session_name"]), (&json!("mallory"), &json!("go")), "{found}");
+    assert_eq!(company.alice.get("/sessions/made").await.status, 404);
+    // A stranger's word deletes nothing of theirs, whoever they say they are.
+    let theirs = company.alice.send(company.alice.request("DELETE", "/sessions/made?user_id=mallory")).await;
+    assert_eq!(theirs.status, 404);
 }

@@ -109,6 +109,8 @@ async fn runs_from_before_are_found_by_who_asked_for_them() {
          DROP INDEX idx_kern_approvals_user_id_status; DROP TABLE kern_keys CASCADE; DROP FUNCTION kern_keys_guard;
          DROP INDEX idx_kern_audit_of_no_run; DROP TABLE kern_requests, kern_webhooks, kern_deliveries CASCADE;
          DROP FUNCTION kern_webhooks_guard, kern_deliveries_guard; ALTER TABLE kern_votes DROP COLUMN member_until_ms;
+         DROP TABLE kern_sessions; ALTER TABLE kern_runs DROP COLUMN deleted_at_ms;
+         CREATE INDEX idx_kern_runs_session_id ON kern_runs (session_id);
          DELETE FROM kern_migrations WHERE version >= 6";
     database.raw().await.batch_execute(before).await.unwrap();
     let again = Store::around(database.open().await.into_db());

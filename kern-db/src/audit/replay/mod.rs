@@ -70,6 +70,7 @@ const ACTIONS: &[&str] = &[
     "key_made",
     "key_revoked",
     "erased",
+    "run_hidden",
 ];
 
 fn check(holds: bool, otherwise: &'static str) -> Result<(), Wrong> {
@@ -130,6 +131,7 @@ impl Replay {
                 Ok(())
             }
             "erased" => run.erased(&step),
+            "run_hidden" => run.hidden(&step),
             other => Err(format!("no line of the table is called `{other}`").into()),
         }
     }

@@ -23,6 +23,7 @@ impl Run {
             fence: 1,
             snapshot: sha(said.snapshot_digest),
             erased_ms: None,
+            hidden_ms: None,
             started_ms: at_ms,
             changed_ms: at_ms,
             turns: Vec::new(),
@@ -194,6 +195,13 @@ impl Run {
         self.erased_ms = Some(*at_ms);
         self.snapshot = Some(sha(said.snapshot_digest).ok_or("its snapshot has no digest")?);
         self.seq = line.seq;
+        Ok(())
+    }
+
+    pub(super) fn hidden(&mut self, step: &Step<'_>) -> Result<(), Wrong> {
+        check(self.has_ended(), "only what has ended is hidden")?;
+        check(self.hidden_ms.is_none(), "what was hidden is not hidden again")?;
+        (self.hidden_ms, self.seq) = (Some(step.at_ms), step.line.seq);
         Ok(())
     }
 }

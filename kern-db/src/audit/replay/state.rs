@@ -101,6 +101,8 @@ pub(in crate::audit) struct Run {
     pub(in crate::audit) snapshot: Option<Sha>,
     /// When the secrets of its calls were taken out.
     pub(in crate::audit) erased_ms: Option<i64>,
+    /// When its session was deleted.
+    pub(in crate::audit) hidden_ms: Option<i64>,
     pub(in crate::audit) started_ms: i64,
     pub(in crate::audit) changed_ms: i64,
     pub(in crate::audit) turns: Vec<Turn>,

@@ -166,6 +166,7 @@ impl<'a> Rows<'a> {
         check(driven || row.cell(c.owner.order().1) == CellRef::Null, "nobody drives it, and it has an owner")?;
         let snapshot = text(row, c.snapshot.order())?;
         is_time(row, c.erased_at_ms.order(), state.erased_ms, 1)?;
+        is_time(row, c.deleted_at_ms.order(), state.hidden_ms, 1)?;
         let salt = row.text(c.snapshot_salt.order());
         check(state.erased_ms.is_none() || salt.is_none(), "it was erased, and the salt of its snapshot is there")?;
         let digest = snapshot_digest(snapshot, salt);

@@ -22,9 +22,10 @@ const PAGE: u32 = 50;
 const RUNS: u32 = 200;
 
 struct SessionRow {
-    id: String,
+    /// What it is called, else its id.
+    title: String,
     path: String,
-    agent: String,
+    agent: Option<String>,
     asked_by: Option<String>,
     runs: u64,
     changed: When,
@@ -58,9 +59,9 @@ pub(super) async fn sessions(
     }
     let found = os.db.list_sessions(filter).await?;
     let row = |session: &kern_db::Session| SessionRow {
-        id: safe(session.session_id.as_str()),
+        title: safe(session.name.as_deref().unwrap_or(session.session_id.as_str())),
         path: part(session.session_id.as_str()),
-        agent: safe(session.agent_name.as_deref().unwrap_or(&session.agent_id)),
+        agent: session.agent_name.as_deref().or(session.agent_id.as_deref()).map(safe),
         asked_by: session.requester.as_ref().map(|asked| safe(&asked.subject)),
         runs: session.runs,
         changed: When::of(session.updated_at_ms / 1000),
@@ -91,6 +92,7 @@ struct RunRow {
     asked: When,
     said: Vec<Said>,
     attention: bool,
+    deleted: Option<When>,
 }
 
 #[derive(Template)]
@@ -149,13 +151,16 @@ fn row(os: &Os, run: &RunOutput, calls: &[kern_db::Call]) -> RunRow {
         asked: When::of(run.created_at),
         said,
         attention: run.attention,
+        deleted: None,
     }
 }
 
 /// The agent whose run it is, where whoever asks is shown it. Of a run of an agent that this server does not have, the
-/// conversation cannot be read.
+/// conversation cannot be read. Of a session that was deleted, only those see it who see everybody's: what was decided has to
+/// be understood years later.
 fn shown_by<'a>(os: &'a Os, who: &Who, run: &Run) -> Option<&'a Agent> {
-    let is_shown = shows(who.only(), run.requester.as_ref().map(|asked| &*asked.subject));
+    let is_deleted = run.deleted_at_ms.is_some() && who.only().is_some();
+    let is_shown = shows(who.only(), run.requester.as_ref().map(|asked| &*asked.subject)) && !is_deleted;
     os.agent(&run.agent_id).filter(|_| is_shown)
 }
 
@@ -184,7 +189,8 @@ pub(super) async fn session(
 pub(super) async fn run(State(os): State<Arc<Os>>, who: Who, Path(run_id): Path<String>) -> Result<Response, Failure> {
     let found = os.db.get_run(&RunId::from(run_id)).await?;
     let Some(agent) = shown_by(&os, &who, &found) else { return Err(Problem::not_found("Run").into()) };
-    let runs = vec![row(&os, &agent.shown(&found)?, &found.calls)];
+    let deleted = found.deleted_at_ms.map(|at_ms| When::of(at_ms / 1000));
+    let runs = vec![RunRow { deleted, ..row(&os, &agent.shown(&found)?, &found.calls) }];
     let frame = Frame::new(&os, &who, "/panel/sessions", "Run");
     let (session, session_path) = (safe(found.session_id.as_str()), part(found.session_id.as_str()));
     Ok(made(&Page { frame, session, session_path, runs }))
