@@ -3,6 +3,7 @@
 #![allow(clippy::missing_errors_doc, reason = "a helper of a test hands on what the test is about")]
 
 pub mod bare;
+pub mod certificate;
 pub mod children;
 pub mod command;
 pub mod custom;

@@ -7,9 +7,15 @@ use std::time::Duration;
 
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader};
+use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use crate::certificate::Certificate;
 
 /// Longer than anything takes, shorter than a hanging test.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -106,14 +112,39 @@ impl Receiver {
     ///
     /// When it is somebody else's.
     pub async fn at(address: SocketAddr, answers: impl Fn(usize, &Received) -> Reply + Send + Sync + 'static) -> Self {
+        Self::listening(address, None, Arc::new(answers)).await
+    }
+
+    /// One that takes everything, over TLS.
+    ///
+    /// # Panics
+    ///
+    /// When there is no port for it, or the certificate is none.
+    pub async fn over_tls(certificate: &Certificate) -> Self {
+        let chain = CertificateDer::pem_file_iter(&certificate.file).expect("the certificate can be read");
+        let chain = chain.collect::<Result<_, _>>().expect("it is one");
+        let key = PrivateKeyDer::from_pem_file(&certificate.key).expect("the key can be read");
+        let config = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key).expect("they fit");
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let address = "127.0.0.1:0".parse().expect("it is an address");
+        Self::listening(address, Some(acceptor), Arc::new(|_, _| Reply::status(204))).await
+    }
+
+    async fn listening(address: SocketAddr, tls: Option<TlsAcceptor>, answers: Answers) -> Self {
         let listener = TcpListener::bind(address).await.expect("the address is free");
         let address = listener.local_addr().expect("it is bound");
-        let (received, answers): (Arc<Mutex<Vec<Received>>>, Answers) = (Arc::default(), Arc::new(answers));
+        let received: Arc<Mutex<Vec<Received>>> = Arc::default();
         let kept = Arc::clone(&received);
         let serving = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
+                let (kept, answers, tls) = (Arc::clone(&kept), Arc::clone(&answers), tls.clone());
                 // Whoever hangs up has had its answer, or waits for none.
-                tokio::spawn(serve(stream, Arc::clone(&kept), Arc::clone(&answers)));
+                tokio::spawn(async move {
+                    match tls {
+                        Some(tls) => serve(tls.accept(stream).await?, kept, answers).await,
+                        None => serve(stream, kept, answers).await,
+                    }
+                });
             }
         });
         Self { address, received, serving }
@@ -159,8 +190,12 @@ impl Drop for Receiver {
     }
 }
 
-async fn serve(mut stream: TcpStream, kept: Arc<Mutex<Vec<Received>>>, answers: Answers) -> std::io::Result<()> {
-    let (reading, mut writing) = stream.split();
+async fn serve(
+    stream: impl AsyncRead + AsyncWrite,
+    kept: Arc<Mutex<Vec<Received>>>,
+    answers: Answers,
+) -> std::io::Result<()> {
+    let (reading, mut writing) = tokio::io::split(stream);
     let mut reading = BufReader::new(reading);
     loop {
         let Some(received) = read(&mut reading).await? else { return Ok(()) };
@@ -173,6 +208,7 @@ async fn serve(mut stream: TcpStream, kept: Arc<Mutex<Vec<Received>>>, answers: 
             Reply::Status(status, headers) => {
                 let answer = format!("HTTP/1.1 {status} X\r\n{headers}content-length: 0\r\n\r\n");
                 writing.write_all(answer.as_bytes()).await?;
+                writing.flush().await?;
             }
             Reply::Body(status, body) => {
                 let head = format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\n\r\n", body.len());

@@ -9,6 +9,7 @@ use kern::db::{ApprovalStatus, Db, Delivery, DeliveryFilter, DeliveryStatus};
 use kern::models::{ScriptedModel, turn};
 use kern::os::{AgentOS, OsServer, Webhook};
 use kern::prelude::*;
+use kern_tests::certificate::Certificate;
 use kern_tests::children::Worker;
 use kern_tests::folder::Folder;
 use kern_tests::receiver::{Received, Receiver, Reply};
@@ -332,6 +333,42 @@ async fn what_was_sent_by_a_process_that_is_killed_before_it_notes_it_is_sent_ag
     let delivered = until(&store.db, DeliveryStatus::Delivered, 1).await;
     assert_eq!((delivered[0].attempts, delivered[0].event_id.as_str()), (2, first.id()));
     server.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_https_only_a_receiver_whose_certificate_counts_is_told() {
+    let folder = Folder::new();
+    let certificate = Certificate::new(&folder);
+    for (host, trusted, is_told) in [("localhost", true, true), ("localhost", false, false), ("127.0.0.1", true, false)]
+    {
+        let (store, receiver) = (Store::new().await, Receiver::over_tls(&certificate).await);
+        let (path, url) = (store.path(), format!("https://{host}:{}/hook", receiver.address.port()));
+        let words: [&dyn AsRef<std::ffi::OsStr>; 6] = [&"tell", &"delete", &"200", &path, &url, &SECRET];
+        let file = certificate.file.to_str().unwrap();
+        let variable = trusted.then_some(("SSL_CERT_FILE", file));
+        let program = env!("CARGO_BIN_EXE_kern-path-worker");
+        let mut child = Worker::start_with(program, &store.folder.file("ledger"), &words, variable);
+        assert_eq!(child.line(), "serving");
+        paused(&agent(store.db.clone())).await;
+        if is_told {
+            let received = receiver.wait_for(1).await.remove(0);
+            verify(&received, SECRET).unwrap();
+            until(&store.db, DeliveryStatus::Delivered, 1).await;
+            continue;
+        }
+        let begun = Instant::now();
+        let outcome = loop {
+            let noted = store.db.list_deliveries(DeliveryFilter::new()).await.unwrap();
+            if let Some(outcome) = noted.first().and_then(|delivery| delivery.outcome.clone()) {
+                break outcome;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(60), "{noted:?}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        };
+        assert_eq!(outcome, "no_connection", "{host}");
+        assert!(receiver.received().is_empty(), "nothing was told to {host}");
+        until(&store.db, DeliveryStatus::Pending, 1).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

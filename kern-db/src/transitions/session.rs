@@ -94,22 +94,29 @@ pub(crate) async fn delete<T: Tx>(
     owned(tx, &session_id, owner.as_deref()).await?;
     let filter = vec![R::C.session_id.is(session_id.clone()), R::C.deleted_at_ms.is(None)];
     let query = Query::of(filter).oldest(R::C.run_id.order());
-    let runs = tx.pluck(R::C.run_id, query).await?;
     let caller = by.clone().map_or(Caller::Anonymous, Caller::Person);
-    let mut cancelled = Vec::new();
-    for run_id in &runs {
+    let (mut runs, mut cancelled) = (Vec::new(), Vec::new());
+    for run_id in tx.pluck(R::C.run_id, query).await? {
         // Locked one after another, in the order of their ids: of two deletions, none waits for the other in a circle.
-        let mut found = super::run(tx, run_id).await?;
+        let mut found = super::run(tx, &run_id).await?;
+        if found.deleted_at_ms.is_some() {
+            // Somebody else was faster.
+            continue;
+        }
         if matches!(found.status, RunStatus::Running | RunStatus::Paused) {
             run::cancel(tx, run_id.clone(), caller.clone()).await?;
-            found = super::run(tx, run_id).await?;
+            found = super::run(tx, &run_id).await?;
             cancelled.push(run_id.clone());
         }
         hide(tx, &found, by.as_ref()).await?;
+        runs.push(run_id);
     }
     // Before the session's own row, as whoever makes or changes one does.
     tx.lock_log().await?;
-    tx.delete(Query::of(vec![N::C.session_id.is(session_id.clone())])).await?;
+    let rows = tx.delete(Query::of(vec![N::C.session_id.is(session_id.clone())])).await?;
+    if runs.is_empty() && rows == 0 {
+        return Err(not_found(&session_id).into());
+    }
     Ok(DeletedSession { session_id, runs, cancelled })
 }
 

@@ -54,6 +54,8 @@ fn whose(fields: &mut Fields, who: &Who) -> Option<String> {
     params(("type" = Option<String>, Query, description = "`agent`, `team` or `workflow`"),
         ("component_id" = Option<String>, Query, description = "Only of this agent"),
         ("user_id" = Option<String>, Query, description = "Only runs that this person asked for"),
+        ("sort_by" = Option<String>, Query, description = "`created_at` or `updated_at`: by either, the last changed come first"),
+        ("sort_order" = Option<String>, Query, description = "`desc`"),
         ("limit" = Option<u32>, Query, description = "Sessions a page, 1 to 1000, 20 by default", minimum = 1, maximum = 1000),
         ("page" = Option<u32>, Query, description = "The page, from 1", minimum = 1)),
     responses((status = 200, description = "A page of sessions", body = Value), QueryProblems))]
@@ -62,6 +64,9 @@ async fn list(State(os): State<Arc<Os>>, who: Who, RawQuery(query): RawQuery) ->
     let of_agents = is_of_agents(&mut fields);
     let limit = fields.number("limit", 1..=1000_u32).unwrap_or(PAGE);
     let number = fields.number("page", 1..=u32::MAX).unwrap_or(1);
+    // What would be another list is refused. The reference's client always asks for `created_at`.
+    fields.one_of::<String>("sort_by", &["created_at", "updated_at"]);
+    fields.unsupported(&[("session_name", ""), ("sort_order", "desc")]);
     let mut filter = SessionFilter::new().limit(limit).page(number);
     if let Some(agent_id) = fields.text("component_id") {
         filter = filter.agent_id(agent_id);

@@ -290,7 +290,7 @@ async fn i4_a_session_is_deleted_once(store: &Store) {
         );
         let is_gone = |outcome: &Result<_, Error>| match outcome {
             Ok(_) => true,
-            Err(Error::NotFound { .. } | Error::Busy { .. }) => false,
+            Err(Error::NotFound { .. }) => false,
             Err(other) => panic!("{other}"),
         };
         assert!(is_gone(&first) || is_gone(&second), "{first:?}, {second:?}");

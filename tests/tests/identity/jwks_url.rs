@@ -12,6 +12,7 @@ use ed25519_dalek::{Signer as _, SigningKey};
 use kern::identity::{AuthError, Authenticator, JwksUrl, KeyRequest, ScopeSet, TokenVerifier};
 use kern::os::AgentOS;
 use kern_db::{InMemoryDb, IntoDb as _};
+use kern_tests::certificate::Certificate;
 use kern_tests::http::Client;
 use kern_tests::receiver::{Receiver, Reply};
 use serde_json::{Value, json};
@@ -589,22 +590,12 @@ async fn an_authenticator_of_ones_own_fetches_keys_with_the_first_token() {
 #[test]
 fn an_address_of_https_needs_a_certificate_that_the_machine_trusts() {
     let folder = kern_tests::folder::Folder::new();
-    let (key_file, certificate) = (folder.file("key.pem"), folder.file("certificate.pem"));
-    let made = Command::new("openssl")
-        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"])
-        .args(["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"])
-        .args(["-addext", "basicConstraints=critical,CA:FALSE", "-keyout"])
-        .arg(&key_file)
-        .arg("-out")
-        .arg(&certificate)
-        .output()
-        .unwrap();
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let certificate = Certificate::new(&folder).file;
     std::fs::write(folder.file("jwks.json"), text(&[jwk(1)])).unwrap();
     // It serves the files of its folder.
     let mut server = Command::new("openssl")
         .args(["s_server", "-accept", "127.0.0.1:0", "-WWW", "-key", "key.pem", "-cert", "certificate.pem"])
-        .current_dir(certificate.parent().unwrap())
+        .current_dir(folder.path())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())

@@ -240,6 +240,11 @@ async fn what_is_wrong_with_a_session_is_said_and_nothing_is_done() {
             assert_eq!(place, Some(json!(field)), "{method} {path} {body}: {answer:?}");
         }
     }
+    for query in ["session_name=go", "sort_order=asc", "sort_by=name", "type=else"] {
+        let answer = os.client.get(&format!("/sessions?{query}")).await;
+        assert_eq!(answer.status, 422, "{query}: {answer:?}");
+    }
+    assert_eq!(os.client.get("/sessions?sort_by=created_at&sort_order=desc&session_name=").await.status, 200);
     assert_eq!(listed(&os.client).await, [("os-s".to_owned(), json!("go"))]);
     assert_eq!(os.client.get("/approvals/count").await.body["count"], json!(1));
     let plain = os.client.request("POST", "/sessions").body("session_name=x");

@@ -1,9 +1,9 @@
 //! Opening: addresses, what is there already, what is missing, and who may come in.
 
-use std::process::Command;
 use std::time::Duration;
 
 use kern_db::{Db as _, Error, IntoDb as _, PostgresDb, Principal, RunFilter, RunId};
+use kern_tests::certificate::Certificate;
 use kern_tests::postgres::{Server, server};
 use kern_tests::steps::{Store, begin, required};
 
@@ -153,17 +153,7 @@ async fn i21_no_error_and_no_debug_shows_a_password() {
 #[tokio::test(flavor = "multi_thread")]
 async fn tls_is_spoken_with_a_server_that_somebody_vouches_for() {
     let folder = kern_tests::folder::Folder::new();
-    let (key, certificate) = (folder.file("key.pem"), folder.file("certificate.pem"));
-    let made = Command::new("openssl")
-        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"])
-        .args(["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"])
-        .args(["-addext", "basicConstraints=critical,CA:FALSE", "-keyout"])
-        .arg(&key)
-        .arg("-out")
-        .arg(&certificate)
-        .output()
-        .unwrap();
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let Certificate { key, file: certificate } = Certificate::new(&folder);
     let server = Server::start_with_tls(&key, &certificate);
     let port = server.port();
     let at = |host: &str, more: &str| format!("postgres://kern@{host}:{port}/postgres?{more}");
