@@ -173,7 +173,7 @@ fn detail(os: &Os, session: Option<&Session>, runs: &[RunOutput]) -> Result<Valu
     if let Some(metadata) = session.and_then(|session| session.metadata.clone()) {
         detail["metadata"] = Value::Object(metadata);
     }
-    Ok(detail)
+    Ok(without_nulls(detail))
 }
 
 /// Shows a session with what was said in it.

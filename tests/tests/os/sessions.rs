@@ -273,10 +273,53 @@ async fn the_panel_calls_a_session_by_its_name() {
     assert_eq!(made.status, 201);
     let page = text(&os.client.get("/panel/sessions").await.body);
     assert!(page.contains("<strong>Not begun</strong>") && page.contains("no run yet"), "{page}");
+    let page = os.client.get(&format!("/panel/sessions/{}", text(&made.body["session_id"]))).await;
+    assert_eq!(page.status, 200);
+    assert!(text(&page.body).contains("Nobody has asked for anything in this session yet"), "{page:?}");
     let (run, _) = ids(&os.run("os-panel").await);
     assert_eq!(os.client.send(os.client.request("DELETE", "/sessions/os-panel")).await.status, 204);
     let page = os.client.get(&format!("/panel/runs/{run}")).await;
     assert_eq!(page.status, 200);
-    assert!(text(&page.body).contains("Its session was deleted"), "{page:?}");
+    let page = text(&page.body);
+    assert!(page.contains("Its session was deleted") && page.contains(">cancelled<"), "{page}");
+    assert!(!page.contains("/panel/sessions/os-panel"), "a page that is not there: {page}");
     assert_eq!(os.client.get("/panel/sessions/os-panel").await.status, 404);
+}
+
+/// Each call is shown with what became of it, whichever id the model gave it.
+#[tokio::test]
+async fn the_panel_says_of_each_call_what_became_of_it() {
+    let turn = kern::models::turn;
+    let call = |name, arguments: Value| turn().raw_tool_call(Some("call_0"), name, arguments.to_string());
+    let user = |id| json!({ "user_id": id });
+    let model = kern::models::ScriptedModel::new([
+        call("lookup", json!({ "key": "k" })),
+        call("delete_user", user("u1")),
+        call("delete_user", user("u2")),
+        call("erase_user", user("u3")),
+        turn().text("done"),
+    ]);
+    let os = Served::with(model, false).await;
+    let (run, _) = ids(&os.run("os-each").await);
+    let outcomes = async || {
+        let page = text(&os.client.get(&format!("/panel/runs/{run}")).await.body);
+        let calls = page.split("<div class=\"said call\">").skip(1);
+        let word = |call: &str| call.split("<span class=\"state\">").nth(1)?.split('<').next().map(str::to_owned);
+        calls.map(|call| word(call).unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(outcomes().await, ["done", "waits for a decision"]);
+    let mut decided = Vec::new();
+    for status in ["approved", "rejected"] {
+        let waiting = os.client.get("/approvals?status=pending").await.body["data"][0].clone();
+        let body = json!({ "status": status, "resolved_by": "bob" });
+        assert_eq!(os.resolve(&text(&waiting["id"]), &body).await.status, 200);
+        assert_eq!(os.go_on(&run, "os-each", &[]).await.status, 200);
+        decided.push(if status == "approved" { "done" } else { "rejected" });
+        assert_eq!(outcomes().await[1..=decided.len()], decided);
+    }
+    assert_eq!(outcomes().await, ["done", "done", "rejected", "waits for a decision"]);
+    let cancelled = os.client.form(&format!("/agents/a/runs/{run}/cancel"), &[("session_id", "os-each")]).await;
+    assert_eq!(cancelled.status, 200);
+    assert_eq!(outcomes().await, ["done", "done", "rejected", "cancelled"]);
+    assert_eq!(ledger::of("os-each"), ["lookup k", "delete u1"]);
 }

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use askama::Template;
 use axum::extract::{Path, RawQuery, State};
 use axum::response::Response;
-use kern_db::{Run, RunFilter, RunId, SessionFilter};
+use kern_db::{Outcome, Run, RunFilter, RunId, RunStatus, SessionFilter, SessionId, Standing};
 
 use super::{Failure, Frame, When, arguments, page as made, prose, safe};
 use crate::agent::Agent;
 use crate::display::Argument;
 use crate::os::Os;
-use crate::os::access::{Who, shows};
+use crate::os::access::{Who, is_of, shows};
 use crate::os::fields::Fields;
 use crate::os::problem::Problem;
 use crate::run::{Role, RunOutput, ToolExecution};
@@ -99,32 +99,60 @@ struct RunRow {
 #[template(path = "run.html")]
 struct Page {
     frame: Frame,
+    /// What it is called, else its id.
     session: String,
-    session_path: String,
+    /// `None`: there is no page of it.
+    session_path: Option<String>,
     runs: Vec<RunRow>,
 }
 
-fn call(os: &Os, agent_id: &str, tool: &ToolExecution, asked: &[kern_db::Call]) -> Call {
+/// What became of a call, in a run that is over or may go on.
+fn outcome(tool: &ToolExecution, stored: Option<&kern_db::Call>, is_over: bool) -> &'static str {
+    match (stored.map(|call| &call.standing), &tool.result) {
+        (Some(Standing::Outcome(outcome)), _) => match outcome {
+            Outcome::Succeeded(_) => "done",
+            Outcome::Failed(_) => "failed",
+            Outcome::Rejected(_) => "rejected",
+            Outcome::UserRejected(_) => "refused by its user",
+            Outcome::Expired => "expired",
+            Outcome::Cancelled => "cancelled",
+            _ => "never ran",
+        },
+        (Some(Standing::Unknown), _) => "nobody knows how it ended",
+        (Some(Standing::Executing), _) => "is running",
+        (None, Some(_)) if tool.tool_call_error == Some(true) => "failed",
+        (None, Some(_)) => "done",
+        _ if is_over => "never ran",
+        (Some(Standing::AwaitsApproval), _) => "waits for a decision",
+        (Some(Standing::AwaitsRequester), _) => "waits for its user",
+        (Some(Standing::Missing), _) => "its approval is gone",
+        _ => "waits",
+    }
+}
+
+fn call(os: &Os, run: &RunOutput, tool: &ToolExecution, stored: Option<&kern_db::Call>) -> Call {
     let name = tool.tool_name.as_deref().unwrap_or_default();
-    let approval =
-        asked.iter().filter_map(|call| call.approval.as_ref()).find(|row| Some(&row.id) == tool.approval_id.as_ref());
-    let outcome = match (&tool.result, tool.tool_call_error) {
-        (Some(_), Some(true)) => "failed",
-        (Some(_), _) => "done",
-        (None, _) if tool.approval_id.is_some() => "waits for a decision",
-        (None, _) => "waits",
-    };
+    let approval = stored.and_then(|call| call.approval.as_ref());
+    let is_over = !matches!(run.status, RunStatus::Running | RunStatus::Paused);
+    let outcome = outcome(tool, stored, is_over);
     Call {
         tool: safe(name),
-        arguments: arguments(os, agent_id, name, &tool.tool_args.clone().unwrap_or_default(), approval),
+        arguments: arguments(os, &run.agent_id, name, &tool.tool_args.clone().unwrap_or_default(), approval),
         outcome,
         result: tool.result.as_deref().map(prose),
         approval_id: tool.approval_id.as_ref().map(ToString::to_string),
     }
 }
 
+/// The first one of these with the model's id for it, which is taken out: a later turn may have the same id again.
+fn next<'a, T>(left: &mut Vec<&'a T>, is_it: impl Fn(&T) -> bool) -> Option<&'a T> {
+    let place = left.iter().position(|it| is_it(it))?;
+    Some(left.remove(place))
+}
+
 fn row(os: &Os, run: &RunOutput, calls: &[kern_db::Call]) -> RunRow {
     let mut said = Vec::new();
+    let (mut tools, mut calls): (Vec<_>, Vec<_>) = (run.tools.iter().collect(), calls.iter().collect());
     for message in &run.messages {
         let role = match message.role {
             Role::User => "user",
@@ -137,12 +165,14 @@ fn row(os: &Os, run: &RunOutput, calls: &[kern_db::Call]) -> RunRow {
             said.push(Said { role, text: prose(text), call: None });
         }
         for asked in &message.tool_calls {
-            let tool = run.tools.iter().find(|tool| tool.tool_call_id.as_deref() == Some(asked.id.as_str()));
-            said.extend(tool.map(|tool| Said {
-                role: "call",
-                text: String::new(),
-                call: Some(call(os, &run.agent_id, tool, calls)),
-            }));
+            let Some(tool) = next(&mut tools, |tool| tool.tool_call_id.as_deref() == Some(asked.id.as_str())) else {
+                continue;
+            };
+            let stored = next(&mut calls, |call| {
+                Some(call.tool_call_id.as_str()) == tool.tool_call_id.as_deref()
+                    && Some(call.tool_name.as_str()) == tool.tool_name.as_deref()
+            });
+            said.push(Said { role: "call", text: String::new(), call: Some(call(os, run, tool, stored)) });
         }
     }
     RunRow {
@@ -178,12 +208,13 @@ pub(super) async fn session(
             runs.push(row(&os, &agent.shown(&run)?, &run.calls));
         }
     }
-    if runs.is_empty() {
+    let found = os.db.get_session(&SessionId::from(&session_id)).await?.filter(|session| is_of(session, who.only()));
+    if runs.is_empty() && found.is_none() {
         return Err(Problem::not_found("Session").into());
     }
     let frame = Frame::new(&os, &who, "/panel/sessions", "Session");
-    let (session, session_path) = (safe(&session_id), part(&session_id));
-    Ok(made(&Page { frame, session, session_path, runs }))
+    let session = safe(found.and_then(|session| session.name).as_ref().unwrap_or(&session_id));
+    Ok(made(&Page { frame, session, session_path: Some(part(&session_id)), runs }))
 }
 
 pub(super) async fn run(State(os): State<Arc<Os>>, who: Who, Path(run_id): Path<String>) -> Result<Response, Failure> {
@@ -192,6 +223,7 @@ pub(super) async fn run(State(os): State<Arc<Os>>, who: Who, Path(run_id): Path<
     let deleted = found.deleted_at_ms.map(|at_ms| When::of(at_ms / 1000));
     let runs = vec![RunRow { deleted, ..row(&os, &agent.shown(&found)?, &found.calls) }];
     let frame = Frame::new(&os, &who, "/panel/sessions", "Run");
-    let (session, session_path) = (safe(found.session_id.as_str()), part(found.session_id.as_str()));
+    let session = safe(found.session_id.as_str());
+    let session_path = found.deleted_at_ms.is_none().then(|| part(found.session_id.as_str()));
     Ok(made(&Page { frame, session, session_path, runs }))
 }
