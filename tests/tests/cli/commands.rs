@@ -341,6 +341,10 @@ async fn a_checkpoint_that_was_kept_elsewhere_shows_what_was_cut_off() {
     }
     let signed = kern.run(&["audit", "checkpoint", "--key", &key, "--output", &kept]);
     assert!(signed.code == 0 && signed.out.starts_with("3 entries signed"), "{signed:?}");
+    // What is for programs is said to them, too.
+    let again = kern.json(&["audit", "checkpoint", "--key", &key, "--output", &kept]).json();
+    let last = std::fs::read_to_string(&kept).unwrap().lines().last().unwrap().to_owned();
+    assert_eq!(again, serde_json::from_str::<Value>(&last).unwrap());
     assert_eq!(kern.run(&["audit", "export", "--output", &log]).code, 0);
     let against = ["--checkpoint", &kept, "--pubkey", &public];
     let whole = kern.run(&[&["audit", "verify"][..], &against].concat());

@@ -1,6 +1,9 @@
 //! Rows: what comes back is what was stored, in the order of every store, and what is stored cannot be changed.
 
-use kern_db::{DeliveryFilter, Ended, Error, IntoDb as _, RunFilter, RunId};
+use kern_db::{
+    DeliveryFilter, Ended, Error, IntoDb as _, NewSession, RunFilter, RunId, SessionChange, SessionDeletion,
+    SessionFilter,
+};
 use kern_tests::history;
 use kern_tests::postgres::server;
 use kern_tests::steps::{Store, begin, required};
@@ -112,6 +115,44 @@ async fn i16_the_owner_of_the_tables_cannot_change_history_by_a_slip() {
     history::check(&*store).await;
 }
 
+/// Whoever owns the tables may take their guards away, and that is found.
+#[tokio::test(flavor = "multi_thread")]
+async fn i13_a_guard_that_was_taken_away_is_found() {
+    for (tamper, what, why) in [
+        ("DROP TRIGGER kern_audit_guard ON kern_audit", "kern_audit_guard", "missing"),
+        ("DROP TRIGGER kern_runs_no_truncate ON kern_runs", "kern_runs_no_truncate", "missing"),
+        ("ALTER TABLE kern_approvals DISABLE TRIGGER kern_approvals_guard", "kern_approvals_guard", "switched off"),
+        // Left out where somebody replays changes as a replica does.
+        ("ALTER TABLE kern_votes ENABLE TRIGGER kern_votes_guard", "kern_votes_guard", "switched off"),
+        (
+            "CREATE OR REPLACE FUNCTION kern_runs_guard() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'",
+            "kern_runs_guard",
+            "not as kern wrote it",
+        ),
+        (
+            "CREATE FUNCTION theirs() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+             CREATE TRIGGER theirs BEFORE INSERT ON kern_audit FOR EACH ROW EXECUTE FUNCTION theirs()",
+            "theirs",
+            "not kern's",
+        ),
+        ("CREATE RULE quiet AS ON UPDATE TO kern_pools DO INSTEAD NOTHING", "kern_pools", "has a rule"),
+        ("ALTER TABLE kern_keys DROP CONSTRAINT kern_keys_pkey CASCADE", "kern_keys", "no primary key"),
+        ("DROP TABLE kern_sessions", "kern_sessions", "missing"),
+    ] {
+        let store = Store::on_postgres().await;
+        store.paused(&[required()]).await;
+        assert!(store.audit().verify().await.unwrap().is_intact());
+        store.database().raw().await.batch_execute(tamper).await.unwrap();
+        let report = store.audit().verify().await.unwrap();
+        assert!(report.is_log_intact() && !report.is_intact(), "`{tamper}`: {report:?}");
+        let found: Vec<_> = report.broken.iter().chain(&report.others).collect();
+        let is_named = |it: &&kern_db::AuditBreak| {
+            it.row.as_deref().is_some_and(|row| row.contains(what)) && it.what.contains(why)
+        };
+        assert!(found.iter().any(|it| is_named(it)), "`{tamper}`: {found:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn i16_the_runtimes_role_may_not_change_the_log_and_kern_needs_no_more() {
     let store = Store::on_postgres().await;
@@ -134,6 +175,10 @@ async fn i16_the_runtimes_role_may_not_change_the_log_and_kern_needs_no_more() {
     while as_runtime.hand_over_events(100).await.unwrap() > 0 {}
     assert!(!as_runtime.claim_deliveries("w".to_owned(), 8, 1000).await.unwrap().is_empty());
     assert!(!as_runtime.sweep_events(100).await.unwrap());
+    let made = as_runtime.create_session(NewSession::new().name("one")).await.unwrap().session_id;
+    as_runtime.update_session(&made, SessionChange::new().name("two")).await.unwrap();
+    assert_eq!(as_runtime.list_sessions(SessionFilter::new()).await.unwrap().data.len(), 2);
+    as_runtime.delete_session(&made, SessionDeletion::new()).await.unwrap();
     history::check(&*as_runtime).await;
 
     let client = database.raw_as(&role).await;

@@ -64,16 +64,24 @@ pub(crate) fn key(path: Option<&Path>) -> Outcome<CheckpointKey> {
     }
 }
 
-pub(crate) async fn make(output: &mut Output, db: &dyn Db, key: &CheckpointKey, file: Option<PathBuf>) -> Outcome {
+pub(crate) async fn make(
+    output: &mut Output,
+    db: &dyn Db,
+    key: &CheckpointKey,
+    file: Option<PathBuf>,
+    json: bool,
+) -> Outcome {
     let Some(checkpoint) = db.audit().checkpoint(key).await? else {
         return Err(Failure::no("empty", "the log is empty: there is nothing to sign yet"));
     };
+    if let Some(path) = &file {
+        FileSink::new(path).deliver(checkpoint.clone()).await?;
+    }
     match file {
-        Some(path) => {
-            FileSink::new(&path).deliver(checkpoint.clone()).await?;
+        Some(path) if !json => {
             output.line(format!("{} entries signed into {}", checkpoint.size, safe(&path.display().to_string())))?;
         }
-        None => output.json(&checkpoint)?,
+        _ => output.json(&checkpoint)?,
     }
     Ok(Answer::Done)
 }

@@ -98,7 +98,7 @@ async fn run(output: &mut Output, arguments: Arguments) -> Outcome {
             }
             Audit::Checkpoint { key, output: file } => {
                 let key = checkpoint::key(key.as_deref())?;
-                checkpoint::make(output, &*database.open().await?, &key, file).await
+                checkpoint::make(output, &*database.open().await?, &key, file, json).await
             }
             Audit::Keygen { key } => checkpoint::keygen(output, &key, json),
             Audit::Export { output: file } => {
