@@ -149,7 +149,7 @@ async fn i13_a_guard_that_was_taken_away_is_found() {
         let is_named = |it: &&kern_db::AuditBreak| {
             it.row.as_deref().is_some_and(|row| row.contains(what)) && it.what.contains(why)
         };
-        assert!(found.iter().any(|it| is_named(it)), "`{tamper}`: {found:?}");
+        assert!(found.iter().any(is_named), "`{tamper}`: {found:?}");
     }
 }
 
