@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{FromRequestParts, MatchedPath, RawPathParams, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
@@ -194,13 +195,20 @@ fn is_below(folder: &str, path: &str) -> bool {
 pub(super) async fn guard(
     State(os): State<Arc<Os>>,
     path: MatchedPath,
-    ids: RawPathParams,
+    ids: Result<RawPathParams, RawPathParamsRejection>,
     mut request: Request,
     next: Next,
 ) -> Response {
-    let agent_id = ids.iter().find(|(name, _)| *name == "agent_id").map(|(_, id)| id);
-    let needed = needed(request.method(), path.as_str(), agent_id);
-    match admitted(&os, request.method(), request.headers(), needed).await {
+    let admitted = match &ids {
+        Ok(ids) => {
+            let agent_id = ids.iter().find(|(name, _)| *name == "agent_id").map(|(_, id)| id);
+            let needed = needed(request.method(), path.as_str(), agent_id);
+            admitted(&os, request.method(), request.headers(), needed).await
+        }
+        // Bytes that are no text are the id of nothing.
+        Err(_) => Err(Problem::not_found("Page")),
+    };
+    match admitted {
         Ok(who) => {
             if let Some(who) = who {
                 request.extensions_mut().insert(who);

@@ -150,9 +150,14 @@ async fn queries_and_paths_that_are_none_are_refused() {
         ("/agents/a/runs", 400, "session_required"),
         ("/agents/a/runs/x?session_id=s", 404, "run_not_found"),
         ("/no/such/page", 404, "not_found"),
+        ("/sessions/%ff", 404, "not_found"),
+        ("/agents/%ff/runs?session_id=s", 404, "not_found"),
+        ("/approvals/%c3%28/status", 404, "not_found"),
     ] {
         problem(&os.client.get(path).await, status, code);
     }
+    let page = os.client.get("/panel/runs/%ff").await;
+    assert!(page.status == 404 && page.kind.starts_with("text/html"), "{page:?}");
     let other = os.client.send(os.client.request("PUT", "/approvals")).await;
     problem(&other, 405, "method_not_allowed");
     let unknown = os.client.json("/executions/x/settle", &json!({ "as": "abandoned", "note": "n" })).await;
