@@ -15,7 +15,9 @@ use crate::records::key::AccessKey;
 use crate::records::pool::Pool;
 use crate::records::principal::{Caller, Principal};
 use crate::records::run::{Run, RunFilter};
-use crate::records::session::{DeletedSession, NewSession, Session, SessionChange, SessionDeletion, SessionFilter};
+use crate::records::session::{
+    DeletedSession, NewSession, Session, SessionChange, SessionDeletion, SessionFilter, SessionOwner,
+};
 use crate::requests::{
     AnswerCall, Answered, AskAgain, BeginRun, CallClaim, CallClaimed, Candidates, ClaimCall, ClaimRun, CommitTurn,
     DeliveryClaim, DeliveryEnd, EndRun, Ended, Finished, KeptAnswer, KeyLookup, NewKey, OpenRequest, OpenedRequest,
@@ -173,16 +175,17 @@ pub trait Db: sealed::Sealed + Transitions + fmt::Debug + Send + Sync + 'static 
     /// - [`Error::Invalid`](crate::Error::Invalid): the name or the metadata are empty or too long.
     fn update_session<'a>(&'a self, id: &'a SessionId, change: SessionChange) -> DbFuture<'a, Session>;
 
-    /// Deletes a session: cancels those of its runs that have not ended, and takes all of them out of every list, and out of
-    /// what later runs remember. A body under way ends by itself, and its result is recorded.
+    /// Deletes sessions, all of them or none: cancels those of their runs that have not ended, and takes all of them out of every
+    /// list, and out of what later runs remember. A body under way ends by itself, and its result is recorded.
+    /// [`DbExt::delete_session`] is shorter for one.
     ///
     /// Approvals, executions and the audit log keep what was decided and done, and [`get_run`](Db::get_run) still reads a run:
-    /// history is never removed. A later run with this id begins a new session.
+    /// history is never removed. A later run with such an id begins a new session.
     ///
     /// # Errors
     ///
-    /// - [`Error::NotFound`](crate::Error::NotFound): there is none with this id, or it is another user's.
-    fn delete_session<'a>(&'a self, id: &'a SessionId, deletion: SessionDeletion) -> DbFuture<'a, DeletedSession>;
+    /// - [`Error::NotFound`](crate::Error::NotFound): one of them is not there, or is another user's.
+    fn delete_sessions(&self, ids: Vec<SessionId>, deletion: SessionDeletion) -> DbFuture<'_, Vec<DeletedSession>>;
 
     /// Lists events on their way to webhooks, those of the oldest events first. What has ended is kept for seven days.
     fn list_deliveries(&self, filter: DeliveryFilter) -> DbFuture<'_, Vec<Delivery>>;
@@ -215,6 +218,16 @@ pub trait DbExt: Db {
         members: impl IntoIterator<Item = M>,
     ) -> DbFuture<'_, Pool> {
         self.write_pool(name.into(), members.into_iter().map(Into::into).collect(), None)
+    }
+
+    /// Deletes one session.
+    ///
+    /// # Errors
+    ///
+    /// As [`Db::delete_sessions`].
+    fn delete_session<'a>(&'a self, id: &SessionId, deletion: SessionDeletion) -> DbFuture<'a, DeletedSession> {
+        let deleted = self.delete_sessions(vec![id.clone()], deletion);
+        Box::pin(async move { Ok(deleted.await?.pop().expect("each session that is asked for is deleted")) })
     }
 }
 
@@ -347,6 +360,7 @@ pub trait Transitions: Send + Sync {
     fn hide_approval(&self, id: ApprovalId, by: Option<Principal>) -> DbFuture<'_, ()>;
     /// `list_approvals` as JSON, for those who only hand it on.
     fn approvals_json(&self, filter: ApprovalFilter) -> DbFuture<'_, Vec<u8>>;
+    fn session_owner(&self, id: SessionId) -> DbFuture<'_, Option<SessionOwner>>;
     /// Snapshots of the newest runs of a session that have ended, of one agent and asked for by one person, oldest first.
     fn history(
         &self,

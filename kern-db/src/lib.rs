@@ -62,7 +62,9 @@ pub use records::outbox::TOPICS;
 pub use records::pool::Pool;
 pub use records::principal::{Actor, Caller, KEY_ISSUER, Principal, PrincipalFields};
 pub use records::run::{Run, RunFilter};
-pub use records::session::{DeletedSession, NewSession, Session, SessionChange, SessionDeletion, SessionFilter};
+pub use records::session::{
+    DeletedSession, NewSession, Session, SessionChange, SessionDeletion, SessionFilter, SessionOwner,
+};
 pub use records::status::{
     Answer, ApprovalStatus, ApprovalType, Authority, DeliveryStatus, ExecutionStatus, PauseType, RunStatus, UnknownWord,
 };

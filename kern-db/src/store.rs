@@ -99,13 +99,12 @@ macro_rules! store {
                 self.write(Lane::Normal, "change a session", move |tx| Box::pin(session::change(tx, id, change)))
             }
 
-            fn delete_session<'a>(
-                &'a self,
-                id: &'a SessionId,
+            fn delete_sessions(
+                &self,
+                ids: Vec<SessionId>,
                 deletion: SessionDeletion,
-            ) -> DbFuture<'a, DeletedSession> {
-                let id = id.clone();
-                self.write(Lane::Normal, "delete a session", move |tx| Box::pin(session::delete(tx, id, deletion)))
+            ) -> DbFuture<'_, Vec<DeletedSession>> {
+                self.write(Lane::Normal, "delete sessions", move |tx| Box::pin(session::delete(tx, ids, deletion)))
             }
 
             fn list_deliveries(&self, filter: DeliveryFilter) -> DbFuture<'_, Vec<Delivery>> {
@@ -277,6 +276,10 @@ macro_rules! store {
                 self.read("list approvals", move |tx| Box::pin(read::approvals_json(tx, filter)))
             }
 
+            fn session_owner(&self, id: SessionId) -> DbFuture<'_, Option<SessionOwner>> {
+                self.read("read whose a session is", move |tx| Box::pin(read::session_owner(tx, id)))
+            }
+
             fn history(
                 &self,
                 session_id: SessionId,
@@ -409,7 +412,7 @@ pub(crate) mod prelude {
     pub(crate) use crate::records::principal::{Caller, Principal};
     pub(crate) use crate::records::run::{Run, RunFilter};
     pub(crate) use crate::records::session::{
-        DeletedSession, NewSession, Session, SessionChange, SessionDeletion, SessionFilter,
+        DeletedSession, NewSession, Session, SessionChange, SessionDeletion, SessionFilter, SessionOwner,
     };
     pub(crate) use crate::requests::{
         AnswerCall, Answered, AskAgain, BeginRun, CallClaim, CallClaimed, Candidates, ClaimCall, ClaimRun, CommitTurn,

@@ -79,6 +79,22 @@ pub struct Session {
     pub updated_at_ms: i64,
 }
 
+/// Whose a session is.
+#[doc(hidden)]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionOwner {
+    /// Who made it, or asked for its first run.
+    pub requester: Option<Principal>,
+}
+
+impl SessionOwner {
+    /// The subject of its requester.
+    #[must_use]
+    pub fn subject(&self) -> Option<&str> {
+        self.requester.as_ref().map(|requester| requester.subject.as_str())
+    }
+}
+
 /// A session to make before its first run.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
@@ -171,7 +187,7 @@ impl SessionChange {
     }
 }
 
-/// Who deletes a session.
+/// Who deletes sessions.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct SessionDeletion {
@@ -193,7 +209,7 @@ impl SessionDeletion {
         self
     }
 
-    /// Only if it is this user's; somebody else's is not found. The subject of its requester, whoever vouches for it.
+    /// Only this user's; somebody else's are not found. The subject of their requester, whoever vouches for it.
     #[must_use]
     pub fn of_user(mut self, user_id: impl Into<String>) -> Self {
         self.owner = Some(user_id.into());

@@ -9,7 +9,7 @@ use crate::records::call::{Call, Standing};
 use crate::records::execution::{Execution, ExecutionFilter, ExecutionRow};
 use crate::records::principal::Principal;
 use crate::records::run::{Run, RunFilter, RunRow};
-use crate::records::session::{Session, SessionFilter, SessionRow, SessionSum};
+use crate::records::session::{Session, SessionFilter, SessionOwner, SessionRow, SessionSum};
 use crate::requests::{Candidates, Resumable};
 use crate::rules::{CallRows, is_due, standing};
 use crate::tx::{Query, Tx};
@@ -146,6 +146,18 @@ pub(crate) async fn sessions<T: Tx>(tx: &mut T, filter: SessionFilter) -> Result
     let query = Query::of(runs()).limit(u64::from(limit)).offset(u64::from(page - 1) * u64::from(limit));
     let sums = tx.sessions(query, rows()).await?;
     Ok(page_of(with_starts(tx, sums, rows()).await?, (limit, page), total_count))
+}
+
+/// Whose a session is. `None`: nobody has made it, and no run of it is there, or it was deleted. Asked before each run that
+/// joins one, so that it reads no more than one row, and no snapshot.
+pub(crate) async fn session_owner<T: Tx>(tx: &mut T, session_id: SessionId) -> Result<Option<SessionOwner>> {
+    let row = Query::of(vec![N::C.session_id.is(session_id.clone())]).limit(1);
+    let mut found = tx.pluck(N::C.requester, row).await?;
+    if found.is_empty() {
+        let runs = vec![R::C.session_id.is(session_id), R::C.deleted_at_ms.is(None)];
+        found = tx.pluck(R::C.requester, Query::of(runs).oldest(R::C.run_id.order()).limit(1)).await?;
+    }
+    Ok(found.pop().map(|requester| SessionOwner { requester: requester.map(|requester| requester.0) }))
 }
 
 /// One session, with all of its runs. `None`: nobody has made it, and no run of it is there, or it was deleted.

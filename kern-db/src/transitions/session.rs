@@ -1,6 +1,8 @@
 //! Sessions: making one before its first run, saying what it is called, deleting it. Nothing here decides about a call; what
 //! deleting one closes, it closes as cancelling its runs does.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value};
 
 use super::{read, run};
@@ -9,9 +11,11 @@ use crate::cell::Json;
 use crate::digest::canonical;
 use crate::records::principal::{Actor, Caller, Principal};
 use crate::records::run::RunRow;
-use crate::records::session::{DeletedSession, NewSession, Session, SessionChange, SessionDeletion, SessionRow};
+use crate::records::session::{
+    DeletedSession, NewSession, Session, SessionChange, SessionDeletion, SessionOwner, SessionRow,
+};
 use crate::tx::{Query, Refused, Step, Tx};
-use crate::{Error, Result, RunStatus, SessionId, fresh_id};
+use crate::{Error, Result, RunId, RunStatus, SessionId, fresh_id};
 
 use RunRow as R;
 use SessionRow as N;
@@ -29,7 +33,7 @@ pub(crate) async fn make<T: Tx>(tx: &mut T, new: NewSession) -> Step<Session> {
     check(name.as_deref(), metadata.as_ref())?;
     // Of two that bring the same id, the second one sees the first one's row.
     tx.lock_log().await?;
-    if read::session(tx, session_id.clone()).await?.is_some() {
+    if read::session_owner(tx, session_id.clone()).await?.is_some() {
         return Err(Error::SessionExists { session_id }.into());
     }
     let now = tx.now().await?;
@@ -52,9 +56,9 @@ pub(crate) async fn change<T: Tx>(tx: &mut T, session_id: SessionId, change: Ses
     let SessionChange { name, metadata, owner } = change;
     check(name.as_deref(), metadata.as_ref())?;
     tx.lock_log().await?;
-    let found = owned(tx, &session_id, owner.as_deref()).await?;
+    owned(tx, &session_id, owner.as_deref()).await?;
     if name.is_none() && metadata.is_none() {
-        return Ok(found);
+        return shown(tx, session_id).await;
     }
     let now = tx.now().await?;
     if let Some(before) = tx.one(vec![N::C.session_id.is(session_id.clone())]).await? {
@@ -67,6 +71,7 @@ pub(crate) async fn change<T: Tx>(tx: &mut T, session_id: SessionId, change: Ses
             return Err(Error::Busy { action: "change a session" }.into());
         }
     } else {
+        let found = shown(tx, session_id.clone()).await?;
         let row = SessionRow {
             session_id: session_id.clone(),
             user_id: found.requester.as_ref().map(|requester| requester.subject.clone()),
@@ -82,66 +87,69 @@ pub(crate) async fn change<T: Tx>(tx: &mut T, session_id: SessionId, change: Ses
     shown(tx, session_id).await
 }
 
-/// Deletes a session: its runs are cancelled where they have not ended, and leave every list and the history of later runs.
-/// They, what was decided about their calls, and the log stay. A run that starts at the same moment is the first of a new
-/// session.
+/// Deletes sessions, all of them or none: their runs are cancelled where they have not ended, and leave every list and the
+/// history of later runs. They, what was decided about their calls, and the log stay. A run that starts at the same moment is
+/// the first of a new session.
 pub(crate) async fn delete<T: Tx>(
     tx: &mut T,
-    session_id: SessionId,
+    session_ids: Vec<SessionId>,
     deletion: SessionDeletion,
-) -> Step<DeletedSession> {
+) -> Step<Vec<DeletedSession>> {
     let SessionDeletion { by, owner } = deletion;
-    owned(tx, &session_id, owner.as_deref()).await?;
-    let filter = vec![R::C.session_id.is(session_id.clone()), R::C.deleted_at_ms.is(None)];
-    let query = Query::of(filter).oldest(R::C.run_id.order());
     let caller = by.clone().map_or(Caller::Anonymous, Caller::Person);
-    let (mut runs, mut cancelled) = (Vec::new(), Vec::new());
-    for run_id in tx.pluck(R::C.run_id, query).await? {
-        // Locked one after another, in the order of their ids: of two deletions, none waits for the other in a circle.
-        let mut found = super::run(tx, &run_id).await?;
-        if found.deleted_at_ms.is_some() {
-            // Somebody else was faster.
-            continue;
+    let session_ids: BTreeSet<_> = session_ids.into_iter().collect();
+    // All runs are locked before the time is read, and in one order: of two deletions, none waits for the other in a circle.
+    let mut deleted = Vec::new();
+    for session_id in session_ids {
+        owned(tx, &session_id, owner.as_deref()).await?;
+        let filter = vec![R::C.session_id.is(session_id.clone()), R::C.deleted_at_ms.is(None)];
+        let query = Query::of(filter).oldest(R::C.run_id.order());
+        let (mut runs, mut cancelled) = (Vec::new(), Vec::new());
+        for run_id in tx.pluck(R::C.run_id, query).await? {
+            let run = super::run(tx, &run_id).await?;
+            // Else somebody was faster.
+            if run.deleted_at_ms.is_none() {
+                cancelled.extend(matches!(run.status, RunStatus::Running | RunStatus::Paused).then(|| run_id.clone()));
+                runs.push(run_id);
+            }
         }
-        if matches!(found.status, RunStatus::Running | RunStatus::Paused) {
+        deleted.push(DeletedSession { session_id, runs, cancelled });
+    }
+    for DeletedSession { runs, cancelled, .. } in &deleted {
+        for run_id in cancelled {
             run::cancel(tx, run_id.clone(), caller.clone()).await?;
-            found = super::run(tx, &run_id).await?;
-            cancelled.push(run_id.clone());
         }
-        hide(tx, &found, by.as_ref()).await?;
-        runs.push(run_id);
+        for run_id in runs {
+            hide(tx, run_id, by.as_ref()).await?;
+        }
     }
-    // Before the session's own row, as whoever makes or changes one does.
+    // Before the sessions' own rows, as whoever makes or changes one does.
     tx.lock_log().await?;
-    let rows = tx.delete(Query::of(vec![N::C.session_id.is(session_id.clone())])).await?;
-    if runs.is_empty() && rows == 0 {
-        return Err(not_found(&session_id).into());
+    for DeletedSession { session_id, runs, .. } in &deleted {
+        let rows = tx.delete(Query::of(vec![N::C.session_id.is(session_id.clone())])).await?;
+        if runs.is_empty() && rows == 0 {
+            return Err(not_found(session_id).into());
+        }
     }
-    Ok(DeletedSession { session_id, runs, cancelled })
+    Ok(deleted)
 }
 
-async fn hide<T: Tx>(tx: &mut T, run: &RunRow, by: Option<&Principal>) -> Step<()> {
+/// Takes a run that has ended, and is locked, out of every list.
+async fn hide<T: Tx>(tx: &mut T, run_id: &RunId, by: Option<&Principal>) -> Step<()> {
     let now = tx.now().await?;
-    let expect = vec![
-        R::C.run_id.is(run.run_id.clone()),
-        R::C.status.is(run.status),
-        R::C.fence.is(run.fence),
-        R::C.deleted_at_ms.is(None),
-    ];
+    let expect = vec![R::C.run_id.is(run_id.clone()), R::C.deleted_at_ms.is(None)];
     if tx.update(vec![R::C.deleted_at_ms.to(Some(now))], expect).await? != 1 {
         return Err(Refused::Undo(Error::Busy { action: "delete a session" }));
     }
-    tx.journal().record(Entry::new("run_hidden", Actor::of(by), &run.run_id));
+    tx.journal().record(Entry::new("run_hidden", Actor::of(by), run_id));
     Ok(())
 }
 
-/// The session, if it is this user's, where only theirs is meant. Somebody else's is not found.
-async fn owned<T: Tx>(tx: &mut T, session_id: &SessionId, owner: Option<&str>) -> Result<Session> {
-    let found = read::session(tx, session_id.clone()).await?.filter(|session| {
-        let requester = session.requester.as_ref().map(|requester| requester.subject.as_str());
-        owner.is_none() || owner == requester
-    });
-    found.ok_or_else(|| not_found(session_id))
+/// That a session is there, and this user's, where only theirs is meant. Somebody else's is not found.
+async fn owned<T: Tx>(tx: &mut T, session_id: &SessionId, owner: Option<&str>) -> Result<()> {
+    let found = read::session_owner(tx, session_id.clone()).await?;
+    let is_meant = |found: SessionOwner| owner.is_none() || owner == found.subject();
+    if found.is_some_and(is_meant) { Ok(()) } else { Err(not_found(session_id)) }
 }
 
 async fn shown<T: Tx>(tx: &mut T, session_id: SessionId) -> Step<Session> {

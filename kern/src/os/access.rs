@@ -274,12 +274,9 @@ impl Os {
     /// Refuses a session that is somebody else's: a run in it would read what was said there.
     pub(super) async fn joins(&self, who: &Who, session_id: &str) -> Result<(), Problem> {
         let Some(only) = who.only() else { return Ok(()) };
-        let found = self.db.get_session(&session_id.into()).await?;
-        if found.is_none_or(|session| is_of(&session, Some(only))) {
-            Ok(())
-        } else {
-            Err(Problem::not_found("Session"))
-        }
+        let found = self.db.session_owner(session_id.into()).await?;
+        let is_theirs = found.is_none_or(|found| found.subject() == Some(only));
+        if is_theirs { Ok(()) } else { Err(Problem::not_found("Session")) }
     }
 }
 

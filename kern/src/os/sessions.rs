@@ -114,25 +114,38 @@ async fn shown(os: &Os, run_id: &RunId) -> Result<Option<RunOutput>, Problem> {
     }
 }
 
+/// Which runs of a session are meant.
+struct Asked {
+    of_agents: bool,
+    user_id: Option<String>,
+    status: Option<RunStatus>,
+}
+
+impl Asked {
+    fn by(who: &Who, query: Option<&str>) -> Result<Self, Problem> {
+        let mut fields = Fields::of_query(query);
+        let (of_agents, user_id) = (is_of_agents(&mut fields), whose(&mut fields, who));
+        let status = fields.one_of::<RunStatus>("status", super::runs::STATUSES);
+        fields.done()?;
+        Ok(Self { of_agents, user_id, status })
+    }
+}
+
 /// The runs of a session, oldest first.
-async fn runs_of(os: &Os, who: &Who, session_id: &str, query: Option<&str>) -> Result<Vec<RunOutput>, Problem> {
-    let mut fields = Fields::of_query(query);
-    let of_agents = is_of_agents(&mut fields);
-    let user_id = whose(&mut fields, who);
-    let status = fields.one_of::<RunStatus>("status", super::runs::STATUSES);
-    fields.done()?;
+async fn runs_of(os: &Os, session_id: &str, asked: &Asked) -> Result<Vec<RunOutput>, Problem> {
+    let mut runs = Vec::new();
+    if !asked.of_agents {
+        return Ok(runs);
+    }
     let mut filter = RunFilter::new().session_id(session_id).limit(RUNS);
-    if let Some(user_id) = user_id {
+    if let Some(user_id) = &asked.user_id {
         filter = filter.user_id(user_id);
     }
-    if let Some(status) = status {
+    if let Some(status) = asked.status {
         filter = filter.status(status);
     }
-    let mut runs = Vec::new();
-    if of_agents {
-        for run in os.db.list_runs(filter).await? {
-            runs.extend(shown(os, &run.run_id).await?);
-        }
+    for run in os.db.list_runs(filter).await? {
+        runs.extend(shown(os, &run.run_id).await?);
     }
     Ok(runs)
 }
@@ -189,17 +202,16 @@ async fn get(
     Path(session_id): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Result<Json<Value>, Problem> {
-    let mut fields = Fields::of_query(query.as_deref());
-    let (of_agents, user_id) = (is_of_agents(&mut fields), whose(&mut fields, &who));
-    let runs = runs_of(&os, &who, &session_id, query.as_deref()).await?;
+    let asked = Asked::by(&who, query.as_deref())?;
+    let runs = runs_of(&os, &session_id, &asked).await?;
     let session = os.db.get_session(&SessionId::from(session_id)).await?;
-    let session = session.filter(|session| of_agents && is_of(session, user_id.as_deref()));
+    let session = session.filter(|session| asked.of_agents && is_of(session, asked.user_id.as_deref()));
     Ok(Json(detail(&os, session.as_ref(), &runs)?))
 }
 
 /// A session that somebody has just made or changed, as they see it.
 async fn changed(os: &Os, who: &Who, session: &Session) -> Result<Json<Value>, Problem> {
-    let runs = runs_of(os, who, session.session_id.as_str(), None).await?;
+    let runs = runs_of(os, session.session_id.as_str(), &Asked::by(who, None)?).await?;
     Ok(Json(detail(os, Some(session), &runs)?))
 }
 
@@ -336,25 +348,27 @@ async fn rename(
     change(&os, &who, session_id, query.as_deref(), SessionChange::new().name(name)).await
 }
 
-/// Whose sessions a request deletes, as the query says it.
-fn deletion(query: Option<&str>, who: &Who) -> Result<SessionDeletion, Problem> {
+/// Deletes sessions of whoever asks, or of anybody's where they see them all, and lets those who drive their runs in this
+/// process know.
+async fn delete_these(os: &Os, who: &Who, query: Option<&str>, ids: Vec<SessionId>) -> Result<StatusCode, Problem> {
     let mut asked = Fields::of_query(query);
     let owner = whose(&mut asked, who);
     asked.done()?;
-    let deletion = SessionDeletion::new().by_person(who.principal(owner.clone()));
-    Ok(match owner {
-        Some(owner) => deletion.of_user(owner),
-        None => deletion,
-    })
-}
-
-/// Deletes a session, and lets whoever drives a run of it in this process know.
-async fn delete_one(os: &Os, session_id: &SessionId, deletion: SessionDeletion) -> Result<(), Problem> {
-    let deleted = os.db.delete_session(session_id, deletion).await?;
-    for agent in &os.agents {
-        deleted.cancelled.iter().for_each(|run_id| agent.0.hints.look_at(run_id));
+    let mut deletion = SessionDeletion::new().by_person(who.principal(owner.clone()));
+    if let Some(owner) = owner {
+        deletion = deletion.of_user(owner);
     }
-    Ok(())
+    let deleted = os.db.delete_sessions(ids, deletion).await.map_err(|error| match &error {
+        kern_db::Error::NotFound { id, .. } => {
+            let id = id.clone();
+            Problem::from(error).with("session_id", id)
+        }
+        _ => Problem::from(error),
+    })?;
+    for run_id in deleted.iter().flat_map(|session| &session.cancelled) {
+        os.agents.iter().for_each(|agent| agent.0.hints.look_at(run_id));
+    }
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Deletes a session: its runs are cancelled, and no list has them any more. Approvals and the audit log keep what was decided.
@@ -368,8 +382,7 @@ async fn delete(
     Path(session_id): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Result<StatusCode, Problem> {
-    delete_one(&os, &SessionId::from(session_id), deletion(query.as_deref(), &who)?).await?;
-    Ok(StatusCode::NO_CONTENT)
+    delete_these(&os, &who, query.as_deref(), vec![session_id.into()]).await
 }
 
 /// Deletes several sessions, or none where one of them is not there.
@@ -383,8 +396,6 @@ async fn delete_many(
     RawQuery(query): RawQuery,
     request: Request,
 ) -> Result<StatusCode, Problem> {
-    let owner = whose(&mut Fields::of_query(query.as_deref()), &who);
-    let deletion = deletion(query.as_deref(), &who)?;
     let mut fields = Fields::of_json(request, &os.limits).await?;
     fields.nothing_but(&["session_ids", "session_types"]);
     let ids = fields.texts("session_ids", MANY);
@@ -394,23 +405,7 @@ async fn delete_many(
         let wrong = json!({ "type": "value_error", "loc": ["body", "session_types"], "msg": "Input should be 'agent', once for each session" });
         return Err(Problem::invalid(vec![wrong]));
     }
-    // A session that is named twice is deleted once.
-    let ids: std::collections::BTreeSet<_> = ids.into_iter().map(SessionId::from).collect();
-    for session_id in &ids {
-        let found = os.db.get_session(session_id).await?;
-        if !found.is_some_and(|session| is_of(&session, owner.as_deref())) {
-            return Err(Problem::not_found("Session").with("session_id", session_id.as_str()));
-        }
-    }
-    for session_id in &ids {
-        match delete_one(&os, session_id, deletion.clone()).await {
-            Ok(()) => {}
-            // Somebody else was faster.
-            Err(problem) if problem.status() == StatusCode::NOT_FOUND => {}
-            Err(problem) => return Err(problem),
-        }
-    }
-    Ok(StatusCode::NO_CONTENT)
+    delete_these(&os, &who, query.as_deref(), ids.into_iter().map(SessionId::from).collect()).await
 }
 
 /// Lists the runs of a session, oldest first.
@@ -427,7 +422,7 @@ async fn runs(
     Path(session_id): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Result<Json<Vec<Value>>, Problem> {
-    let runs = runs_of(&os, &who, &session_id, query.as_deref()).await?;
+    let runs = runs_of(&os, &session_id, &Asked::by(&who, query.as_deref())?).await?;
     if runs.is_empty() {
         return Err(Problem::not_found("Session"));
     }
@@ -451,9 +446,7 @@ async fn run(
     Path((session_id, run_id)): Path<(String, String)>,
     RawQuery(query): RawQuery,
 ) -> Result<Json<Value>, Problem> {
-    let mut fields = Fields::of_query(query.as_deref());
-    let (of_agents, user_id) = (is_of_agents(&mut fields), whose(&mut fields, &who));
-    fields.done()?;
+    let Asked { of_agents, user_id, .. } = Asked::by(&who, query.as_deref())?;
     let run_id = RunId::from(run_id);
     let found = if of_agents { shown(&os, &run_id).await? } else { None };
     let found =

@@ -2,8 +2,9 @@
 //! what was decided stays on record.
 
 use kern_db::{
-    ApprovalFilter, ApprovalStatus, Caller, Ended, Error, ExecutionStatus, NewSession, Principal, Resolution, RunClaim,
-    RunFilter, RunId, RunStatus, Session, SessionChange, SessionDeletion, SessionFilter, SessionId, Settlement,
+    ApprovalFilter, ApprovalStatus, Caller, DbExt as _, Ended, Error, ExecutionStatus, NewSession, Principal,
+    Resolution, RunClaim, RunFilter, RunId, RunStatus, Session, SessionChange, SessionDeletion, SessionFilter,
+    SessionId, Settlement,
 };
 use kern_tests::steps::{Store, begin, end, required, turn, verified};
 use serde_json::{Map, Value, json};
@@ -276,6 +277,35 @@ async fn i13_a_deletion_that_kern_did_not_make_is_found(_: &Store) {
     }
 }
 
+/// All of them go, or none: whoever tries again finds what they left.
+async fn several_sessions_are_deleted_together(store: &Store) {
+    let (one, two) = (paused(store, "one", ana()).await, complete(store, "two", ana()).await);
+    let theirs = paused(store, "theirs", verified("eve")).await;
+    store.create_session(NewSession::new().session_id("empty").requester(ana())).await.unwrap();
+    let of_ana = || SessionDeletion::new().by_person(Some(ana())).of_user("ana");
+    for missing in ["theirs", "none", "zzz"] {
+        let ids = ["two", missing, "one"].map(id).to_vec();
+        let refused = store.delete_sessions(ids, of_ana()).await;
+        assert!(matches!(&refused, Err(Error::NotFound { id, .. }) if id == missing), "{refused:?}");
+    }
+    for (run_id, status) in [(&one, RunStatus::Paused), (&two, RunStatus::Completed), (&theirs, RunStatus::Paused)] {
+        let run = store.get_run(run_id).await.unwrap();
+        assert_eq!((run.status, run.deleted_at_ms), (status, None));
+    }
+    // One that is named twice is deleted once.
+    let deleted = store.delete_sessions(["two", "one", "empty", "two"].map(id).to_vec(), of_ana()).await.unwrap();
+    let deleted: Vec<_> = deleted.into_iter().map(|it| (it.session_id.to_string(), it.runs, it.cancelled)).collect();
+    let expected = [
+        ("empty".to_owned(), vec![], vec![]),
+        ("one".to_owned(), vec![one.clone()], vec![one]),
+        ("two".to_owned(), vec![two], vec![]),
+    ];
+    assert_eq!(deleted, expected);
+    assert!(store.delete_sessions(Vec::new(), of_ana()).await.unwrap().is_empty());
+    let left = store.list_sessions(SessionFilter::new()).await.unwrap().data;
+    assert_eq!(left.into_iter().map(|session| session.session_id).collect::<Vec<_>>(), [id("theirs")]);
+}
+
 /// I4: of two who delete at once, one does; a run that starts meanwhile is deleted with the others, or is a new session's.
 async fn i4_a_session_is_deleted_once(store: &Store) {
     for round in 0..20 {
@@ -316,6 +346,7 @@ on_each_store! {
     i7_what_runs_in_a_deleted_session_is_still_recorded,
     i8_what_is_unknown_in_a_deleted_session_is_settled,
     a_run_of_a_deleted_session_is_erased,
+    several_sessions_are_deleted_together,
     i4_a_session_is_deleted_once,
 }
 

@@ -1,8 +1,8 @@
 //! Rows: what comes back is what was stored, in the order of every store, and what is stored cannot be changed.
 
 use kern_db::{
-    DeliveryFilter, Ended, Error, IntoDb as _, NewSession, RunFilter, RunId, SessionChange, SessionDeletion,
-    SessionFilter,
+    DbExt as _, DeliveryFilter, Ended, Error, IntoDb as _, NewSession, RunFilter, RunId, SessionChange,
+    SessionDeletion, SessionFilter,
 };
 use kern_tests::history;
 use kern_tests::postgres::server;
