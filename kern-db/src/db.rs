@@ -358,8 +358,10 @@ pub trait Transitions: Send + Sync {
     /// nothing, late, or never.
     fn changed(&self) -> DbFuture<'_, ()>;
     fn hide_approval(&self, id: ApprovalId, by: Option<Principal>) -> DbFuture<'_, ()>;
-    /// `list_approvals` as JSON, for those who only hand it on.
-    fn approvals_json(&self, filter: ApprovalFilter) -> DbFuture<'_, Vec<u8>>;
+    /// `list_approvals` as JSON of about `most_bytes` at the most, with a cursor to what comes after it.
+    fn approvals_json(&self, filter: ApprovalFilter, most_bytes: usize) -> DbFuture<'_, Vec<u8>>;
+    /// The ids of the runs that `list_runs` returns, from row `skip` on: for lists that load one run after the other.
+    fn run_ids(&self, filter: RunFilter, skip: u64) -> DbFuture<'_, Vec<RunId>>;
     fn session_owner(&self, id: SessionId) -> DbFuture<'_, Option<SessionOwner>>;
     /// Snapshots of the newest runs of a session that have ended, of one agent and asked for by one person, oldest first.
     fn history(

@@ -272,8 +272,12 @@ macro_rules! store {
                 self.write(Lane::Normal, "delete an approval", move |tx| Box::pin(approval::delete(tx, id, by)))
             }
 
-            fn approvals_json(&self, filter: ApprovalFilter) -> DbFuture<'_, Vec<u8>> {
-                self.read("list approvals", move |tx| Box::pin(read::approvals_json(tx, filter)))
+            fn approvals_json(&self, filter: ApprovalFilter, most_bytes: usize) -> DbFuture<'_, Vec<u8>> {
+                self.read("list approvals", move |tx| Box::pin(read::approvals_json(tx, filter, most_bytes)))
+            }
+
+            fn run_ids(&self, filter: RunFilter, skip: u64) -> DbFuture<'_, Vec<RunId>> {
+                self.read("list runs", move |tx| Box::pin(read::run_ids(tx, filter, skip)))
             }
 
             fn session_owner(&self, id: SessionId) -> DbFuture<'_, Option<SessionOwner>> {

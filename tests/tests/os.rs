@@ -14,6 +14,8 @@ mod idempotency;
 mod identity;
 #[path = "os/limits.rs"]
 mod limits;
+#[path = "os/lists.rs"]
+mod lists;
 #[path = "os/mutated.rs"]
 mod mutated;
 #[path = "os/panel.rs"]

@@ -308,6 +308,8 @@ fn prepare(value: &mut Value) {
                 fields.retain(|name, _| name == "detail");
             }
             fields.remove("kern_version");
+            // Beside the pages of a list.
+            fields.remove("next_cursor");
             if let Some(Value::Array(tools)) = fields.get_mut("tools") {
                 // kern keeps the calls in the order in which the model asked for them, the reference puts plain ones last.
                 tools.sort_by_key(|tool| tool["tool_call_id"].to_string());

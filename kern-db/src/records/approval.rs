@@ -441,6 +441,29 @@ impl ApprovalFilter {
         self.after = Some((created_at, id.into()));
         self
     }
+
+    /// Only what comes after this cursor, as `meta.next_cursor` of a page of [`approvals_json`](crate::Transitions) names it.
+    /// `None`: it is not a cursor.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn cursor(self, cursor: &str) -> Option<Self> {
+        let (created_at, id) = cursor.split_once('.').filter(|(_, id)| !id.is_empty())?;
+        Some(self.after(created_at.parse().ok()?, id))
+    }
+}
+
+/// The cursor of the rows that come after this one.
+pub(crate) fn cursor_after((created_at, id): &(i64, ApprovalId)) -> String {
+    format!("{created_at}.{id}")
+}
+
+/// Where a page stands in the whole, and how the next one is found.
+#[derive(Debug, Serialize)]
+pub(crate) struct CursorMeta {
+    #[serde(flatten)]
+    pub(crate) meta: PageMeta,
+    /// `None`: this is the last page.
+    pub(crate) next_cursor: Option<String>,
 }
 
 /// One page of a list.

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 
 use super::all_calls;
 use crate::cell::{Cond, Json};
-use crate::records::approval::{Approval, ApprovalFilter, ApprovalJson, ApprovalRow, Page, PageMeta, VoteRow};
+use crate::records::approval::{
+    Approval, ApprovalFilter, ApprovalJson, ApprovalRow, CursorMeta, Page, PageMeta, VoteRow, cursor_after,
+};
 use crate::records::call::{Call, Standing};
 use crate::records::execution::{Execution, ExecutionFilter, ExecutionRow};
 use crate::records::principal::Principal;
@@ -27,6 +29,8 @@ const PAGE: u32 = 100;
 const SESSIONS: u32 = 20;
 /// Rows a list holds at the most where the caller names no number.
 const LIST: u32 = 1000;
+/// Rows that are read before it is known how large they are.
+const FIRST_ROWS: u32 = 32;
 
 pub(crate) async fn run<T: Tx>(tx: &mut T, run_id: RunId) -> Result<Run> {
     let row = super::run(tx, &run_id).await?;
@@ -110,6 +114,15 @@ async fn votes<T: Tx>(tx: &mut T, id: &ApprovalId) -> Result<Vec<VoteRow>> {
 /// Runs, in the order of their ids, without their calls.
 pub(crate) async fn runs<T: Tx>(tx: &mut T, filter: RunFilter) -> Result<Vec<Run>> {
     let now = tx.now().await?;
+    Ok(tx.select(found_runs(filter)).await?.into_iter().map(|row| assemble(row, Vec::new(), now)).collect())
+}
+
+/// The ids of the runs that [`runs`] returns, from row `skip` on. No snapshot is read.
+pub(crate) async fn run_ids<T: Tx>(tx: &mut T, filter: RunFilter, skip: u64) -> Result<Vec<RunId>> {
+    tx.pluck(R::C.run_id, found_runs(filter).offset(skip)).await
+}
+
+fn found_runs(filter: RunFilter) -> Query<RunRow> {
     let mut conds = vec![R::C.deleted_at_ms.is(None)];
     conds.extend(filter.agent_id.map(|agent_id| R::C.agent_id.is(agent_id)));
     conds.extend(filter.session_id.map(|session_id| R::C.session_id.is(session_id)));
@@ -124,8 +137,7 @@ pub(crate) async fn runs<T: Tx>(tx: &mut T, filter: RunFilter) -> Result<Vec<Run
         Some(run_id) => query.after(R::C.run_id, run_id),
         None => query,
     };
-    let query = query.limit(u64::from(filter.limit.unwrap_or(LIST)));
-    Ok(tx.select(query).await?.into_iter().map(|row| assemble(row, Vec::new(), now)).collect())
+    query.limit(u64::from(filter.limit.unwrap_or(LIST)))
 }
 
 /// Sessions, the last changed first. What is said of a session's start is read from its row and its first run.
@@ -396,12 +408,18 @@ fn page_of<V>(data: Vec<V>, (limit, page): (u32, u32), total_count: u64) -> Page
     Page { data, meta: PageMeta { page, limit, total_pages, total_count, search_time_ms: 0.0 } }
 }
 
-/// The rows of a page of approvals, and where it stands.
-async fn listed<T: Tx>(tx: &mut T, filter: ApprovalFilter) -> Result<Page<ApprovalRow>> {
+/// How many approvals a page has, and which page it is.
+fn approvals_paged(filter: &ApprovalFilter) -> Result<(u32, u32)> {
     let (limit, page) = paged(filter.limit, PAGE, filter.page)?;
     if filter.after.is_some() && page > 1 {
         return Err(Error::Invalid("a page is found by its number or by what comes before it, not by both".to_owned()));
     }
+    Ok((limit, page))
+}
+
+/// The rows of a page of approvals, and where it stands.
+async fn listed<T: Tx>(tx: &mut T, filter: ApprovalFilter) -> Result<Page<ApprovalRow>> {
+    let (limit, page) = approvals_paged(&filter)?;
     let total_count = tx.count(narrowed(&filter)).await?;
     let mut query = Query::of(narrowed(&filter))
         .newest(A::C.created_at.order())
@@ -420,24 +438,75 @@ pub(crate) async fn approvals<T: Tx>(tx: &mut T, filter: ApprovalFilter) -> Resu
     Ok(Page { data: with_rest(tx, data).await?, meta })
 }
 
-/// What [`approvals`] gives, as JSON. Made of the rows: most of what a page costs would be values that are made only to be
-/// written again.
-pub(crate) async fn approvals_json<T: Tx>(tx: &mut T, filter: ApprovalFilter) -> Result<Vec<u8>> {
-    let Page { data: rows, meta } = listed(tx, filter).await?;
-    let rest = Rest::of(tx, &rows).await?;
-    let data = rows
-        .iter()
-        .map(|row| {
+/// The page that [`approvals`] returns, as JSON with `meta.next_cursor`. Made of the rows: most of what a page costs would be
+/// values that are made only to be written again.
+///
+/// A page of more than `most_bytes` ends before the row that does not fit, and its cursor leads to that row; one row is always
+/// there. Rows are read a few at a time, so that no page takes much more memory than that.
+///
+/// # Errors
+///
+/// [`Error::Invalid`]: a page that was asked for by its number has more bytes. Cut short, it would hide rows: the next number
+/// names the rows after those that were left out.
+pub(crate) async fn approvals_json<T: Tx>(tx: &mut T, filter: ApprovalFilter, most_bytes: usize) -> Result<Vec<u8>> {
+    let (limit, page) = approvals_paged(&filter)?;
+    let total_count = tx.count(narrowed(&filter)).await?;
+    let mut json = br#"{"data":["#.to_vec();
+    let mut last = filter.after.clone();
+    let mut offset = u64::from(page - 1) * u64::from(limit);
+    let (mut listed, mut has_more, mut rows_at_once) = (0, false, FIRST_ROWS);
+    'page: loop {
+        // One row more than the page has shows whether there is a next one.
+        let wanted = (limit - listed + 1).min(rows_at_once);
+        let mut query = Query::of(narrowed(&filter))
+            .newest(A::C.created_at.order())
+            .newest(A::C.id.order())
+            .limit(u64::from(wanted))
+            .offset(offset);
+        if let Some(last) = last.clone() {
+            query = query.after((A::C.created_at, A::C.id), last);
+        }
+        let rows = tx.select::<ApprovalRow>(query).await?;
+        let rest = Rest::of(tx, &rows).await?;
+        for row in &rows {
+            if listed == limit {
+                has_more = true;
+                break 'page;
+            }
+            let start = json.len();
+            if listed > 0 {
+                json.push(b',');
+            }
             let votes = rest.votes.get(&row.id).map_or(&[][..], Vec::as_slice);
-            ApprovalJson::assemble(
-                row,
-                rest.runs.get(&row.run_id).copied(),
-                votes,
-                rest.executions.get(&Rest::call_of(row)),
-            )
-        })
-        .collect::<Result<_>>()?;
-    Ok(serde_json::to_vec(&Page { data, meta }).expect("a page is JSON"))
+            let (run, execution) = (rest.runs.get(&row.run_id).copied(), rest.executions.get(&Rest::call_of(row)));
+            serde_json::to_writer(&mut json, &ApprovalJson::assemble(row, run, votes, execution)?)
+                .expect("a row is JSON");
+            if json.len() > most_bytes && listed > 0 {
+                if filter.page.is_some() {
+                    let what = "ask for fewer rows with `limit`, or go on with `cursor` instead of `page`";
+                    return Err(Error::Invalid(format!("this page has more than {most_bytes} bytes: {what}")));
+                }
+                json.truncate(start);
+                has_more = true;
+                break 'page;
+            }
+            listed += 1;
+            last = Some((row.created_at, row.id.clone()));
+        }
+        if rows.len() < usize::try_from(wanted).unwrap_or(usize::MAX) {
+            break;
+        }
+        offset = 0;
+        let bytes_a_row = json.len() / usize::try_from(listed.max(1)).unwrap_or(1) + 1;
+        let fitting = most_bytes.saturating_sub(json.len()) / bytes_a_row + 1;
+        rows_at_once = u32::try_from(fitting).unwrap_or(u32::MAX);
+    }
+    let Page { meta, .. } = page_of(Vec::<()>::new(), (limit, page), total_count);
+    let next_cursor = last.as_ref().filter(|_| has_more).map(cursor_after);
+    json.extend_from_slice(br#"],"meta":"#);
+    serde_json::to_writer(&mut json, &CursorMeta { meta, next_cursor }).expect("a page is JSON");
+    json.push(b'}');
+    Ok(json)
 }
 
 pub(crate) async fn approval_count<T: Tx>(tx: &mut T, filter: ApprovalFilter) -> Result<u64> {

@@ -66,8 +66,9 @@ fn whose(fields: &mut Fields, who: &Who) -> Option<String> {
         ("schedule_id" = Option<String>, Query, description = "Only of this schedule"),
         ("run_id" = Option<String>, Query, description = "Only of this run"),
         ("limit" = Option<u32>, Query, description = "Rows a page, 1 to 1000, 100 by default", minimum = 1, maximum = 1000),
-        ("page" = Option<u32>, Query, description = "The page, from 1", minimum = 1)),
-    responses((status = 200, description = "A page of approvals", body = Value),
+        ("page" = Option<u32>, Query, description = "The page, from 1. Rows that change their state move to other pages: a client that decides what it has read asks with `cursor`", minimum = 1),
+        ("cursor" = Option<String>, Query, description = "Only rows after those of the page whose `meta.next_cursor` this is; not together with `page`", max_length = 255)),
+    responses((status = 200, description = "A page of approvals; `meta.next_cursor` leads to the next one and is null on the last", body = Value),
         QueryProblems))]
 async fn list(State(os): State<Arc<Os>>, who: Who, RawQuery(query): RawQuery) -> Result<Response, Problem> {
     let mut fields = Fields::of_query(query.as_deref());
@@ -108,8 +109,15 @@ async fn list(State(os): State<Arc<Os>>, who: Who, RawQuery(query): RawQuery) ->
     if let Some(page) = fields.number("page", 1..=u32::MAX) {
         filter = filter.page(page);
     }
+    fields.page_or_cursor();
+    if let Some(cursor) = fields.short("cursor", 255) {
+        match filter.clone().cursor(&cursor) {
+            Some(after) => filter = after,
+            None => fields.refuse("cursor", "Input should be the `next_cursor` of a page"),
+        }
+    }
     fields.done()?;
-    let page = os.db.approvals_json(filter).await?;
+    let page = os.db.approvals_json(filter, os.limits.list).await?;
     Ok(([(header::CONTENT_TYPE, "application/json")], page).into_response())
 }
 
@@ -173,8 +181,10 @@ fn decision(fields: &mut Fields, who: &Who) -> Resolution {
     let status = fields.word("status", &["approved", "rejected"]);
     let named = fields.short("resolved_by", 255);
     let data = fields.object("resolution_data");
-    // The reference's clients have no field for it.
-    let note = fields.text("note").or_else(|| Some(data.as_ref()?.get("note")?.as_str()?.to_owned()));
+    // Clients of Agno 3.1.10 have no field for it. A note of another type is refused: its author would believe that the model
+    // was told.
+    let inner = fields.text_in("resolution_data", "note");
+    let note = fields.text("note").or(inner);
     let digest = fields.text("digest");
     let mut resolution = match status.as_str() {
         "approved" => Resolution::approved(),

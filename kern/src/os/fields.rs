@@ -206,6 +206,33 @@ impl Fields {
         Some(number)
     }
 
+    /// A place in a list is named by a page or by a cursor. Both together name two places.
+    pub(super) fn page_or_cursor(&mut self) {
+        if self.has("page") && self.has("cursor") {
+            let cursor = self.given.get("cursor").cloned().unwrap_or_default();
+            self.wrong("value_error", "cursor", "Give either `page` or `cursor`, not both", &cursor);
+        }
+    }
+
+    /// Refuses a field that has a value of the right type which means nothing.
+    pub(super) fn refuse(&mut self, name: &str, what: &str) {
+        let input = self.given.get(name).cloned().unwrap_or_default();
+        self.wrong("value_error", name, what, &input);
+    }
+
+    /// A text inside of an object, where there is one that is not empty.
+    pub(super) fn text_in(&mut self, object: &str, name: &str) -> Option<String> {
+        match self.given.get(object).and_then(|object| object.get(name)).cloned() {
+            None | Some(Value::Null) => None,
+            Some(Value::String(text)) => Some(text).filter(|text| !text.is_empty()),
+            Some(other) => {
+                let wrong = json!({ "type": "string_type", "loc": [self.place, object, name], "msg": "Input should be a valid string", "input": other });
+                self.wrong.push(wrong);
+                None
+            }
+        }
+    }
+
     fn limited<N: Display>(&mut self, kind: &str, name: &str, what: &str, limit: N, input: &Value) {
         let key = if kind.starts_with("greater") { "ge" } else { "le" };
         let number: Value = serde_json::from_str(&limit.to_string()).unwrap_or(Value::Null);

@@ -19,13 +19,15 @@ pub struct Limits {
     pub(super) body_time: Duration,
     pub(super) answer_time: Duration,
     pub(super) connections: usize,
+    pub(super) list: usize,
     /// Requests a second, and at once. `None`: any number.
     pub(super) rate: Option<(u32, u32)>,
 }
 
 impl Limits {
     /// The default ones: a head of 16 KiB within 10 seconds, a body of 1 MiB within 30 seconds, an answer of which something
-    /// is taken every 30 seconds, 4,096 connections, and 100 requests a second for each person, 1,000 of them at once.
+    /// is taken every 30 seconds, 8 MiB of a list, 4,096 connections, and 100 requests a second for each person, 1,000 of them
+    /// at once.
     pub fn new() -> Self {
         Self {
             head: 16 << 10,
@@ -34,6 +36,7 @@ impl Limits {
             body_time: Duration::from_secs(30),
             answer_time: Duration::from_secs(30),
             connections: 4096,
+            list: 8 << 20,
             rate: Some((100, 1000)),
         }
     }
@@ -67,6 +70,14 @@ impl Limits {
     /// stream is gone on with after its last event.
     pub fn answer_time(mut self, time: Duration) -> Self {
         self.answer_time = time;
+        self
+    }
+
+    /// Sets the bytes of a list in one answer. A longer list ends before the row that does not fit, and says where it goes on:
+    /// in `meta.next_cursor`, in `next`, or in the header `Link`. A page that was asked for by its number is refused instead.
+    /// One row is always there.
+    pub fn list(mut self, bytes: usize) -> Self {
+        self.list = bytes;
         self
     }
 

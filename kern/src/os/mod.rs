@@ -52,6 +52,7 @@ mod idempotency;
 mod json;
 mod limits;
 mod openapi;
+mod pages;
 mod panel;
 mod problem;
 mod rate;

@@ -23,6 +23,7 @@ use super::json::{metadata, run_schema, shown};
 use super::openapi::{
     BodyProblems, ContinueForm, ProblemAnswer, QueryProblems, Refusals, ResumeForm, RunForm, SessionForm,
 };
+use super::pages::RunsPage;
 use super::problem::Problem;
 use crate::agent::Agent;
 use crate::error::Error;
@@ -30,8 +31,6 @@ use crate::run::{EventBase, RunEvent, RunOutput, RunRequirement, RunStream, Tool
 
 pub(super) const STATUSES: &[&str] =
     &["PENDING", "RUNNING", "COMPLETED", "PAUSED", "CANCELLED", "ERROR", "REGENERATED"];
-/// Runs of a session that are listed.
-const RUNS: u32 = 1000;
 
 pub(super) fn routes() -> OpenApiRouter<Arc<Os>> {
     OpenApiRouter::new()
@@ -170,32 +169,37 @@ async fn failed(agent: &Agent, run_id: &RunId, error: Error) -> Result<RunOutput
 #[utoipa::path(get, path = "/agents/{agent_id}/runs", tag = "runs",
     params(("agent_id" = String, Path, description = "The agent"),
         ("session_id" = String, Query, description = "The session"),
-        ("status" = Option<String>, Query, description = "Only in this state")),
-    responses((status = 200, description = "The runs", body = Vec<Value>),
+        ("status" = Option<String>, Query, description = "Only in this state"),
+        ("limit" = Option<u32>, Query, description = "Runs a page, 1 to 1000, 1000 by default", minimum = 1, maximum = 1000),
+        ("page" = Option<u32>, Query, description = "The page, from 1", minimum = 1),
+        ("cursor" = Option<String>, Query, description = "Only runs after this one, as the `Link` of a page names it; not together with `page`", max_length = 255)),
+    responses((status = 200, description = "The runs. Where there are more of them, the header `Link` leads to the next page", body = Vec<Value>),
         (status = 400, response = ProblemAnswer), (status = 404, response = ProblemAnswer), QueryProblems))]
 async fn list(
     State(os): State<Arc<Os>>,
     who: Who,
     Path(agent_id): Path<String>,
     RawQuery(query): RawQuery,
-) -> Result<Json<Vec<Value>>, Problem> {
+) -> Result<Response, Problem> {
     let agent = found(&os, &agent_id)?;
     let mut fields = Fields::of_query(query.as_deref());
     let session_id = session_of(&mut fields)?;
     let status = fields.one_of::<RunStatus>("status", STATUSES);
+    let page = RunsPage::of(&mut fields);
     fields.done()?;
-    let mut filter = RunFilter::new().agent_id(agent.id()).session_id(session_id).limit(RUNS);
+    let mut filter = RunFilter::new().agent_id(agent.id()).session_id(session_id);
     if let Some(status) = status {
         filter = filter.status(status);
     }
     if let Some(only) = who.only() {
         filter = filter.user_id(only);
     }
-    let mut runs = Vec::new();
-    for run in os.db.list_runs(filter).await? {
-        runs.push(run_schema(&os, &agent.get_run(run.run_id).await?).await?);
-    }
-    Ok(Json(runs))
+    let show = |id| {
+        let (os, agent) = (Arc::clone(&os), agent.clone());
+        async move { Ok(Some(run_schema(&os, &agent.get_run(id).await?).await?)) }
+    };
+    let listed = page.listed(&os, filter, query, show).await?;
+    Ok(listed.unwrap_or_else(|| Json([(); 0]).into_response()))
 }
 
 /// Reads a run.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Path, RawQuery, Request, State};
 use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
 use kern_db::{
     NewSession, RunFilter, RunId, RunStatus, Session, SessionChange, SessionDeletion, SessionFilter, SessionId,
 };
@@ -19,6 +20,7 @@ use super::json::{page, run_schema, time, without_nulls};
 use super::openapi::{
     BodyProblems, DeleteSessionsBody, NewSessionBody, ProblemAnswer, QueryProblems, RenameBody, SessionBody,
 };
+use super::pages::RunsPage;
 use super::problem::Problem;
 use crate::run::{Role, RunOutput};
 
@@ -124,35 +126,75 @@ struct Asked {
 impl Asked {
     fn by(who: &Who, query: Option<&str>) -> Result<Self, Problem> {
         let mut fields = Fields::of_query(query);
-        let (of_agents, user_id) = (is_of_agents(&mut fields), whose(&mut fields, who));
-        let status = fields.one_of::<RunStatus>("status", super::runs::STATUSES);
+        let asked = Self::of(who, &mut fields);
         fields.done()?;
-        Ok(Self { of_agents, user_id, status })
+        Ok(asked)
+    }
+
+    fn of(who: &Who, fields: &mut Fields) -> Self {
+        let (of_agents, user_id) = (is_of_agents(fields), whose(fields, who));
+        Self { of_agents, user_id, status: fields.one_of::<RunStatus>("status", super::runs::STATUSES) }
+    }
+
+    fn runs(&self, session_id: &str) -> RunFilter {
+        let mut filter = RunFilter::new().session_id(session_id);
+        if let Some(user_id) = &self.user_id {
+            filter = filter.user_id(user_id);
+        }
+        if let Some(status) = self.status {
+            filter = filter.status(status);
+        }
+        filter
     }
 }
 
-/// The runs of a session, oldest first.
-async fn runs_of(os: &Os, session_id: &str, asked: &Asked) -> Result<Vec<RunOutput>, Problem> {
-    let mut runs = Vec::new();
+/// What the runs of a session say of it.
+#[derive(Default)]
+struct Story {
+    /// Without its messages, which are in the history.
+    first: Option<RunOutput>,
+    updated_at: Option<i64>,
+    /// Oldest first.
+    history: Vec<Value>,
+    /// Whether older messages were left out, because the others fill what an answer may have.
+    is_cut: bool,
+}
+
+/// What was said in a session, read one run after the other from its end, as far as an answer has room for it.
+async fn story(os: &Os, session_id: &str, asked: &Asked) -> Result<Story, Problem> {
+    let mut story = Story::default();
     if !asked.of_agents {
-        return Ok(runs);
+        return Ok(story);
     }
-    let mut filter = RunFilter::new().session_id(session_id).limit(RUNS);
-    if let Some(user_id) = &asked.user_id {
-        filter = filter.user_id(user_id);
+    let mut ids = os.db.run_ids(asked.runs(session_id).limit(RUNS), 0).await?;
+    let mut bytes = 0;
+    while let Some(id) = ids.pop() {
+        let Some(mut run) = shown(os, &id).await? else { continue };
+        story.updated_at = story.updated_at.max(Some(run.created_at));
+        // What tools gave is in the runs.
+        let messages = std::mem::take(&mut run.messages);
+        for message in messages.iter().filter(|message| message.role != Role::Tool).rev() {
+            let message = serde_json::to_value(message).expect("a message is JSON");
+            bytes += message.to_string().len();
+            if bytes > os.limits.list && !story.history.is_empty() {
+                story.is_cut = true;
+                break;
+            }
+            story.history.push(message);
+        }
+        story.first = Some(run);
+        if story.is_cut {
+            // Of the runs in between, nothing is shown.
+            ids.truncate(1);
+        }
     }
-    if let Some(status) = asked.status {
-        filter = filter.status(status);
-    }
-    for run in os.db.list_runs(filter).await? {
-        runs.extend(shown(os, &run.run_id).await?);
-    }
-    Ok(runs)
+    story.history.reverse();
+    Ok(story)
 }
 
 /// A session with what was said in it: of runs and names of other people nothing, where only somebody's own are shown.
-fn detail(os: &Os, session: Option<&Session>, runs: &[RunOutput]) -> Result<Value, Problem> {
-    let first = runs.first();
+fn detail(os: &Os, session: Option<&Session>, story: Story) -> Result<Value, Problem> {
+    let first = story.first.as_ref();
     let (Some(session_id), Some(created_at)) = (
         session.map(|session| &session.session_id).or(first.map(|run| &run.session_id)),
         session.map(|session| session.created_at_ms / 1000).or(first.map(|run| run.created_at)),
@@ -162,10 +204,7 @@ fn detail(os: &Os, session: Option<&Session>, runs: &[RunOutput]) -> Result<Valu
     let named = session.and_then(|session| session.name.as_deref());
     let agent_id = session.and_then(|session| session.agent_id.as_deref()).or(first.map(|run| run.agent_id.as_str()));
     let requester = session.and_then(|session| session.requester.as_ref()).map(|requester| requester.subject.as_str());
-    let updated_at = runs.iter().map(|run| run.created_at).chain(session.map(|it| it.updated_at_ms / 1000)).max();
-    // What tools gave is in the runs.
-    let history: Vec<_> =
-        runs.iter().flat_map(|run| &run.messages).filter(|message| message.role != Role::Tool).collect();
+    let updated_at = story.updated_at.into_iter().chain(session.map(|it| it.updated_at_ms / 1000)).max();
     let mut detail = json!({
         "user_id": requester.or(first.and_then(|run| run.user_id.as_deref())),
         "agent_session_id": session_id,
@@ -174,10 +213,13 @@ fn detail(os: &Os, session: Option<&Session>, runs: &[RunOutput]) -> Result<Valu
         "session_state": first.map(|run| run.session_state.clone()).unwrap_or_default(),
         "agent_id": agent_id,
         "metrics": {},
-        "chat_history": history,
+        "chat_history": story.history,
         "created_at": time(created_at),
         "updated_at": updated_at.and_then(time),
     });
+    if story.is_cut {
+        detail["chat_history_is_cut"] = json!(true);
+    }
     if let Some(agent) = agent_id.and_then(|id| os.agent(id)).map(|agent| &agent.0) {
         let model =
             json!({ "provider": agent.model.provider(), "name": agent.model.provider(), "id": agent.model.id() });
@@ -203,16 +245,16 @@ async fn get(
     RawQuery(query): RawQuery,
 ) -> Result<Json<Value>, Problem> {
     let asked = Asked::by(&who, query.as_deref())?;
-    let runs = runs_of(&os, &session_id, &asked).await?;
+    let story = story(&os, &session_id, &asked).await?;
     let session = os.db.get_session(&SessionId::from(session_id)).await?;
     let session = session.filter(|session| asked.of_agents && is_of(session, asked.user_id.as_deref()));
-    Ok(Json(detail(&os, session.as_ref(), &runs)?))
+    Ok(Json(detail(&os, session.as_ref(), story)?))
 }
 
 /// A session that somebody has just made or changed, as they see it.
 async fn changed(os: &Os, who: &Who, session: &Session) -> Result<Json<Value>, Problem> {
-    let runs = runs_of(os, session.session_id.as_str(), &Asked::by(who, None)?).await?;
-    Ok(Json(detail(os, Some(session), &runs)?))
+    let story = story(os, session.session_id.as_str(), &Asked::by(who, None)?).await?;
+    Ok(Json(detail(os, Some(session), story)?))
 }
 
 /// What the reference keeps with a session, and kern does not.
@@ -413,24 +455,43 @@ async fn delete_many(
     params(("session_id" = String, Path, description = "The session"),
         ("type" = Option<String>, Query, description = "`agent`, `team` or `workflow`"),
         ("user_id" = Option<String>, Query, description = "Only runs that this person asked for"),
-        ("status" = Option<String>, Query, description = "Only in this state")),
-    responses((status = 200, description = "The runs", body = Vec<Value>), (status = 404, response = ProblemAnswer),
+        ("status" = Option<String>, Query, description = "Only in this state"),
+        ("limit" = Option<u32>, Query, description = "Runs a page, 1 to 1000, 1000 by default", minimum = 1, maximum = 1000),
+        ("page" = Option<u32>, Query, description = "The page, from 1", minimum = 1),
+        ("cursor" = Option<String>, Query, description = "Only runs after this one, as the `Link` of a page names it; not together with `page`", max_length = 255)),
+    responses((status = 200, description = "The runs. Where there are more of them, the header `Link` leads to the next page", body = Vec<Value>), (status = 404, response = ProblemAnswer),
         QueryProblems))]
 async fn runs(
     State(os): State<Arc<Os>>,
     who: Who,
     Path(session_id): Path<String>,
     RawQuery(query): RawQuery,
-) -> Result<Json<Vec<Value>>, Problem> {
-    let runs = runs_of(&os, &session_id, &Asked::by(&who, query.as_deref())?).await?;
-    if runs.is_empty() {
-        return Err(Problem::not_found("Session"));
+) -> Result<Response, Problem> {
+    let mut fields = Fields::of_query(query.as_deref());
+    let (asked, page) = (Asked::of(&who, &mut fields), RunsPage::of(&mut fields));
+    fields.done()?;
+    let not_found = || Problem::not_found("Session");
+    if !asked.of_agents {
+        return Err(not_found());
     }
-    let mut listed = Vec::new();
-    for run in runs {
-        listed.push(without_nulls(run_schema(&os, &run).await?));
+    let is_later = page.is_later();
+    let show = |id| {
+        let os = Arc::clone(&os);
+        async move {
+            match shown(&os, &id).await? {
+                Some(run) => Ok(Some(without_nulls(run_schema(&os, &run).await?))),
+                None => Ok(None),
+            }
+        }
+    };
+    if let Some(listed) = page.listed(&os, asked.runs(&session_id), query, show).await? {
+        return Ok(listed);
     }
-    Ok(Json(listed))
+    // Past the end of a session that has runs there is nothing; of any other session there is none.
+    if !is_later || os.db.run_ids(asked.runs(&session_id).limit(1), 0).await?.is_empty() {
+        return Err(not_found());
+    }
+    Ok(Json([(); 0]).into_response())
 }
 
 /// Shows a run of a session.

@@ -199,12 +199,11 @@ pub(super) async fn session(
     who: Who,
     Path(session_id): Path<String>,
 ) -> Result<Response, Failure> {
-    let found = os.db.list_runs(RunFilter::new().session_id(&*session_id).limit(RUNS)).await?;
+    let found = os.db.run_ids(RunFilter::new().session_id(&*session_id).limit(RUNS), 0).await?;
     let mut runs = Vec::new();
-    for run in found {
+    for id in found {
+        let run = os.db.get_run(&id).await?;
         if let Some(agent) = shown_by(&os, &who, &run) {
-            // A list has them without their calls.
-            let run = os.db.get_run(&run.run_id).await?;
             runs.push(row(&os, &agent.shown(&run)?, &run.calls));
         }
     }
