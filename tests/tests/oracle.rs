@@ -1,5 +1,5 @@
 //! Every state that small configurations of the transition table can reach keeps every invariant, and each guard of the
-//! table is needed for that.
+//! table is needed for that. Some of them put an older copy of the store back.
 
 use std::time::Instant;
 
@@ -220,6 +220,79 @@ const AGAIN: Config = Config {
     ..Config::of("unknown, run again, two-stage", &[&[TWO_STAGE]])
 };
 
+/// What the configurations with a restore have in common.
+const SET_BACK: Config = Config {
+    voters: &[Bob],
+    callers: &[Who::Worker],
+    settlers: &[Bob],
+    fence: 4,
+    restore: true,
+    alive: true,
+    ..Config::of("a required call, a restore", &[&[REQUIRED]])
+};
+
+/// A required call: processes die or live on, and a no may be answered.
+const RESTORED: Config = Config { ticks: 1, cancel: true, ..SET_BACK };
+
+/// What is unknown after the restore is ordered again.
+const RESTORED_AGAIN: Config =
+    Config { name: "a required call, a restore, run again", ticks: 1, again: 1, processes: 1, ..SET_BACK };
+
+/// A crash, and a lease that ends.
+const RESTORED_CRASH: Config =
+    Config { name: "a required call, a restore, a crash", ticks: 1, crashes: 1, alive: false, ..SET_BACK };
+
+/// Two required calls: the log that was set back grows to the size of the mark.
+const RESTORED_TWO: Config = Config {
+    name: "two required calls, a restore",
+    script: &[&[REQUIRED, REQUIRED]],
+    processes: 1,
+    ticks: 1,
+    ..SET_BACK
+};
+
+/// A bare audit call, which nobody decides on.
+const RESTORED_AUDIT: Config = Config {
+    name: "a bare audit call, a restore",
+    script: &[&[AUDIT]],
+    settlers: &[Ana, Bob],
+    ticks: 1,
+    cancel: true,
+    ..SET_BACK
+};
+
+/// An operator who accepts without a proof while a start is on its way.
+const RESTORED_FORCE: Config =
+    Config { name: "a required call, a restore, accepted without a proof", ticks: 1, force: true, ..SET_BACK };
+
+/// A call of the requester.
+const RESTORED_USER: Config = Config {
+    name: "a call of the user tier, a restore",
+    script: &[&[USER]],
+    callers: &[Who::Ana],
+    ticks: 1,
+    ..SET_BACK
+};
+
+/// An approver and the requester.
+const RESTORED_BOTH: Config = Config {
+    name: "a two-stage call, a restore",
+    script: &[&[TWO_STAGE]],
+    callers: &[Who::Ana],
+    processes: 1,
+    ticks: 1,
+    ..SET_BACK
+};
+
+/// A turn after the one that is set back.
+const RESTORED_TURNS: Config = Config {
+    name: "a required call, then a bare audit call, a restore",
+    script: &[&[REQUIRED], &[AUDIT]],
+    processes: 1,
+    ticks: 1,
+    ..SET_BACK
+};
+
 /// What the long mode adds.
 fn larger(config: Config) -> Config {
     Config { ticks: config.ticks + 1, crashes: config.crashes + 1, fence: config.fence + 1, ..config }
@@ -257,6 +330,15 @@ walked! {
     calls_that_may_be_started_again: IDEMPOTENT,
     calls_that_write_with_their_outcome: TRANSACTIONAL,
     calls_that_were_ordered_again: AGAIN,
+    a_restore_of_a_required_call: RESTORED,
+    a_restore_and_a_crash: RESTORED_CRASH,
+    a_restore_and_a_call_that_is_ordered_again: RESTORED_AGAIN,
+    a_restore_of_two_required_calls: RESTORED_TWO,
+    a_restore_of_a_bare_audit_call: RESTORED_AUDIT,
+    a_restore_that_is_accepted_without_a_proof: RESTORED_FORCE,
+    a_restore_of_a_users_call: RESTORED_USER,
+    a_restore_of_a_two_stage_call: RESTORED_BOTH,
+    a_restore_of_two_turns: RESTORED_TURNS,
     crashes_and_people_who_clean_up: CRASHES,
     decisions_that_come_too_late: EXPIRY,
     the_requesters_own_calls: USERS,
@@ -332,6 +414,25 @@ const NEEDED: &[(&[Guard], &Config, &str)] = &[
     (&[Guard::ResultOnce], &INPUT, "X4, X10"),
     (&[Guard::AgainLive], &CRASHES, "I7"),
     (&[Guard::AgainAsked], &AGAIN, "I1"),
+    (&[Guard::MarkKept], &RESTORED_CRASH, "I6"),
+    (&[Guard::MarkBefore], &RESTORED_CRASH, "I6"),
+    (&[Guard::MarkNo], &RESTORED, "I9"),
+    (&[Guard::MarkHash], &RESTORED_TWO, "I6"),
+    (&[Guard::MarkCompareAndSet], &RESTORED, "I6"),
+    (&[Guard::MarkEpoch, Guard::EnterLease], &RESTORED_FORCE, "X9"),
+    (&[Guard::EnterLease], &RESTORED_FORCE, "X9"),
+    (&[Guard::Compare], &RESTORED, "I9"),
+    (&[Guard::QuarantineRefuses], &RESTORED, "I9"),
+    (&[Guard::AcceptLease], &RESTORED_FORCE, "Z2"),
+    (&[Guard::AcceptEpoch], &RESTORED_AUDIT, "I9"),
+    (&[Guard::AcceptMarkFirst], &RESTORED, "Z2"),
+    (&[Guard::AcceptPauses], &RESTORED_AUDIT, "R12"),
+    (&[Guard::AcceptFence, Guard::RunSnapshot, Guard::Acknowledged], &RESTORED, "R4"),
+    (&[Guard::AcceptUnknown], &RESTORED, "X12"),
+    (&[Guard::Acknowledged], &RESTORED_AUDIT, "I9"),
+    (&[Guard::RunSnapshot], &RESTORED, "R4"),
+    (&[Guard::AcknowledgeOpen], &RESTORED_AUDIT, "R13"),
+    (&[Guard::AcknowledgeSeparation], &RESTORED_AUDIT, "I10"),
 ];
 
 #[test]

@@ -3,11 +3,12 @@
 //! None of them reads what the guard of the same name reads: they are about what people really said and which bodies were
 //! really entered.
 
+use super::restore::{expected_words, is_restore};
 use super::state::{
     Answer, Approval, ApprovalState, Call, Effect, Execution, ExecutionState, Person, RunState, State, Tier, Waits,
 };
 use super::step::{Event, Rules, Step, Word};
-use super::{ATTEMPTS, RECOVERIES};
+use super::{ATTEMPTS, RECOVERIES, restore};
 
 /// Gives the invariant that a state breaks, however it came about.
 #[must_use]
@@ -20,6 +21,12 @@ pub fn broken_state(rules: &Rules, state: &State) -> Option<String> {
 pub fn broken_step(before: &State, event: Event, step: &Step) -> Option<String> {
     if matches!(event, Event::Reach(..)) {
         // It is no step of the table. What it leads to is asked.
+        return None;
+    }
+    if let Some(what) = restore::broken(before, event, step) {
+        return Some(what);
+    }
+    if is_restore(event) {
         return None;
     }
     let after = &step.state;
@@ -338,7 +345,12 @@ pub fn broken_log(before: &State, event: Event, step: &Step) -> Option<String> {
         return None;
     }
     let (after, words) = (&step.state, &step.words[..]);
+    if matches!(event, Event::SetBack(_)) {
+        return None;
+    }
     let mut expected: Vec<Word> = Vec::new();
+    expected_words(before, event, after, &mut expected);
+    let accepted = event == Event::Accept;
     let (was, now) = (&before.run, &after.run);
     match (was.state, now.state) {
         (RunState::None, RunState::Running) => expected.push(("run_started", None)),
@@ -346,6 +358,7 @@ pub fn broken_log(before: &State, event: Event, step: &Step) -> Option<String> {
         (RunState::Running, RunState::Paused) if was.recoveries != now.recoveries => {
             expected.push(("run_recovered", None));
         }
+        (RunState::Running, RunState::Paused) if accepted => {}
         (RunState::Running, RunState::Paused) => expected.push(("run_paused", None)),
         (RunState::Paused, RunState::Running) => expected.push(("run_claimed", None)),
         (RunState::Running, RunState::Completed) => expected.push(("run_completed", None)),
@@ -409,6 +422,7 @@ pub fn broken_log(before: &State, event: Event, step: &Step) -> Option<String> {
                 expected.extend([("ready", Some(place)), ("succeeded", Some(place))]);
             }
             (_, Some(ExecutionState::Executing)) => expected.push(("executing", Some(place))),
+            (_, Some(ExecutionState::Unknown)) if accepted => expected.push(("restored", Some(place))),
             (Some(ExecutionState::Unknown), Some(_)) => expected.push(("settled", Some(place))),
             (Some(ExecutionState::Executing), Some(ExecutionState::Ready)) => expected.push(("retry", Some(place))),
             (_, Some(ExecutionState::Succeeded)) => expected.push(("succeeded", Some(place))),
@@ -429,7 +443,7 @@ pub fn broken_log(before: &State, event: Event, step: &Step) -> Option<String> {
 
 /// I7: whatever has happened, time, a recovery and a sweep leave nothing behind that nobody would find.
 fn lost(rules: &Rules, state: &State) -> Option<&'static str> {
-    if state.run.state == RunState::None {
+    if state.run.state == RunState::None || state.store.quarantined.is_some() {
         return None;
     }
     let mut later = *state;

@@ -7,6 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::invariants::{broken_log, broken_state, broken_step};
+use super::restore::{Stage, restore_events};
 use super::state::{ExecutionState, Person, RunState, Spec, State, Tamper, Tier, Waits};
 use super::step::{Ending, Event, Rules, Says, Who};
 
@@ -53,6 +54,12 @@ pub struct Config {
     pub failing: bool,
     /// Processes.
     pub processes: u8,
+    /// Whether an older copy of the store is put back, once.
+    pub restore: bool,
+    /// Whether processes live on then, too.
+    pub alive: bool,
+    /// Whether the operator accepts without a proof, too.
+    pub force: bool,
 }
 
 impl Config {
@@ -80,6 +87,9 @@ impl Config {
             eager: false,
             failing: false,
             processes: 2,
+            restore: false,
+            alive: false,
+            force: false,
         }
     }
 
@@ -114,7 +124,8 @@ fn canonical(mut state: State) -> State {
         let proc = &state.procs[process];
         let claim = proc.claim.map(|claim| claim.fence);
         let ticket = proc.ticket.map(|ticket| (ticket.call, ticket.generation, ticket.fence));
-        (proc.loaded.map(|loaded| (loaded.fence, loaded.turn)), claim, ticket)
+        let stage = proc.ticket.map(|ticket| (ticket.at.history, ticket.stage as u8));
+        (proc.loaded.map(|loaded| (loaded.fence, loaded.turn, loaded.history)), claim, ticket, stage)
     };
     if key(0) >= key(1) {
         return state;
@@ -126,16 +137,20 @@ fn canonical(mut state: State) -> State {
         proc.ticket.iter_mut().for_each(|ticket| other(&mut ticket.owner));
     }
     state.run.owner.iter_mut().for_each(other);
-    for call in state.calls.iter_mut().flatten() {
+    let calls = state.calls.iter_mut().flatten();
+    let kept = state.store.copy.iter_mut().flat_map(|kept| kept.calls.iter_mut().flatten());
+    for call in calls.chain(kept) {
         call.execution.iter_mut().flat_map(|row| &mut row.owner).for_each(other);
     }
+    state.store.copy.iter_mut().flat_map(|kept| &mut kept.run.owner).for_each(other);
     state
 }
 
 /// Walks every state, and stops where an invariant breaks.
 #[must_use]
 pub fn explore(config: &Config, rules: &Rules) -> Explored {
-    let first = State::new(config.pool, config.tokens);
+    let mut first = State::new(config.pool, config.tokens);
+    first.store.watched = config.restore;
     // Of a state its fingerprint is kept, with the one before it and the event between them: what leads to a broken
     // invariant is walked again.
     let mut seen: HashMap<u64, Option<(u64, Event)>> = HashMap::from([(fingerprint(&first), None)]);
@@ -199,6 +214,7 @@ pub fn events(config: &Config, rules: &Rules, state: &State, events: &mut Vec<Ev
         events.extend([Event::Recover, Event::Sweep]);
     }
     events.extend(config.pools.iter().filter(|pool| **pool != state.pool).map(|pool| Event::Pool(*pool)));
+    restore_events(config.alive, config.force, config.settlers, state, events);
     for process in 0..config.processes {
         process_events(config, rules, state, process, events);
     }
@@ -231,6 +247,10 @@ fn process_events(config: &Config, rules: &Rules, state: &State, process: u8, ev
     let holds = proc.claim.is_some() || proc.ticket.is_some() || proc.loaded.is_some();
     if holds && state.crashes < config.crashes {
         events.push(Event::Crash(process));
+    }
+    if let Some(ticket) = proc.ticket.filter(|ticket| ticket.stage != Stage::Entered) {
+        events.push(if ticket.stage == Stage::Claimed { Event::Mark(process) } else { Event::Enter(process) });
+        return;
     }
     if proc.ticket.is_some() {
         // A process is in one body at a time, and waits for it.

@@ -1,5 +1,7 @@
 //! What is stored, what processes hold in their memory, and what really happened.
 
+use super::restore::{Mark, Stage, Store};
+
 /// Most calls of one run.
 pub const CALLS: usize = 3;
 
@@ -142,6 +144,8 @@ pub struct RunRow {
     pub turn: u8,
     pub recoveries: u8,
     pub attention: bool,
+    /// The epoch in which a person last let it go on.
+    pub epoch: u8,
 }
 
 /// Where an approval stands.
@@ -299,6 +303,8 @@ pub struct Call {
 pub struct Loaded {
     pub fence: u8,
     pub turn: u8,
+    /// Its snapshot's digest and the store's epoch: the history in which it was read.
+    pub history: u8,
 }
 
 /// The proof of owning the run.
@@ -317,6 +323,14 @@ pub struct Ticket {
     pub generation: u8,
     pub fence: u8,
     pub owner: u8,
+    /// How far it has come.
+    pub stage: Stage,
+    /// The log in which it was claimed.
+    pub at: Mark,
+    /// Until when the body may be entered, by the monotonic clock.
+    pub until: u8,
+    /// A person has said how it ended, before the body was entered. A fact, no memory.
+    pub settled: bool,
 }
 
 /// One process's memory. A crash empties it.
@@ -359,6 +373,8 @@ pub struct State {
     pub tampered: u8,
     /// Turns of the script that are committed.
     pub script: u8,
+    /// Where the store stands, and its mark.
+    pub store: Store,
 }
 
 impl State {
@@ -379,6 +395,7 @@ impl State {
                 turn: 0,
                 recoveries: 0,
                 attention: false,
+                epoch: 0,
             },
             calls: [None; CALLS],
             procs: [Proc::default(); 2],
@@ -387,6 +404,7 @@ impl State {
             crashes: 0,
             tampered: 0,
             script: 0,
+            store: Store::default(),
         }
     }
 

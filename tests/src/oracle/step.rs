@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::restore::{Mark, Stage};
 use super::state::{
     Answer, Approval, ApprovalState, Authority, CALLS, Call, Claim, Effect, Execution, ExecutionState, Facts, Loaded,
     Person, Proc, RunState, Spec, State, Tamper, Ticket, Tier, Waits,
@@ -97,6 +98,22 @@ pub enum Event {
     Pool(u8),
     /// A hand reaches into the rows of a call.
     Reach(u8, Tamper),
+    /// An operator copies the store.
+    Copy,
+    /// The copy is put back; whether processes live on.
+    SetBack(bool),
+    /// Z1: a process opens the store; with force, the operator asks for it without a proof.
+    Compare(bool),
+    /// Z2, the new epoch in the mark.
+    AcceptMark,
+    /// Z2, R12 and X12.
+    Accept,
+    /// R13.
+    Acknowledge(Person),
+    /// The mark of a process's start is synced.
+    Mark(u8),
+    /// The body of that start is entered.
+    Enter(u8),
 }
 
 /// What a caller is told. Where several guards fail, the table does not say which of them is named.
@@ -134,6 +151,7 @@ pub enum Said {
     RunConflict,
     Invalid,
     NotEditable,
+    Restored,
 }
 
 /// All of them.
@@ -168,11 +186,12 @@ const SAID: &[Said] = &[
     Said::RunConflict,
     Said::Invalid,
     Said::NotEditable,
+    Said::Restored,
 ];
 
 /// The answers that the table allows.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub struct Answers(u32);
+pub struct Answers(u64);
 
 impl fmt::Debug for Answers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -184,7 +203,7 @@ impl Answers {
     /// Adds one.
     #[must_use]
     pub fn or(self, said: Said) -> Self {
-        Self(self.0 | 1 << said as u32)
+        Self(self.0 | 1 << said as u64)
     }
 
     /// Adds one if something is so.
@@ -196,7 +215,7 @@ impl Answers {
     /// Whether it is one of them.
     #[must_use]
     pub fn has(self, said: Said) -> bool {
-        self.0 & 1 << said as u32 != 0
+        self.0 & 1 << said as u64 != 0
     }
 
     /// Whether there is none.
@@ -360,6 +379,44 @@ guards! {
     AgainLive,
     /// X11: asked again.
     AgainAsked,
+    /// There is a mark.
+    MarkKept,
+    /// It is synced before the body.
+    MarkBefore,
+    /// It is synced before a no is answered.
+    MarkNo,
+    /// It is compared by hash, and not by size.
+    MarkHash,
+    /// It is written only over a mark that lies in the log of the claim.
+    MarkCompareAndSet,
+    /// It is written only over a mark of the epoch of the claim.
+    MarkEpoch,
+    /// A body is entered only while the lease of its claim holds.
+    EnterLease,
+    /// Z1: the comparison in each transaction that asks, allows, claims or starts.
+    Compare,
+    /// Z1: a quarantined store refuses them.
+    QuarantineRefuses,
+    /// Z2: every lease that was granted before Z1 is over.
+    AcceptLease,
+    /// Z2: a new epoch.
+    AcceptEpoch,
+    /// Z2: it is set in the mark before the commit.
+    AcceptMarkFirst,
+    /// Z2, R12: each open run is paused, without an owner.
+    AcceptPauses,
+    /// R12: its fence is raised.
+    AcceptFence,
+    /// Z2, X12: what is ready or executing is unknown.
+    AcceptUnknown,
+    /// R4, U1, A2, A4: the run's epoch is the store's.
+    Acknowledged,
+    /// R4: the snapshot's digest and the epoch are those that were loaded.
+    RunSnapshot,
+    /// R13: the store is open.
+    AcknowledgeOpen,
+    /// R13: who asked does not acknowledge.
+    AcknowledgeSeparation,
 }
 
 /// The table, with the turns that the model is going to ask for.
@@ -385,11 +442,11 @@ impl Rules {
         self
     }
 
-    fn on(&self, guard: Guard) -> bool {
+    pub(super) fn on(&self, guard: Guard) -> bool {
         !self.off.contains(&guard)
     }
 
-    fn holds(&self, guard: Guard, condition: bool) -> bool {
+    pub(super) fn holds(&self, guard: Guard, condition: bool) -> bool {
         condition || !self.on(guard)
     }
 
@@ -406,44 +463,44 @@ impl Rules {
     }
 }
 
-struct Tx<'a> {
-    rules: &'a Rules,
-    state: State,
+pub(super) struct Tx<'a> {
+    pub(super) rules: &'a Rules,
+    pub(super) state: State,
     words: Vec<Word>,
     /// What may happen as well, where the table leaves it open who writes down what is met on the way.
     or: Option<(State, Vec<Word>)>,
 }
 
 impl Tx<'_> {
-    fn holds(&self, guard: Guard, condition: bool) -> bool {
+    pub(super) fn holds(&self, guard: Guard, condition: bool) -> bool {
         self.rules.holds(guard, condition)
     }
 
-    fn on(&self, guard: Guard) -> bool {
+    pub(super) fn on(&self, guard: Guard) -> bool {
         self.rules.on(guard)
     }
 
-    fn say(&mut self, word: &'static str) {
+    pub(super) fn say(&mut self, word: &'static str) {
         self.words.push((word, None));
     }
 
-    fn tell(&mut self, word: &'static str, call: u8) {
+    pub(super) fn tell(&mut self, word: &'static str, call: u8) {
         self.words.push((word, Some(call)));
     }
 
-    fn proc(&mut self, process: u8) -> &mut Proc {
+    pub(super) fn proc(&mut self, process: u8) -> &mut Proc {
         &mut self.state.procs[usize::from(process)]
     }
 
-    fn call(&self, place: u8) -> Option<Call> {
+    pub(super) fn call(&self, place: u8) -> Option<Call> {
         self.state.call(place).copied()
     }
 
-    fn put(&mut self, place: u8, call: Call) {
+    pub(super) fn put(&mut self, place: u8, call: Call) {
         self.state.calls[usize::from(place)] = Some(call);
     }
 
-    fn places(&self) -> impl Iterator<Item = u8> + use<> {
+    pub(super) fn places(&self) -> impl Iterator<Item = u8> + use<> {
         let calls = self.state.calls;
         (0..CALLS as u8).filter(move |place| calls[usize::from(*place)].is_some())
     }
@@ -495,6 +552,14 @@ impl Tx<'_> {
                 Said::Done.into()
             }
             Event::Reach(place, how) => self.reach(place, how),
+            Event::Copy => self.copy(),
+            Event::SetBack(alive) => self.set_back(alive),
+            Event::Compare(force) => self.compare(force),
+            Event::AcceptMark => self.accept_mark(),
+            Event::Accept => self.accept(),
+            Event::Acknowledge(by) => self.acknowledge(by),
+            Event::Mark(process) => self.mark(process),
+            Event::Enter(process) => self.enter_body(process),
         }
     }
 
@@ -514,6 +579,10 @@ impl Tx<'_> {
     /// R2, A1.
     fn commit(&mut self, process: u8, pause: bool) -> Answers {
         let Some(turn) = self.rules.script.get(usize::from(self.state.script)) else { return Said::Invalid.into() };
+        if self.is_set_back() {
+            self.proc(process).claim = None;
+            return Said::Restored.into();
+        }
         if !self.mine(process) {
             return Said::NotMine.into();
         }
@@ -543,6 +612,9 @@ impl Tx<'_> {
                 self.tell("requested", place);
             }
             self.put(place, call);
+            if spec.tier == Tier::Audit {
+                self.allowed_by_policy(place);
+            }
         }
         if pause {
             self.leave(process, false);
@@ -575,7 +647,7 @@ impl Tx<'_> {
 
     /// R3, R5.
     fn pause(&mut self, process: u8, attention: bool) -> Answers {
-        if !self.mine(process) {
+        if self.is_set_back() || !self.mine(process) {
             self.proc(process).claim = None;
             return Said::NotMine.into();
         }
@@ -585,7 +657,8 @@ impl Tx<'_> {
     }
 
     fn load(&mut self, process: u8) -> Answers {
-        let loaded = Loaded { fence: self.state.run.fence, turn: self.state.run.turn };
+        let (run, history) = (self.state.run, self.state.store.history);
+        let loaded = Loaded { fence: run.fence, turn: run.turn, history };
         self.proc(process).loaded = Some(loaded);
         Said::Done.into()
     }
@@ -598,9 +671,13 @@ impl Tx<'_> {
         if run.state.is_terminal() || run.state == RunState::None {
             return Said::NotPaused.into();
         }
+        if self.is_set_back() || self.is_unacknowledged() {
+            return Said::Restored.into();
+        }
         let paused = self.holds(Guard::RunPaused, run.state == RunState::Paused);
         let as_loaded = run.fence == loaded.fence && run.turn == loaded.turn;
-        if !paused || !self.holds(Guard::RunFence, as_loaded) {
+        let same = self.holds(Guard::RunSnapshot, loaded.history == self.state.store.history);
+        if !paused || !same || !self.holds(Guard::RunFence, as_loaded) {
             // Of a run that is paused it may also be said what it waits for.
             let open = self.open_turn().any(|place| {
                 let call = self.call(place).expect("it is in the turn");
@@ -691,6 +768,9 @@ impl Tx<'_> {
         if run.state == RunState::None {
             return Said::NotFound.into();
         }
+        if self.state.store.quarantined.is_some() {
+            return Said::NotNeeded.into();
+        }
         if run.state != RunState::Running {
             self.lose_lapsed();
             return Said::NotNeeded.into();
@@ -754,7 +834,7 @@ impl Tx<'_> {
     }
 
     /// T.
-    fn close(&mut self) {
+    pub(super) fn close(&mut self) {
         for place in self.places() {
             let mut call = self.call(place).expect("it is there");
             if let Some(approval) = &mut call.approval
@@ -783,7 +863,7 @@ impl Tx<'_> {
 
     /// R8, T.
     fn end(&mut self, process: u8, completed: bool) -> Answers {
-        if !self.mine(process) {
+        if self.is_set_back() || !self.mine(process) {
             self.proc(process).claim = None;
             return Said::NotMine.into();
         }
@@ -811,6 +891,7 @@ impl Tx<'_> {
         (run.state, run.owner) = (RunState::Cancelled, None);
         run.fence += 1;
         self.close();
+        self.refused(self.places());
         self.say("run_cancelled");
         Said::Done.into()
     }
@@ -881,6 +962,9 @@ impl Tx<'_> {
         } else {
             refused = refused.or_if(edit.is_some(), Said::Invalid);
         }
+        if refused.is_empty() && yes && (self.is_set_back() || self.is_unacknowledged()) {
+            return Said::Restored.into();
+        }
         if !refused.is_empty() {
             if due && pending {
                 self.or = Some((self.state, Vec::new()));
@@ -895,6 +979,7 @@ impl Tx<'_> {
             call.facts.no = true;
             call.approval = Some(approval);
             self.put(place, call);
+            self.refused([place]);
             self.tell("rejected", place);
             return Said::Done.into();
         }
@@ -931,6 +1016,7 @@ impl Tx<'_> {
             approval.state = ApprovalState::Approved;
             approval.decided = Some(call.arguments);
             self.tell("approved", place);
+            self.allowed(place);
             if call.execution.is_none() {
                 call.execution = Some(self.ready(&call, Authority::Approval));
                 self.tell("ready", place);
@@ -1017,6 +1103,7 @@ impl Tx<'_> {
         approval.hidden = true;
         call.approval = Some(approval);
         self.put(place, call);
+        self.refused([place]);
         self.tell("hidden", place);
         Said::Done.into()
     }
@@ -1030,6 +1117,9 @@ impl Tx<'_> {
             .or_if(run.state != RunState::Paused || call.turn != run.turn, Said::RunConflict);
         if !refused.is_empty() {
             return refused;
+        }
+        if says != Says::No && (self.is_set_back() || self.is_unacknowledged()) {
+            return Said::Restored.into();
         }
         let known = call.shown & 1 << shown != 0;
         if !self.holds(Guard::AnswerShown, known) {
@@ -1089,6 +1179,7 @@ impl Tx<'_> {
                 approval.decided = Some(call.arguments);
             }
             call.execution = Some(self.ready(&call, Authority::Answer));
+            self.allowed(place);
             self.tell("ready", place);
         }
         self.put(place, call);
@@ -1125,6 +1216,7 @@ impl Tx<'_> {
             self.record(&mut call, place, ApprovalState::Rejected);
         }
         self.put(place, call);
+        self.refused([place]);
         Said::Stored.into()
     }
 
@@ -1227,7 +1319,7 @@ impl Tx<'_> {
 
     /// X2, X3.
     fn claim_call(&mut self, process: u8, place: u8) -> Answers {
-        if !self.mine(process) {
+        if self.is_set_back() || !self.mine(process) {
             self.proc(process).claim = None;
             return Said::NotMine.into();
         }
@@ -1283,11 +1375,14 @@ impl Tx<'_> {
         row.fence += 1;
         row.owner = Some(process);
         row.lease_until = self.state.now + LEASE;
-        let ticket = Ticket { call: place, generation: call.generation, fence: row.fence, owner: process };
+        let (generation, fence, owner) = (call.generation, row.fence, process);
+        let (stage, at) = (Stage::Entered, Mark::default());
+        let ticket = Ticket { call: place, generation, fence, owner, stage, at, until: 0, settled: false };
         call.facts.starts += 1;
         call.facts.fences |= 1 << row.fence;
         call.starts += 1;
         self.put(place, call);
+        let ticket = self.claimed(ticket);
         self.proc(process).ticket = Some(ticket);
         self.tell("executing", place);
     }
@@ -1295,7 +1390,8 @@ impl Tx<'_> {
     /// X4, X5, X6.
     fn finish(&mut self, process: u8, ending: Ending) -> Answers {
         let Some(ticket) = self.proc(process).ticket.take() else { return Said::Invalid.into() };
-        let mut call = self.call(ticket.call).expect("it was started");
+        // A copy that was put back may lack the call.
+        let Some(mut call) = self.call(ticket.call) else { return Said::Late.into() };
         let Some(row) = &mut call.execution else { return Said::Late.into() };
         let own = call.generation == ticket.generation && row.owner == Some(ticket.owner) && row.fence == ticket.fence;
         let executing = row.state == ExecutionState::Executing;
@@ -1336,9 +1432,14 @@ impl Tx<'_> {
             call.execution = Some(row);
             call.facts.settled = true;
             self.put(place, call);
+            self.said_to_be_over(place);
             self.tell("settled", place);
             return Said::Done.into();
         }
+        if self.is_set_back() {
+            return Said::Restored.into();
+        }
+        self.said_to_be_over(place);
         self.tell("run_again", place);
         call.generation += 1;
         call.ordered_again += 1;
@@ -1362,6 +1463,7 @@ impl Tx<'_> {
                 // Its record is durable before it starts, as X2 has it.
                 self.record(&mut call, place, ApprovalState::Approved);
                 call.execution = Some(self.ready(&call, Authority::Policy));
+                self.allowed(place);
                 self.tell("ready", place);
             }
             Tier::User => {}

@@ -414,6 +414,14 @@ impl Real<'_> {
                 Said::Done
             }
             Event::Reach(..) => unreachable!("nobody reaches into the rows here"),
+            Event::Copy
+            | Event::SetBack(_)
+            | Event::Compare(_)
+            | Event::AcceptMark
+            | Event::Accept
+            | Event::Acknowledge(_)
+            | Event::Mark(_)
+            | Event::Enter(_) => unreachable!("no store is set back here"),
         }
     }
 
