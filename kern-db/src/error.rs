@@ -155,20 +155,21 @@ pub enum Error {
         /// What there is instead.
         detail: String,
     },
-    /// The store was written by an older kern, and was opened without bringing it to this build's schema.
+    /// The store was written by an older kern. Before the first release no store is converted.
     #[error(
-        "the store has schema version {found}, this build needs {known}: start the application with this version of kern once"
+        "the store has schema {found}, this build needs {known} and converts no older one: keep it for the kern that wrote it, \
+         and start with an empty store"
     )]
-    Older {
-        /// The version found. 0: none was finished.
+    TooOld {
+        /// The schema found. 0: none was finished.
         found: i64,
-        /// The version this build needs.
+        /// The schema this build needs.
         known: i64,
     },
     /// The store was written by a newer kern.
-    #[error("the store has schema version {found}, this build knows {known}: use a newer kern")]
+    #[error("the store has schema {found}, this build knows {known}: use a newer kern")]
     Newer {
-        /// The version found.
+        /// The schema found.
         found: i64,
         /// The newest this build knows.
         known: i64,
@@ -208,7 +209,7 @@ impl Error {
             Self::RefusedAtCommit { .. } => "store_refused",
             Self::Corrupt { .. } => "store_corrupt",
             Self::NoStore { .. } => "store_missing",
-            Self::Older { .. } => "store_older",
+            Self::TooOld { .. } => "store_too_old",
             Self::Newer { .. } => "store_newer",
             Self::Unavailable { .. } => "store_unavailable",
         }

@@ -1,31 +1,30 @@
-//! What the numbered migrations of every store have in common: which of them a database has had, under which names.
+//! What the schemas of the stores have in common: their number, whether a database has it, and the names of its tables.
 
 use crate::cell::Table;
 use crate::digest::sha256;
 use crate::names::Names;
 use crate::{Error, Result};
 
-/// Number, name and text. One that was ever released is never edited: the next number is added.
-pub(crate) type Migration = (i64, &'static str, &'static str);
+/// The number of the schema. Until the first release every change of a schema edits the one file of each store and raises this.
+pub(crate) const SCHEMA: i64 = 14;
 
-/// The newest schema this build knows.
-pub(crate) fn newest(migrations: &[Migration]) -> i64 {
-    migrations.last().map_or(0, |(version, ..)| *version)
-}
+/// The name that a database records beside the number.
+pub(crate) const NAME: &str = "init";
 
-/// How many of this build's migrations a database has had, by version and checksum of those it has recorded.
-pub(crate) fn had(migrations: &[Migration], applied: &[(i64, String)]) -> Result<usize> {
-    let known = newest(migrations);
-    if let Some((found, _)) = applied.iter().find(|(version, _)| *version > known) {
-        return Err(Error::Newer { found: *found, known });
+/// Whether a database has this build's schema (`text`), by number and checksum of what it has recorded. `false`: it has none.
+///
+/// # Errors
+///
+/// - [`Error::TooOld`], [`Error::Newer`]: it has the schema of another kern.
+/// - [`Error::Corrupt`]: its number is this build's, and its text is not.
+pub(crate) fn is_current(text: &str, applied: &[(i64, String)]) -> Result<bool> {
+    match applied {
+        [] => Ok(false),
+        [.., (found, _)] if *found > SCHEMA => Err(Error::Newer { found: *found, known: SCHEMA }),
+        [.., (found, _)] if *found < SCHEMA => Err(Error::TooOld { found: *found, known: SCHEMA }),
+        [(_, checksum)] if *checksum == sha256(text) => Ok(true),
+        _ => Err(Error::corrupt("kern_migrations", format!("schema {SCHEMA} is not as this build has it"))),
     }
-    for ((found, checksum), (version, name, text)) in applied.iter().zip(migrations) {
-        if found != version || *checksum != sha256(text) {
-            let detail = format!("migration {found} is not this build's {version} `{name}`");
-            return Err(Error::corrupt("kern_migrations", detail));
-        }
-    }
-    Ok(applied.len())
 }
 
 /// The names that a database has recorded: each table's word, and what it is called there.

@@ -311,12 +311,9 @@ fn way<'a>(
     way.filter(|way| way.attempts == execution.attempt)
 }
 
-/// The effect that an execution was first put on record with. Entries from before there were others name none.
+/// The effect that an execution was first put on record with.
 fn effect_of(payload: &serde_json::Value) -> Option<Effect> {
-    match payload.get("effect") {
-        None => Some(Effect::Once),
-        Some(effect) => serde_json::from_value(effect.clone()).ok(),
-    }
+    serde_json::from_value(payload.get("effect")?.clone()).ok()
 }
 
 /// Whether a start that is lost may be given up for another one (X6), by the rows.
@@ -389,9 +386,11 @@ fn check_policy(rows: &CallRows, entries: &[AuditRow]) -> Result<()> {
             policies.map(|policies| policies.get(call.idx.to_string()).cloned().unwrap_or_default())
         }
     };
-    // Entries from before this was put on record name none at all.
-    let Some(said) = said else { return Ok(()) };
-    if said.as_str() == Some(sha256(&call.policy).as_str()) { Ok(()) } else { Err(wrong()) }
+    if said.as_ref().and_then(serde_json::Value::as_str) == Some(sha256(&call.policy).as_str()) {
+        Ok(())
+    } else {
+        Err(wrong())
+    }
 }
 
 /// What is on record of a call that nothing may follow on.
@@ -517,7 +516,6 @@ pub(crate) fn check_asked(rows: &CallRows, entries: &[AuditRow]) -> Result<()> {
         }),
     };
     let (Some(_), Some(written)) = (asked, written) else { return Err(wrong()) };
-    // Entries from before there were editors name none, and neither do their rows.
     let author = payload(written).get("edited_by").cloned().unwrap_or_default();
     let on_row = serde_json::to_value(approval.edited_by.as_ref().map(|editor| &editor.0)).unwrap_or_default();
     if author == on_row { Ok(()) } else { Err(wrong()) }

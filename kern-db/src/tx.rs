@@ -31,7 +31,7 @@ pub(crate) trait Tx {
         Ok(Page::of(&self.select(query).await?))
     }
 
-    /// What of the tables, indexes and triggers is not as the migrations made it: its name, and what is wrong.
+    /// What of the tables, indexes and triggers is not as the schema made it: its name, and what is wrong.
     async fn schema_faults(&mut self) -> Result<Vec<(String, String)>> {
         Ok(Vec::new())
     }

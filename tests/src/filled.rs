@@ -21,7 +21,7 @@ pub async fn filled(rows: u64) -> Store {
     store.finish_call(call.ticket(), Ended::Succeeded("paid".to_owned()), Vec::new()).await.expect("it is recorded");
     store.end_run(end(&claim, RunStatus::Completed)).await.expect("it completes");
     let raw = store.raw();
-    // What the triggers would compare is not worth an hour, and what they keep is made below as a migration makes it.
+    // What the triggers would compare is not worth an hour, and what they keep is made below from the rows.
     raw.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false).expect("triggers can be switched off");
     raw.execute_batch("PRAGMA foreign_keys = OFF; PRAGMA synchronous = OFF").expect("it is a connection of our own");
     let pending = "i / 4 % 2 = 0";

@@ -1,7 +1,7 @@
 //! Stores for tests, and short ways to the states of the transition table.
 
 use std::ops::Deref;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -85,14 +85,6 @@ impl Store {
     pub async fn on_a_file() -> Self {
         let folder = Folder::new();
         let db = SqliteDb::open(folder.file("kern.db")).await.expect("a fresh file opens");
-        Self { folder: Some(folder), ..Self::of(db.into_db()) }
-    }
-
-    /// A store on a file that schema version 1 wrote.
-    pub async fn made_by_0001() -> Self {
-        let folder = Folder::new();
-        write_0001(&folder.file("kern.db"));
-        let db = SqliteDb::open(folder.file("kern.db")).await.expect("an older file opens");
         Self { folder: Some(folder), ..Self::of(db.into_db()) }
     }
 
@@ -309,27 +301,6 @@ impl Store {
     /// How often a body of this run was allowed to be entered.
     pub async fn starts(&self, run_id: &RunId) -> usize {
         self.count(run_id, "executing").await
-    }
-}
-
-/// Writes a file as schema version 1 left it: its own tables, and the rows that it wrote.
-pub fn write_0001(path: &Path) {
-    const SCHEMA_0001: &str = include_str!("../../kern-db/migrations/sqlite/0001_init.sql");
-    const ROWS: &str = include_str!("../tests/contract/files/made_by_0001.sql");
-    const OWN: &str = "
-        CREATE TABLE kern_migrations (
-            version INTEGER NOT NULL PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL, applied_at_ms INTEGER NOT NULL
-        ) STRICT;
-        CREATE TABLE kern_names (word TEXT NOT NULL PRIMARY KEY, name TEXT NOT NULL) STRICT;";
-    let mut schema = SCHEMA_0001.to_owned();
-    for table in ["runs", "calls", "approvals", "votes", "executions", "audit", "outbox"] {
-        schema = schema.replace(&format!("{{{table}}}"), &format!("kern_{table}"));
-    }
-    // The rows were written one by one, and the triggers would take them only so.
-    let (tables, triggers) = schema.split_once("-- Runs.").expect("the triggers start with those of the runs");
-    let raw = Connection::open(path).expect("a fresh file opens");
-    for sql in [OWN, tables, ROWS, triggers] {
-        raw.execute_batch(sql).expect("SQL that version 1 wrote");
     }
 }
 

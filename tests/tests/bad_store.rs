@@ -86,14 +86,14 @@ async fn a_file_of_a_newer_kern_is_left_alone() {
 }
 
 #[tokio::test]
-async fn a_migration_that_was_edited_is_found() {
+async fn a_schema_that_is_not_this_builds_is_found() {
     let folder = Folder::new();
     let path = written(&folder).await;
     let raw = Connection::open(&path).unwrap();
-    for change in ["checksum = 'x'", "version = 0"] {
+    for (change, expected) in [("checksum = 'x'", "store_corrupt"), ("version = 0", "store_too_old")] {
         raw.execute_batch("CREATE TEMP TABLE kept AS SELECT * FROM kern_migrations").unwrap();
-        raw.execute(&format!("UPDATE kern_migrations SET {change} WHERE version = 1"), ()).unwrap();
-        assert_eq!(code(&path).await, "store_corrupt", "{change}");
+        raw.execute(&format!("UPDATE kern_migrations SET {change}"), ()).unwrap();
+        assert_eq!(code(&path).await, expected, "{change}");
         raw.execute_batch(
             "DELETE FROM kern_migrations; INSERT INTO kern_migrations SELECT * FROM kept; DROP TABLE kept",
         )
@@ -242,17 +242,30 @@ async fn what_is_opened_only_if_it_is_there_is_never_made() {
 }
 
 #[tokio::test]
-async fn an_older_schema_is_said_and_left_alone_where_only_what_is_there_is_opened() {
+async fn an_older_store_is_refused_and_left_alone() {
     let folder = Folder::new();
     let path = written(&folder).await;
     assert_eq!(existing(&folder, &path).await, "ok");
     let raw = Connection::open(&path).unwrap();
-    raw.execute("DELETE FROM kern_migrations WHERE version = (SELECT max(version) FROM kern_migrations)", ()).unwrap();
+    raw.execute("UPDATE kern_migrations SET version = version - 1", ()).unwrap();
     let before = dump(&raw);
-    let refused = SqliteDb::builder(&path).existing().open().await.unwrap_err();
-    assert!(matches!(refused, Error::Older { found, known } if found == known - 1), "{refused:?}");
-    assert_eq!(refused.code(), "store_older");
-    assert_eq!(dump(&raw), before);
+    for builder in [SqliteDb::builder(&path), SqliteDb::builder(&path).existing()] {
+        let refused = builder.open().await.unwrap_err();
+        assert!(matches!(refused, Error::TooOld { found, known } if found == known - 1), "{refused:?}");
+        assert_eq!(refused.code(), "store_too_old");
+        assert!(refused.to_string().contains("start with an empty store"), "{refused}");
+        assert_eq!(dump(&raw), before);
+    }
+    // Thirteen numbered migrations made a store before there was one schema.
+    raw.execute_batch(
+        "DELETE FROM kern_migrations;
+         INSERT INTO kern_migrations VALUES (1, 'init', 'x', 0), (2, 'edits', 'x', 0), (13, 'sessions', 'x', 0)",
+    )
+    .unwrap();
+    let refused = SqliteDb::open(&path).await.unwrap_err();
+    assert!(matches!(refused, Error::TooOld { found: 13, .. }), "{refused:?}");
+    raw.execute("UPDATE kern_migrations SET version = 4711 WHERE version = 13", ()).unwrap();
+    assert_eq!(SqliteDb::open(&path).await.unwrap_err().code(), "store_newer");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

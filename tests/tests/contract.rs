@@ -79,8 +79,6 @@ mod history;
 mod keys;
 #[path = "contract/lists.rs"]
 mod lists;
-#[path = "contract/made_by_0001.rs"]
-mod made_by_0001;
 #[path = "contract/never.rs"]
 mod never;
 #[path = "contract/policies.rs"]

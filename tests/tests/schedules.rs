@@ -221,21 +221,6 @@ async fn schedule_7_the_zombie_of_a_call_that_was_run_again_changes_nothing() {
     assert_eq!(store.count_actions(&run_id, "approved").await, 2);
 }
 
-/// A file that an older build left, resumed by a process of this one.
-#[tokio::test(flavor = "multi_thread")]
-async fn i17_what_schema_version_1_asked_for_runs_in_this_build() {
-    let folder = kern_tests::folder::Folder::new();
-    kern_tests::steps::write_0001(&folder.file("app.db"));
-    let store = Store { db: kern_tests::store::open(folder.file("app.db")).await, folder };
-    let runs = store.db.list_runs(kern::db::RunFilter::new()).await.unwrap();
-    let (pending, approved) = (&runs[0].run_id, &runs[2].run_id);
-    assert_eq!(process(&store, "approve", "delete", &[pending.as_str()]).rest(), ["approved"]);
-    for run_id in [pending, approved] {
-        assert_eq!(process(&store, "resume", "delete", &[run_id.as_str()]).rest(), ["COMPLETED"]);
-    }
-    assert_eq!(effects(&store), ["delete u1", "delete u1"]);
-}
-
 #[tokio::test]
 async fn schedule_4_cancelled_while_the_model_thinks_no_call_of_its_answer_comes_to_be() {
     for (name, tools) in [("delete_user", tools![delete_user]), ("lookup", tools![lookup])] {

@@ -1,4 +1,5 @@
--- The first schema. {name} stands for the table's name in this database, {schema} for the schema it is made in.
+-- The whole schema. {name} stands for the table's name in this database, {schema} for the schema it is made in. Until the first
+-- release every change edits this file and raises the number in `migrations.rs`; a database of another number is refused.
 -- Text that holds JSON is canonical (RFC 8785). `_ms` is epoch milliseconds, the other times are epoch seconds.
 -- Text compares by its bytes, so that order is the same in every store. PostgreSQL's text has no NUL: kern writes one as
 -- U+0001 and `0`, and U+0001 itself as U+0001 and `1`.
@@ -21,10 +22,19 @@ CREATE TABLE {runs} (
     snapshot TEXT COLLATE "C" NOT NULL,
     snapshot_digest TEXT COLLATE "C" NOT NULL,
     created_at_ms BIGINT NOT NULL,
-    updated_at_ms BIGINT NOT NULL
+    updated_at_ms BIGINT NOT NULL,
+    -- Of the snapshot's digest.
+    snapshot_salt TEXT COLLATE "C",
+    erased_at_ms BIGINT,
+    -- Who asked for a run: the subject of `requester`. JSON writes a NUL as an escape that PostgreSQL reads as no text, so that it
+    -- becomes here what kern writes for it.
+    user_id TEXT COLLATE "C",
+    -- When the session of a run was deleted. The run has ended then, and stays.
+    deleted_at_ms BIGINT
 );
-CREATE INDEX idx_{runs}_session_id ON {runs} (session_id);
 CREATE INDEX idx_{runs}_agent_id_status ON {runs} (agent_id, status, run_id);
+CREATE INDEX idx_{runs}_session_id ON {runs} (session_id, run_id) WHERE deleted_at_ms IS NULL;
+CREATE INDEX idx_{runs}_user_id ON {runs} (user_id, run_id) WHERE deleted_at_ms IS NULL;
 
 CREATE TABLE {approvals} (
     id TEXT COLLATE "C" NOT NULL PRIMARY KEY,
@@ -62,13 +72,21 @@ CREATE TABLE {approvals} (
     requester TEXT COLLATE "C",
     resolver TEXT COLLATE "C",
     deleted_at BIGINT,
+    -- Who wrote the current version, where it is not the model's. JSON.
+    edited_by TEXT COLLATE "C",
+    -- JSON: the arguments that displays leave out.
+    sensitive TEXT COLLATE "C",
+    erased_at_ms BIGINT,
     UNIQUE (run_id, turn, idx, generation)
 );
-CREATE INDEX idx_{approvals}_created_at ON {approvals} (created_at, id);
-CREATE INDEX idx_{approvals}_status ON {approvals} (status, created_at, id);
-CREATE INDEX idx_{approvals}_user_id ON {approvals} (user_id, created_at, id);
 CREATE INDEX idx_{approvals}_session_id ON {approvals} (session_id);
 CREATE INDEX idx_{approvals}_agent_id ON {approvals} (agent_id);
+-- What is past its time.
+CREATE INDEX idx_{approvals}_due ON {approvals} (status, expires_at);
+CREATE INDEX idx_{approvals}_created_at ON {approvals} (created_at, id) WHERE deleted_at IS NULL;
+CREATE INDEX idx_{approvals}_status ON {approvals} (status, created_at, id) WHERE deleted_at IS NULL;
+CREATE INDEX idx_{approvals}_user_id ON {approvals} (user_id, created_at, id) WHERE deleted_at IS NULL;
+CREATE INDEX idx_{approvals}_user_id_status ON {approvals} (user_id, status, created_at, id) WHERE deleted_at IS NULL;
 
 CREATE TABLE {calls} (
     run_id TEXT COLLATE "C" NOT NULL REFERENCES {runs} (run_id),
@@ -95,6 +113,17 @@ CREATE TABLE {calls} (
     answered_by TEXT COLLATE "C",
     answered_at_ms BIGINT,
     created_at_ms BIGINT NOT NULL,
+    -- What a call's arguments are checked against: canonical JSON, whose SHA-256 is `schema_hash`.
+    parameters TEXT COLLATE "C",
+    -- JSON: the fields that the tool leaves to people. Empty: all of them.
+    user_fields TEXT COLLATE "C",
+    -- Bytes of canonical arguments.
+    argument_limit BIGINT,
+    -- JSON: ids of the requirements of earlier generations.
+    earlier_requirements TEXT COLLATE "C",
+    -- JSON: the salt of each sensitive property, by name. Null in there: it was erased.
+    salts TEXT COLLATE "C",
+    erased_at_ms BIGINT,
     PRIMARY KEY (run_id, turn, idx)
 );
 
@@ -105,6 +134,10 @@ CREATE TABLE {votes} (
     voter TEXT COLLATE "C",
     digest TEXT COLLATE "C" NOT NULL,
     created_at_ms BIGINT NOT NULL,
+    -- What the voter sent along. JSON.
+    resolution_data TEXT COLLATE "C",
+    -- Until when a credential says that the voter is in the policy's pool, where that alone let them vote.
+    member_until_ms BIGINT,
     PRIMARY KEY (approval_id, version, voter_key)
 );
 
@@ -132,10 +165,12 @@ CREATE TABLE {executions} (
     created_at_ms BIGINT NOT NULL,
     started_at_ms BIGINT,
     finished_at_ms BIGINT,
+    erased_at_ms BIGINT,
     UNIQUE (run_id, turn, idx, generation)
 );
 CREATE INDEX idx_{executions}_approval_id ON {executions} (approval_id);
 CREATE INDEX idx_{executions}_status ON {executions} (status, created_at_ms);
+CREATE INDEX idx_{executions}_void ON {executions} (status, valid_until_ms);
 
 CREATE TABLE {audit} (
     seq BIGINT NOT NULL PRIMARY KEY,
@@ -154,6 +189,8 @@ CREATE TABLE {audit} (
     hash TEXT COLLATE "C" NOT NULL
 );
 CREATE INDEX idx_{audit}_run_id ON {audit} (run_id, turn, idx);
+-- What the log has of one key, which is asked whenever the key is used: by the id in the place of a call's digest.
+CREATE INDEX idx_{audit}_of_no_run ON {audit} (call_digest) WHERE run_id IS NULL;
 
 CREATE TABLE {outbox} (
     id TEXT COLLATE "C" NOT NULL PRIMARY KEY,
@@ -166,6 +203,99 @@ CREATE TABLE {outbox} (
 );
 CREATE INDEX idx_{outbox}_waiting ON {outbox} (created_at_ms) WHERE delivered_at_ms IS NULL;
 
+-- Who may decide where a policy names the pool.
+CREATE TABLE {pools} (
+    name TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    members TEXT COLLATE "C" NOT NULL,
+    set_by TEXT COLLATE "C",
+    set_at_ms BIGINT NOT NULL
+);
+
+CREATE TABLE {checkpoints} (
+    size BIGINT NOT NULL PRIMARY KEY,
+    origin TEXT COLLATE "C" NOT NULL,
+    head TEXT COLLATE "C" NOT NULL,
+    time_ms BIGINT NOT NULL,
+    previous TEXT COLLATE "C" NOT NULL,
+    signature TEXT COLLATE "C" NOT NULL,
+    -- JSON: the sinks that have it.
+    delivered TEXT COLLATE "C" NOT NULL
+);
+
+CREATE TABLE {keys} (
+    id TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    -- SHA-256 of the secret, which is nowhere.
+    secret_hash TEXT COLLATE "C" NOT NULL,
+    subject TEXT COLLATE "C" NOT NULL,
+    -- JSON: a list of words.
+    scopes TEXT COLLATE "C" NOT NULL,
+    created_by TEXT COLLATE "C",
+    created_at_ms BIGINT NOT NULL,
+    expires_at_ms BIGINT,
+    revoked_by TEXT COLLATE "C",
+    revoked_at_ms BIGINT
+);
+
+CREATE TABLE {requests} (
+    owner TEXT COLLATE "C" NOT NULL,
+    request_key TEXT COLLATE "C" NOT NULL,
+    digest TEXT COLLATE "C" NOT NULL,
+    run_id TEXT COLLATE "C" NOT NULL,
+    attempt BIGINT NOT NULL,
+    lease_until_ms BIGINT NOT NULL,
+    created_at_ms BIGINT NOT NULL,
+    status BIGINT,
+    content_type TEXT COLLATE "C",
+    body TEXT COLLATE "C",
+    PRIMARY KEY (owner, request_key)
+);
+CREATE INDEX idx_{requests}_age ON {requests} (created_at_ms);
+
+-- Who is told of events. Neither an address nor a secret is here: whoever sends brings them along.
+CREATE TABLE {webhooks} (
+    name TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    -- JSON: a list of words.
+    topics TEXT COLLATE "C" NOT NULL,
+    -- What was committed before is none of its business.
+    since_ms BIGINT NOT NULL,
+    -- When a process last said that it sends to it.
+    seen_at_ms BIGINT NOT NULL
+);
+
+-- One event on its way to one webhook: what the outbox had of it, and how far it is.
+CREATE TABLE {deliveries} (
+    event_id TEXT COLLATE "C" NOT NULL,
+    webhook TEXT COLLATE "C" NOT NULL,
+    topic TEXT COLLATE "C" NOT NULL,
+    run_id TEXT COLLATE "C",
+    approval_id TEXT COLLATE "C",
+    execution_id TEXT COLLATE "C",
+    created_at_ms BIGINT NOT NULL,
+    status TEXT COLLATE "C" NOT NULL,
+    -- The fence of the last one, too.
+    attempts BIGINT NOT NULL,
+    -- When it may be begun again: after a failure, or after the lease of whoever is at it.
+    due_at_ms BIGINT NOT NULL,
+    outcome TEXT COLLATE "C",
+    ended_at_ms BIGINT,
+    PRIMARY KEY (event_id, webhook)
+);
+CREATE INDEX idx_{deliveries}_due ON {deliveries} (webhook, status, due_at_ms, event_id);
+CREATE INDEX idx_{deliveries}_ended ON {deliveries} (ended_at_ms) WHERE ended_at_ms IS NOT NULL;
+
+-- What somebody said of a session. It decides nothing, and goes with the session.
+CREATE TABLE {sessions} (
+    session_id TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    requester TEXT COLLATE "C",
+    user_id TEXT COLLATE "C",
+    agent_id TEXT COLLATE "C",
+    name TEXT COLLATE "C",
+    metadata TEXT COLLATE "C",
+    created_at_ms BIGINT NOT NULL,
+    updated_at_ms BIGINT NOT NULL
+);
+CREATE INDEX idx_{sessions}_user_id ON {sessions} (user_id, session_id);
+
 -- Runs.
 
 CREATE FUNCTION {runs}_guard() RETURNS trigger LANGUAGE plpgsql SET search_path = {schema}, pg_temp AS $guard$
@@ -174,12 +304,38 @@ BEGIN
         RAISE EXCEPTION 'kern: runs are never deleted';
     END IF;
     IF TG_OP = 'UPDATE' THEN
-        IF OLD.status IN ('COMPLETED', 'ERROR', 'CANCELLED') THEN
+        IF OLD.status IN ('COMPLETED', 'ERROR', 'CANCELLED') AND NOT (
+          (OLD.erased_at_ms IS NULL AND NEW.erased_at_ms IS NOT NULL AND NEW.snapshot_salt IS NULL
+              AND NEW.deleted_at_ms IS NOT DISTINCT FROM OLD.deleted_at_ms
+          OR OLD.deleted_at_ms IS NULL AND NEW.deleted_at_ms IS NOT NULL
+              AND NEW.erased_at_ms IS NOT DISTINCT FROM OLD.erased_at_ms
+              AND NEW.snapshot IS NOT DISTINCT FROM OLD.snapshot
+              AND NEW.snapshot_digest IS NOT DISTINCT FROM OLD.snapshot_digest
+              AND NEW.snapshot_salt IS NOT DISTINCT FROM OLD.snapshot_salt)
+          AND NOT (
+              NEW.status IS DISTINCT FROM OLD.status
+              OR NEW.owner IS DISTINCT FROM OLD.owner
+              OR NEW.fence IS DISTINCT FROM OLD.fence
+              OR NEW.lease_until_ms IS DISTINCT FROM OLD.lease_until_ms
+              OR NEW.turn IS DISTINCT FROM OLD.turn
+              OR NEW.recoveries IS DISTINCT FROM OLD.recoveries
+              OR NEW.attention IS DISTINCT FROM OLD.attention
+              OR NEW.agent_name IS DISTINCT FROM OLD.agent_name
+              OR NEW.updated_at_ms IS DISTINCT FROM OLD.updated_at_ms)) THEN
             RAISE EXCEPTION 'kern: a run that has ended does not change';
         END IF;
         IF NEW.run_id IS DISTINCT FROM OLD.run_id OR NEW.session_id IS DISTINCT FROM OLD.session_id OR NEW.agent_id IS DISTINCT FROM OLD.agent_id
-          OR NEW.requester IS DISTINCT FROM OLD.requester OR NEW.created_at_ms IS DISTINCT FROM OLD.created_at_ms OR NEW.fence < OLD.fence THEN
+          OR NEW.requester IS DISTINCT FROM OLD.requester OR NEW.user_id IS DISTINCT FROM OLD.user_id
+          OR NEW.created_at_ms IS DISTINCT FROM OLD.created_at_ms OR NEW.fence < OLD.fence THEN
             RAISE EXCEPTION 'kern: who asked for a run does not change';
+        END IF;
+        IF (NEW.erased_at_ms IS DISTINCT FROM OLD.erased_at_ms
+              OR (OLD.snapshot_salt IS NOT NULL AND NEW.snapshot_salt IS DISTINCT FROM OLD.snapshot_salt))
+          AND OLD.status NOT IN ('COMPLETED', 'ERROR', 'CANCELLED') THEN
+            RAISE EXCEPTION 'kern: only what has ended is erased';
+        END IF;
+        IF NEW.deleted_at_ms IS DISTINCT FROM OLD.deleted_at_ms AND OLD.status NOT IN ('COMPLETED', 'ERROR', 'CANCELLED') THEN
+            RAISE EXCEPTION 'kern: only what has ended is deleted';
         END IF;
     END IF;
     RETURN NEW;
@@ -216,15 +372,31 @@ BEGIN
           OR NEW.policy IS DISTINCT FROM OLD.policy OR NEW.requester IS DISTINCT FROM OLD.requester THEN
             RAISE EXCEPTION 'kern: what was asked does not change';
         END IF;
-        IF OLD.status <> 'pending' AND (NEW.status IS DISTINCT FROM OLD.status OR NEW.tool_args IS DISTINCT FROM OLD.tool_args
+        IF OLD.status <> 'pending' AND (NEW.status IS DISTINCT FROM OLD.status
+          OR (NEW.tool_args IS DISTINCT FROM OLD.tool_args AND NOT (OLD.erased_at_ms IS NULL AND NEW.erased_at_ms IS NOT NULL))
           OR NEW.resolution_data IS DISTINCT FROM OLD.resolution_data OR NEW.resolved_by IS DISTINCT FROM OLD.resolved_by
           OR NEW.resolved_at IS DISTINCT FROM OLD.resolved_at OR NEW.version IS DISTINCT FROM OLD.version OR NEW.digest IS DISTINCT FROM OLD.digest
           OR NEW.decided_digest IS DISTINCT FROM OLD.decided_digest OR NEW.policy_digest IS DISTINCT FROM OLD.policy_digest
           OR NEW.resolver IS DISTINCT FROM OLD.resolver) THEN
             RAISE EXCEPTION 'kern: a decision does not change';
         END IF;
-        IF OLD.deleted_at IS NOT NULL THEN
+        IF OLD.deleted_at IS NOT NULL AND NOT (OLD.erased_at_ms IS NULL AND NEW.erased_at_ms IS NOT NULL) THEN
             RAISE EXCEPTION 'kern: a hidden approval does not change';
+        END IF;
+        IF NEW.sensitive IS DISTINCT FROM OLD.sensitive THEN
+            RAISE EXCEPTION 'kern: what was asked does not change';
+        END IF;
+        IF NEW.edited_by IS DISTINCT FROM OLD.edited_by AND (OLD.status <> 'pending' OR NEW.version <= OLD.version) THEN
+            RAISE EXCEPTION 'kern: who wrote a version does not change';
+        END IF;
+        IF NEW.erased_at_ms IS DISTINCT FROM OLD.erased_at_ms AND (OLD.erased_at_ms IS NOT NULL OR OLD.status = 'pending'
+              OR NEW.deleted_at IS DISTINCT FROM OLD.deleted_at
+              OR NEW.edited_by IS DISTINCT FROM OLD.edited_by
+              OR NOT EXISTS (SELECT 1 FROM {runs} WHERE run_id = OLD.run_id AND status IN ('COMPLETED', 'ERROR', 'CANCELLED')
+                          AND erased_at_ms IS NOT NULL)
+              OR NOT EXISTS (SELECT 1 FROM {calls} WHERE run_id = OLD.run_id AND turn = OLD.turn AND idx = OLD.idx
+                          AND erased_at_ms IS NOT NULL AND (generation <> OLD.generation OR arguments = NEW.tool_args))) THEN
+            RAISE EXCEPTION 'kern: an erasure takes out the secrets, and nothing else';
         END IF;
     END IF;
     RETURN NEW;
@@ -246,18 +418,72 @@ BEGIN
     IF TG_OP = 'UPDATE' THEN
         IF NEW.run_id IS DISTINCT FROM OLD.run_id OR NEW.turn IS DISTINCT FROM OLD.turn OR NEW.idx IS DISTINCT FROM OLD.idx
           OR NEW.tool_call_id IS DISTINCT FROM OLD.tool_call_id OR NEW.tool_name IS DISTINCT FROM OLD.tool_name
-          OR NEW.tool_version IS DISTINCT FROM OLD.tool_version OR NEW.schema_hash IS DISTINCT FROM OLD.schema_hash
-          OR NEW.shown_digest IS DISTINCT FROM OLD.shown_digest OR NEW.policy IS DISTINCT FROM OLD.policy THEN
+          OR (NEW.generation IS NOT DISTINCT FROM OLD.generation AND (NEW.requirement_id IS DISTINCT FROM OLD.requirement_id
+            OR NEW.tool_version IS DISTINCT FROM OLD.tool_version OR NEW.schema_hash IS DISTINCT FROM OLD.schema_hash
+            OR NEW.parameters IS DISTINCT FROM OLD.parameters OR NEW.user_fields IS DISTINCT FROM OLD.user_fields
+            OR NEW.argument_limit IS DISTINCT FROM OLD.argument_limit OR NEW.earlier_requirements IS DISTINCT FROM OLD.earlier_requirements
+            OR NEW.shown_digest IS DISTINCT FROM OLD.shown_digest OR NEW.policy IS DISTINCT FROM OLD.policy)) THEN
             RAISE EXCEPTION 'kern: what a call is does not change';
         END IF;
-        IF (NEW.arguments IS DISTINCT FROM OLD.arguments OR NEW.version IS DISTINCT FROM OLD.version OR NEW.digest IS DISTINCT FROM OLD.digest
+        IF NEW.generation IS DISTINCT FROM OLD.generation AND (NEW.generation <> OLD.generation + 1
+          OR NEW.answer IS NOT NULL OR OLD.answer = 'rejected'
+          OR EXISTS (SELECT 1 FROM {executions} WHERE run_id = OLD.run_id AND turn = OLD.turn AND idx = OLD.idx
+                     AND (status <> 'abandoned' OR (attempt <> 0 AND (settled_by IS NULL OR NEW.digest IS DISTINCT FROM OLD.digest
+                                                                      OR NEW.policy IS DISTINCT FROM OLD.policy))))
+          OR EXISTS (SELECT 1 FROM {approvals} WHERE run_id = OLD.run_id AND turn = OLD.turn AND idx = OLD.idx
+                     AND generation = OLD.generation AND approval_type = 'required' AND status NOT IN ('approved', 'cancelled'))) THEN
+            RAISE EXCEPTION 'kern: only what has not started is asked again, or what is to be run again';
+        END IF;
+        IF NEW.generation IS NOT DISTINCT FROM OLD.generation
+          AND ((NEW.arguments IS DISTINCT FROM OLD.arguments AND NOT (OLD.erased_at_ms IS NULL AND NEW.erased_at_ms IS NOT NULL))
+              OR NEW.version IS DISTINCT FROM OLD.version OR NEW.digest IS DISTINCT FROM OLD.digest
               OR NEW.policy_digest IS DISTINCT FROM OLD.policy_digest OR NEW.earlier_digests IS DISTINCT FROM OLD.earlier_digests
               OR NEW.unfilled IS DISTINCT FROM OLD.unfilled)
-          AND EXISTS (SELECT 1 FROM {executions} WHERE run_id = OLD.run_id AND turn = OLD.turn AND idx = OLD.idx) THEN
+          AND EXISTS (SELECT 1 FROM {executions} WHERE run_id = OLD.run_id AND turn = OLD.turn AND idx = OLD.idx
+                      AND generation = OLD.generation) THEN
             RAISE EXCEPTION 'kern: what may run does not change';
+        END IF;
+        IF NEW.generation IS DISTINCT FROM OLD.generation AND NEW.arguments IS DISTINCT FROM OLD.arguments THEN
+            RAISE EXCEPTION 'kern: what is asked again is the same call';
+        END IF;
+        IF NEW.digest IS DISTINCT FROM OLD.digest
+          AND EXISTS (SELECT 1 FROM {executions} WHERE run_id = OLD.run_id AND turn = OLD.turn AND idx = OLD.idx AND attempt > 0) THEN
+            RAISE EXCEPTION 'kern: what has started once does not change';
         END IF;
         IF OLD.answer = 'rejected' AND NEW.answer IS DISTINCT FROM 'rejected' THEN
             RAISE EXCEPTION 'kern: a no is final';
+        END IF;
+        IF NEW.salts IS DISTINCT FROM OLD.salts AND NEW.generation IS NOT DISTINCT FROM OLD.generation
+          AND NEW.erased_at_ms IS NOT DISTINCT FROM OLD.erased_at_ms THEN
+            RAISE EXCEPTION 'kern: what a call is does not change';
+        END IF;
+        IF OLD.erased_at_ms IS NOT NULL OR (NEW.erased_at_ms IS NOT NULL AND (
+              NOT EXISTS (SELECT 1 FROM {runs} WHERE run_id = OLD.run_id AND status IN ('COMPLETED', 'ERROR', 'CANCELLED')
+                          AND erased_at_ms IS NOT NULL)
+              OR NEW.generation IS DISTINCT FROM OLD.generation
+              OR NEW.version IS DISTINCT FROM OLD.version
+              OR NEW.digest IS DISTINCT FROM OLD.digest
+              OR NEW.policy_digest IS DISTINCT FROM OLD.policy_digest
+              OR NEW.earlier_digests IS DISTINCT FROM OLD.earlier_digests
+              OR NEW.unfilled IS DISTINCT FROM OLD.unfilled
+              OR NEW.approval_id IS DISTINCT FROM OLD.approval_id
+              OR NEW.answer IS DISTINCT FROM OLD.answer
+              OR NEW.answer_digest IS DISTINCT FROM OLD.answer_digest
+              OR NEW.answer_note IS DISTINCT FROM OLD.answer_note
+              OR NEW.answered_by IS DISTINCT FROM OLD.answered_by
+              OR NEW.answered_at_ms IS DISTINCT FROM OLD.answered_at_ms
+              OR NEW.created_at_ms IS DISTINCT FROM OLD.created_at_ms
+              OR OLD.salts IS NULL OR NEW.salts IS NULL
+              OR EXISTS (SELECT 1 FROM json_each_text(NEW.salts::json) WHERE value IS NOT NULL)
+              OR EXISTS (SELECT key FROM json_each(NEW.salts::json) EXCEPT SELECT key FROM json_each(OLD.salts::json))
+              OR EXISTS (SELECT key FROM json_each(OLD.salts::json) EXCEPT SELECT key FROM json_each(NEW.salts::json))
+              OR EXISTS (SELECT key FROM json_each(NEW.arguments::json) EXCEPT SELECT key FROM json_each(OLD.arguments::json))
+              OR EXISTS (SELECT key FROM json_each(OLD.arguments::json) EXCEPT SELECT key FROM json_each(NEW.arguments::json))
+              OR EXISTS (SELECT 1 FROM json_each(NEW.arguments::json) AS after JOIN json_each(OLD.arguments::json) AS before
+                           ON before.key = after.key
+                         WHERE before.value::text <> after.value::text
+                           AND before.key NOT IN (SELECT key FROM json_each(OLD.salts::json))))) THEN
+            RAISE EXCEPTION 'kern: an erasure takes out the secrets, and nothing else';
         END IF;
     END IF;
     RETURN NEW;
@@ -273,6 +499,11 @@ ALTER TABLE {calls} ENABLE ALWAYS TRIGGER {calls}_no_truncate;
 
 CREATE FUNCTION {votes}_guard() RETURNS trigger LANGUAGE plpgsql SET search_path = {schema}, pg_temp AS $guard$
 BEGIN
+    IF TG_OP = 'INSERT' THEN
+        IF NEW.member_until_ms <= NEW.created_at_ms THEN
+            RAISE EXCEPTION 'kern: a membership that is over lets nobody vote';
+        END IF;
+    END IF;
     IF TG_OP = 'UPDATE' THEN
         RAISE EXCEPTION 'kern: votes do not change';
     END IF;
@@ -281,7 +512,7 @@ BEGIN
     END IF;
     RETURN NEW;
 END $guard$;
-CREATE TRIGGER {votes}_guard BEFORE UPDATE OR DELETE ON {votes}
+CREATE TRIGGER {votes}_guard BEFORE INSERT OR UPDATE OR DELETE ON {votes}
 FOR EACH ROW EXECUTE FUNCTION {votes}_guard();
 CREATE TRIGGER {votes}_no_truncate BEFORE TRUNCATE ON {votes}
 FOR EACH STATEMENT EXECUTE FUNCTION {votes}_guard();
@@ -297,7 +528,7 @@ BEGIN
     END IF;
     IF TG_OP = 'INSERT' THEN
         IF NOT (NEW.status = 'ready' AND NEW.attempt = 0
-              OR NEW.status = 'executing' AND NEW.attempt = 1 AND NEW.authority = 'policy')
+                  OR NEW.status = 'executing' AND NEW.attempt = 1 AND NEW.authority = 'policy')
           OR NOT (CASE NEW.authority
             WHEN 'approval' THEN EXISTS (SELECT 1 FROM {approvals} WHERE id = NEW.approval_id AND id = NEW.id
               AND approval_type = 'required' AND status = 'approved' AND deleted_at IS NULL AND decided_digest = NEW.decided_digest)
@@ -312,19 +543,50 @@ BEGIN
         IF NEW.id IS DISTINCT FROM OLD.id OR NEW.run_id IS DISTINCT FROM OLD.run_id OR NEW.turn IS DISTINCT FROM OLD.turn OR NEW.idx IS DISTINCT FROM OLD.idx
           OR NEW.generation IS DISTINCT FROM OLD.generation OR NEW.approval_id IS DISTINCT FROM OLD.approval_id
           OR NEW.authority IS DISTINCT FROM OLD.authority OR NEW.tool_name IS DISTINCT FROM OLD.tool_name
-          OR NEW.arguments IS DISTINCT FROM OLD.arguments OR NEW.decided_digest IS DISTINCT FROM OLD.decided_digest
+          OR (NEW.arguments IS DISTINCT FROM OLD.arguments AND NOT (OLD.erased_at_ms IS NULL AND NEW.erased_at_ms IS NOT NULL))
+          OR NEW.decided_digest IS DISTINCT FROM OLD.decided_digest
           OR NEW.valid_until_ms IS DISTINCT FROM OLD.valid_until_ms OR NEW.created_at_ms IS DISTINCT FROM OLD.created_at_ms
           OR NEW.fence < OLD.fence OR NEW.attempt < OLD.attempt THEN
             RAISE EXCEPTION 'kern: what may run does not change';
         END IF;
         IF NEW.status IS DISTINCT FROM OLD.status AND NOT (
-             (OLD.status = 'ready' AND NEW.status IN ('executing', 'abandoned', 'unknown', 'succeeded'))
+             (OLD.status = 'ready' AND NEW.status IN ('abandoned', 'succeeded') AND OLD.attempt = 0)
+          OR (OLD.status = 'ready' AND NEW.status = 'unknown' AND OLD.attempt > 0)
+          OR (OLD.status = 'ready' AND NEW.status = 'executing' AND (OLD.attempt = 0 OR EXISTS (
+                SELECT 1 FROM {calls} WHERE run_id = OLD.run_id AND turn = OLD.turn AND idx = OLD.idx
+                  AND generation = OLD.generation AND (policy::json ->> 'effect') IN ('idempotent', 'transactional'))))
           OR (OLD.status = 'executing' AND NEW.status IN ('succeeded', 'failed', 'unknown'))
+          OR (OLD.status = 'executing' AND NEW.status = 'ready' AND EXISTS (
+                SELECT 1 FROM {calls} WHERE run_id = OLD.run_id AND turn = OLD.turn AND idx = OLD.idx
+                  AND generation = OLD.generation AND (policy::json ->> 'effect') IN ('idempotent', 'transactional'))
+              AND EXISTS (SELECT 1 FROM {runs} WHERE run_id = OLD.run_id AND status IN ('RUNNING', 'PAUSED')))
           OR (OLD.status = 'unknown' AND NEW.status IN ('succeeded', 'failed', 'abandoned'))) THEN
             RAISE EXCEPTION 'kern: an execution does not go that way';
         END IF;
-        IF OLD.status IN ('succeeded', 'failed', 'abandoned') THEN
+        IF (NEW.attempt IS DISTINCT FROM OLD.attempt OR NEW.fence IS DISTINCT FROM OLD.fence)
+          AND NOT (OLD.status = 'ready' AND NEW.status = 'executing' AND NEW.attempt = OLD.attempt + 1 AND NEW.fence = OLD.fence + 1) THEN
+            RAISE EXCEPTION 'kern: starts are counted one by one';
+        END IF;
+        IF OLD.status IN ('succeeded', 'failed', 'abandoned') AND NOT (OLD.erased_at_ms IS NULL AND NEW.erased_at_ms IS NOT NULL) THEN
             RAISE EXCEPTION 'kern: an outcome does not change';
+        END IF;
+        IF NEW.erased_at_ms IS DISTINCT FROM OLD.erased_at_ms AND (OLD.erased_at_ms IS NOT NULL
+              OR NEW.status IS DISTINCT FROM OLD.status
+              OR NEW.attempt IS DISTINCT FROM OLD.attempt
+              OR NEW.fence IS DISTINCT FROM OLD.fence
+              OR NEW.owner IS DISTINCT FROM OLD.owner
+              OR NEW.lease_until_ms IS DISTINCT FROM OLD.lease_until_ms
+              OR NEW.result IS DISTINCT FROM OLD.result
+              OR NEW.error IS DISTINCT FROM OLD.error
+              OR NEW.settled_by IS DISTINCT FROM OLD.settled_by
+              OR NEW.note IS DISTINCT FROM OLD.note
+              OR NEW.started_at_ms IS DISTINCT FROM OLD.started_at_ms
+              OR NEW.finished_at_ms IS DISTINCT FROM OLD.finished_at_ms
+              OR NOT EXISTS (SELECT 1 FROM {runs} WHERE run_id = OLD.run_id AND status IN ('COMPLETED', 'ERROR', 'CANCELLED')
+                          AND erased_at_ms IS NOT NULL)
+              OR NOT EXISTS (SELECT 1 FROM {calls} WHERE run_id = OLD.run_id AND turn = OLD.turn AND idx = OLD.idx
+                          AND erased_at_ms IS NOT NULL AND (generation <> OLD.generation OR arguments = NEW.arguments))) THEN
+            RAISE EXCEPTION 'kern: an erasure takes out the secrets, and nothing else';
         END IF;
     END IF;
     RETURN NEW;
@@ -336,7 +598,7 @@ FOR EACH STATEMENT EXECUTE FUNCTION {executions}_guard();
 ALTER TABLE {executions} ENABLE ALWAYS TRIGGER {executions}_guard;
 ALTER TABLE {executions} ENABLE ALWAYS TRIGGER {executions}_no_truncate;
 
--- The audit log.
+-- Audit.
 
 CREATE FUNCTION {audit}_guard() RETURNS trigger LANGUAGE plpgsql SET search_path = {schema}, pg_temp AS $guard$
 BEGIN
@@ -348,3 +610,129 @@ CREATE TRIGGER {audit}_no_truncate BEFORE TRUNCATE ON {audit}
 FOR EACH STATEMENT EXECUTE FUNCTION {audit}_guard();
 ALTER TABLE {audit} ENABLE ALWAYS TRIGGER {audit}_guard;
 ALTER TABLE {audit} ENABLE ALWAYS TRIGGER {audit}_no_truncate;
+
+-- Pools.
+
+CREATE FUNCTION {pools}_guard() RETURNS trigger LANGUAGE plpgsql SET search_path = {schema}, pg_temp AS $guard$
+BEGIN
+    IF TG_OP IN ('DELETE', 'TRUNCATE') THEN
+        RAISE EXCEPTION 'kern: pools are never deleted';
+    END IF;
+    IF TG_OP = 'UPDATE' THEN
+        IF NEW.name IS DISTINCT FROM OLD.name THEN
+            RAISE EXCEPTION 'kern: what a pool is called does not change';
+        END IF;
+    END IF;
+    RETURN NEW;
+END $guard$;
+CREATE TRIGGER {pools}_guard BEFORE UPDATE OR DELETE ON {pools}
+FOR EACH ROW EXECUTE FUNCTION {pools}_guard();
+CREATE TRIGGER {pools}_no_truncate BEFORE TRUNCATE ON {pools}
+FOR EACH STATEMENT EXECUTE FUNCTION {pools}_guard();
+ALTER TABLE {pools} ENABLE ALWAYS TRIGGER {pools}_guard;
+ALTER TABLE {pools} ENABLE ALWAYS TRIGGER {pools}_no_truncate;
+
+-- Checkpoints.
+
+CREATE FUNCTION {checkpoints}_guard() RETURNS trigger LANGUAGE plpgsql SET search_path = {schema}, pg_temp AS $guard$
+BEGIN
+    IF TG_OP IN ('DELETE', 'TRUNCATE') THEN
+        RAISE EXCEPTION 'kern: checkpoints are never deleted';
+    END IF;
+    IF TG_OP = 'INSERT' THEN
+        IF EXISTS (SELECT 1 FROM {checkpoints} WHERE size >= NEW.size) THEN
+            RAISE EXCEPTION 'kern: checkpoints follow each other';
+        END IF;
+        RETURN NEW;
+    END IF;
+    IF NEW.size IS DISTINCT FROM OLD.size OR NEW.origin IS DISTINCT FROM OLD.origin
+      OR NEW.head IS DISTINCT FROM OLD.head OR NEW.time_ms IS DISTINCT FROM OLD.time_ms
+      OR NEW.previous IS DISTINCT FROM OLD.previous OR NEW.signature IS DISTINCT FROM OLD.signature THEN
+        RAISE EXCEPTION 'kern: what a checkpoint says does not change';
+    END IF;
+    RETURN NEW;
+END $guard$;
+CREATE TRIGGER {checkpoints}_guard BEFORE INSERT OR UPDATE OR DELETE ON {checkpoints}
+FOR EACH ROW EXECUTE FUNCTION {checkpoints}_guard();
+CREATE TRIGGER {checkpoints}_no_truncate BEFORE TRUNCATE ON {checkpoints}
+FOR EACH STATEMENT EXECUTE FUNCTION {checkpoints}_guard();
+ALTER TABLE {checkpoints} ENABLE ALWAYS TRIGGER {checkpoints}_guard;
+ALTER TABLE {checkpoints} ENABLE ALWAYS TRIGGER {checkpoints}_no_truncate;
+
+-- Keys.
+
+CREATE FUNCTION {keys}_guard() RETURNS trigger LANGUAGE plpgsql SET search_path = {schema}, pg_temp AS $guard$
+BEGIN
+    IF TG_OP IN ('DELETE', 'TRUNCATE') THEN
+        RAISE EXCEPTION 'kern: keys are never deleted';
+    END IF;
+    IF TG_OP = 'UPDATE' THEN
+        IF NEW.id IS DISTINCT FROM OLD.id OR NEW.secret_hash IS DISTINCT FROM OLD.secret_hash
+          OR NEW.subject IS DISTINCT FROM OLD.subject OR NEW.scopes IS DISTINCT FROM OLD.scopes
+          OR NEW.created_by IS DISTINCT FROM OLD.created_by OR NEW.created_at_ms IS DISTINCT FROM OLD.created_at_ms
+          OR NEW.expires_at_ms IS DISTINCT FROM OLD.expires_at_ms THEN
+            RAISE EXCEPTION 'kern: what a key is does not change';
+        END IF;
+        IF OLD.revoked_at_ms IS NOT NULL AND (NEW.revoked_at_ms IS DISTINCT FROM OLD.revoked_at_ms
+          OR NEW.revoked_by IS DISTINCT FROM OLD.revoked_by) THEN
+            RAISE EXCEPTION 'kern: a revoked key stays revoked';
+        END IF;
+    END IF;
+    RETURN NEW;
+END $guard$;
+CREATE TRIGGER {keys}_guard BEFORE UPDATE OR DELETE ON {keys}
+FOR EACH ROW EXECUTE FUNCTION {keys}_guard();
+CREATE TRIGGER {keys}_no_truncate BEFORE TRUNCATE ON {keys}
+FOR EACH STATEMENT EXECUTE FUNCTION {keys}_guard();
+ALTER TABLE {keys} ENABLE ALWAYS TRIGGER {keys}_guard;
+ALTER TABLE {keys} ENABLE ALWAYS TRIGGER {keys}_no_truncate;
+
+-- Webhooks.
+
+CREATE FUNCTION {webhooks}_guard() RETURNS trigger LANGUAGE plpgsql SET search_path = {schema}, pg_temp AS $guard$
+BEGIN
+    IF TG_OP = 'TRUNCATE' THEN
+        RAISE EXCEPTION 'kern: who is told of events is not forgotten at once';
+    END IF;
+    IF NEW.name IS DISTINCT FROM OLD.name OR NEW.since_ms IS DISTINCT FROM OLD.since_ms THEN
+        RAISE EXCEPTION 'kern: since when a webhook is told does not change';
+    END IF;
+    RETURN NEW;
+END $guard$;
+CREATE TRIGGER {webhooks}_guard BEFORE UPDATE ON {webhooks}
+FOR EACH ROW EXECUTE FUNCTION {webhooks}_guard();
+CREATE TRIGGER {webhooks}_no_truncate BEFORE TRUNCATE ON {webhooks}
+FOR EACH STATEMENT EXECUTE FUNCTION {webhooks}_guard();
+ALTER TABLE {webhooks} ENABLE ALWAYS TRIGGER {webhooks}_guard;
+ALTER TABLE {webhooks} ENABLE ALWAYS TRIGGER {webhooks}_no_truncate;
+
+-- Deliveries.
+
+CREATE FUNCTION {deliveries}_guard() RETURNS trigger LANGUAGE plpgsql SET search_path = {schema}, pg_temp AS $guard$
+BEGIN
+    IF TG_OP = 'TRUNCATE' THEN
+        RAISE EXCEPTION 'kern: what waits to be delivered is not deleted';
+    END IF;
+    IF TG_OP = 'DELETE' THEN
+        IF OLD.status = 'pending' THEN
+            RAISE EXCEPTION 'kern: what waits to be delivered is not deleted';
+        END IF;
+        RETURN OLD;
+    END IF;
+    IF NEW.event_id IS DISTINCT FROM OLD.event_id OR NEW.webhook IS DISTINCT FROM OLD.webhook
+      OR NEW.topic IS DISTINCT FROM OLD.topic OR NEW.run_id IS DISTINCT FROM OLD.run_id
+      OR NEW.approval_id IS DISTINCT FROM OLD.approval_id OR NEW.execution_id IS DISTINCT FROM OLD.execution_id
+      OR NEW.created_at_ms IS DISTINCT FROM OLD.created_at_ms OR NEW.attempts < OLD.attempts THEN
+        RAISE EXCEPTION 'kern: what is delivered does not change';
+    END IF;
+    IF OLD.status <> 'pending' THEN
+        RAISE EXCEPTION 'kern: a delivery that has ended does not change';
+    END IF;
+    RETURN NEW;
+END $guard$;
+CREATE TRIGGER {deliveries}_guard BEFORE UPDATE OR DELETE ON {deliveries}
+FOR EACH ROW EXECUTE FUNCTION {deliveries}_guard();
+CREATE TRIGGER {deliveries}_no_truncate BEFORE TRUNCATE ON {deliveries}
+FOR EACH STATEMENT EXECUTE FUNCTION {deliveries}_guard();
+ALTER TABLE {deliveries} ENABLE ALWAYS TRIGGER {deliveries}_guard;
+ALTER TABLE {deliveries} ENABLE ALWAYS TRIGGER {deliveries}_no_truncate;

@@ -1,4 +1,4 @@
-//! Brings a database to the schema this build knows, under a lock, or only looks at it.
+//! Gives a database the schema of this build, under a lock, where it has none, or only looks at it.
 
 use std::time::Duration;
 
@@ -12,27 +12,12 @@ use super::tx::LOCKS;
 use crate::cell::Table;
 use crate::digest::sha256;
 use crate::memory::wall_clock;
-use crate::migrations::{Migration, agree, had, newest, recorded_names};
+use crate::migrations::{NAME, SCHEMA, agree, is_current, recorded_names};
 use crate::names::Names;
 use crate::{Error, Result, fault};
 
-/// The migrations, in order: the same list as SQLite's. One that was ever released is never edited: the next number is
-/// added.
-const MIGRATIONS: &[Migration] = &[
-    (1, "init", include_str!("../../migrations/postgres/0001_init.sql")),
-    (2, "edits", include_str!("../../migrations/postgres/0002_edits.sql")),
-    (3, "policy", include_str!("../../migrations/postgres/0003_policy.sql")),
-    (4, "audit", include_str!("../../migrations/postgres/0004_audit.sql")),
-    (5, "erasure", include_str!("../../migrations/postgres/0005_erasure.sql")),
-    (6, "lists", include_str!("../../migrations/postgres/0006_lists.sql")),
-    (7, "keys", include_str!("../../migrations/postgres/0007_keys.sql")),
-    (8, "requests", include_str!("../../migrations/postgres/0008_requests.sql")),
-    (9, "webhooks", include_str!("../../migrations/postgres/0009_webhooks.sql")),
-    (10, "rowids", include_str!("../../migrations/postgres/0010_rowids.sql")),
-    (11, "counts", include_str!("../../migrations/postgres/0011_counts.sql")),
-    (12, "members", include_str!("../../migrations/postgres/0012_members.sql")),
-    (13, "sessions", include_str!("../../migrations/postgres/0013_sessions.sql")),
-];
+/// The schema. It is edited in place until the first release: see [`SCHEMA`].
+const TEXT: &str = include_str!("../../migrations/postgres/0001_init.sql");
 
 /// kern's own two tables have fixed names, so that every program finds the others through them.
 const OWN: &str = "
@@ -46,11 +31,11 @@ const OWN: &str = "
 
 const ACTION: &str = "bring the database to this version's schema";
 
-/// Applies what is missing, and gives the names of the tables: the recorded ones, where there are any.
+/// Makes the tables where there are none, and gives their names: the recorded ones, where there are any.
 pub(super) async fn migrate(connection: Object, wanted: &[(Table, String)], busy: Duration) -> Result<Names> {
-    // A database that is up to date is not written: who opens it may not be allowed to.
+    // A database that has the schema is not written: who opens it may not be allowed to.
     if let Some(applied) = applied(&connection).await?
-        && had(MIGRATIONS, &applied)? == MIGRATIONS.len()
+        && is_current(TEXT, &applied)?
     {
         let names = agree(recorded(&connection).await?, wanted)?;
         return complete(&connection, names).await;
@@ -78,32 +63,28 @@ async fn apply(connection: &Client, wanted: &[(Table, String)], busy: Duration) 
     let patient = format!("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = {}", busy.as_millis());
     connection.batch_execute(&patient).await.map_err(sql)?;
     connection.batch_execute(OWN).await.map_err(sql)?;
-    let done = had(MIGRATIONS, &applied(connection).await?.unwrap_or_default())?;
-    let names = if done == 0 {
-        let names = Names::new(wanted)?;
-        for table in Table::ALL {
-            if kind(connection, names.of(table)).await?.is_some() {
-                return Err(Error::Invalid(format!(
-                    "`{}` cannot name the {} table: the database has something of that name",
-                    names.of(table),
-                    table.word()
-                )));
-            }
+    // Another process may have made them before this one had the lock.
+    if is_current(TEXT, &applied(connection).await?.unwrap_or_default())? {
+        return agree(recorded(connection).await?, wanted);
+    }
+    let names = Names::new(wanted)?;
+    for table in Table::ALL {
+        if kind(connection, names.of(table)).await?.is_some() {
+            return Err(Error::Invalid(format!(
+                "`{}` cannot name the {} table: the database has something of that name",
+                names.of(table),
+                table.word()
+            )));
         }
-        names
-    } else {
-        agree(recorded(connection).await?, wanted)?
-    };
+    }
     let schema = connection.query_one("SELECT quote_ident(current_schema())", &[]).await.map_err(sql)?;
     let schema: Option<String> = schema.try_get(0).map_err(sql)?;
     let schema =
         schema.ok_or_else(|| Error::Invalid("the user's search path names no schema that is there".to_owned()))?;
-    for (version, name, text) in &MIGRATIONS[done..] {
-        fault::point(fault::MIGRATE, name)?;
-        connection.batch_execute(&names.fill(text).replace("{schema}", &schema)).await.map_err(sql)?;
-        let insert = "INSERT INTO kern_migrations (version, name, checksum, applied_at_ms) VALUES ($1, $2, $3, $4)";
-        connection.execute(insert, &[version, name, &sha256(text), &wall_clock()]).await.map_err(sql)?;
-    }
+    fault::point(fault::MIGRATE, NAME)?;
+    connection.batch_execute(&names.fill(TEXT).replace("{schema}", &schema)).await.map_err(sql)?;
+    let insert = "INSERT INTO kern_migrations (version, name, checksum, applied_at_ms) VALUES ($1, $2, $3, $4)";
+    connection.execute(insert, &[&SCHEMA, &NAME, &sha256(TEXT), &wall_clock()]).await.map_err(sql)?;
     for table in Table::ALL {
         let insert = "INSERT INTO kern_names (word, name) VALUES ($1, $2) ON CONFLICT (word) DO NOTHING";
         connection.execute(insert, &[&table.word(), &names.of(table)]).await.map_err(sql)?;
@@ -111,15 +92,14 @@ async fn apply(connection: &Client, wanted: &[(Table, String)], busy: Duration) 
     Ok(names)
 }
 
-/// Gives the names of the tables of a database that is up to date, and changes nothing in it.
+/// Gives the names of the tables of a database that has the schema, and changes nothing in it.
 pub(super) async fn find(connection: &Client, address: &Address, wanted: &[(Table, String)]) -> Result<Names> {
     let Some(applied) = applied(connection).await? else {
         let detail = "it is a database without kern's tables".to_owned();
         return Err(Error::NoStore { place: format!("`{address}`"), detail });
     };
-    if had(MIGRATIONS, &applied)? < MIGRATIONS.len() {
-        let found = applied.last().map_or(0, |(version, _)| *version);
-        return Err(Error::Older { found, known: newest(MIGRATIONS) });
+    if !is_current(TEXT, &applied)? {
+        return Err(Error::TooOld { found: 0, known: SCHEMA });
     }
     let names = agree(recorded(connection).await?, wanted)?;
     complete(connection, names).await
@@ -161,7 +141,7 @@ async fn complete(connection: &Client, names: Names) -> Result<Names> {
     Ok(names)
 }
 
-/// Version and checksum of the migrations a database has had. `None`: it never had any.
+/// Number and checksum of the schema that a database has recorded. `None`: it never had any.
 async fn applied(connection: &Client) -> Result<Option<Vec<(i64, String)>>> {
     if kind(connection, "kern_migrations").await?.is_none() {
         return Ok(None);
@@ -183,7 +163,7 @@ async fn recorded(connection: &Client) -> Result<Names> {
     recorded_names(names.map_err(|_| Error::corrupt("kern_names", "it is not kern's"))?)
 }
 
-/// What guards the tables, and is not as the migrations made it: its name, and what is wrong.
+/// What guards the tables, and is not as the schema made it: its name, and what is wrong.
 pub(super) async fn faults(connection: &Client, names: &Names) -> Result<Vec<(String, String)>, Failed> {
     let mut faults = Vec::new();
     for table in Table::ALL {
@@ -230,9 +210,9 @@ pub(super) async fn faults(connection: &Client, names: &Names) -> Result<Vec<(St
     Ok(faults)
 }
 
-/// The body of a table's guard, as the last migration that has one wrote it.
+/// The body of a table's guard, as the schema has it.
 fn guard(table: Table, names: &Names) -> Option<String> {
     let begin = format!("FUNCTION {{{}}}_guard() RETURNS", table.word());
-    let (_, after) = MIGRATIONS.iter().rev().find_map(|(_, _, text)| text.rsplit_once(&begin))?;
+    let (_, after) = TEXT.split_once(&begin)?;
     names.fill(after).split("$guard$").nth(1).map(str::to_owned)
 }

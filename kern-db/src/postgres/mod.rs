@@ -354,10 +354,10 @@ impl PostgresDbBuilder {
     ///
     /// - [`Error::NoStore`]: there is no such database, or none of kern's tables in it, after
     ///   [`existing`](Self::existing).
-    /// - [`Error::Older`]: an older kern wrote it, after [`existing`](Self::existing).
+    /// - [`Error::TooOld`]: an older kern wrote it.
     /// - [`Error::Invalid`]: an address that cannot be read, a table name that is none or that something else has, or
     ///   another name than the database has.
-    /// - [`Error::Corrupt`]: a table of kern is missing, or its migrations are not the ones this build knows.
+    /// - [`Error::Corrupt`]: a table of kern is missing, or its schema is not as this build has it.
     /// - [`Error::Newer`]: a newer kern wrote it.
     /// - [`Error::Busy`], [`Error::Full`], [`Error::Unavailable`]: the server cannot be reached, or does not let kern in.
     pub async fn open(self) -> Result<PostgresDb> {

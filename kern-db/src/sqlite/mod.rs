@@ -189,11 +189,11 @@ impl SqliteDbBuilder {
     /// # Errors
     ///
     /// - [`Error::NoStore`]: there is none, after [`existing`](Self::existing).
-    /// - [`Error::Older`]: an older kern wrote the file, after [`existing`](Self::existing).
+    /// - [`Error::TooOld`]: an older kern wrote the file.
     /// - [`Error::Invalid`]: a table name that is none or that something else has, another name than the file has, or no
     ///   file at all.
-    /// - [`Error::Corrupt`]: the file is no SQLite database, a table of kern is missing, or its migrations are not the
-    ///   ones this build knows.
+    /// - [`Error::Corrupt`]: the file is no SQLite database, a table of kern is missing, or its schema is not as this
+    ///   build has it.
     /// - [`Error::Newer`]: a newer kern wrote the file.
     /// - [`Error::Busy`], [`Error::Full`], [`Error::Unavailable`]: it cannot be written.
     pub async fn open(self) -> Result<SqliteDb> {

@@ -279,38 +279,6 @@ async fn kept_counts_are_held_against_the_rows(store: &Store) {
     }
 }
 
-/// A file from before has no counts and no users of runs: both are made from its rows.
-async fn a_file_from_before_is_counted(store: &Store) {
-    mixed(store).await;
-    let odd = run_of(store, "odd", "a", Some(Principal::unverified("a\0n\\a"))).await;
-    store.raw().execute_batch(
-        "DROP TABLE kern_approvals_counts; DROP TRIGGER kern_approvals_counted; DROP TRIGGER kern_approvals_recounted;
-         DROP INDEX idx_kern_runs_user_id; DROP TRIGGER kern_runs_identity; ALTER TABLE kern_runs DROP COLUMN user_id;
-         CREATE TRIGGER kern_runs_identity BEFORE UPDATE ON kern_runs WHEN 0 BEGIN SELECT 1; END;
-         DROP INDEX idx_kern_approvals_user_id_status; DROP TABLE kern_keys; DROP INDEX idx_kern_audit_of_no_run;
-         DROP TABLE kern_requests; DROP TABLE kern_webhooks; DROP TABLE kern_deliveries;
-         DROP TRIGGER kern_votes_member; ALTER TABLE kern_votes DROP COLUMN member_until_ms;
-         DROP TABLE kern_sessions; DROP TRIGGER kern_runs_deleted; DROP TRIGGER kern_runs_ended;
-         DROP INDEX idx_kern_runs_session_id; ALTER TABLE kern_runs DROP COLUMN deleted_at_ms;
-         CREATE INDEX idx_kern_runs_session_id ON kern_runs (session_id);
-         CREATE TRIGGER kern_runs_ended BEFORE UPDATE ON kern_runs WHEN 0 BEGIN SELECT 1; END;
-         DELETE FROM kern_migrations WHERE version >= 6;",
-    ).unwrap();
-    for table in ["runs", "calls", "approvals", "executions"] {
-        let triggers = format!("DROP TRIGGER kern_{table}_rowid; DROP TRIGGER kern_{table}_rowid_no_replace");
-        store.raw().execute_batch(&triggers).unwrap();
-    }
-    let again = store.second().await;
-    assert!(again.audit().verify().await.unwrap().is_intact());
-    for filter in filters() {
-        let page = again.list_approvals(filter.clone()).await.unwrap();
-        assert_eq!(page.meta.total_count, page.data.len() as u64, "{filter:?}");
-    }
-    let found = again.list_runs(RunFilter::new().user_id("a\0n\\a")).await.unwrap();
-    assert_eq!(found.into_iter().map(|run| run.run_id).collect::<Vec<_>>(), [odd]);
-    assert_eq!(again.list_runs(RunFilter::new().user_id("ana")).await.unwrap().len(), 6);
-}
-
 on_each_store! {
     a_session_is_what_its_runs_have_in_common,
     of_other_peoples_runs_no_session_shows_anything,
@@ -323,5 +291,4 @@ on_each_store! {
 
 on_a_file! {
     kept_counts_are_held_against_the_rows,
-    a_file_from_before_is_counted,
 }

@@ -8,10 +8,9 @@ use kern_tests::faults::agent;
 use kern_tests::folder::Folder;
 use kern_tests::place::{HERE, On, PATIENT, Place, SHORT, STOP};
 use kern_tests::scale::{self, figure};
-use kern_tests::steps::write_0001;
 
 use super::PROGRAM;
-use super::endings::{counts, effects, intact, nothing_doubled, nothing_stuck, orphans, recovered, to_the_end};
+use super::endings::{counts, effects, nothing_doubled, nothing_stuck, orphans, recovered, to_the_end};
 
 /// A store that only this test has, and the agent in this process.
 struct Ground {
@@ -305,41 +304,30 @@ kern_tests::on_both!(
     i19_a_transition_is_there_whole_or_not_at_all,
 );
 
-/// Killed while it brings a file to this build's schema, a process leaves the old one or the new one, and the next one
-/// finishes.
+/// Killed while it makes the tables, a process leaves none or all of them, and the next one finishes.
 #[tokio::test(flavor = "multi_thread")]
-async fn i3_killed_while_it_migrates_a_process_leaves_a_whole_schema() {
+async fn i3_killed_while_it_makes_a_store_a_process_leaves_none_or_a_whole_one() {
     let mut kills = 0;
-    for made_by_0001 in [true, false] {
-        let first = if made_by_0001 { "migrate: edits" } else { "migrate: init" };
-        let moments = [
-            "commit: bring the database to this version's schema",
-            "committed: bring the database to this version's schema",
-        ];
-        for stop in [first].into_iter().chain(moments) {
-            for _ in 0..scale::of(20) {
-                let folder = Folder::new();
-                let path = folder.file("app.db");
-                if made_by_0001 {
-                    write_0001(&path);
-                }
-                let mut command = std::process::Command::new(PROGRAM);
-                command.arg(&path).arg(SHORT.as_millis().to_string()).arg("open").env(STOP, stop);
-                let mut child = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
-                let mut said = String::new();
-                let mut output = std::io::BufReader::new(child.stdout.take().unwrap());
-                std::io::BufRead::read_line(&mut output, &mut said).unwrap();
-                assert_eq!(said.trim_end(), HERE, "{stop}");
-                child.kill().unwrap();
-                child.wait().unwrap();
-                kills += 1;
-                if made_by_0001 {
-                    intact(&path).await;
-                } else {
-                    kern_tests::history::check(&kern::db::SqliteDb::open(&path).await.unwrap()).await;
-                }
-            }
+    for stop in [
+        "migrate: init",
+        "commit: bring the database to this version's schema",
+        "committed: bring the database to this version's schema",
+    ] {
+        for _ in 0..scale::of(20) {
+            let folder = Folder::new();
+            let path = folder.file("app.db");
+            let mut command = std::process::Command::new(PROGRAM);
+            command.arg(&path).arg(SHORT.as_millis().to_string()).arg("open").env(STOP, stop);
+            let mut child = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
+            let mut said = String::new();
+            let mut output = std::io::BufReader::new(child.stdout.take().unwrap());
+            std::io::BufRead::read_line(&mut output, &mut said).unwrap();
+            assert_eq!(said.trim_end(), HERE, "{stop}");
+            child.kill().unwrap();
+            child.wait().unwrap();
+            kills += 1;
+            kern_tests::history::check(&kern::db::SqliteDb::open(&path).await.unwrap()).await;
         }
     }
-    figure("kills while migrating", kills);
+    figure("kills while making a store", kills);
 }

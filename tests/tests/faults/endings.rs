@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use kern::db::{ApprovalFilter, Settlement, SqliteDb};
+use kern::db::{ApprovalFilter, Settlement};
 use kern::prelude::*;
-use kern_db::{ApprovalStatus, ExecutionStatus, Run, Standing, Tier};
+use kern_db::{ExecutionStatus, Run, Standing, Tier};
 use kern_tests::faults::line;
 use kern_tests::history;
 use kern_tests::place::Place;
@@ -112,12 +112,4 @@ pub(crate) async fn to_the_end(place: &Place) -> Seen {
         recovered(place).await;
     }
     panic!("runs wait for ever: {:?}", place.runs().await.iter().find(|run| run.status == RunStatus::Paused));
-}
-
-/// Opens a file past kern's own settings: what it holds is compared with its log.
-pub(crate) async fn intact(path: &std::path::Path) {
-    let db = SqliteDb::open(path).await.unwrap();
-    history::check(&db).await;
-    let pending = db.list_approvals(ApprovalFilter::new().status(ApprovalStatus::Pending)).await.unwrap();
-    assert!(pending.meta.total_count > 0, "what was asked before is still asked");
 }

@@ -11,7 +11,7 @@ use super::{KnownCall, Rows};
 use crate::audit::replay::{Approval, Call, Run, Vote};
 use crate::cell::Table;
 use crate::digest::{policy_digest, sha256};
-use crate::page::{CellRef, Page, RowRef};
+use crate::page::{Page, RowRef};
 use crate::records::approval::{ApprovalRow, VoteRow};
 use crate::records::call::{CallPolicy, CallRow};
 use crate::records::run::RunRow;
@@ -108,9 +108,7 @@ impl Rows<'_> {
             check(recomputed == digest, "its arguments and their digest do not agree")?;
         }
         if current {
-            // Rows from before there was such a column name none.
-            let old = call.row.cell(CallRow::C.parameters.order().1) == CellRef::Null;
-            is_text(row, c.sensitive.order(), sensitive.filter(|_| !old))?;
+            is_text(row, c.sensitive.order(), sensitive)?;
         }
         let requester = run.text(RunRow::C.requester.order());
         is_text(row, c.requester.order(), requester).map_err(|_| wrong("`requester` is not that of its run"))?;

@@ -87,7 +87,7 @@ fn refused(path: &str, error: &db::Error) -> Failure {
         db::Error::Corrupt { place, detail } => {
             format!("`{path}` cannot be used, {place}: {detail}: look into it, or take a copy that is whole")
         }
-        db::Error::Older { .. } | db::Error::Newer { .. } => format!("`{path}`: {error}"),
+        db::Error::TooOld { .. } | db::Error::Newer { .. } => format!("`{path}`: {error}"),
         db::Error::Busy { .. } => format!("`{path}` is locked by another process: try again"),
         db::Error::Unavailable { source, .. } => {
             format!("`{path}` cannot be opened, {source}: check who may read and write the file and its folder")

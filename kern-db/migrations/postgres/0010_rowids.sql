@@ -1,1 +1,0 @@
--- Nothing: what SQLite's tables get here, these have.
