@@ -63,7 +63,7 @@ fn row(entry: &AuditEntry, tools: &HashMap<(RunId, u32, u32), String>) -> [Strin
         }
         _ => String::new(),
     };
-    let (seconds, milliseconds) = (entry.time_ms.div_euclid(1000).rem_euclid(86_400), entry.time_ms.rem_euclid(1000));
+    let (seconds, milliseconds) = (entry.at_ms.div_euclid(1000).rem_euclid(86_400), entry.at_ms.rem_euclid(1000));
     let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
     [
         entry.seq.to_string(),

@@ -69,10 +69,11 @@ pub(crate) enum Table {
     Webhooks,
     Deliveries,
     Sessions,
+    Store,
 }
 
 impl Table {
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::Runs,
         Self::Calls,
         Self::Approvals,
@@ -87,6 +88,7 @@ impl Table {
         Self::Webhooks,
         Self::Deliveries,
         Self::Sessions,
+        Self::Store,
     ];
 
     /// The word for it in `{…}` of a migration, in the record of names, and after `kern_` in the default name.
@@ -106,6 +108,7 @@ impl Table {
             Self::Webhooks => "webhooks",
             Self::Deliveries => "deliveries",
             Self::Sessions => "sessions",
+            Self::Store => "store",
         }
     }
 }

@@ -153,7 +153,7 @@ impl CheckpointPublicKey {
 
 impl Audit {
     /// Signs how long the log is and what its last entry is: a new checkpoint, or the last one where nothing was added since.
-    /// `None`: the log is empty.
+    /// `None`: nothing was added at all.
     ///
     /// # Errors
     ///

@@ -372,7 +372,7 @@ pub trait Transitions: Send + Sync {
         limit: u32,
     ) -> DbFuture<'_, Vec<String>>;
     fn audit_entries(&self, after: i64, limit: u32) -> DbFuture<'_, Vec<AuditEntry>>;
-    /// The number of the last entry, 0 where there is none.
+    /// The number of the last entry.
     fn audit_head(&self) -> DbFuture<'_, i64>;
     fn audit_verify(&self, kept: Vec<Checkpoint>) -> DbFuture<'_, AuditReport>;
     fn audit_checkpoint(&self, sign: crate::audit::Sign) -> DbFuture<'_, Option<Checkpoint>>;

@@ -302,7 +302,7 @@ macro_rules! store {
 
             fn audit_head(&self) -> DbFuture<'_, i64> {
                 self.read("read the audit log's head", move |tx| {
-                    Box::pin(async move { Ok($crate::tx::Tx::head(tx).await?.map_or(0, |head| head.seq)) })
+                    Box::pin(async move { Ok($crate::tx::Tx::head(tx).await?.seq) })
                 })
             }
 

@@ -5,12 +5,14 @@ use std::future::Future;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 
-use crate::audit::Journal;
-use crate::cell::{Assign, Cell, Columns, Cond, Row};
+use crate::audit::{self, Draft, Journal};
+use crate::cell::{Assign, Cell, Columns, Cond, Row, Table};
+use crate::clock::Seen;
 use crate::page::Page;
 use crate::records::audit::AuditRow;
 use crate::records::run::RunRow;
 use crate::records::session::{SessionRow, SessionSum};
+use crate::records::store::StoreRow;
 use crate::requests::Write;
 use crate::{Error, Result};
 
@@ -69,10 +71,17 @@ pub(crate) trait Tx {
     /// The store's clock, epoch milliseconds. Read after the locks are held.
     async fn clock(&mut self) -> Result<i64>;
 
-    /// Waits until this transaction is the only one that may add to the audit log: the last lock of all. Nothing, where a
-    /// transaction that writes is the only one that does.
-    async fn lock_log(&mut self) -> Result<()> {
+    /// Waits until this transaction is the only one that holds this name, until it ends. Nothing, where a transaction that writes is
+    /// the only one that does. For what has no row that could be locked.
+    async fn lock_name(&mut self, table: Table, name: &str) -> Result<()> {
+        let _ = (table, name);
         Ok(())
+    }
+
+    /// Adds entries to the audit log: the last step of a transaction before its commit. Where several transactions write at a time,
+    /// the lock of the chain is taken here and not before.
+    async fn append(&mut self, drafts: Vec<Draft>) -> Result<()> {
+        audit::append(self, drafts).await
     }
 
     /// What the transaction is going to add to the audit log and the outbox.
@@ -84,22 +93,22 @@ pub(crate) trait Tx {
         Ok(rows.pop())
     }
 
-    /// The time of this transaction: the store's clock, but never before the last entry of the audit log. A clock set
-    /// back revives nothing.
+    /// The time of this transaction (`clock.rs`). Asked for after the rows are locked, because waiting for them takes time.
     async fn now(&mut self) -> Result<i64> {
         // A transaction has one time, so that its rows and its entries carry the same.
-        if let Some(now) = self.journal().time_ms {
-            return Ok(now);
+        if let Some(time) = self.journal().time {
+            return Ok(time.now_ms);
         }
-        let wall = self.clock().await?.saturating_add(self.journal().ahead_ms);
-        let head = self.head().await?;
-        let now = head.map_or(wall, |head| head.time_ms.max(wall));
-        self.journal().time_ms = Some(now);
-        Ok(now)
+        let clock_ms = self.clock().await?.saturating_add(self.journal().ahead_ms);
+        let head_ms = self.head().await?.now_ms;
+        let StoreRow { at_ms, wall_ms, resets, .. } = self.store().await?;
+        let time = self.journal().floor.time(clock_ms, Seen { head_ms, at_ms, wall_ms, resets });
+        self.journal().time = Some(time);
+        Ok(time.now_ms)
     }
 
     /// The end of the audit log, as this transaction found it.
-    async fn head(&mut self) -> Result<Option<Head>> {
+    async fn head(&mut self) -> Result<Head> {
         last_entry(self).await
     }
 
@@ -107,26 +116,43 @@ pub(crate) trait Tx {
     fn appended(&mut self, head: Head) {
         drop(head);
     }
+
+    /// What the store says of itself.
+    async fn store(&mut self) -> Result<StoreRow> {
+        store_row(self).await
+    }
 }
 
-/// What the next entry of the audit log goes on from: the last one.
+/// What the next entry of a chain goes on from: its last one.
 #[derive(Clone, Debug)]
 pub(crate) struct Head {
     pub(crate) seq: i64,
-    pub(crate) time_ms: i64,
+    pub(crate) at_ms: i64,
+    pub(crate) now_ms: i64,
     pub(crate) hash: String,
 }
 
 impl From<AuditRow> for Head {
     fn from(last: AuditRow) -> Self {
-        Self { seq: last.seq, time_ms: last.time_ms, hash: last.hash }
+        Self { seq: last.seq, at_ms: last.at_ms, now_ms: last.now_ms, hash: last.hash }
     }
 }
 
 /// Reads the end of the audit log. The whole entry: a log that nobody can read is not written to.
-pub(crate) async fn last_entry<T: Tx + ?Sized>(tx: &mut T) -> Result<Option<Head>> {
-    let query = Query::of(Vec::new()).newest(AuditRow::C.seq.order()).limit(1);
-    Ok(tx.select::<AuditRow>(query).await?.pop().map(Head::from))
+pub(crate) async fn last_entry<T: Tx + ?Sized>(tx: &mut T) -> Result<Head> {
+    let query = Query::of(vec![AuditRow::C.shard.is(0)]).newest(AuditRow::C.seq.order()).limit(1);
+    let last = tx.select::<AuditRow>(query).await?.pop();
+    // A chain has its first entry from the beginning: one without any was cut off as a whole.
+    last.map(Head::from).ok_or_else(|| Error::corrupt("the audit log", "its first entry is missing"))
+}
+
+/// Reads what the store says of itself.
+pub(crate) async fn store_row<T: Tx + ?Sized>(tx: &mut T) -> Result<StoreRow> {
+    let mut rows = tx.select::<StoreRow>(Query::of(Vec::new()).limit(2)).await?;
+    match (rows.pop(), rows.pop()) {
+        (Some(row), None) => Ok(row),
+        _ => Err(Error::corrupt("store", "it has one row, which says what the store is")),
+    }
 }
 
 /// Whether the rows of a query are locked until the transaction ends. Means something where several transactions write

@@ -105,8 +105,8 @@ const CLASSES: &[Class] = &[
     class(
         "an entry is inserted",
         false,
-        "INSERT INTO kern_audit SELECT (SELECT max(seq) FROM kern_audit) + 1, time_ms, actor, action, evidence, run_id, turn, idx,
-             approval_id, execution_id, call_digest, payload, prev_hash, hash FROM kern_audit WHERE action = 'approved' LIMIT 1",
+        "INSERT INTO kern_audit SELECT shard, (SELECT max(seq) FROM kern_audit) + 1, at_ms, now_ms, actor, action, evidence, root_run_id,
+             run_id, turn, idx, approval_id, execution_id, tool_name, call_digest, payload, prev_hash, hash FROM kern_audit WHERE action = 'approved' LIMIT 1",
     ),
     class(
         "an entry is deleted",
@@ -119,6 +119,11 @@ const CLASSES: &[Class] = &[
         "UPDATE kern_audit SET seq = -1 WHERE seq = 4; UPDATE kern_audit SET seq = 4 WHERE seq = 5;
          UPDATE kern_audit SET seq = 5 WHERE seq = -1",
     ),
+    class("the time that a guard compared is edited", false, "UPDATE kern_audit SET now_ms = now_ms - 1 WHERE action = 'approved'"),
+    class("an entry's place in time is edited", false, "UPDATE kern_audit SET at_ms = at_ms + 1 WHERE action = 'approved'"),
+    class("the tool of an entry is edited", false, "UPDATE kern_audit SET tool_name = 'other' WHERE action = 'approved'"),
+    class("the store says that it is another one", false, "UPDATE kern_store SET store_id = '00'"),
+    class("the store says that it has more chains", false, "UPDATE kern_store SET shards = 16"),
     // The guards.
     Class {
         name: "the triggers are dropped",

@@ -172,25 +172,44 @@ CREATE INDEX idx_{executions}_approval_id ON {executions} (approval_id);
 CREATE INDEX idx_{executions}_status ON {executions} (status, created_at_ms);
 CREATE INDEX idx_{executions}_void ON {executions} (status, valid_until_ms);
 
+-- One chain of entries for each shard. Position: `shard`, `seq` and `at_ms` (never before the entry before it). Header: from `now_ms`
+-- (the time that the guards compared) to `call_digest`. Body: actor and payload.
 CREATE TABLE {audit} (
-    seq BIGINT NOT NULL PRIMARY KEY,
-    time_ms BIGINT NOT NULL,
+    shard BIGINT NOT NULL,
+    seq BIGINT NOT NULL,
+    at_ms BIGINT NOT NULL,
+    now_ms BIGINT NOT NULL,
     actor TEXT COLLATE "C" NOT NULL,
     action TEXT COLLATE "C" NOT NULL,
     evidence BIGINT NOT NULL CHECK (evidence IN (0, 1)),
+    -- The run at the root of the entry's run, which decides the shard.
+    root_run_id TEXT COLLATE "C",
     run_id TEXT COLLATE "C",
     turn BIGINT,
     idx BIGINT,
     approval_id TEXT COLLATE "C",
     execution_id TEXT COLLATE "C",
+    tool_name TEXT COLLATE "C",
     call_digest TEXT COLLATE "C",
     payload TEXT COLLATE "C" NOT NULL,
     prev_hash TEXT COLLATE "C" NOT NULL,
-    hash TEXT COLLATE "C" NOT NULL
+    hash TEXT COLLATE "C" NOT NULL,
+    PRIMARY KEY (shard, seq)
 );
 CREATE INDEX idx_{audit}_run_id ON {audit} (run_id, turn, idx);
 -- What the log has of one key, which is asked whenever the key is used: by the id in the place of a call's digest.
 CREATE INDEX idx_{audit}_of_no_run ON {audit} (call_digest) WHERE run_id IS NULL;
+
+-- What the store is, in its only row. `store_id` is for life, `epoch` until a restore is accepted. The time of the store was `at_ms`
+-- when the clock said `wall_ms`; `resets` counts how often an operator has set it back.
+CREATE TABLE {store} (
+    store_id TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    epoch TEXT COLLATE "C" NOT NULL,
+    shards BIGINT NOT NULL,
+    at_ms BIGINT NOT NULL,
+    wall_ms BIGINT NOT NULL,
+    resets BIGINT NOT NULL
+);
 
 CREATE TABLE {outbox} (
     id TEXT COLLATE "C" NOT NULL PRIMARY KEY,
@@ -736,3 +755,72 @@ CREATE TRIGGER {deliveries}_no_truncate BEFORE TRUNCATE ON {deliveries}
 FOR EACH STATEMENT EXECUTE FUNCTION {deliveries}_guard();
 ALTER TABLE {deliveries} ENABLE ALWAYS TRIGGER {deliveries}_guard;
 ALTER TABLE {deliveries} ENABLE ALWAYS TRIGGER {deliveries}_no_truncate;
+
+-- The store itself.
+
+CREATE FUNCTION {store}_guard() RETURNS trigger LANGUAGE plpgsql SET search_path = {schema}, pg_temp AS $guard$
+BEGIN
+    IF TG_OP IN ('DELETE', 'TRUNCATE') THEN
+        RAISE EXCEPTION 'kern: what a store is does not go';
+    END IF;
+    IF TG_OP = 'INSERT' THEN
+        IF EXISTS (SELECT 1 FROM {store}) THEN
+            RAISE EXCEPTION 'kern: a store has one row about itself';
+        END IF;
+        RETURN NEW;
+    END IF;
+    IF NEW.store_id IS DISTINCT FROM OLD.store_id OR NEW.shards IS DISTINCT FROM OLD.shards OR NEW.resets < OLD.resets THEN
+        RAISE EXCEPTION 'kern: what a store is does not change';
+    END IF;
+    RETURN NEW;
+END $guard$;
+CREATE TRIGGER {store}_guard BEFORE INSERT OR UPDATE OR DELETE ON {store}
+FOR EACH ROW EXECUTE FUNCTION {store}_guard();
+CREATE TRIGGER {store}_no_truncate BEFORE TRUNCATE ON {store}
+FOR EACH STATEMENT EXECUTE FUNCTION {store}_guard();
+ALTER TABLE {store} ENABLE ALWAYS TRIGGER {store}_guard;
+ALTER TABLE {store} ENABLE ALWAYS TRIGGER {store}_no_truncate;
+
+-- The append: numbers the entries of a transaction, chains them and adds them. kern calls it in the message of the COMMIT, as the last
+-- statement of a transaction: a client that stops before it has sent that message holds rows, and never a shard.
+-- VOLATILE, and the lock in a statement of its own: the statement that reads the head sees what was committed when it began. One
+-- statement that locks and reads would have read the head from before its wait, and so would a STABLE function.
+CREATE FUNCTION {audit}_append(this_shard bigint, entries json) RETURNS bigint LANGUAGE plpgsql VOLATILE
+SET search_path = {schema}, pg_temp AS $append$
+DECLARE
+    id text;
+    last_seq bigint;
+    last_ms bigint;
+    last_hash text;
+    this_hash text;
+    entry record;
+    field text;
+    fields bytea;
+BEGIN
+    PERFORM pg_advisory_xact_lock('{audit}'::regclass::oid::int, this_shard::int);
+    SELECT store_id INTO STRICT id FROM {store};
+    SELECT seq, at_ms, hash INTO STRICT last_seq, last_ms, last_hash
+    FROM {audit} WHERE shard = this_shard ORDER BY seq DESC LIMIT 1;
+    FOR entry IN
+        SELECT * FROM json_to_recordset(entries) AS e (
+            now_ms bigint, actor text, action text, evidence bigint, root_run_id text, run_id text, turn bigint, idx bigint,
+            approval_id text, execution_id text, tool_name text, call_digest text, payload text, entry_digest text)
+    LOOP
+        last_seq := last_seq + 1;
+        last_ms := greatest(last_ms, entry.now_ms);
+        fields := '';
+        FOREACH field IN ARRAY ARRAY['kern/audit/v2', id, this_shard::text, last_seq::text, last_ms::text,
+                                     entry.entry_digest, last_hash]
+        LOOP
+            fields := fields || int8send(octet_length(field)) || convert_to(field, 'UTF8');
+        END LOOP;
+        this_hash := encode(sha256(fields), 'hex');
+        INSERT INTO {audit} (shard, seq, at_ms, now_ms, actor, action, evidence, root_run_id, run_id, turn, idx, approval_id,
+                             execution_id, tool_name, call_digest, payload, prev_hash, hash)
+        VALUES (this_shard, last_seq, last_ms, entry.now_ms, entry.actor, entry.action, entry.evidence, entry.root_run_id,
+                entry.run_id, entry.turn, entry.idx, entry.approval_id, entry.execution_id, entry.tool_name,
+                entry.call_digest, entry.payload, last_hash, this_hash);
+        last_hash := this_hash;
+    END LOOP;
+    RETURN last_seq;
+END $append$;

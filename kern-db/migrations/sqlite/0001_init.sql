@@ -174,17 +174,25 @@ CREATE INDEX idx_{executions}_approval_id ON {executions} (approval_id);
 CREATE INDEX idx_{executions}_void ON {executions} (status, valid_until_ms);
 CREATE INDEX idx_{executions}_status ON {executions} (status, created_at_ms, id);
 
+-- One chain of entries for each shard. Position: `shard`, `seq` and `at_ms` (never before the entry before it). Header: from `now_ms`
+-- (the time that the guards compared) to `call_digest`. Body: actor and payload.
+-- A SQLite store has one shard, so that `seq` alone is the key.
 CREATE TABLE {audit} (
+    shard INTEGER NOT NULL CHECK (shard = 0),
     seq INTEGER NOT NULL PRIMARY KEY,
-    time_ms INTEGER NOT NULL,
+    at_ms INTEGER NOT NULL,
+    now_ms INTEGER NOT NULL,
     actor TEXT NOT NULL,
     action TEXT NOT NULL,
     evidence INTEGER NOT NULL CHECK (evidence IN (0, 1)),
+    -- The run at the root of the entry's run, which decides the shard.
+    root_run_id TEXT,
     run_id TEXT,
     turn INTEGER,
     idx INTEGER,
     approval_id TEXT,
     execution_id TEXT,
+    tool_name TEXT,
     call_digest TEXT,
     payload TEXT NOT NULL,
     prev_hash TEXT NOT NULL,
@@ -193,6 +201,17 @@ CREATE TABLE {audit} (
 CREATE INDEX idx_{audit}_run_id ON {audit} (run_id, turn, idx);
 -- What the log has of one key, which is asked whenever the key is used: by the id in the place of a call's digest.
 CREATE INDEX idx_{audit}_of_no_run ON {audit} (call_digest) WHERE run_id IS NULL;
+
+-- What the store is, in its only row. `store_id` is for life, `epoch` until a restore is accepted. The time of the store was `at_ms`
+-- when the clock said `wall_ms`; `resets` counts how often an operator has set it back.
+CREATE TABLE {store} (
+    store_id TEXT NOT NULL PRIMARY KEY,
+    epoch TEXT NOT NULL,
+    shards INTEGER NOT NULL,
+    at_ms INTEGER NOT NULL,
+    wall_ms INTEGER NOT NULL,
+    resets INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE {outbox} (
     id TEXT NOT NULL PRIMARY KEY,
@@ -684,3 +703,14 @@ BEGIN SELECT RAISE(ABORT, 'kern: what is delivered does not change'); END;
 CREATE TRIGGER {deliveries}_ended BEFORE UPDATE ON {deliveries}
 WHEN OLD.status IS NOT 'pending'
 BEGIN SELECT RAISE(ABORT, 'kern: a delivery that has ended does not change'); END;
+
+-- The store itself.
+
+CREATE TRIGGER {store}_no_delete BEFORE DELETE ON {store}
+BEGIN SELECT RAISE(ABORT, 'kern: what a store is does not go'); END;
+CREATE TRIGGER {store}_no_replace BEFORE INSERT ON {store}
+WHEN EXISTS (SELECT 1 FROM {store})
+BEGIN SELECT RAISE(ABORT, 'kern: a store has one row about itself'); END;
+CREATE TRIGGER {store}_identity BEFORE UPDATE ON {store}
+WHEN NEW.store_id IS NOT OLD.store_id OR NEW.shards IS NOT OLD.shards OR NEW.resets < OLD.resets
+BEGIN SELECT RAISE(ABORT, 'kern: what a store is does not change'); END;

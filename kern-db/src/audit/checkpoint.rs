@@ -1,7 +1,7 @@
 //! Checkpoints of the log: making the next one, and holding the log against those there are.
 
 use super::verify::GENESIS;
-use crate::cell::Json;
+use crate::cell::{Json, Table};
 use crate::records::audit::{AuditBreak, AuditRow};
 use crate::records::checkpoint::{Checkpoint, CheckpointRow};
 use crate::tx::{Query, Step, Tx};
@@ -12,13 +12,18 @@ use CheckpointRow as C;
 /// Signs a text, and gives the signature in hexadecimal. The key stays with whoever made this.
 pub type Sign = std::sync::Arc<dyn Fn(&str) -> String + Send + Sync>;
 
-/// The checkpoint of the log as it is now: a new one, or the last one where nothing was added since. `None`: the log is empty.
+/// The checkpoint of the log as it is now: a new one, or the last one where nothing was added since. `None`: nothing
+/// was added at all.
 ///
 /// What does not go on from the last checkpoint is not signed: a signature would make it whole.
 pub(crate) async fn make<T: Tx>(tx: &mut T, sign: Sign) -> Step<Option<Checkpoint>> {
-    // Of several processes each sees what the one before it has made.
-    tx.lock_log().await?;
-    let Some(head) = tx.head().await? else { return Ok(None) };
+    // Of several processes each sees the checkpoint that the one before it has made.
+    tx.lock_name(Table::Checkpoints, "").await?;
+    let head = tx.head().await?;
+    // Nothing has happened but that the store was made.
+    if head.seq == 1 {
+        return Ok(None);
+    }
     let last = tx.select::<C>(Query::of(Vec::new()).newest(C::C.size.order()).limit(1)).await?.pop();
     let last = last.map(Checkpoint::from);
     if let Some(last) = &last {
@@ -47,7 +52,7 @@ pub(crate) async fn make<T: Tx>(tx: &mut T, sign: Sign) -> Step<Option<Checkpoin
 }
 
 async fn entry<T: Tx>(tx: &mut T, seq: i64) -> Result<Option<AuditRow>> {
-    Ok(tx.select::<AuditRow>(Query::of(vec![AuditRow::C.seq.is(seq)]).limit(1)).await?.pop())
+    Ok(tx.select::<AuditRow>(Query::of(vec![AuditRow::C.shard.is(0), AuditRow::C.seq.is(seq)]).limit(1)).await?.pop())
 }
 
 /// Checkpoints after one of so many entries, oldest first; only those that a sink does not have, where one is named.

@@ -4,7 +4,7 @@ use std::io::BufRead;
 
 use super::checkpoint::Kept;
 use super::line::Line;
-use super::verify::Chain;
+use super::verify::{Chain, Opened};
 use crate::digest::canonical;
 use crate::records::audit::{AuditBreak, AuditEntry, AuditReport};
 use crate::records::checkpoint::Checkpoint;
@@ -32,10 +32,18 @@ pub fn verify_export(lines: impl BufRead, kept: Vec<Checkpoint>) -> std::io::Res
         };
         let (actor, payload) = (canonical(&entry.actor), canonical(&entry.payload));
         let line = Line::of_entry(&entry, &actor, &payload);
-        let followed = match line.fits(&mut buffer) {
+        let store_id = match &chain.store {
+            Some(store) => Ok(store.store_id.clone()),
+            None if line.seq == 1 => Opened::of(&line).map(|opened| opened.store_id),
+            None => Err("entry 1 is missing".to_owned()),
+        };
+        let followed = match store_id.map(|store_id| line.fits(&store_id, &mut buffer)) {
+            Err(what) => Err(what),
+            Ok(fits) => match fits {
             true => chain.follow(&line),
             false if line.seq == chain.seq + 1 => Err("its hash does not fit its content".to_owned()),
             false => Err(format!("entry {} is missing", chain.seq + 1)),
+            },
         };
         if let Err(what) = followed {
             return Ok(broken(&chain, what));
@@ -45,6 +53,9 @@ pub fn verify_export(lines: impl BufRead, kept: Vec<Checkpoint>) -> std::io::Res
             report.broken = report.broken.map(|broken| AuditBreak { seq: line.seq, ..broken });
             return Ok(report);
         }
+    }
+    if chain.seq == 0 {
+        return Ok(broken(&chain, "the first entry is missing".to_owned()));
     }
     if let Err(what) = kept.ended(chain.seq) {
         return Ok(broken(&chain, what));

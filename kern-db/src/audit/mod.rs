@@ -1,4 +1,4 @@
-//! The audit chain: entries gathered during a transaction, hashed one on the other before it commits.
+//! The audit log: entries gathered during a transaction, and appended to their chain before it commits.
 
 pub(crate) mod checkpoint;
 mod export;
@@ -8,29 +8,36 @@ mod rows;
 mod second;
 mod verify;
 
-use serde_json::Value;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
 
 use crate::cell::Json;
-use crate::digest::{Fields, canonical};
+use crate::clock::{Floor, Time};
+use crate::digest::canonical;
 use crate::records::audit::{AuditEntry, AuditRow};
 use crate::records::call::CallRow;
 use crate::records::outbox::{OutboxRow, TOPICS};
 use crate::records::principal::Actor;
+use crate::records::store::{StoreRow, random_id};
 use crate::tx::{Head, Query, Tx};
 use crate::{ApprovalId, ExecutionId, Result, RunId};
 
 pub use checkpoint::Sign;
 pub use export::verify_export;
 pub(crate) use rows::rest;
-use verify::GENESIS;
+use line::{Line, chain_hash, genesis};
 pub(crate) use verify::verify;
 
 /// What a transaction adds to the audit log and the outbox when it commits.
 #[derive(Debug, Default)]
 pub(crate) struct Journal {
-    pub(crate) time_ms: Option<i64>,
+    /// The one time of the transaction, once it has asked for it.
+    pub(crate) time: Option<Time>,
     /// How far a test has moved the clock.
     pub(crate) ahead_ms: i64,
+    /// What this process knows of the store's time.
+    pub(crate) floor: Arc<Floor>,
     entries: Vec<Entry>,
     events: Vec<OutboxRow>,
 }
@@ -46,6 +53,7 @@ pub(crate) struct Entry {
     idx: Option<u32>,
     approval_id: Option<ApprovalId>,
     execution_id: Option<ExecutionId>,
+    tool_name: Option<String>,
     call_digest: Option<String>,
     payload: Value,
 }
@@ -66,6 +74,7 @@ impl Entry {
             idx: None,
             approval_id: None,
             execution_id: None,
+            tool_name: None,
             call_digest: None,
             payload: Value::Object(serde_json::Map::new()),
         }
@@ -79,6 +88,7 @@ impl Entry {
 
     pub(crate) fn call(mut self, call: &CallRow) -> Self {
         self.call_digest = Some(call.digest.clone());
+        self.tool_name = Some(call.tool_name.clone());
         self.at(call.turn, call.idx)
     }
 
@@ -115,8 +125,8 @@ impl Entry {
 }
 
 impl Journal {
-    pub(crate) fn ahead(ahead_ms: i64) -> Self {
-        Self { ahead_ms, ..Self::default() }
+    pub(crate) fn new(floor: &Arc<Floor>, ahead_ms: i64) -> Self {
+        Self { floor: Arc::clone(floor), ahead_ms, ..Self::default() }
     }
 
     pub(crate) fn record(&mut self, entry: Entry) {
@@ -154,8 +164,69 @@ impl Journal {
     }
 }
 
-/// Writes what the transaction recorded. The last thing before its commit: on stores with many writers the chain is
-/// the last lock of all.
+/// An entry that has everything but its place in the chain, which the append gives it.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    /// `seq`, `at_ms`, `prev_hash` and `hash` are not set.
+    pub(crate) row: AuditRow,
+    pub(crate) entry_digest: String,
+}
+
+impl Draft {
+    fn new(entry: Entry, now_ms: i64, buffer: &mut Vec<u8>) -> Self {
+        let row = AuditRow {
+            // A store has one chain so far.
+            shard: 0,
+            seq: 0,
+            at_ms: 0,
+            now_ms,
+            actor: Json(entry.actor),
+            action: entry.action.to_owned(),
+            evidence: entry.evidence,
+            // No run has another one above it so far.
+            root_run_id: entry.run_id.clone(),
+            run_id: entry.run_id,
+            turn: entry.turn,
+            idx: entry.idx,
+            approval_id: entry.approval_id,
+            execution_id: entry.execution_id,
+            tool_name: entry.tool_name,
+            call_digest: entry.call_digest,
+            payload: canonical(&entry.payload),
+            prev_hash: String::new(),
+            hash: String::new(),
+        };
+        let entry_digest = Line::of_row(&row, &canonical(&row.actor.0)).entry_digest(buffer);
+        Self { row, entry_digest }
+    }
+
+    /// The row at its place, as the next one of a chain.
+    fn place(self, store_id: &str, seq: i64, after_ms: i64, prev_hash: String, buffer: &mut Vec<u8>) -> AuditRow {
+        let Self { mut row, entry_digest } = self;
+        row.seq = seq;
+        row.at_ms = row.now_ms.max(after_ms);
+        row.hash = chain_hash(store_id, row.shard, seq, row.at_ms, &entry_digest, &prev_hash, buffer);
+        row.prev_hash = prev_hash;
+        row
+    }
+}
+
+/// The rows of a new store: what it is, and the first entry of its chain.
+pub(crate) fn opening(now: i64) -> (StoreRow, AuditRow) {
+    let shards = 1;
+    let store_id = random_id();
+    let payload = json!({ "store_id": store_id, "shard": 0, "shards": shards });
+    let entry = Entry::of_no_run(OPENED, Actor::Runtime).payload(payload);
+    let mut buffer = Vec::new();
+    let genesis = genesis(&store_id, 0, shards);
+    let first = Draft::new(entry, now, &mut buffer).place(&store_id, 1, now, genesis, &mut buffer);
+    (StoreRow { store_id, epoch: random_id(), shards, at_ms: now, wall_ms: now, resets: 0 }, first)
+}
+
+/// The action of the first entry of a chain.
+const OPENED: &str = "shard_opened";
+
+/// Writes what the transaction recorded: the last thing before its commit.
 ///
 /// # Errors
 ///
@@ -164,84 +235,43 @@ pub(crate) async fn flush<T: Tx>(tx: &mut T) -> Result<()> {
     if tx.journal().entries.is_empty() && tx.journal().events.is_empty() {
         return Ok(());
     }
-    let now = match tx.journal().time_ms {
-        Some(now) => now,
-        None => tx.now().await?,
-    };
-    let journal = std::mem::take(tx.journal());
-    for mut event in journal.events {
+    let now = tx.now().await?;
+    let (entries, events) = (std::mem::take(&mut tx.journal().entries), std::mem::take(&mut tx.journal().events));
+    for mut event in events {
         event.created_at_ms = now;
         tx.insert(&event).await?;
     }
-    if journal.entries.is_empty() {
+    if entries.is_empty() {
         return Ok(());
     }
-    tx.lock_log().await?;
-    // Read inside the transaction and after its lock: other processes write too.
-    let head = tx.head().await?;
-    let (mut seq, mut prev_hash, time_ms) = match head {
-        Some(head) => (head.seq, head.hash, head.time_ms.max(now)),
-        None => (0, GENESIS.to_owned(), now),
-    };
-    for mut entry in journal.entries {
-        seq += 1;
-        // Another transaction has written a later time since this one read its own: its rows carry this one.
-        if time_ms > now
-            && let Some(payload) = entry.payload.as_object_mut()
-        {
-            payload.insert("at_ms".to_owned(), now.into());
-        }
-        let mut row = AuditRow {
-            seq,
-            time_ms,
-            actor: Json(entry.actor),
-            action: entry.action.to_owned(),
-            evidence: entry.evidence,
-            run_id: entry.run_id,
-            turn: entry.turn,
-            idx: entry.idx,
-            approval_id: entry.approval_id,
-            execution_id: entry.execution_id,
-            call_digest: entry.call_digest,
-            payload: canonical(&entry.payload),
-            prev_hash,
-            hash: String::new(),
-        };
-        row.hash = hash(&row);
+    let mut buffer = Vec::new();
+    let drafts = entries.into_iter().map(|entry| Draft::new(entry, now, &mut buffer)).collect();
+    tx.append(drafts).await
+}
+
+/// Appends entries in a transaction that is the only one that writes.
+pub(crate) async fn append<T: Tx + ?Sized>(tx: &mut T, drafts: Vec<Draft>) -> Result<()> {
+    let store_id = tx.store().await?.store_id;
+    // Read inside the transaction: other processes write too.
+    let mut head = tx.head().await?;
+    let mut buffer = Vec::new();
+    for draft in drafts {
+        let row = draft.place(&store_id, head.seq + 1, head.at_ms, head.hash, &mut buffer);
         tx.insert(&row).await?;
-        prev_hash = row.hash;
+        head = Head { seq: row.seq, at_ms: row.at_ms, now_ms: row.now_ms, hash: row.hash };
     }
-    tx.appended(Head { seq, time_ms, hash: prev_hash });
+    tx.appended(head);
     Ok(())
 }
 
-fn hash(row: &AuditRow) -> String {
-    let number = |number: Option<u32>| number.map(|number| number.to_string());
-    Fields::new("kern/audit/v1")
-        .number(row.seq)
-        .number(row.time_ms)
-        .text(&canonical(&row.actor.0))
-        .text(&row.action)
-        .number(i64::from(row.evidence))
-        .optional(row.run_id.as_ref().map(RunId::as_str))
-        .optional(number(row.turn).as_deref())
-        .optional(number(row.idx).as_deref())
-        .optional(row.approval_id.as_ref().map(ApprovalId::as_str))
-        .optional(row.execution_id.as_ref().map(ExecutionId::as_str))
-        .optional(row.call_digest.as_deref())
-        .text(&row.payload)
-        .text(&row.prev_hash)
-        .finish()
-}
-
 /// Whether an entry's hash is that of its content.
-pub(crate) fn fits(entry: &AuditEntry) -> bool {
+pub(crate) fn fits(entry: &AuditEntry, store_id: &str) -> bool {
     let (actor, payload) = (canonical(&entry.actor), canonical(&entry.payload));
-    line::Line::of_entry(entry, &actor, &payload).fits(&mut Vec::new())
+    Line::of_entry(entry, &actor, &payload).fits(store_id, &mut Vec::new())
 }
 
 /// Reads entries after `after`, oldest first.
 pub(crate) async fn entries<T: Tx>(tx: &mut T, after: i64, limit: u64) -> Result<Vec<AuditEntry>> {
-    let query = Query::of(vec![AuditRow::C.seq.above(after)]).oldest(AuditRow::C.seq.order()).limit(limit);
+    let query = Query::of(vec![AuditRow::C.shard.is(0), AuditRow::C.seq.above(after)]).oldest(AuditRow::C.seq.order()).limit(limit);
     tx.select::<AuditRow>(query).await?.into_iter().map(AuditEntry::try_from).collect()
 }

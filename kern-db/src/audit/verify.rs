@@ -6,8 +6,10 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use serde::Deserialize;
+
 use super::checkpoint::{self, Kept};
-use super::line::Line;
+use super::line::{Line, genesis};
 use super::replay::Replay;
 use super::rows::{Chunk, Rows};
 use super::second::Second;
@@ -24,7 +26,7 @@ use crate::records::run::RunRow;
 use crate::tx::{Query, Tx};
 use crate::{Error, Result, RunId};
 
-/// `prev_hash` of the first entry.
+/// What the first checkpoint follows.
 pub(super) const GENESIS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
 /// Entries read at once.
@@ -74,15 +76,43 @@ impl Found {
 /// The chain as far as it was followed, from a store or from a file.
 #[derive(Debug)]
 pub(super) struct Chain {
+    /// Which store it is of, once its first entry was read.
+    pub(super) store: Option<Opened>,
     pub(super) seq: i64,
-    time_ms: i64,
+    at_ms: i64,
     pub(super) head: String,
     pub(super) replay: Replay,
 }
 
+/// What the first entry of a chain says.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Opened {
+    pub(super) store_id: String,
+    shard: u32,
+    shards: u32,
+}
+
+impl Opened {
+    /// # Errors
+    ///
+    /// It is no first entry.
+    pub(super) fn of(line: &Line<'_>) -> std::result::Result<Self, String> {
+        if line.seq != 1 || line.action != super::OPENED || line.evidence || line.run_id.is_some() {
+            return Err(format!("the chain does not begin with `{}`", super::OPENED));
+        }
+        let opened: Self = serde_json::from_str(line.payload)
+            .map_err(|error| format!("it is unreadable: audit.payload: {error}"))?;
+        if opened.shard != line.shard || opened.shard >= opened.shards {
+            return Err("it opens another shard than the one it is in".to_owned());
+        }
+        Ok(opened)
+    }
+}
+
 impl Chain {
     pub(super) fn new() -> Self {
-        Self { seq: 0, time_ms: i64::MIN, head: GENESIS.to_owned(), replay: Replay::default() }
+        Self { store: None, seq: 0, at_ms: i64::MIN, head: GENESIS.to_owned(), replay: Replay::default() }
     }
 
     /// Takes the next entry. Its own hash is another's business.
@@ -90,29 +120,40 @@ impl Chain {
         if line.seq != self.seq + 1 {
             return Err(format!("entry {} is missing", self.seq + 1));
         }
-        if line.prev_hash != self.head {
+        let (shard, head) = match &self.store {
+            Some(store) => (store.shard, self.head.clone()),
+            None => {
+                let opened = Opened::of(line)?;
+                let genesis = genesis(&opened.store_id, opened.shard, opened.shards);
+                (self.store.insert(opened).shard, genesis)
+            }
+        };
+        if line.shard != shard {
+            return Err("it is of another shard".to_owned());
+        }
+        if line.prev_hash != head {
             return Err("it does not follow from the entry before it".to_owned());
         }
-        if line.time_ms < self.time_ms {
-            return Err("it is older than the entry before it".to_owned());
+        if line.at_ms != line.now_ms.max(self.at_ms) {
+            return Err("its place in time is not the one that follows from the entry before it".to_owned());
         }
         self.replay.step(line).map_err(|what| match what.starts_with("it is unreadable") {
             true => what.into_owned(),
             false => format!("it is no step of the table: {what}"),
         })?;
-        (self.seq, self.time_ms) = (line.seq, line.time_ms);
+        (self.seq, self.at_ms) = (line.seq, line.at_ms);
         line.hash.clone_into(&mut self.head);
         Ok(())
     }
 }
 
 /// Checks the hash of every entry of a page.
-fn hashes(page: &Page, before: (i64, &str), buffer: &mut Vec<u8>, found: &Found) {
+fn hashes(page: &Page, store_id: &str, before: (i64, &str), buffer: &mut Vec<u8>, found: &Found) {
     let (mut seq, mut head) = before;
     for row in page.rows() {
         // What is unreadable is found by whoever follows the chain.
         let Ok(line) = Line::of(&row) else { return };
-        if !line.fits(buffer) {
+        if !line.fits(store_id, buffer) {
             let what = "its hash does not fit its content".to_owned();
             return found.fault(Fault { seq: seq + 1, what, head: head.to_owned() });
         }
@@ -146,7 +187,8 @@ pub(crate) async fn verify<T: Tx>(tx: &mut T, kept: Vec<Checkpoint>) -> Result<A
         let entries = seq.saturating_sub(1).unsigned_abs();
         return Ok(AuditReport { entries, head, broken, others: schema(tx).await? });
     }
-    let Chain { seq, head, replay, .. } = chain;
+    let Chain { store, seq, head, replay, .. } = chain;
+    let other = identity(tx, store.as_ref()).await?;
     let replay = Arc::new(replay);
     let mut second = Second::start();
     let read = rows(tx, &mut second, &replay, &found).await;
@@ -161,11 +203,23 @@ pub(crate) async fn verify<T: Tx>(tx: &mut T, kept: Vec<Checkpoint>) -> Result<A
     drop(std::thread::Builder::new().spawn(move || drop(replay)));
     let mut rows = std::mem::take(&mut *found.rows.lock().unwrap_or_else(PoisonError::into_inner));
     rows.sort_by(|one, other| (one.seq, &one.row, &one.what).cmp(&(other.seq, &other.row, &other.what)));
+    rows.extend(other);
     rows.extend(torn);
     rows.extend(schema?);
     rows.truncate(TOLD);
     let mut rows = rows.into_iter();
     Ok(AuditReport { entries: seq.unsigned_abs(), head, broken: rows.next(), others: rows.collect() })
+}
+
+/// Whether the store says of itself what its chain began with.
+async fn identity<T: Tx>(tx: &mut T, opened: Option<&Opened>) -> Result<Option<AuditBreak>> {
+    let what = match (tx.store().await, opened) {
+        (Ok(row), Some(opened)) if row.store_id == opened.store_id && row.shards == opened.shards => return Ok(None),
+        (Ok(_), _) => "it is not the store that its log was begun for".to_owned(),
+        (Err(Error::Corrupt { detail, .. }), _) => format!("it is unreadable: {detail}"),
+        (Err(error), _) => return Err(error),
+    };
+    Ok(Some(AuditBreak { seq: 1, row: Some("store".to_owned()), what }))
 }
 
 /// What the store's own guards are like: tables, indexes, triggers.
@@ -191,7 +245,7 @@ impl Follower {
             }
             let seq = self.chain.seq + 1;
             let followed = match Line::of(&row) {
-                Ok(line) if line.prev_hash == self.chain.head && line.seq == seq => {
+                Ok(line) if (seq == 1 || line.prev_hash == self.chain.head) && line.seq == seq => {
                     match self.kept.reached(seq, line.hash) {
                         Ok(()) => self.chain.follow(&line),
                         Err(what) => Err(what),
@@ -229,9 +283,10 @@ async fn chain<T: Tx>(
         }));
     };
     let (mut seq, mut head) = (0, GENESIS.to_owned());
+    let mut store_id: Option<Arc<str>> = None;
     let mut limit = PAGE;
     while !found.any.load(Ordering::Acquire) {
-        let query = Query::of(vec![AuditRow::C.seq.above(seq)]).oldest(AuditRow::C.seq.order()).limit(limit);
+        let query = Query::of(vec![AuditRow::C.shard.is(0), AuditRow::C.seq.above(seq)]).oldest(AuditRow::C.seq.order()).limit(limit);
         let page = match tx.page::<AuditRow>(query).await {
             Ok(page) => Arc::new(page),
             // Which entry of the page it is shows when they are read one by one.
@@ -249,6 +304,9 @@ async fn chain<T: Tx>(
         };
         let Some(last) = page.rows().next_back() else {
             let ended = |follower: &mut Follower, found: &Found| {
+                if follower.chain.seq == 0 {
+                    follower.fault("the first entry is missing".to_owned(), found);
+                }
                 if let Err(what) = follower.kept.ended(follower.chain.seq) {
                     follower.fault(what, found);
                 }
@@ -259,8 +317,14 @@ async fn chain<T: Tx>(
         let followed = Arc::clone(&page);
         follow(second, Box::new(move |follower, found| follower.page(&followed, found)));
         let next = (last.int(AuditRow::C.seq.order()), last.text(AuditRow::C.hash.order()).map(str::to_owned));
+        if store_id.is_none() {
+            let first = page.rows().next().and_then(|row| Line::of(&row).ok());
+            store_id = first.and_then(|first| Opened::of(&first).ok()).map(|opened| opened.store_id.into());
+        }
         let (before, shared, hashed) = ((seq, head), Arc::clone(found), Arc::clone(&page));
-        second.any_time(Box::new(move |buffer| hashes(&hashed, (before.0, &before.1), buffer, &shared)));
+        // Without it, the one that follows the chain finds that it does not begin as a chain does.
+        let Some(store_id) = store_id.clone() else { return Ok(()) };
+        second.any_time(Box::new(move |buffer| hashes(&hashed, &store_id, (before.0, &before.1), buffer, &shared)));
         // Without them, whoever follows finds that the entry cannot be read.
         let (Some(last_seq), Some(last_hash)) = next else { return Ok(()) };
         (seq, head) = (last_seq, last_hash);

@@ -7,15 +7,17 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::Notify;
 
-use crate::audit::{Journal, flush};
+use crate::audit::{Journal, flush, opening};
 use crate::cell::{Assign, Cell, Columns, Cond, Op, Row, Table};
 use crate::records::audit::AuditRow;
 use crate::records::run::RunRow;
 use crate::records::session::{SessionRow, SessionSum};
+use crate::records::store::StoreRow;
 use crate::store::Lane;
 use crate::store::prelude::*;
 use crate::tx::{Among, Head, Job, Query, Refused, Step, Tx, finish_now};
 use crate::{Error, Result, clock};
+use clock::Floor;
 
 /// A store that lives and dies with the process. Made for tests, examples and agents without protected tools.
 ///
@@ -29,9 +31,10 @@ use crate::{Error, Result, clock};
 /// # Ok::<(), kern_db::Error>(())
 /// # }).unwrap();
 /// ```
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct InMemoryDb {
     tables: Arc<Mutex<Tables>>,
+    floor: Arc<Floor>,
     changes: Arc<Notify>,
     busy_timeout: Duration,
 }
@@ -63,6 +66,12 @@ pub(crate) struct MemoryTx<'a> {
     journal: Journal,
 }
 
+impl Default for InMemoryDb {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl InMemoryDb {
     fn shared_place(&self) -> usize {
         std::sync::Arc::as_ptr(&self.tables).addr()
@@ -74,7 +83,16 @@ impl InMemoryDb {
     /// Makes an empty store.
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
+        let (store, first) = opening(wall_clock());
+        let mut tables = Tables::default();
+        tables.of(Table::Store).add(StoreRow::LOOKUPS, store.to_cells());
+        tables.of(Table::Audit).add(AuditRow::LOOKUPS, first.to_cells());
+        Self {
+            tables: Arc::new(Mutex::new(tables)),
+            floor: Arc::default(),
+            changes: Arc::default(),
+            busy_timeout: Duration::ZERO,
+        }
     }
 
     pub(crate) fn write<'a, V, F>(&'a self, _: Lane, _: &'static str, job: F) -> DbFuture<'a, V>
@@ -87,7 +105,7 @@ impl InMemoryDb {
             // A panic inside a job leaves its changes half done; they are taken back before the lock is given up only
             // when the job returns, so a poisoned store answers nothing any more.
             let mut tables = self.tables.lock().map_err(|_| poisoned())?;
-            let mut tx = MemoryTx { tables: &mut tables, undo: Vec::new(), journal: Journal::ahead(ahead_ms) };
+            let mut tx = MemoryTx { tables: &mut tables, undo: Vec::new(), journal: Journal::new(&self.floor, ahead_ms) };
             let outcome = finish_now(job(&mut tx));
             let (commit, outcome) = match outcome {
                 Ok(value) => (true, Ok(value)),
@@ -137,7 +155,7 @@ impl InMemoryDb {
         F: for<'tx> FnOnce(&'tx mut MemoryTx<'_>) -> Job<'tx, Result<V>>,
     {
         let mut tables = self.tables.lock().map_err(|_| poisoned())?;
-        let mut tx = MemoryTx { tables: &mut tables, undo: Vec::new(), journal: Journal::ahead(ahead_ms) };
+        let mut tx = MemoryTx { tables: &mut tables, undo: Vec::new(), journal: Journal::new(&self.floor, ahead_ms) };
         finish_now(job(&mut tx))
     }
 }
@@ -370,9 +388,10 @@ impl Tx for MemoryTx<'_> {
     }
 
     /// The log's rows lie in the order of `seq`: every transaction asks for the last one.
-    async fn head(&mut self) -> Result<Option<Head>> {
+    async fn head(&mut self) -> Result<Head> {
         let last = self.tables.of(Table::Audit).rows.last().cloned();
-        last.map(AuditRow::from_cells).transpose().map(|last| last.map(Head::from))
+        let last = last.ok_or_else(|| Error::corrupt("the audit log", "its first entry is missing"))?;
+        AuditRow::from_cells(last).map(Head::from)
     }
 
     fn journal(&mut self) -> &mut Journal {

@@ -8,7 +8,8 @@ use tokio_postgres::{Client, Error as Failed};
 
 use super::address::Address;
 use super::failure::{failed, no_connection};
-use super::tx::LOCKS;
+use super::tx::{LOCKS, add};
+use crate::audit::opening;
 use crate::cell::Table;
 use crate::digest::sha256;
 use crate::memory::wall_clock;
@@ -85,6 +86,11 @@ async fn apply(connection: &Client, wanted: &[(Table, String)], busy: Duration) 
     connection.batch_execute(&names.fill(TEXT).replace("{schema}", &schema)).await.map_err(sql)?;
     let insert = "INSERT INTO kern_migrations (version, name, checksum, applied_at_ms) VALUES ($1, $2, $3, $4)";
     connection.execute(insert, &[&SCHEMA, &NAME, &sha256(TEXT), &wall_clock()]).await.map_err(sql)?;
+    let clock = "SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint";
+    let now: i64 = connection.query_one(clock, &[]).await.and_then(|row| row.try_get(0)).map_err(sql)?;
+    let (store, first) = opening(now);
+    add(connection, &names, &store).await.map_err(sql)?;
+    add(connection, &names, &first).await.map_err(sql)?;
     for table in Table::ALL {
         let insert = "INSERT INTO kern_names (word, name) VALUES ($1, $2) ON CONFLICT (word) DO NOTHING";
         connection.execute(insert, &[&table.word(), &names.of(table)]).await.map_err(sql)?;
@@ -207,12 +213,25 @@ pub(super) async fn faults(connection: &Client, names: &Names) -> Result<Vec<(St
             fault(trigger, "the trigger is missing");
         }
     }
+    let append = format!("{}_append", names.of(Table::Audit).to_ascii_lowercase());
+    let sources = "SELECT prosrc FROM pg_proc WHERE proname = $1 AND pronamespace = current_schema()::regnamespace
+                   AND provolatile = 'v' AND NOT prosecdef";
+    let rows = connection.query(sources, &[&append]).await?;
+    let found: Vec<String> = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, Failed>>()?;
+    // Nothing that this calls may be another function of that name.
+    if found.len() != 1 || Some(&found[0]) != body("{audit}_append(", "$append$", names).as_ref() {
+        faults.push((append, "the function that appends to the log is not as kern wrote it".to_owned()));
+    }
     Ok(faults)
+}
+
+/// The body of a function of the schema.
+fn body(name: &str, quote: &str, names: &Names) -> Option<String> {
+    let (_, after) = TEXT.split_once(&format!("FUNCTION {name}"))?;
+    names.fill(after).split(quote).nth(1).map(str::to_owned)
 }
 
 /// The body of a table's guard, as the schema has it.
 fn guard(table: Table, names: &Names) -> Option<String> {
-    let begin = format!("FUNCTION {{{}}}_guard() RETURNS", table.word());
-    let (_, after) = TEXT.split_once(&begin)?;
-    names.fill(after).split("$guard$").nth(1).map(str::to_owned)
+    body(&format!("{{{}}}_guard() RETURNS", table.word()), "$guard$", names)
 }

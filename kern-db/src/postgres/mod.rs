@@ -1,8 +1,8 @@
 //! `PostgresDb`: a database on a server, any number of processes on any number of machines.
 //!
 //! READ COMMITTED, and one order of locks everywhere: the run, its approvals, its executions, the outbox, and last of all
-//! the audit log. Transactions of one run wait for each other at its row; those of different runs only at the log, for as
-//! long as their entries take.
+//! the audit log, which is taken in the message of the commit. Transactions of one run wait for each other at its row; those of
+//! different runs only at the log, for as long as a commit takes.
 
 mod address;
 mod changes;
@@ -24,8 +24,9 @@ use deadpool_postgres::{
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::audit::flush;
+use crate::audit::{Journal, flush};
 use crate::cell::Table;
+use crate::clock::Floor;
 use crate::names::Names;
 use crate::store::Lane;
 use crate::store::prelude::*;
@@ -80,6 +81,7 @@ struct Shared {
     /// For asking what became of a commit that nobody acknowledged.
     aside: Connections,
     changes: Changes,
+    floor: Arc<Floor>,
 }
 
 /// Settings of a [`PostgresDb`].
@@ -163,7 +165,7 @@ impl PostgresDb {
             fault::point(fault::READ, action)?;
             let connection = shared.connection(&shared.pool, action).await?;
             let mut tx = shared.begin(connection, Lane::Normal, action, true).await?;
-            tx.journal().ahead_ms = ahead_ms;
+            *tx.journal() = Journal::new(&self.shared.floor, ahead_ms);
             let found = job(&mut tx).await;
             tx.roll_back().await;
             found
@@ -188,7 +190,7 @@ impl PostgresDb {
                 let connection = pool.get().await.map_err(|error| no_connection(action, &error))?;
                 let begun = PostgresTx::begin(connection, Arc::clone(names), action, patience, true).await;
                 let mut tx = begun.map_err(|error| error.unwrap_or_else(|| unavailable(action, CLOSED)))?;
-                tx.journal().ahead_ms = ahead_ms;
+                *tx.journal() = Journal::new(&self.shared.floor, ahead_ms);
                 let found = job(&mut tx).await;
                 tx.roll_back().await;
                 found
@@ -260,7 +262,7 @@ impl Shared {
         F: for<'tx> FnOnce(&'tx mut PostgresTx) -> SendJob<'tx, Step<V>>,
     {
         let mut tx = self.begin(connection, lane, action, false).await?;
-        tx.journal().ahead_ms = ahead_ms;
+        *tx.journal() = Journal::new(&self.floor, ahead_ms);
         let done = match fault::point(fault::BEGIN, action) {
             Ok(()) => job(&mut tx).await,
             Err(error) => Err(Refused::Undo(error)),
@@ -319,6 +321,7 @@ impl PostgresDbBuilder {
         requests_table: Requests, "requests with an idempotency key";
         webhooks_table: Webhooks, "webhooks";
         sessions_table: Sessions, "sessions that somebody made or named";
+        store_table: Store, "what a store says of itself";
         deliveries_table: Deliveries, "events on their way to webhooks";
     }
 
@@ -374,7 +377,7 @@ impl PostgresDbBuilder {
         };
         let names = Arc::new(names);
         let changes = Changes::new(address.config.clone(), tls.clone(), tx::channel(&names));
-        let shared = Shared { address, tls, names, busy_timeout, pool, urgent, aside, changes };
+        let shared = Shared { address, tls, names, busy_timeout, pool, urgent, aside, changes, floor: Arc::default() };
         Ok(PostgresDb { shared: Arc::new(shared), busy_timeout })
     }
 }

@@ -6,7 +6,8 @@ use tokio_postgres::Error as Failed;
 
 use super::Shared;
 use super::failure::{unavailable, within};
-use super::tx::Mark;
+use super::text;
+use super::tx::{LastEntry, Mark};
 use crate::Result;
 use crate::cell::Table;
 
@@ -53,12 +54,16 @@ async fn ask(shared: &Shared, mark: &Mark, end_it: bool) -> Option<Word> {
         let status: Option<String> = status.try_get(0)?;
         match status.as_deref() {
             Some("committed") => {
-                let Some((seq, hash)) = &mark.entry else { return Ok(Some(Word::Committed)) };
                 // Another server, which was a copy of the first one, may have given the number to another transaction.
-                let audit = shared.names.of(Table::Audit);
-                let sql = format!("SELECT count(*) FROM {audit} WHERE seq = $1 AND hash = $2");
-                let found: i64 = connection.query_one(&sql, &[seq, hash]).await?.try_get(0)?;
-                Ok(Some(if found == 1 { Word::Committed } else { Word::Unknown }))
+                let LastEntry { after, now_ms, action, payload } = &mark.entry;
+                let sql = format!(
+                    "SELECT count(*) FROM {} WHERE shard = 0 AND seq > $1 AND now_ms = $2 AND action = $3 AND payload = $4",
+                    shared.names.of(Table::Audit)
+                );
+                let payload = text::stored(payload);
+                let found = connection.query_one(&sql, &[after, now_ms, action, &payload]).await?;
+                let found: i64 = found.try_get(0)?;
+                Ok(Some(if found > 0 { Word::Committed } else { Word::Unknown }))
             }
             Some("aborted") => Ok(Some(Word::TakenBack)),
             Some(_) => {

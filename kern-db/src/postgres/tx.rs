@@ -8,13 +8,15 @@ use std::time::Duration;
 use bytes::BytesMut;
 use deadpool_postgres::Object;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
-use tokio_postgres::{Error as Failed, Row as Found};
+use tokio_postgres::{Client, Error as Failed, Row as Found};
 
 use super::failure::{failed, is_lost, unavailable, within};
 use super::migrate;
 use super::text;
-use crate::audit::Journal;
+use crate::audit::{Draft, Journal};
 use crate::cell::{Assign, Cell, Columns, Cond, Op, Row, Table};
+use crate::clock::Seen;
+use crate::digest::canonical;
 use crate::names::Names;
 use crate::page::Page;
 use crate::records::run::RunRow;
@@ -38,18 +40,38 @@ pub(super) struct PostgresTx {
     failed: Option<&'static str>,
     /// Whether others wait for what this transaction has put into the outbox.
     tells: bool,
-    mark: Option<Mark>,
+    /// The number of this transaction, and the end of the log as it saw it: from the moment that it has asked for the time.
+    seen: Option<(String, i64)>,
+    append: Option<Append>,
     /// Somebody else's statements ran in its session.
     pub(super) had_guest: bool,
 }
 
 /// What shows, after its connection was lost, whether a transaction was committed.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Mark {
     /// Its number, as text: 64 bits without a sign.
     pub(super) xid: String,
-    /// Place and hash of its last entry in the audit log.
-    pub(super) entry: Option<(i64, String)>,
+    /// Its last entry in the audit log.
+    pub(super) entry: LastEntry,
+}
+
+/// What is known of an entry before the append has given it its place.
+#[derive(Clone, Debug)]
+pub(super) struct LastEntry {
+    /// The end of the log as this transaction saw it. The entry comes behind it.
+    pub(super) after: i64,
+    pub(super) now_ms: i64,
+    pub(super) action: String,
+    pub(super) payload: String,
+}
+
+/// What the commit's message says beside `COMMIT`.
+#[derive(Debug)]
+struct Append {
+    /// The call of the append, as SQL.
+    sql: String,
+    mark: Mark,
 }
 
 /// How a transaction ended.
@@ -83,7 +105,8 @@ impl PostgresTx {
             journal: Journal::default(),
             failed: None,
             tells: false,
-            mark: None,
+            seen: None,
+            append: None,
             had_guest: false,
         };
         let how = match looks {
@@ -187,21 +210,27 @@ impl PostgresTx {
         }
     }
 
-    /// Commits, and says how that ended. The last lock was taken before the last entry, so nothing waits any more.
+    /// Commits, and says how that ended. The append of its entries is in the same message as the `COMMIT`: where this process stops
+    /// before it has sent that, it holds no chain, and where it stops afterwards, the server goes on without it.
     pub(super) async fn commit(mut self) -> CommitEnd {
         if let Some(why) = self.failed {
             self.abandon();
             return CommitEnd::Refused(unavailable(self.action, why));
         }
-        let sql = match self.tells {
+        let mut sql = String::new();
+        if self.tells {
             // Told only if it is committed, and after it is. A channel is the whole database's: the schema says whose it is.
-            true => format!("SELECT pg_notify('{}', current_schema()); COMMIT", channel(&self.names)),
-            false => "COMMIT".to_owned(),
-        };
+            sql = format!("SELECT pg_notify('{}', current_schema()); ", channel(&self.names));
+        }
+        let mut mark = None;
+        if let Some(append) = self.append.take() {
+            sql.push_str(&append.sql);
+            mark = Some(append.mark);
+        }
+        sql.push_str("COMMIT");
         match within(self.patience, self.connection().batch_execute(&sql)).await {
             // As if its answer had not come.
             Ok(()) if fault::point(fault::COMMITTED, self.action).is_err() => {
-                let mark = self.mark.take();
                 self.abandon();
                 CommitEnd::Unheard(mark)
             }
@@ -215,7 +244,6 @@ impl PostgresTx {
                 CommitEnd::Refused(error)
             }
             Err(_) => {
-                let mark = self.mark.take();
                 self.abandon();
                 CommitEnd::Unheard(mark)
             }
@@ -350,25 +378,8 @@ fn places(before: usize, count: usize) -> Vec<String> {
 impl Tx for PostgresTx {
     async fn insert<R: Row>(&mut self, row: &R) -> Result<()> {
         let cells = row.to_cells();
-        match R::TABLE {
-            Table::Outbox => self.tells = true,
-            Table::Audit => {
-                let of = |name: &str| R::COLUMNS.iter().position(|column| *column == name).map(|place| &cells[place]);
-                if let (Some(mark), Some(Cell::Int(seq)), Some(Cell::Text(hash))) =
-                    (&mut self.mark, of("seq"), of("hash"))
-                {
-                    mark.entry = Some((*seq, hash.clone()));
-                }
-            }
-            _ => {}
-        }
-        let sql = format!(
-            "INSERT INTO {} ({}) VALUES ({})",
-            self.names.of(R::TABLE),
-            R::LIST,
-            places(0, cells.len()).join(", ")
-        );
-        self.run(&sql, &cells).await.map(drop)
+        self.tells |= R::TABLE == Table::Outbox;
+        self.run(&insertion::<R>(&self.names), &cells).await.map(drop)
     }
 
     async fn select<R: Row>(&mut self, query: Query<R>) -> Result<Vec<R>> {
@@ -481,42 +492,108 @@ impl Tx for PostgresTx {
         self.number("SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint", &[]).await
     }
 
-    /// One question instead of two.
+    /// One question for the clock, the end of the log, what the store says of itself and, where the transaction may write, its number.
     async fn now(&mut self) -> Result<i64> {
-        if let Some(now) = self.journal.time_ms {
-            return Ok(now);
+        if let Some(time) = self.journal.time {
+            return Ok(time.now_ms);
         }
+        let xid = if self.looks { "''" } else { "pg_current_xact_id()::text" };
         let sql = format!(
-            "SELECT greatest(floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint + $1::bigint,
-                (SELECT time_ms FROM {} ORDER BY seq DESC LIMIT 1))",
-            self.names.of(Table::Audit)
-        );
-        let ahead = Cell::Int(self.journal.ahead_ms);
-        let now = self.number(&sql, &[ahead]).await?;
-        self.journal.time_ms = Some(now);
-        Ok(now)
-    }
-
-    /// The last lock of every transaction that writes. It is given up by the commit itself, so that entries are committed
-    /// in the order of their numbers.
-    async fn lock_log(&mut self) -> Result<()> {
-        let sql = format!(
-            "SELECT pg_advisory_xact_lock({LOCKS}, '{}'::regclass::oid::int), pg_current_xact_id()::text",
+            "SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint, seq, now_ms, at_ms, wall_ms, resets, {xid}
+             FROM (SELECT at_ms, wall_ms, resets FROM {}) AS store
+             CROSS JOIN (SELECT seq, now_ms FROM {} WHERE shard = 0 ORDER BY seq DESC LIMIT 1) AS head",
+            self.names.of(Table::Store),
             self.names.of(Table::Audit)
         );
         let rows = self.ask(&sql, &[]).await?;
-        match rows.first().map(|row| row.try_get::<_, String>(1)) {
-            Some(Ok(xid)) => {
-                self.mark = Some(Mark { xid, entry: None });
-                Ok(())
-            }
-            _ => Err(unavailable(self.action, "the server answered with no number")),
-        }
+        let [row] = &rows[..] else {
+            let detail = "the row about the store or the first entry of the log is missing";
+            return Err(Error::corrupt("store", detail));
+        };
+        let read = || {
+            let number = |place| row.try_get::<_, i64>(place);
+            let seen = Seen { head_ms: number(2)?, at_ms: number(3)?, wall_ms: number(4)?, resets: number(5)? };
+            Ok::<_, Failed>((number(0)?, number(1)?, seen, row.try_get::<_, String>(6)?))
+        };
+        let (clock_ms, seq, seen, xid) = read().map_err(|error| Error::corrupt("store", error))?;
+        self.seen = Some((xid, seq));
+        let time = self.journal.floor.time(clock_ms.saturating_add(self.journal.ahead_ms), seen);
+        self.journal.time = Some(time);
+        Ok(time.now_ms)
+    }
+
+    /// A name has no row to be locked: its hash stands for it, and two names of one hash wait for each other.
+    async fn lock_name(&mut self, table: Table, name: &str) -> Result<()> {
+        let sql = format!(
+            "SELECT pg_advisory_xact_lock('{}'::regclass::oid::int, hashtext($1)) IS NULL",
+            self.names.of(table)
+        );
+        self.ask(&sql, &[Cell::Text(name.to_owned())]).await.map(drop)
+    }
+
+    /// Nothing is sent yet: the call of the append goes out with the `COMMIT`.
+    async fn append(&mut self, drafts: Vec<Draft>) -> Result<()> {
+        let (Some((xid, after)), Some(last)) = (self.seen.clone(), drafts.last()) else {
+            return Err(unavailable(self.action, "entries are appended by a transaction that has a time"));
+        };
+        let entry = LastEntry {
+            after,
+            now_ms: last.row.now_ms,
+            action: last.row.action.clone(),
+            payload: last.row.payload.clone(),
+        };
+        let entries = serde_json::Value::Array(drafts.iter().map(to_append).collect());
+        let sql = format!(
+            "SELECT {}_append(0, {}); ",
+            self.names.of(Table::Audit),
+            literal(&entries.to_string())
+        );
+        self.append = Some(Append { sql, mark: Mark { xid, entry } });
+        Ok(())
     }
 
     fn journal(&mut self) -> &mut Journal {
         &mut self.journal
     }
+}
+
+/// Adds a row, outside of a transaction of [`PostgresTx`].
+pub(super) async fn add<R: Row>(client: &Client, names: &Names, row: &R) -> Result<(), Failed> {
+    let cells = row.to_cells();
+    let values: Vec<&(dyn ToSql + Sync)> = cells.iter().map(|value| value as _).collect();
+    client.execute(&insertion::<R>(names), &values).await.map(drop)
+}
+
+fn insertion<R: Row>(names: &Names) -> String {
+    format!("INSERT INTO {} ({}) VALUES ({})", names.of(R::TABLE), R::LIST, places(0, R::COLUMNS.len()).join(", "))
+}
+
+/// An entry as the append takes it.
+fn to_append(draft: &Draft) -> serde_json::Value {
+    let text = |text: &str| text::stored(text).into_owned();
+    let optional = |value: Option<&str>| value.map(text);
+    let Draft { row, entry_digest } = draft;
+    serde_json::json!({
+        "now_ms": row.now_ms,
+        "actor": text(&canonical(&row.actor.0)),
+        "action": text(&row.action),
+        "evidence": i64::from(row.evidence),
+        "root_run_id": optional(row.root_run_id.as_ref().map(|id| id.as_str())),
+        "run_id": optional(row.run_id.as_ref().map(|id| id.as_str())),
+        "turn": row.turn,
+        "idx": row.idx,
+        "approval_id": optional(row.approval_id.as_ref().map(|id| id.as_str())),
+        "execution_id": optional(row.execution_id.as_ref().map(|id| id.as_str())),
+        "tool_name": optional(row.tool_name.as_deref()),
+        "call_digest": optional(row.call_digest.as_deref()),
+        "payload": text(&row.payload),
+        "entry_digest": entry_digest,
+    })
+}
+
+/// A text as a literal, whatever `standard_conforming_strings` is. A message of several statements binds no values.
+fn literal(text: &str) -> String {
+    format!(" E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
 }
 
 /// The first half of the numbers of kern's advisory locks: `kern`. The second is the table's own number, or zero for the

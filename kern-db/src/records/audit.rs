@@ -8,19 +8,27 @@ use crate::cell::{Json, row};
 use crate::{ApprovalId, ExecutionId, RunId};
 
 row! {
-    /// One entry. `hash` covers all the other columns and the hash before it.
-    AuditRow, AuditColumns, Audit, lookups [seq, run_id], unique [[seq]] {
+    /// One entry: its position, its header (`now_ms` to `call_digest`, but for the actor) and its body (actor and payload). `hash`
+    /// covers all of them, the store's id and the hash before it.
+    AuditRow, AuditColumns, Audit, lookups [seq, run_id], unique [[shard, seq]] {
+        shard: u32,
         seq: i64,
-        time_ms: i64,
+        /// `now_ms`, but never before the entry before it.
+        at_ms: i64,
+        /// The time that the guards of its transition compared.
+        now_ms: i64,
         actor: Json<Actor>,
         action: String,
         /// Changes no state: a late result, a mismatch, a refusal.
         evidence: bool,
+        /// The run at the root of `run_id`.
+        root_run_id: Option<RunId>,
         run_id: Option<RunId>,
         turn: Option<u32>,
         idx: Option<u32>,
         approval_id: Option<ApprovalId>,
         execution_id: Option<ExecutionId>,
+        tool_name: Option<String>,
         call_digest: Option<String>,
         /// Canonical JSON.
         payload: String,
@@ -34,16 +42,22 @@ row! {
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct AuditEntry {
-    /// Its place, from 1, without gaps.
+    /// The chain that it is in.
+    pub shard: u32,
+    /// Its place in that chain, from 1, without gaps.
     pub seq: i64,
-    /// Epoch milliseconds, by the store's clock.
-    pub time_ms: i64,
+    /// Epoch milliseconds by the store's time, never before the entry before it.
+    pub at_ms: i64,
+    /// The time that the guards of its transition compared. Earlier than `at_ms` where another transaction was faster.
+    pub now_ms: i64,
     /// Who.
     pub actor: Actor,
     /// What: the word of the transition table.
     pub action: String,
     /// Whether it changed no state: a late result, a mismatch, a refusal.
     pub evidence: bool,
+    /// The run at the root of the run.
+    pub root_run_id: Option<RunId>,
     /// The run.
     pub run_id: Option<RunId>,
     /// The call's turn.
@@ -54,6 +68,8 @@ pub struct AuditEntry {
     pub approval_id: Option<ApprovalId>,
     /// The execution.
     pub execution_id: Option<ExecutionId>,
+    /// The tool of the call.
+    pub tool_name: Option<String>,
     /// The digest of the call's version that this is about.
     pub call_digest: Option<String>,
     /// What else belongs to it.
@@ -65,10 +81,11 @@ pub struct AuditEntry {
 }
 
 impl AuditEntry {
-    /// Whether its hash is that of its content. Whether it is the entry that kern wrote shows only in the whole chain.
+    /// Whether its hash is that of its content in the store with this id, which the first entry of each chain names. Whether it is
+    /// the entry that kern wrote shows only in the whole chain.
     #[must_use]
-    pub fn fits(&self) -> bool {
-        crate::audit::fits(self)
+    pub fn fits(&self, store_id: &str) -> bool {
+        crate::audit::fits(self, store_id)
     }
 }
 
@@ -79,16 +96,20 @@ impl TryFrom<AuditRow> for AuditEntry {
         let payload = serde_json::from_str(&row.payload)
             .map_err(|error| crate::Error::corrupt(format!("audit.payload of entry {}", row.seq), error))?;
         Ok(Self {
+            shard: row.shard,
             seq: row.seq,
-            time_ms: row.time_ms,
+            at_ms: row.at_ms,
+            now_ms: row.now_ms,
             actor: row.actor.0,
             action: row.action,
             evidence: row.evidence,
+            root_run_id: row.root_run_id,
             run_id: row.run_id,
             turn: row.turn,
             index: row.idx,
             approval_id: row.approval_id,
             execution_id: row.execution_id,
+            tool_name: row.tool_name,
             call_digest: row.call_digest,
             payload,
             prev_hash: row.prev_hash,

@@ -15,3 +15,4 @@ pub(crate) mod request;
 pub(crate) mod run;
 pub(crate) mod session;
 pub(crate) mod status;
+pub(crate) mod store;

@@ -5,12 +5,15 @@ use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 
+use super::tx::SqliteTx;
 use super::{counts, failed};
+use crate::audit::opening;
 use crate::cell::Table;
 use crate::digest::sha256;
 use crate::memory::wall_clock;
 use crate::migrations::{NAME, SCHEMA, agree, is_current, recorded_names};
 use crate::names::Names;
+use crate::tx::{Tx as _, finish_now};
 use crate::{Error, Result, fault};
 
 /// The schema. It is edited in place until the first release: see [`SCHEMA`].
@@ -63,6 +66,11 @@ pub(super) fn migrate(connection: &mut Connection, wanted: &[(Table, String)]) -
         tx.execute("INSERT OR IGNORE INTO kern_names (word, name) VALUES (?, ?)", (table.word(), names.of(table)))
             .map_err(sql)?;
     }
+    let (store, first) = opening(wall_clock());
+    let mut rows = SqliteTx::new(&tx, &names, ACTION);
+    finish_now(rows.insert(&store))?;
+    finish_now(rows.insert(&first))?;
+    drop(rows);
     fault::point(fault::COMMIT, ACTION)?;
     tx.commit().map_err(sql)?;
     fault::point(fault::COMMITTED, ACTION)?;

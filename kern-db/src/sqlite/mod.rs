@@ -20,7 +20,9 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
+use crate::audit::Journal;
 use crate::cell::Table;
+use crate::clock::Floor;
 use crate::store::Lane;
 use crate::store::prelude::*;
 use crate::tx::{Job, Step, Tx, finish_now};
@@ -54,6 +56,7 @@ pub struct SqliteDb {
     writer: Arc<Writer>,
     readers: Arc<Readers>,
     watch: Arc<Watch>,
+    floor: Arc<Floor>,
     busy_timeout: Duration,
 }
 
@@ -99,9 +102,9 @@ impl SqliteDb {
         V: Send + 'static,
         F: for<'tx> FnOnce(&'tx mut SqliteTx<'_>) -> Job<'tx, Step<V>> + Send + 'static,
     {
-        let ahead_ms = clock::ahead_ms();
+        let (floor, ahead_ms) = (Arc::clone(&self.floor), clock::ahead_ms());
         Box::pin(self.writer.run(lane, action, move |tx: &mut SqliteTx<'_>| {
-            tx.journal().ahead_ms = ahead_ms;
+            *tx.journal() = Journal::new(&floor, ahead_ms);
             finish_now(job(tx))
         }))
     }
@@ -111,9 +114,9 @@ impl SqliteDb {
         V: Send + 'static,
         F: for<'tx> FnOnce(&'tx mut SqliteTx<'_>) -> Job<'tx, Result<V>> + Send + 'static,
     {
-        let ahead_ms = clock::ahead_ms();
+        let (floor, ahead_ms) = (Arc::clone(&self.floor), clock::ahead_ms());
         Box::pin(self.readers.run(action, move |tx: &mut SqliteTx<'_>| {
-            tx.journal().ahead_ms = ahead_ms;
+            *tx.journal() = Journal::new(&floor, ahead_ms);
             finish_now(job(tx))
         }))
     }
@@ -126,9 +129,9 @@ impl SqliteDb {
     where
         F: for<'tx> FnOnce(&'tx mut SqliteTx<'_>) -> Job<'tx, Result<V>>,
     {
-        let ahead_ms = clock::ahead_ms();
+        let (floor, ahead_ms) = (Arc::clone(&self.floor), clock::ahead_ms());
         self.readers.run_now(action, |tx: &mut SqliteTx<'_>| {
-            tx.journal().ahead_ms = ahead_ms;
+            *tx.journal() = Journal::new(&floor, ahead_ms);
             finish_now(job(tx))
         })
     }
@@ -161,6 +164,7 @@ impl SqliteDbBuilder {
         requests_table: Requests, "requests with an idempotency key";
         webhooks_table: Webhooks, "webhooks";
         sessions_table: Sessions, "sessions that somebody made or named";
+        store_table: Store, "what a store says of itself";
         deliveries_table: Deliveries, "events on their way to webhooks";
     }
 
@@ -224,7 +228,7 @@ impl SqliteDbBuilder {
         })
         .await;
         let (writer, readers, watch) = opened.map_err(|error| unavailable("open the database", error))??;
-        Ok(SqliteDb { writer: Arc::new(writer), readers: Arc::new(readers), watch, busy_timeout })
+        Ok(SqliteDb { writer: Arc::new(writer), readers: Arc::new(readers), watch, floor: Arc::default(), busy_timeout })
     }
 }
 

@@ -9,14 +9,16 @@ use super::guard::Guard;
 use super::{Failure, failed};
 use super::{counts, migrate};
 use crate::audit::Journal;
+use crate::clock::Time;
 use crate::cell::{Assign, Cell, Columns, Cond, Op, Row, Table};
 use crate::memory::wall_clock;
 use crate::names::Names;
 use crate::page::Page;
 use crate::records::run::RunRow;
 use crate::records::session::{SessionRow, SessionSum};
+use crate::records::store::StoreRow;
 use crate::requests::{SqlValue, Write, check_statement};
-use crate::tx::{Head, Query, Tx, after, last_entry};
+use crate::tx::{Head, Query, Tx, after, last_entry, store_row};
 use crate::{Error, Result};
 
 /// Bytes of text after which a page with a limit ends.
@@ -34,27 +36,38 @@ pub(super) struct SqliteTx<'a> {
     /// `None`: the connection is one that only reads.
     guard: Option<&'a Guard>,
     journal: Journal,
-    /// The end of the log, once it is known: in this transaction nobody else writes.
-    head: Option<Option<Head>>,
+    /// What of the store is known: in this transaction nobody else writes.
+    known: Known,
+}
+
+/// What a transaction has read, and the next one of the same group need not read again.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Known {
+    /// The end of the log.
+    head: Option<Head>,
+    store: Option<StoreRow>,
+    /// The last time of a transaction that stays.
+    pub(super) time: Option<Time>,
 }
 
 impl<'a> SqliteTx<'a> {
     pub(super) fn new(connection: &'a Connection, names: &'a Names, action: &'static str) -> Self {
-        Self { connection, names, action, guard: None, journal: Journal::default(), head: None }
+        Self { connection, names, action, guard: None, journal: Journal::default(), known: Known::default() }
     }
 
     pub(super) fn guarded(self, guard: &'a Guard) -> Self {
         Self { guard: Some(guard), ..self }
     }
 
-    /// With the end of the log as a job before this one has left it, in the same transaction.
-    pub(super) fn after(self, head: Option<Option<Head>>) -> Self {
-        Self { head, ..self }
+    /// With what a job before this one has read, in the same transaction.
+    pub(super) fn after(self, known: Known) -> Self {
+        Self { known, ..self }
     }
 
-    /// The end of the log, where it is known.
-    pub(super) fn known_head(self) -> Option<Option<Head>> {
-        self.head
+    /// What is known at its end.
+    pub(super) fn known(self) -> Known {
+        let time = self.journal.time.or(self.known.time);
+        Known { time, ..self.known }
     }
 
     /// A query as SQL, with what is bound to it.
@@ -371,7 +384,7 @@ impl Tx for SqliteTx<'_> {
                 // `OR ROLLBACK`, in the statement or in a table or trigger of theirs: nothing has happened yet in this
                 // transaction but reading, so that another one goes on for it.
                 connection.execute_batch("BEGIN IMMEDIATE").map_err(self.sql())?;
-                self.head = None;
+                self.known = Known::default();
             } else {
                 connection.execute_batch("ROLLBACK TO writes; RELEASE writes").map_err(self.sql())?;
             }
@@ -385,17 +398,26 @@ impl Tx for SqliteTx<'_> {
         Ok(wall_clock())
     }
 
-    async fn head(&mut self) -> Result<Option<Head>> {
-        if let Some(head) = &self.head {
+    async fn head(&mut self) -> Result<Head> {
+        if let Some(head) = &self.known.head {
             return Ok(head.clone());
         }
         let head = last_entry(self).await?;
-        self.head = Some(head.clone());
+        self.known.head = Some(head.clone());
         Ok(head)
     }
 
     fn appended(&mut self, head: Head) {
-        self.head = Some(Some(head));
+        self.known.head = Some(head);
+    }
+
+    async fn store(&mut self) -> Result<StoreRow> {
+        if let Some(store) = &self.known.store {
+            return Ok(store.clone());
+        }
+        let store = store_row(self).await?;
+        self.known.store = Some(store.clone());
+        Ok(store)
     }
 
     fn journal(&mut self) -> &mut Journal {

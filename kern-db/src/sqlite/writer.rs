@@ -3,7 +3,7 @@
 //! Jobs that wait together are committed together, each in its own savepoint. Nobody is answered before the commit:
 //! what a caller hears of is on the disk.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -15,12 +15,14 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::guard::Guard;
 use super::place::Place;
-use super::tx::SqliteTx;
-use super::{Failure, say, unavailable};
+use super::tx::{Known, SqliteTx};
+use super::{Failure, failed, say, unavailable};
 use crate::audit::flush;
+use crate::cell::Table;
+use crate::clock::Time;
 use crate::names::Names;
 use crate::store::Lane;
-use crate::tx::{Head, Refused, Step, finish_now};
+use crate::tx::{Refused, Step, finish_now};
 use crate::{Error, Result, fault};
 
 /// Jobs that may wait before callers wait themselves.
@@ -42,8 +44,10 @@ struct Desk {
     place: Arc<Place>,
     names: Arc<Names>,
     guard: Guard,
-    /// The end of the audit log as the last job of this transaction has left it. `None`: it has to be read.
-    head: RefCell<Option<Option<Head>>>,
+    /// What the last job of this transaction knew at its end.
+    known: RefCell<Known>,
+    /// Changes of rows before this transaction.
+    changes: Cell<u64>,
 }
 
 /// What a job did.
@@ -136,7 +140,7 @@ impl Writer {
         changes: Arc<Notify>,
     ) -> Result<Self> {
         let guard = Guard::set(&mut connection, &names)?;
-        let desk = Desk { connection, place, names, guard, head: RefCell::default() };
+        let desk = Desk { connection, place, names, guard, known: RefCell::default(), changes: Cell::default() };
         let queue = Arc::new(Queue {
             lanes: Mutex::default(),
             filled: Condvar::new(),
@@ -184,8 +188,8 @@ impl Writer {
             }
         });
         let job: Job = Box::new(move |desk| {
-            let head = desk.head.borrow().clone();
-            let mut tx = SqliteTx::new(&desk.connection, &desk.names, action).guarded(&desk.guard).after(head);
+            let known = desk.known.borrow().clone();
+            let mut tx = SqliteTx::new(&desk.connection, &desk.names, action).guarded(&desk.guard).after(known);
             let done = fault::point(fault::BEGIN, action).map_err(Refused::Undo).and_then(|()| job(&mut tx));
             let (keep, outcome) = match done {
                 Ok(value) => (true, Ok(value)),
@@ -198,7 +202,7 @@ impl Writer {
                     _ => (keep, outcome),
                 };
             if keep {
-                desk.head.replace(tx.known_head());
+                desk.known.replace(tx.known());
             }
             let failure = outcome.as_ref().err().map(Failure::from);
             let answer: Answer = Box::new(move |lost| {
@@ -236,7 +240,8 @@ impl Drop for Writer {
 fn commit(desk: &Desk, patience: Duration, group: Vec<Queued>) {
     let connection = &desk.connection;
     // Others may have written since.
-    desk.head.replace(None);
+    desk.known.take();
+    desk.changes.set(desk.connection.total_changes());
     if !connection.is_autocommit() {
         // A rollback that failed is tried again: otherwise one bad moment of the disk would end the store's life.
         let _ = connection.execute_batch("ROLLBACK");
@@ -281,7 +286,8 @@ fn commit(desk: &Desk, patience: Duration, group: Vec<Queued>) {
     if failure.is_none() && !taken_back {
         let reach = |place| answers.iter().find_map(|(action, _)| fault::point(place, action).err());
         let moved = answers.first().and_then(|(action, _)| desk.place.check(action).err());
-        failure = match moved.or_else(|| reach(fault::COMMIT)) {
+        let kept = moved.map_or_else(|| keep_time(desk), Err);
+        failure = match kept.err().or_else(|| reach(fault::COMMIT)) {
             Some(error) => Some(Failure::from(&error)),
             // kern's own rules are all looked at before: this one is about what somebody else's statements wrote.
             None => {
@@ -298,6 +304,18 @@ fn commit(desk: &Desk, patience: Duration, group: Vec<Queued>) {
     for (action, answer) in answers {
         answer(failure.clone().map(|failure| failure.means(action)));
     }
+}
+
+/// Stores the time of a transaction that has changed something, and what the clock said: a process that starts later goes on from
+/// there, so that time passes for commands that live for a moment, too.
+fn keep_time(desk: &Desk) -> Result<()> {
+    let Some(Time { now_ms, clock_ms }) = desk.known.borrow().time else { return Ok(()) };
+    if desk.connection.total_changes() == desk.changes.get() {
+        return Ok(());
+    }
+    let sql = format!("UPDATE {} SET at_ms = ?, wall_ms = ?", desk.names.of(Table::Store));
+    let keep = || desk.connection.prepare_cached(&sql)?.execute((now_ms, clock_ms));
+    keep().map(drop).map_err(|error| failed("keep the store's time", error))
 }
 
 /// Takes the file's write lock. SQLite waits for it with longer and longer pauses, and in each of them a writer that has no

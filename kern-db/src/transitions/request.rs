@@ -1,6 +1,8 @@
 //! Requests that came with an idempotency key: the first one is worked on, the others get its answer. Nothing here decides
 //! about a call, and no entry of the log is about it.
 
+use crate::cell::Table;
+use crate::digest::canonical;
 use crate::records::request::RequestRow;
 use crate::requests::{KeptAnswer, OpenRequest, OpenedRequest, RequestClaim};
 use crate::tx::{Query, Step, Tx};
@@ -14,7 +16,7 @@ pub(crate) const KNOWN_MS: i64 = 86_400_000;
 /// Claims a request, or says what became of it. One whose owner is gone is claimed again.
 pub(crate) async fn open<T: Tx>(tx: &mut T, asked: OpenRequest) -> Step<OpenedRequest> {
     // Of two that have the same key, the second one sees the first one's row.
-    tx.lock_log().await?;
+    tx.lock_name(Table::Requests, &canonical(&(&asked.owner, &asked.key))).await?;
     let now = tx.now().await?;
     let old = vec![Q::C.created_at_ms.at_most(now.saturating_sub(KNOWN_MS))];
     tx.delete(Query::of(old)).await?;

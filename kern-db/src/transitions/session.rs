@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::{read, run};
 use crate::audit::Entry;
-use crate::cell::Json;
+use crate::cell::{Json, Table};
 use crate::digest::canonical;
 use crate::records::principal::{Actor, Caller, Principal};
 use crate::records::run::RunRow;
@@ -32,7 +32,7 @@ pub(crate) async fn make<T: Tx>(tx: &mut T, new: NewSession) -> Step<Session> {
     check_text("a session's id", session_id.as_str())?;
     check(name.as_deref(), metadata.as_ref())?;
     // Of two that bring the same id, the second one sees the first one's row.
-    tx.lock_log().await?;
+    tx.lock_name(Table::Sessions, session_id.as_str()).await?;
     if read::session_owner(tx, session_id.clone()).await?.is_some() {
         return Err(Error::SessionExists { session_id }.into());
     }
@@ -55,7 +55,7 @@ pub(crate) async fn make<T: Tx>(tx: &mut T, new: NewSession) -> Step<Session> {
 pub(crate) async fn change<T: Tx>(tx: &mut T, session_id: SessionId, change: SessionChange) -> Step<Session> {
     let SessionChange { name, metadata, owner } = change;
     check(name.as_deref(), metadata.as_ref())?;
-    tx.lock_log().await?;
+    tx.lock_name(Table::Sessions, session_id.as_str()).await?;
     owned(tx, &session_id, owner.as_deref()).await?;
     if name.is_none() && metadata.is_none() {
         return shown(tx, session_id).await;
@@ -124,7 +124,12 @@ pub(crate) async fn delete<T: Tx>(
         }
     }
     // Before the sessions' own rows, as whoever makes or changes one does.
-    tx.lock_log().await?;
+    let mut names: Vec<&SessionId> = deleted.iter().map(|deleted| &deleted.session_id).collect();
+    // In one order, so that two deletions of the same sessions do not wait for each other.
+    names.sort_unstable();
+    for session_id in names {
+        tx.lock_name(Table::Sessions, session_id.as_str()).await?;
+    }
     for DeletedSession { session_id, runs, .. } in &deleted {
         let rows = tx.delete(Query::of(vec![N::C.session_id.is(session_id.clone())])).await?;
         if runs.is_empty() && rows == 0 {

@@ -101,7 +101,7 @@ fn told(entry: &AuditEntry) -> Option<Told> {
         "event": name,
         "seq": entry.seq,
         "action": entry.action,
-        "time_ms": entry.time_ms,
+        "at_ms": entry.at_ms,
         "run_id": entry.run_id,
         "approval_id": entry.approval_id,
         "execution_id": entry.execution_id,

@@ -39,7 +39,7 @@ async fn i12_every_transition_has_its_entry_and_names_who_did_it(store: &Store) 
     assert!(by(REQUESTER) >= 8 && by(APPROVER) >= 10, "{} and {}", by(REQUESTER), by(APPROVER));
     for pair in entries.windows(2) {
         assert_eq!((pair[1].seq, &pair[1].prev_hash), (pair[0].seq + 1, &pair[0].hash));
-        assert!(pair[1].time_ms >= pair[0].time_ms);
+        assert_eq!(pair[1].at_ms, pair[1].now_ms.max(pair[0].at_ms));
     }
 }
 
@@ -56,12 +56,12 @@ async fn i12_what_is_refused_changes_no_row(store: &Store) {
 
 async fn i13_the_head_moves_with_every_entry(store: &Store) {
     let empty = store.audit().verify().await.unwrap();
-    assert_eq!((empty.entries, empty.is_intact()), (0, true));
+    assert_eq!((empty.entries, empty.is_intact()), (1, true));
     store.started().await;
     let one = store.audit().verify().await.unwrap();
-    assert_eq!((one.entries, one.is_intact()), (1, true));
+    assert_eq!((one.entries, one.is_intact()), (2, true));
     assert_ne!(one.head, empty.head);
-    assert_eq!(one.head, entries(&**store).await[0].hash);
+    assert_eq!(one.head, entries(&**store).await[1].hash);
 }
 
 /// Does something to the log with SQL and gives what verification finds: where, and what.
@@ -80,28 +80,31 @@ async fn i13_every_edited_column_is_found(store: &Store) {
     }
     let connection = store.raw();
     drop_triggers(&connection);
-    let set = |sql: &str| connection.execute(&format!("UPDATE kern_audit SET {sql} WHERE seq = 6"), ()).unwrap();
+    let set = |sql: &str| connection.execute(&format!("UPDATE kern_audit SET {sql} WHERE seq = 7"), ()).unwrap();
     let columns = [
-        ("time_ms", "time_ms + 1"),
+        ("at_ms", "at_ms + 1"),
+        ("now_ms", "now_ms - 1"),
         ("actor", r#"replace(actor, 'bob', 'eve')"#),
         ("action", "'rejected'"),
         ("evidence", "1 - evidence"),
+        ("root_run_id", "'other'"),
         ("run_id", "'other'"),
         ("turn", "turn + 1"),
         ("idx", "NULL"),
         ("approval_id", "'other'"),
         ("execution_id", "'other'"),
+        ("tool_name", "'other'"),
         ("call_digest", "replace(call_digest, substr(call_digest, 1, 1), 'z')"),
         ("payload", "'{}'"),
         ("prev_hash", "hash"),
         ("hash", "prev_hash"),
     ];
     for (column, value) in columns {
-        connection.execute_batch("CREATE TEMP TABLE kept AS SELECT * FROM kern_audit WHERE seq = 6").unwrap();
+        connection.execute_batch("CREATE TEMP TABLE kept AS SELECT * FROM kern_audit WHERE seq = 7").unwrap();
         assert_eq!(set(&format!("{column} = {value}")), 1);
         let report = store.audit().verify().await.unwrap();
-        assert_eq!(report.broken.as_ref().map(|found| found.seq), Some(6), "{column}: {report:?}");
-        assert_eq!(report.entries, 5);
+        assert_eq!(report.broken.as_ref().map(|found| found.seq), Some(7), "{column}: {report:?}");
+        assert_eq!(report.entries, 6);
         set(&format!("{column} = (SELECT {column} FROM kept)"));
         connection.execute_batch("DROP TABLE kept").unwrap();
         let report = store.audit().verify().await.unwrap();
@@ -109,6 +112,35 @@ async fn i13_every_edited_column_is_found(store: &Store) {
         // The triggers that were dropped for it are missed.
         assert!(!report.is_intact() && report.others.len() > 5, "{report:?}");
     }
+}
+
+/// A log says which store it is of, and which of how many chains: in its first entry, and in the store's own row.
+async fn i13_another_store_is_found(store: &Store) {
+    busy(store).await;
+    for (sql, seq, row) in [
+        ("DELETE FROM kern_audit WHERE seq = 1", 1, None),
+        ("UPDATE kern_audit SET payload = replace(payload, '\"shards\":1', '\"shards\":2') WHERE seq = 1", 1, None),
+        ("UPDATE kern_audit SET action = 'run_started' WHERE seq = 1", 1, None),
+        ("UPDATE kern_audit SET prev_hash = hash WHERE seq = 1", 1, None),
+        ("UPDATE kern_store SET store_id = '00'", 1, Some("store")),
+        ("UPDATE kern_store SET shards = 16", 1, Some("store")),
+        ("DELETE FROM kern_store", 1, Some("store")),
+        ("INSERT INTO kern_store SELECT '00', epoch, shards, at_ms, wall_ms, resets FROM kern_store", 1, Some("store")),
+    ] {
+        let connection = store.raw();
+        drop_triggers(&connection);
+        connection.execute_batch("CREATE TABLE log AS SELECT * FROM kern_audit; CREATE TABLE row AS SELECT * FROM kern_store").unwrap();
+        connection.execute_batch(sql).unwrap();
+        let broken = store.audit().verify().await.unwrap().broken.unwrap_or_else(|| panic!("`{sql}` was not found"));
+        assert_eq!((broken.seq, broken.row.as_deref()), (seq, row), "`{sql}`: {broken:?}");
+        connection
+            .execute_batch(
+                "DELETE FROM kern_audit; INSERT INTO kern_audit SELECT * FROM log; DROP TABLE log;
+                 DELETE FROM kern_store; INSERT INTO kern_store SELECT * FROM row; DROP TABLE row",
+            )
+            .unwrap();
+    }
+    assert!(store.audit().verify().await.unwrap().is_log_intact());
 }
 
 async fn i13_a_deleted_entry_is_found(store: &Store) {
@@ -127,8 +159,8 @@ async fn i13_a_deleted_entry_is_found_also_when_the_others_close_up(store: &Stor
 async fn i13_an_inserted_entry_is_found(store: &Store) {
     busy(store).await;
     let sql = "UPDATE kern_audit SET seq = -seq WHERE seq > 4; UPDATE kern_audit SET seq = -seq + 1 WHERE seq < 0;
-               INSERT INTO kern_audit SELECT 5, time_ms, actor, 'approved', evidence, run_id, turn, idx, approval_id,
-               execution_id, call_digest, payload, hash, hash FROM kern_audit WHERE seq = 4;";
+               INSERT INTO kern_audit SELECT shard, 5, at_ms, now_ms, actor, 'approved', evidence, root_run_id, run_id, turn, idx,
+               approval_id, execution_id, tool_name, call_digest, payload, hash, hash FROM kern_audit WHERE seq = 4;";
     assert_eq!(after(store, sql).await.0, 5);
 }
 
@@ -136,8 +168,8 @@ async fn i13_an_entry_at_the_end_is_found(store: &Store) {
     busy(store).await;
     let entries = entries(&**store).await.len();
     let sql =
-        "INSERT INTO kern_audit SELECT seq + 1, time_ms, actor, 'approved', evidence, run_id, turn, idx, approval_id,
-               execution_id, call_digest, payload, hash, hash FROM kern_audit ORDER BY seq DESC LIMIT 1;";
+        "INSERT INTO kern_audit SELECT shard, seq + 1, at_ms, now_ms, actor, 'approved', evidence, root_run_id, run_id, turn, idx,
+               approval_id, execution_id, tool_name, call_digest, payload, hash, hash FROM kern_audit ORDER BY seq DESC LIMIT 1;";
     assert_eq!(after(store, sql).await.0, i64::try_from(entries).unwrap() + 1);
 }
 
@@ -197,7 +229,7 @@ async fn i13_a_log_longer_than_a_page_is_read_to_its_end(store: &Store) {
         store.paused(&vec![required(); 500]).await;
     }
     let report = store.audit().verify().await.unwrap();
-    assert_eq!((report.entries, report.is_intact()), (4518, true));
+    assert_eq!((report.entries, report.is_intact()), (4519, true));
     assert_eq!(after(store, "UPDATE kern_audit SET payload = '{}' WHERE seq = 4498").await.0, 4498);
 }
 
@@ -481,6 +513,7 @@ on_each_store! {
 
 on_a_file! {
     i13_a_cut_off_tail_shows_in_the_head,
+    i13_another_store_is_found,
     i13_a_deleted_entry_is_found,
     i13_a_deleted_entry_is_found_also_when_the_others_close_up,
     i13_a_log_longer_than_a_page_is_read_to_its_end,

@@ -243,12 +243,15 @@ async fn i15_the_clock_of_the_store_never_goes_back(store: &Store) {
     let run_id = store.paused(&[required().expires_in_ms(60_000)]).await;
     let claim = store.started().await;
     assert!(!store.get_run(&claim.run_id).await.unwrap().lapsed);
-    store.tamper("UPDATE kern_audit SET time_ms = time_ms + 3600000 WHERE seq = (SELECT max(seq) FROM kern_audit)");
+    store.tamper(
+        "UPDATE kern_audit SET at_ms = at_ms + 3600000, now_ms = now_ms + 3600000
+         WHERE seq = (SELECT max(seq) FROM kern_audit)",
+    );
     let late = store.approve(&run_id, 0).await;
     assert!(matches!(late, Err(Error::Expired { .. })), "{late:?}");
     assert!(store.get_run(&claim.run_id).await.unwrap().lapsed);
     let entries = kern_tests::history::entries(&**store).await;
-    assert!(entries.is_sorted_by_key(|entry| entry.time_ms));
+    assert!(entries.is_sorted_by_key(|entry| entry.at_ms));
 }
 
 /// I2: owner and fence are not enough while the run is not running.

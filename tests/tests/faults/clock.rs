@@ -43,7 +43,7 @@ async fn schedule_15_a_clock_that_is_set_back_revives_nothing() {
         assert_eq!(store.starts(run_id).await, 0);
     }
     let entries = history::entries(&*store).await;
-    assert!(entries.is_sorted_by_key(|entry| entry.time_ms), "time in the log never goes back");
+    assert!(entries.is_sorted_by_key(|entry| entry.at_ms), "time in the log never goes back");
     history::check(&*store).await;
 }
 
@@ -72,7 +72,7 @@ async fn schedule_15_a_clock_that_jumps_ahead_loses_a_start_and_doubles_none() {
     assert_eq!(entries.len(), 1, "{entries:?}");
     to_the_end(&place).await;
     let log = history::entries(&*place.db).await;
-    assert!(log.is_sorted_by_key(|entry| entry.time_ms), "time in the log never goes back");
+    assert!(log.is_sorted_by_key(|entry| entry.at_ms), "time in the log never goes back");
     assert_eq!(counts(&place).len(), 1);
 }
 

@@ -71,6 +71,7 @@ const ACTIONS: &[&str] = &[
     "key_revoked",
     "erased",
     "run_hidden",
+    "shard_opened",
 ];
 
 fn check(holds: bool, otherwise: &'static str) -> Result<(), Wrong> {
@@ -90,8 +91,11 @@ impl Replay {
         }
         let said: Said<'_> =
             serde_json::from_str(line.payload).map_err(|error| format!("it is unreadable: audit.payload: {error}"))?;
-        let at_ms = said.at_ms.unwrap_or(line.time_ms);
-        check(at_ms <= line.time_ms, "its rows are said to be younger than it is")?;
+        let at_ms = line.now_ms;
+        check(line.root_run_id == line.run_id, "the root of its run is another run")?;
+        if line.action == "shard_opened" {
+            return check(line.seq == 1, "the chain was opened before");
+        }
         if line.action == "pool_set" {
             check(line.run_id.is_none(), "a pool has no run")?;
             let name = need(said.name.as_deref(), "pool")?;

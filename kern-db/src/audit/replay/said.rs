@@ -60,8 +60,6 @@ pub(super) struct Said<'a> {
     #[serde(borrow)]
     pub(super) asked: Vec<Asked<'a>>,
     pub(super) before: Before<'a>,
-    /// The time that the transaction's rows carry, where the log's is later.
-    pub(super) at_ms: Option<i64>,
 }
 
 /// Tells a key that is null from one that is not there.

@@ -31,7 +31,7 @@ impl Row {
     fn of(entry: &AuditEntry) -> Self {
         Self {
             seq: entry.seq,
-            when: When::of(entry.time_ms / 1000),
+            when: When::of(entry.at_ms / 1000),
             action: safe(&entry.action),
             actor: safe(&entry.actor.to_string()),
             run_id: entry.run_id.as_ref().map(ToString::to_string),
