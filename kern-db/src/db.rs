@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::clock::StoreClock;
 use crate::records::approval::{Approval, ApprovalFilter, Page, Resolution};
 use crate::records::audit::{AuditEntry, AuditReport, Erased};
 use crate::records::checkpoint::Checkpoint;
@@ -117,6 +118,20 @@ pub trait Db: sealed::Sealed + Transitions + fmt::Debug + Send + Sync + 'static 
     ///   asked.
     /// - [`Error::NotPermitted`](crate::Error::NotPermitted): whoever asked for the call may not settle it.
     fn settle_execution<'a>(&'a self, id: &'a ExecutionId, settlement: Settlement) -> DbFuture<'a, Execution>;
+
+    /// Reads how the store's time stands to its clock. It is ahead after an entry was written ahead of time, or a clock was set back:
+    /// approvals expire early then, and nothing else happens ([`StoreClock::has_jumped`](crate::StoreClock::has_jumped)).
+    fn clock(&self) -> DbFuture<'_, StoreClock>;
+
+    /// Sets the store's time back to its clock (Z3). Every approval that waits expires, every call that is ready is given up, and
+    /// every lease ends, because their times were computed on the clock that was ahead.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::Invalid`](crate::Error::Invalid): there is no note.
+    /// - [`Error::RunConflict`](crate::Error::RunConflict), [`Error::ExecutionConflict`](crate::Error::ExecutionConflict): a process
+    ///   that has a live lease drives a run or a call.
+    fn reset_clock(&self, by: Principal, note: String) -> DbFuture<'_, StoreClock>;
 
     /// Says who is in a pool from now on, and puts on record who said so. [`DbExt::set_pool`] is shorter.
     ///

@@ -40,6 +40,7 @@ mod tx;
 #[doc(hidden)]
 pub use audit::Sign;
 pub use audit::verify_export;
+pub use clock::StoreClock;
 #[cfg(feature = "checkpoints")]
 pub use checkpoints::{
     CheckpointKey, CheckpointPublicKey, CheckpointSink, Checkpointer, CheckpointerBuilder, FileSink, StdoutSink,

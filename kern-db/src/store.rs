@@ -55,6 +55,14 @@ macro_rules! store {
                 })
             }
 
+            fn clock(&self) -> DbFuture<'_, StoreClock> {
+                self.read("read the clock", move |tx| Box::pin(store_clock::read(tx)))
+            }
+
+            fn reset_clock(&self, by: Principal, note: String) -> DbFuture<'_, StoreClock> {
+                self.write(Lane::Normal, "set the store's time back", move |tx| Box::pin(store_clock::reset(tx, by, note)))
+            }
+
             fn write_pool(&self, name: String, members: Vec<String>, by: Option<Principal>) -> DbFuture<'_, Pool> {
                 self.write(Lane::Normal, "set a pool", move |tx| Box::pin(pool::set(tx, name, members, by)))
             }
@@ -405,6 +413,7 @@ pub(crate) use store;
 /// What an implementation by [`store!`] names.
 pub(crate) mod prelude {
     pub(crate) use super::store;
+    pub(crate) use crate::clock::StoreClock;
     pub(crate) use crate::db::{Audit, DbFuture, Transitions};
     pub(crate) use crate::records::approval::{Approval, ApprovalFilter, Page, Resolution};
     pub(crate) use crate::records::audit::{AuditEntry, AuditReport, Erased};
@@ -423,6 +432,7 @@ pub(crate) mod prelude {
         DeliveryClaim, DeliveryEnd, EndRun, Ended, Finished, KeptAnswer, KeyLookup, NewKey, OpenRequest, OpenedRequest,
         Recovered, RequestClaim, Resumable, RunClaim, RunClaimed, Swept, Ticket, Write,
     };
+    pub(crate) use crate::transitions::clock as store_clock;
     pub(crate) use crate::transitions::{
         answer, approval, ask, delivery, erase, execution, key, pool, read, recovery, request, run, session, settle,
         sweep,

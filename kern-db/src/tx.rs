@@ -78,6 +78,13 @@ pub(crate) trait Tx {
         Ok(())
     }
 
+    /// Waits until no other transaction writes to these tables or has rows of them locked, and keeps them out until this one ends.
+    /// Nothing, where a transaction that writes is the only one that does.
+    async fn lock_tables(&mut self, tables: &[Table]) -> Result<()> {
+        let _ = tables;
+        Ok(())
+    }
+
     /// Adds entries to the audit log: the last step of a transaction before its commit. Where several transactions write at a time,
     /// the lock of the chain is taken here and not before.
     async fn append(&mut self, drafts: Vec<Draft>) -> Result<()> {

@@ -59,8 +59,7 @@ impl Store {
         }
     }
 
-    /// A store that somebody else has opened.
-    #[cfg(feature = "postgres")]
+    /// A store that was opened elsewhere.
     #[must_use]
     pub fn around(db: Arc<dyn Db>) -> Self {
         Self::of(db)
@@ -111,6 +110,11 @@ impl Store {
             Some(memory) => memory.clone().into_db(),
             None => SqliteDb::open(self.file()).await.expect("the file opens again").into_db(),
         }
+    }
+
+    /// The same store, opened by a handle that shares nothing with the first but what is stored: as another process would.
+    pub async fn another(&self) -> Self {
+        Self::of(self.second().await)
     }
 
     /// The file of a store that has one.

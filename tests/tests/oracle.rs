@@ -207,6 +207,18 @@ const POISON: Config = Config {
     ..Config::of("a run whose every owner dies", &[&[REQUIRED]])
 };
 
+/// An operator sets the store's time back, at any moment.
+const RESET: Config = Config {
+    ticks: 1,
+    crashes: 1,
+    reset: true,
+    voters: &[Bob],
+    callers: &[Who::Ana, Who::Worker],
+    settlers: &[Bob],
+    cancel: true,
+    ..Config::of("two-stage and idempotent, the time set back", &[&[TWO_STAGE, Spec { effect: Effect::Idempotent, ..REQUIRED }]])
+};
+
 /// What was ordered again by a human, in every tier.
 const AGAIN: Config = Config {
     voters: &[Bob],
@@ -342,6 +354,7 @@ walked! {
     crashes_and_people_who_clean_up: CRASHES,
     decisions_that_come_too_late: EXPIRY,
     the_requesters_own_calls: USERS,
+    the_time_set_back: RESET,
     turns_of_different_tiers: AUDITED,
     two_approvers_of_a_pool: QUORUM,
     two_approvers_by_their_tokens: TOKENS,

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "what a store answers otherwise is what a test shows")]
 
+#[path = "postgres/append.rs"]
+mod append;
 #[path = "postgres/command.rs"]
 mod command;
 #[path = "postgres/faults.rs"]

@@ -785,10 +785,11 @@ ALTER TABLE {store} ENABLE ALWAYS TRIGGER {store}_no_truncate;
 -- statement of a transaction: a client that stops before it has sent that message holds rows, and never a shard.
 -- VOLATILE, and the lock in a statement of its own: the statement that reads the head sees what was committed when it began. One
 -- statement that locks and reads would have read the head from before its wait, and so would a STABLE function.
-CREATE FUNCTION {audit}_append(this_shard bigint, entries json) RETURNS bigint LANGUAGE plpgsql VOLATILE
+CREATE FUNCTION {audit}_append(this_shard bigint, this_resets bigint, entries json) RETURNS bigint LANGUAGE plpgsql VOLATILE
 SET search_path = {schema}, pg_temp AS $append$
 DECLARE
     id text;
+    resets_now bigint;
     last_seq bigint;
     last_ms bigint;
     last_hash text;
@@ -798,7 +799,11 @@ DECLARE
     fields bytea;
 BEGIN
     PERFORM pg_advisory_xact_lock('{audit}'::regclass::oid::int, this_shard::int);
-    SELECT store_id INTO STRICT id FROM {store};
+    SELECT store_id, resets INTO STRICT id, resets_now FROM {store};
+    -- Without it, a transaction that has read its time before an operator has set the time back would write it afterwards.
+    IF resets_now <> this_resets THEN
+        RAISE EXCEPTION 'kern: the time of the store was set back meanwhile' USING ERRCODE = 'serialization_failure';
+    END IF;
     SELECT seq, at_ms, hash INTO STRICT last_seq, last_ms, last_hash
     FROM {audit} WHERE shard = this_shard ORDER BY seq DESC LIMIT 1;
     FOR entry IN

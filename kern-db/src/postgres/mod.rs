@@ -26,7 +26,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::audit::{Journal, flush};
 use crate::cell::Table;
-use crate::clock::Floor;
+use crate::clock::{Floor, Time};
 use crate::names::Names;
 use crate::store::Lane;
 use crate::store::prelude::*;
@@ -34,7 +34,7 @@ use crate::tx::{Refused, Step, Tx as _};
 use crate::{Error, Result, clock, fault};
 use address::Address;
 use changes::Changes;
-use failure::{is_passing, no_connection, unavailable};
+use failure::{failed, is_passing, no_connection, unavailable, within};
 use tx::{CommitEnd, PostgresTx};
 
 /// How long a statement waits for another transaction's lock by default.
@@ -250,6 +250,27 @@ impl Shared {
         begun.map_err(|error| error.unwrap_or_else(|| unavailable(action, CLOSED)))
     }
 
+    /// Stores the store's time where it is ahead of its clock, so that it passes for processes that live for a moment, too. Not in
+    /// every transaction: they would all wait for the one row. The transaction itself is committed, whatever comes of this.
+    async fn keep_time(&self, time: Time) {
+        let sql = format!(
+            "UPDATE {} SET at_ms = $1, wall_ms = $2 WHERE resets = $3 AND at_ms + greatest($2 - wall_ms, 0) < $1",
+            self.names.of(Table::Store)
+        );
+        let action = "keep the store's time";
+        let kept = async {
+            let connection = self.connection(&self.aside, action).await?;
+            let kept = within(self.busy_timeout, connection.execute(&sql, &[&time.now_ms, &time.clock_ms, &time.resets]));
+            kept.await.map_err(|error| match error {
+                Some(error) => failed(action, &error),
+                None => unavailable(action, "the server did not answer in time"),
+            })
+        };
+        if let Err(error) = kept.await {
+            tracing::warn!(%error, "the store's time is ahead of its clock, and could not be stored");
+        }
+    }
+
     async fn transact<V, F>(
         &self,
         connection: Object,
@@ -283,8 +304,14 @@ impl Shared {
             tx.roll_back().await;
             return Err(error);
         }
+        let time = tx.journal().time;
         match tx.commit().await {
-            CommitEnd::Committed => outcome,
+            CommitEnd::Committed => {
+                if let Some(time) = time.filter(|time| time.lags()) {
+                    self.keep_time(time).await;
+                }
+                outcome
+            }
             CommitEnd::Refused(error) => Err(error),
             CommitEnd::Unheard(mark) => {
                 outcome::find(self, action, mark).await?;

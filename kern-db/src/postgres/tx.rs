@@ -531,6 +531,11 @@ impl Tx for PostgresTx {
         self.ask(&sql, &[Cell::Text(name.to_owned())]).await.map(drop)
     }
 
+    async fn lock_tables(&mut self, tables: &[Table]) -> Result<()> {
+        let names: Vec<&str> = tables.iter().map(|table| self.names.of(*table)).collect();
+        self.ask(&format!("LOCK TABLE {} IN EXCLUSIVE MODE", names.join(", ")), &[]).await.map(drop)
+    }
+
     /// Nothing is sent yet: the call of the append goes out with the `COMMIT`.
     async fn append(&mut self, drafts: Vec<Draft>) -> Result<()> {
         let (Some((xid, after)), Some(last)) = (self.seen.clone(), drafts.last()) else {
@@ -543,8 +548,9 @@ impl Tx for PostgresTx {
             payload: last.row.payload.clone(),
         };
         let entries = serde_json::Value::Array(drafts.iter().map(to_append).collect());
+        let resets = self.journal.time.map_or(0, |time| time.resets);
         let sql = format!(
-            "SELECT {}_append(0, {}); ",
+            "SELECT {}_append(0, {resets}, {}); ",
             self.names.of(Table::Audit),
             literal(&entries.to_string())
         );
@@ -596,6 +602,6 @@ fn literal(text: &str) -> String {
     format!(" E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
 }
 
-/// The first half of the numbers of kern's advisory locks: `kern`. The second is the table's own number, or zero for the
-/// migrations.
+/// The first half of the number of the lock under which the schema is made: `kern`. Every other lock of kern begins with the number
+/// of a table.
 pub(super) const LOCKS: i32 = i32::from_be_bytes(*b"kern");

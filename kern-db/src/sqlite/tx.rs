@@ -329,6 +329,9 @@ impl Tx for SqliteTx<'_> {
     }
 
     async fn update<R: Row>(&mut self, set: Vec<Assign<R>>, expect: Vec<Cond<R>>) -> Result<u64> {
+        if R::TABLE == Table::Store {
+            self.known.store = None;
+        }
         let mut sql = with_room(0);
         sql.extend(["UPDATE ", self.names.of(R::TABLE), " SET "]);
         for (place, assign) in set.iter().enumerate() {

@@ -5,6 +5,7 @@
 //! one audit entry for each change. The numbers in the comments are the table's.
 
 pub(crate) mod answer;
+pub(crate) mod clock;
 pub(crate) mod approval;
 pub(crate) mod ask;
 pub(crate) mod delivery;

@@ -88,6 +88,14 @@ async fn metrics(State(os): State<Arc<Os>>) -> Result<Response, Problem> {
         "# HELP kern_approvals_waiting Approvals that somebody has to decide.\n# TYPE kern_approvals_waiting gauge\n\
          kern_approvals_waiting {pending}\n"
     ));
+    let clock = os.db.clock().await?;
+    let ahead = clock.ahead_ms();
+    line(format_args!(
+        "# HELP kern_clock_ahead_seconds How far the store's time is ahead of its clock.\n\
+         # TYPE kern_clock_ahead_seconds gauge\nkern_clock_ahead_seconds {}.{:03}\n",
+        ahead / 1000,
+        ahead % 1000
+    ));
     line(format_args!("# HELP kern_executions Executions by status.\n# TYPE kern_executions gauge\n"));
     for status in ["ready", "executing", "succeeded", "failed", "unknown", "abandoned"] {
         let parsed: ExecutionStatus = status.parse().expect("it is one of the states");

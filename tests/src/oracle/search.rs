@@ -52,6 +52,8 @@ pub struct Config {
     pub eager: bool,
     /// Whether bodies fail, too: the table makes no difference between that and a result.
     pub failing: bool,
+    /// Whether an operator sets the store's time back.
+    pub reset: bool,
     /// Processes.
     pub processes: u8,
     /// Whether an older copy of the store is put back, once.
@@ -86,6 +88,7 @@ impl Config {
             silent: false,
             eager: false,
             failing: false,
+            reset: false,
             processes: 2,
             restore: false,
             alive: false,
@@ -212,6 +215,9 @@ pub fn events(config: &Config, rules: &Rules, state: &State, events: &mut Vec<Ev
     }
     if config.ticks > 0 {
         events.extend([Event::Recover, Event::Sweep]);
+    }
+    if config.reset {
+        events.push(Event::ResetClock);
     }
     events.extend(config.pools.iter().filter(|pool| **pool != state.pool).map(|pool| Event::Pool(*pool)));
     restore_events(config.alive, config.force, config.settlers, state, events);

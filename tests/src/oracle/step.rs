@@ -90,6 +90,8 @@ pub enum Event {
     RunAgain { by: Person, call: u8, note: bool },
     /// A6, X7 and X8 by the sweeper.
     Sweep,
+    /// Z3.
+    ResetClock,
     /// Time passes.
     Tick,
     /// A process dies; what it held in its memory is gone.
@@ -538,6 +540,7 @@ impl Tx<'_> {
             Event::Settle { by, call, to, note } => self.settle(by, call, Some(to), note),
             Event::RunAgain { by, call, note } => self.settle(by, call, None, note),
             Event::Sweep => self.sweep(),
+            Event::ResetClock => self.reset_clock(),
             Event::Tick => {
                 self.state.now += 1;
                 Said::Done.into()
@@ -1494,6 +1497,33 @@ impl Tx<'_> {
                 self.put(place, call);
                 self.tell(if started { "unknown" } else { "abandoned" }, place);
             }
+        }
+        Said::Done.into()
+    }
+
+    /// Z3. How far the clock was ahead makes no difference to what it closes, so that time itself stays here.
+    fn reset_clock(&mut self) -> Answers {
+        let now = self.state.now;
+        if self.state.run.state == RunState::Running && now < self.state.run.lease_until {
+            return Said::RunConflict.into();
+        }
+        let lives = |row: Execution| row.state == ExecutionState::Executing && now < row.lease_until;
+        if self.places().into_iter().any(|place| self.call(place).and_then(|call| call.execution).is_some_and(lives)) {
+            return Said::ExecutionConflict.into();
+        }
+        for place in self.places() {
+            let mut call = self.call(place).expect("it is there");
+            if let Some(approval) = call.approval.as_mut().filter(|row| row.state == ApprovalState::Pending) {
+                approval.state = ApprovalState::Expired;
+                call.facts.no = true;
+                self.tell("expired", place);
+            }
+            if let Some(row) = call.execution.as_mut().filter(|row| row.state == ExecutionState::Ready) {
+                let started = row.attempt > 0;
+                row.state = if started { ExecutionState::Unknown } else { ExecutionState::Abandoned };
+                self.tell(if started { "unknown" } else { "abandoned" }, place);
+            }
+            self.put(place, call);
         }
         Said::Done.into()
     }

@@ -412,3 +412,26 @@ async fn help_says_how_and_ends_well() {
     }
     assert_eq!(kern.run(&["--version"]).out, format!("kern {}\n", env!("CARGO_PKG_VERSION")));
 }
+
+/// Z3: only with a name and a reason, only where the time is ahead, and then everything that waits is over.
+#[tokio::test]
+async fn the_stores_time_is_shown_and_set_back() {
+    let (store, kern, id) = one().await;
+    let said = kern.run(&["clock"]);
+    assert!(said.code == 0 && said.out.starts_with("the store's time agrees with its clock"), "{said:?}");
+    assert_eq!(kern.run(&["clock", "--reset", "--by", "ann"]).code, 2, "a reason is needed");
+    no(&kern.json(&["clock", "--reset", "--by", "ann", "--note", "x"]), "clock_not_ahead");
+    kern_db::clock::set_ahead_ms(3_600_000);
+    let claim = store.started().await;
+    kern_db::clock::set_ahead_ms(0);
+    let shown = kern.json(&["clock"]).json();
+    assert!(shown["ahead_ms"].as_i64().unwrap() > 3_500_000 && shown["has_jumped"] == json!(true), "{shown}");
+    let reset = ["clock", "--reset", "--by", "ann", "--note", "a wrong clock"];
+    no(&kern.json(&reset), "not_paused");
+    store.complete(&claim).await.unwrap();
+    let said = kern.json(&reset).json();
+    assert_eq!((&said["ahead_ms"], &said["has_jumped"]), (&json!(0), &json!(false)));
+    assert_eq!(kern.json(&["approvals", "show", &id]).json()["status"], "expired");
+    assert_eq!(kern.run(&["audit", "verify"]).code, 0);
+    history::check(&*store).await;
+}

@@ -72,6 +72,7 @@ const ACTIONS: &[&str] = &[
     "erased",
     "run_hidden",
     "shard_opened",
+    "clock_reset",
 ];
 
 fn check(holds: bool, otherwise: &'static str) -> Result<(), Wrong> {
@@ -95,6 +96,10 @@ impl Replay {
         check(line.root_run_id == line.run_id, "the root of its run is another run")?;
         if line.action == "shard_opened" {
             return check(line.seq == 1, "the chain was opened before");
+        }
+        if line.action == "clock_reset" {
+            check(line.run_id.is_none(), "the time of the store is of no run")?;
+            return check(said.note.as_ref().is_some_and(|note| !note.trim().is_empty()), "the time was set back without a reason");
         }
         if line.action == "pool_set" {
             check(line.run_id.is_none(), "a pool has no run")?;

@@ -57,11 +57,29 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: Keys,
     },
+    /// Show how the store's time stands to its clock, or set it back.
+    #[command(after_help = "Examples:
+  kern clock
+  kern clock --reset --by ann --note 'the server of 1 June had a wrong clock'")]
+    Clock(Clock),
     /// The log of all that happened.
     Audit {
         #[command(subcommand)]
         command: Audit,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Clock {
+    /// Set the store's time back to its clock: approvals that wait expire, calls that are ready are given up, leases end.
+    #[arg(long, requires_all = ["by", "note"])]
+    pub(crate) reset: bool,
+    /// The name of the operator.
+    #[arg(long, value_name = "NAME", requires = "reset")]
+    pub(crate) by: Option<String>,
+    /// The reason.
+    #[arg(long, value_name = "TEXT", requires = "reset")]
+    pub(crate) note: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -8,6 +8,7 @@ mod arguments;
 mod audit;
 mod call;
 mod checkpoint;
+mod clock;
 mod database;
 mod decide;
 mod erase;
@@ -91,6 +92,7 @@ async fn run(output: &mut Output, arguments: Arguments) -> Outcome {
             Keys::List => keys::list(output, &*database.open().await?, json).await,
             Keys::Revoke(revoke) => keys::revoke(output, &database, revoke, json).await,
         },
+        Command::Clock(clock) => clock::clock(output, &*database.open().await?, clock, json).await,
         Command::Audit { command } => match command {
             Audit::Verify { checkpoint, pubkey, .. } => {
                 let kept = checkpoint::Kept::read(checkpoint.as_deref(), pubkey.as_deref())?;
