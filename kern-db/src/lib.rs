@@ -40,12 +40,12 @@ mod tx;
 #[doc(hidden)]
 pub use audit::Sign;
 pub use audit::verify_export;
-pub use clock::StoreClock;
 #[cfg(feature = "checkpoints")]
 pub use checkpoints::{
     CheckpointKey, CheckpointPublicKey, CheckpointSink, Checkpointer, CheckpointerBuilder, FileSink, StdoutSink,
     unsigned,
 };
+pub use clock::StoreClock;
 pub use db::{Audit, Db, DbExt, DbFuture, IntoDb, Transitions};
 pub use error::{Error, Result};
 pub use ids::{ApprovalId, ExecutionId, RunId, SessionId, fresh_id};

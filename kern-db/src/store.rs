@@ -60,7 +60,9 @@ macro_rules! store {
             }
 
             fn reset_clock(&self, by: Principal, note: String) -> DbFuture<'_, StoreClock> {
-                self.write(Lane::Normal, "set the store's time back", move |tx| Box::pin(store_clock::reset(tx, by, note)))
+                self.write(Lane::Normal, "set the store's time back", move |tx| {
+                    Box::pin(store_clock::reset(tx, by, note))
+                })
             }
 
             fn write_pool(&self, name: String, members: Vec<String>, by: Option<Principal>) -> DbFuture<'_, Pool> {

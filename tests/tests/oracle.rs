@@ -216,7 +216,10 @@ const RESET: Config = Config {
     callers: &[Who::Ana, Who::Worker],
     settlers: &[Bob],
     cancel: true,
-    ..Config::of("two-stage and idempotent, the time set back", &[&[TWO_STAGE, Spec { effect: Effect::Idempotent, ..REQUIRED }]])
+    ..Config::of(
+        "two-stage and idempotent, the time set back",
+        &[&[TWO_STAGE, Spec { effect: Effect::Idempotent, ..REQUIRED }]],
+    )
 };
 
 /// What was ordered again by a human, in every tier.

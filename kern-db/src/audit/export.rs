@@ -40,9 +40,9 @@ pub fn verify_export(lines: impl BufRead, kept: Vec<Checkpoint>) -> std::io::Res
         let followed = match store_id.map(|store_id| line.fits(&store_id, &mut buffer)) {
             Err(what) => Err(what),
             Ok(fits) => match fits {
-            true => chain.follow(&line),
-            false if line.seq == chain.seq + 1 => Err("its hash does not fit its content".to_owned()),
-            false => Err(format!("entry {} is missing", chain.seq + 1)),
+                true => chain.follow(&line),
+                false if line.seq == chain.seq + 1 => Err("its hash does not fit its content".to_owned()),
+                false => Err(format!("entry {} is missing", chain.seq + 1)),
             },
         };
         if let Err(what) = followed {

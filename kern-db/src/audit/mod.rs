@@ -25,8 +25,8 @@ use crate::{ApprovalId, ExecutionId, Result, RunId};
 
 pub use checkpoint::Sign;
 pub use export::verify_export;
-pub(crate) use rows::rest;
 use line::{Line, chain_hash, genesis};
+pub(crate) use rows::rest;
 pub(crate) use verify::verify;
 
 /// What a transaction adds to the audit log and the outbox when it commits.
@@ -272,6 +272,8 @@ pub(crate) fn fits(entry: &AuditEntry, store_id: &str) -> bool {
 
 /// Reads entries after `after`, oldest first.
 pub(crate) async fn entries<T: Tx>(tx: &mut T, after: i64, limit: u64) -> Result<Vec<AuditEntry>> {
-    let query = Query::of(vec![AuditRow::C.shard.is(0), AuditRow::C.seq.above(after)]).oldest(AuditRow::C.seq.order()).limit(limit);
+    let query = Query::of(vec![AuditRow::C.shard.is(0), AuditRow::C.seq.above(after)])
+        .oldest(AuditRow::C.seq.order())
+        .limit(limit);
     tx.select::<AuditRow>(query).await?.into_iter().map(AuditEntry::try_from).collect()
 }

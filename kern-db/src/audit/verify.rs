@@ -101,8 +101,8 @@ impl Opened {
         if line.seq != 1 || line.action != super::OPENED || line.evidence || line.run_id.is_some() {
             return Err(format!("the chain does not begin with `{}`", super::OPENED));
         }
-        let opened: Self = serde_json::from_str(line.payload)
-            .map_err(|error| format!("it is unreadable: audit.payload: {error}"))?;
+        let opened: Self =
+            serde_json::from_str(line.payload).map_err(|error| format!("it is unreadable: audit.payload: {error}"))?;
         if opened.shard != line.shard || opened.shard >= opened.shards {
             return Err("it opens another shard than the one it is in".to_owned());
         }
@@ -286,7 +286,9 @@ async fn chain<T: Tx>(
     let mut store_id: Option<Arc<str>> = None;
     let mut limit = PAGE;
     while !found.any.load(Ordering::Acquire) {
-        let query = Query::of(vec![AuditRow::C.shard.is(0), AuditRow::C.seq.above(seq)]).oldest(AuditRow::C.seq.order()).limit(limit);
+        let query = Query::of(vec![AuditRow::C.shard.is(0), AuditRow::C.seq.above(seq)])
+            .oldest(AuditRow::C.seq.order())
+            .limit(limit);
         let page = match tx.page::<AuditRow>(query).await {
             Ok(page) => Arc::new(page),
             // Which entry of the page it is shows when they are read one by one.

@@ -105,7 +105,8 @@ impl InMemoryDb {
             // A panic inside a job leaves its changes half done; they are taken back before the lock is given up only
             // when the job returns, so a poisoned store answers nothing any more.
             let mut tables = self.tables.lock().map_err(|_| poisoned())?;
-            let mut tx = MemoryTx { tables: &mut tables, undo: Vec::new(), journal: Journal::new(&self.floor, ahead_ms) };
+            let mut tx =
+                MemoryTx { tables: &mut tables, undo: Vec::new(), journal: Journal::new(&self.floor, ahead_ms) };
             let outcome = finish_now(job(&mut tx));
             let (commit, outcome) = match outcome {
                 Ok(value) => (true, Ok(value)),

@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 use deadpool_postgres::{
     Hook, HookError, Manager, ManagerConfig, Object, Pool as Connections, RecyclingMethod, Runtime,
 };
+use tokio_postgres::types::ToSql;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::audit::{Journal, flush};
@@ -260,7 +261,8 @@ impl Shared {
         let action = "keep the store's time";
         let kept = async {
             let connection = self.connection(&self.aside, action).await?;
-            let kept = within(self.busy_timeout, connection.execute(&sql, &[&time.now_ms, &time.clock_ms, &time.resets]));
+            let values: [&(dyn ToSql + Sync); 3] = [&time.now_ms, &time.clock_ms, &time.resets];
+            let kept = within(self.busy_timeout, connection.execute(&sql, &values));
             kept.await.map_err(|error| match error {
                 Some(error) => failed(action, &error),
                 None => unavailable(action, "the server did not answer in time"),

@@ -549,11 +549,8 @@ impl Tx for PostgresTx {
         };
         let entries = serde_json::Value::Array(drafts.iter().map(to_append).collect());
         let resets = self.journal.time.map_or(0, |time| time.resets);
-        let sql = format!(
-            "SELECT {}_append(0, {resets}, {}); ",
-            self.names.of(Table::Audit),
-            literal(&entries.to_string())
-        );
+        let sql =
+            format!("SELECT {}_append(0, {resets}, {}); ", self.names.of(Table::Audit), literal(&entries.to_string()));
         self.append = Some(Append { sql, mark: Mark { xid, entry } });
         Ok(())
     }

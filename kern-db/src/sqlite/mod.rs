@@ -228,7 +228,13 @@ impl SqliteDbBuilder {
         })
         .await;
         let (writer, readers, watch) = opened.map_err(|error| unavailable("open the database", error))??;
-        Ok(SqliteDb { writer: Arc::new(writer), readers: Arc::new(readers), watch, floor: Arc::default(), busy_timeout })
+        Ok(SqliteDb {
+            writer: Arc::new(writer),
+            readers: Arc::new(readers),
+            watch,
+            floor: Arc::default(),
+            busy_timeout,
+        })
     }
 }
 

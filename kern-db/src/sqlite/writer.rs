@@ -309,7 +309,7 @@ fn commit(desk: &Desk, patience: Duration, group: Vec<Queued>) {
 /// Stores the time of a transaction that has changed something, and what the clock said: a process that starts later goes on from
 /// there, so that time passes for commands that live for a moment, too.
 fn keep_time(desk: &Desk) -> Result<()> {
-    let Some(Time { now_ms, clock_ms }) = desk.known.borrow().time else { return Ok(()) };
+    let Some(Time { now_ms, clock_ms, .. }) = desk.known.borrow().time else { return Ok(()) };
     if desk.connection.total_changes() == desk.changes.get() {
         return Ok(());
     }

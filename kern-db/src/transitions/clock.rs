@@ -24,7 +24,8 @@ use RunRow as R;
 use StoreRow as S;
 
 /// The tables with times that were computed on the clock that was ahead.
-const TABLES: &[Table] = &[Table::Store, Table::Runs, Table::Approvals, Table::Executions, Table::Requests, Table::Deliveries];
+const TABLES: &[Table] =
+    &[Table::Store, Table::Runs, Table::Approvals, Table::Executions, Table::Requests, Table::Deliveries];
 
 /// Reads the store's time and its clock.
 pub(crate) async fn read<T: Tx>(tx: &mut T) -> Result<StoreClock> {
@@ -63,11 +64,15 @@ pub(crate) async fn reset<T: Tx>(tx: &mut T, by: Principal, note: String) -> Ste
     let ready = Query::of(vec![E::C.status.is(ExecutionStatus::Ready)]).oldest(E::C.id.order());
     let executions = tx.select::<E>(ready).await?;
     for execution in &executions {
-        drop_ready(tx, execution, "the store's time was set back before the call was started", actor.clone(), now).await?;
+        drop_ready(tx, execution, "the store's time was set back before the call was started", actor.clone(), now)
+            .await?;
     }
     let ended = Some(now);
-    tx.update(vec![R::C.lease_until_ms.to(ended)], vec![R::C.lease_until_ms.above(ended), R::C.status.is(RunStatus::Running)])
-        .await?;
+    tx.update(
+        vec![R::C.lease_until_ms.to(ended)],
+        vec![R::C.lease_until_ms.above(ended), R::C.status.is(RunStatus::Running)],
+    )
+    .await?;
     let executing = vec![E::C.lease_until_ms.above(ended), E::C.status.is(ExecutionStatus::Executing)];
     tx.update(vec![E::C.lease_until_ms.to(ended)], executing).await?;
     tx.update(vec![Q::C.lease_until_ms.to(now)], vec![Q::C.lease_until_ms.above(now)]).await?;

@@ -5,9 +5,9 @@
 //! one audit entry for each change. The numbers in the comments are the table's.
 
 pub(crate) mod answer;
-pub(crate) mod clock;
 pub(crate) mod approval;
 pub(crate) mod ask;
+pub(crate) mod clock;
 pub(crate) mod delivery;
 mod edit;
 pub(crate) mod erase;

@@ -129,7 +129,9 @@ async fn i13_another_store_is_found(store: &Store) {
     ] {
         let connection = store.raw();
         drop_triggers(&connection);
-        connection.execute_batch("CREATE TABLE log AS SELECT * FROM kern_audit; CREATE TABLE row AS SELECT * FROM kern_store").unwrap();
+        connection
+            .execute_batch("CREATE TABLE log AS SELECT * FROM kern_audit; CREATE TABLE row AS SELECT * FROM kern_store")
+            .unwrap();
         connection.execute_batch(sql).unwrap();
         let broken = store.audit().verify().await.unwrap().broken.unwrap_or_else(|| panic!("`{sql}` was not found"));
         assert_eq!((broken.seq, broken.row.as_deref()), (seq, row), "`{sql}`: {broken:?}");

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use kern_db::{
-    Answered, ApprovalStatus, CallPolicy, Db, Effect, Ended, Error, ExecutionStatus, Finished, NewAnswer, PauseType, Principal,
-    Recovered, RunId, RunStatus, Tier, clock,
+    Answered, ApprovalStatus, CallPolicy, Db, Effect, Ended, Error, ExecutionStatus, Finished, NewAnswer, PauseType,
+    Principal, Recovered, RunId, RunStatus, Tier, clock,
 };
 use kern_tests::steps::{Store, begin, end, required, two_stage};
 

@@ -90,7 +90,8 @@ async fn the_description_has_every_route_and_the_log_and_the_metrics_say_what_ha
     let metrics = os.client.get("/metrics").await;
     let text = metrics.body.as_str().unwrap();
     assert!(
-        text.contains("kern_approvals{status=\"pending\"} 1\n") && text.contains("kern_approvals_waiting 1\n")
+        text.contains("kern_approvals{status=\"pending\"} 1\n")
+            && text.contains("kern_approvals_waiting 1\n")
             && text.contains("kern_clock_ahead_seconds 0.00"),
         "{text}"
     );

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kern_db::{Db, Error};
+use kern_tests::history;
 use kern_tests::place::{On, Place};
 use kern_tests::scale::{self, figure};
 use kern_tests::steps::{Store, begin, required};
-use kern_tests::history;
 use tokio::task::JoinSet;
 
 /// Far less than the 15 s after which the server ends a session that is idle in a transaction.
@@ -57,7 +57,10 @@ async fn many_writers_of_one_chain_number_its_entries_densely() {
                 if (writer + turn) % 20 == 0 {
                     // Takes its transaction back.
                     let taken = db.begin_run(begin(&kern_db::RunId::from("the same"))).await;
-                    assert!(taken.is_ok() || matches!(taken, Err(Error::Unavailable { .. } | Error::RunConflict { .. })), "{taken:?}");
+                    assert!(
+                        taken.is_ok() || matches!(taken, Err(Error::Unavailable { .. } | Error::RunConflict { .. })),
+                        "{taken:?}"
+                    );
                 }
             }
         });
@@ -125,18 +128,37 @@ async fn an_append_that_locks_and_reads_in_one_statement_or_does_not_lock_is_not
         assert!(report.is_log_intact(), "the primary key is the second guard: {report:?}");
         assert!(format!("{report:?}").contains("kern_audit_append"), "a changed function is found: {report:?}");
     }
-    figure("writers refused by an append that reads and locks at once, and without a lock", format!("{stale}, {unlocked} of 80"));
+    figure(
+        "writers refused by an append that reads and locks at once, and without a lock",
+        format!("{stale}, {unlocked} of 80"),
+    );
 }
 
 /// What of a text PostgreSQL and JSON treat in a way of their own goes into the log and comes back as it was.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_text_comes_back_from_the_log_as_it_was() {
     let store = Store::on_postgres().await;
-    for odd in ["'", "''; DROP TABLE kern_audit; --", "\\", "\\'", "E'\\0'", "$append$", "\0", "\u{1}", "\u{1}0", "\"", "\n\t\r", "é\u{10ffff}"] {
+    for odd in [
+        "'",
+        "''; DROP TABLE kern_audit; --",
+        "\\",
+        "\\'",
+        "E'\\0'",
+        "$append$",
+        "\0",
+        "\u{1}",
+        "\u{1}0",
+        "\"",
+        "\n\t\r",
+        "é\u{10ffff}",
+    ] {
         let run_id = store.paused(&[required()]).await;
         let id = store.approval_id(&run_id, 0).await;
         let no = kern_db::Resolution::rejected().by(format!("b{odd}")).note(odd);
-        store.update_approval(&id, kern_db::ApprovalStatus::Pending, no).await.unwrap_or_else(|error| panic!("{odd:?}: {error}"));
+        store
+            .update_approval(&id, kern_db::ApprovalStatus::Pending, no)
+            .await
+            .unwrap_or_else(|error| panic!("{odd:?}: {error}"));
     }
     history::check(&*store).await;
 }

@@ -87,8 +87,7 @@ async fn schedule_12_a_confirmation_and_an_approval_that_commit_together_are_bot
         let run_id = store.paused(&[two_stage()]).await;
         let id = store.approval_id(&run_id, 0).await;
         // Whoever comes first has done all but its last step.
-        let log =
-            "SELECT pg_advisory_xact_lock('kern_audit'::regclass::oid::int, 0)".to_owned();
+        let log = "SELECT pg_advisory_xact_lock('kern_audit'::regclass::oid::int, 0)".to_owned();
         let held = hold(&store, &log).await;
         let (db, second) = (store.shared(), store.second().await);
         let call = store.call(&run_id).await;

@@ -401,9 +401,7 @@ impl Real<'_> {
             }
             Event::RunAgain { by, call, note } => self.settle(&*db, call, Settlement::run_again(), by, note).await,
             Event::Sweep => done(db.sweep_run(self.run_id.clone()).await),
-            Event::ResetClock => {
-                done(db.reset_clock(Principal::unverified("root"), "a wrong clock".to_owned()).await)
-            }
+            Event::ResetClock => done(db.reset_clock(Principal::unverified("root"), "a wrong clock".to_owned()).await),
             Event::Tick => {
                 clock::set_ahead_ms(i64::from(before.now + 1) * TICK_MS);
                 Said::Done

@@ -136,7 +136,16 @@ pub(crate) fn chosen(rules: &Rules, state: &State, (kind, number): (u8, u16)) ->
 
 /// What nobody decides on.
 fn passes(_: &State, event: &Event) -> bool {
-    matches!(event, Event::Tick | Event::Recover | Event::Sweep | Event::ResetClock | Event::Crash(_) | Event::Pool(_) | Event::Renew(_))
+    matches!(
+        event,
+        Event::Tick
+            | Event::Recover
+            | Event::Sweep
+            | Event::ResetClock
+            | Event::Crash(_)
+            | Event::Pool(_)
+            | Event::Renew(_)
+    )
 }
 
 /// What processes do to get on.

@@ -99,7 +99,10 @@ impl Replay {
         }
         if line.action == "clock_reset" {
             check(line.run_id.is_none(), "the time of the store is of no run")?;
-            return check(said.note.as_ref().is_some_and(|note| !note.trim().is_empty()), "the time was set back without a reason");
+            return check(
+                said.note.as_ref().is_some_and(|note| !note.trim().is_empty()),
+                "the time was set back without a reason",
+            );
         }
         if line.action == "pool_set" {
             check(line.run_id.is_none(), "a pool has no run")?;

@@ -100,7 +100,9 @@ impl From<db::Error> for Failure {
                 let at = at.map(|at| format!(", {}", moment(at, now()))).unwrap_or_default();
                 Self::no(code, format!("approval `{id}` is already {found}{by}{at}: nothing was changed"))
             }
-            db::Error::ExecutionConflict { .. } | db::Error::RunConflict { .. } => Self::no(code, format!("{message}, nothing was changed")),
+            db::Error::ExecutionConflict { .. } | db::Error::RunConflict { .. } => {
+                Self::no(code, format!("{message}, nothing was changed"))
+            }
             db::Error::Expired { .. } | db::Error::NotPermitted { .. } => Self::no(code, message),
             db::Error::DigestMismatch { .. } => {
                 Self::no(code, format!("{message}: somebody may have changed the database, nothing was decided"))
