@@ -155,21 +155,107 @@ pub(crate) fn call_digest(call: CallFields<'_>, salts: Option<&Salts>) -> String
     }
 }
 
-/// `policy_digest`: what was asked of whom. It also covers what the approver was shown beside the arguments.
+/// Everything that an approver sees of a call beside its arguments and its policy: the fields of the view digest, in its
+/// order. What a call does not have is `None`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ViewFields<'a> {
+    pub(crate) approval_id: Option<&'a str>,
+    pub(crate) version: u32,
+    pub(crate) call_digest: &'a str,
+    pub(crate) tool_identity: &'a str,
+    pub(crate) agent_id: &'a str,
+    pub(crate) agent_name: Option<&'a str>,
+    pub(crate) session_id: &'a str,
+    /// As it is stored, with every link of its chain.
+    pub(crate) requester: Option<&'a str>,
+    /// The requirement as it was shown, with the descriptions of the tool and of its arguments.
+    pub(crate) shown: Option<&'a str>,
+    /// Canonical JSON: the names of the sensitive arguments.
+    pub(crate) sensitive: Option<&'a str>,
+    pub(crate) context: Option<&'a str>,
+    pub(crate) source_type: &'a str,
+    pub(crate) source_name: Option<&'a str>,
+    pub(crate) pause_type: Option<&'a str>,
+    pub(crate) approval_type: Option<&'a str>,
+    pub(crate) requirement_id: &'a str,
+    /// Canonical JSON.
+    pub(crate) user_fields: Option<&'a str>,
+    /// Canonical JSON.
+    pub(crate) unfilled: &'a str,
+    pub(crate) argument_limit: Option<i64>,
+    /// Where the run stands in a tree of runs.
+    pub(crate) place: Option<&'a str>,
+    /// Epoch seconds of the row; epoch milliseconds of a call without one.
+    pub(crate) created_at: i64,
+    pub(crate) expires_at: Option<i64>,
+}
+
+/// `view_digest` of the approval specification.
+pub(crate) fn view_digest(view: ViewFields<'_>) -> String {
+    let number = |number: Option<i64>| number.map(|number| number.to_string());
+    Fields::new("kern/view/v1")
+        .optional(view.approval_id)
+        .number(i64::from(view.version))
+        .text(view.call_digest)
+        .text(view.tool_identity)
+        .text(view.agent_id)
+        .optional(view.agent_name)
+        .text(view.session_id)
+        .optional(view.requester)
+        .optional(view.shown)
+        .optional(view.sensitive)
+        .optional(view.context)
+        .text(view.source_type)
+        .optional(view.source_name)
+        .optional(view.pause_type)
+        .optional(view.approval_type)
+        .text(view.requirement_id)
+        .optional(view.user_fields)
+        .text(view.unfilled)
+        .optional(number(view.argument_limit).as_deref())
+        .optional(view.place)
+        .number(view.created_at)
+        .optional(number(view.expires_at).as_deref())
+        .finish()
+}
+
+/// The digest of the columns that a row shows and that a later generation of its call cannot recompute from the call.
+pub(crate) fn shown_digest(
+    requirements: Option<&str>,
+    context: Option<&str>,
+    sensitive: Option<&str>,
+    policy: &str,
+) -> String {
+    let fields = Fields::new("kern/shown/v1").optional(requirements).optional(context).optional(sensitive);
+    fields.text(policy).finish()
+}
+
+/// `policy_digest`: what was asked of whom, and what they were shown.
 pub(crate) fn policy_digest(
     approval_id: Option<&str>,
     call_digest: &str,
     requester: Option<&str>,
     policy: &str,
-    requirements: Option<&str>,
+    view_digest: &str,
 ) -> String {
-    Fields::new("kern/policy/v1")
+    Fields::new("kern/policy/v2")
         .optional(approval_id)
         .text(call_digest)
         .optional(requester)
         .text(policy)
-        .optional(requirements)
+        .text(view_digest)
         .finish()
+}
+
+/// Identifies a tool: a permit of one tool enters no other one.
+///
+/// `origin` is the name of the tool that an adapter stands for, and the tool's own name where it is none. `policy` is the
+/// canonical JSON of what its attributes ask for; `None` where they ask for nothing.
+#[doc(hidden)]
+#[must_use]
+pub fn tool_identity(name: &str, origin: &str, version: &str, schema_hash: &str, policy: Option<&str>) -> String {
+    let policy = policy.map_or_else(|| "-".to_owned(), sha256);
+    Fields::new("kern/tool/v1").text(name).text(origin).text(version).text(schema_hash).text(&policy).finish()
 }
 
 /// The key for the other side's deduplication: the same on every attempt and generation of a call.

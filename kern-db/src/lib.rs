@@ -78,6 +78,9 @@ pub use requests::{
 #[cfg(feature = "sqlite")]
 pub use sqlite::{SqliteDb, SqliteDbBuilder};
 
+#[doc(hidden)]
+pub use digest::tool_identity;
+
 /// Canonical JSON (RFC 8785), the form that everything is digested and stored in.
 pub fn canonical_json(value: &serde_json::Value) -> String {
     digest::canonical(value)

@@ -147,6 +147,8 @@ pub struct NewCall {
     pub tool_call_id: String,
     pub tool_name: String,
     pub tool_version: String,
+    /// SHA-256: no other tool has it.
+    pub tool_identity: String,
     pub schema_hash: String,
     /// Canonical JSON of the tool's schema: `schema_hash` is its SHA-256. What an approver edits is checked against it.
     pub parameters: String,

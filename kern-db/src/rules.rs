@@ -1,14 +1,14 @@
 //! The rules of approval as functions without I/O: whether a gate is open, where a call stands, whether its stored
 //! copies agree. The stores ask them inside the transaction that depends on the answer.
 
-use crate::digest::{CallFields, call_digest, canonical, policy_digest, sha256};
+use crate::digest::{CallFields, ViewFields, call_digest, canonical, policy_digest, sha256, view_digest};
 use crate::records::approval::{ApprovalRow, VoteRow};
 use crate::records::audit::AuditRow;
 use crate::records::call::{ATTEMPTS, CallPolicy, CallRow, Effect, Outcome, Standing, Tier};
 use crate::records::execution::ExecutionRow;
 use crate::records::principal::{Actor, Principal};
 use crate::records::run::RunRow;
-use crate::{Answer, ApprovalStatus, Authority, Error, ExecutionStatus, PauseType, Result, RunStatus};
+use crate::{Answer, ApprovalStatus, ApprovalType, Authority, Error, ExecutionStatus, PauseType, Result, RunStatus};
 
 /// A call with its rows, as one transaction read them.
 #[derive(Clone, Debug)]
@@ -40,12 +40,9 @@ pub(crate) fn gate(rows: &CallRows) -> Gate {
     if call.answer == Some(Answer::Rejected) {
         return Gate::Closed(Outcome::UserRejected(call.answer_note.clone()));
     }
-    let confirmed_for = |digest: Option<&str>| {
-        call.answer == Some(Answer::Confirmed) && digest.is_some() && call.answer_digest.as_deref() == digest
-    };
     match policy.tier {
         Tier::Audit => Gate::Open,
-        Tier::User if confirmed_for(Some(&call.digest)) => Gate::Open,
+        Tier::User if is_confirmed(call, call.version, Some(&call.digest)) => Gate::Open,
         Tier::User => Gate::AwaitsRequester,
         Tier::Required | Tier::TwoStage => {
             let Some(approval) = approval else { return Gate::Missing };
@@ -56,7 +53,8 @@ pub(crate) fn gate(rows: &CallRows) -> Gate {
                 ApprovalStatus::Cancelled => Gate::Closed(Outcome::Cancelled),
                 ApprovalStatus::Approved if approval.deleted_at.is_some() => Gate::Closed(Outcome::Cancelled),
                 ApprovalStatus::Approved
-                    if policy.tier == Tier::TwoStage && !confirmed_for(approval.decided_digest.as_deref()) =>
+                    if policy.tier == Tier::TwoStage
+                        && !is_confirmed(call, approval.version, approval.decided_digest.as_deref()) =>
                 {
                     Gate::AwaitsRequester
                 }
@@ -64,6 +62,15 @@ pub(crate) fn gate(rows: &CallRows) -> Gate {
             }
         }
     }
+}
+
+/// Whether the requester has confirmed this version. An edit back to the old arguments has the old digest and is still another
+/// version: without the number, approving it would run what the requester was never shown as current.
+pub(crate) fn is_confirmed(call: &CallRow, version: u32, digest: Option<&str>) -> bool {
+    call.answer == Some(Answer::Confirmed)
+        && call.confirmed_version == Some(version)
+        && digest.is_some()
+        && call.answer_digest.as_deref() == digest
 }
 
 /// Says where a call stands. Its execution speaks first: what has started cannot be undone by a later answer.
@@ -133,11 +140,13 @@ pub(crate) fn check_binding(run: &RunRow, rows: &CallRows) -> Result<()> {
     check(digest_of(call, &call.arguments) == call.digest, "the call and its digest")?;
     let schema_fits = call.parameters.as_deref().is_none_or(|schema| sha256(schema) == call.schema_hash);
     check(schema_fits, "the call's schema and its hash")?;
-    let requester = run.requester.as_ref().map(|requester| &requester.0);
+    let subject = run.requester.as_ref().map(|requester| &requester.0.subject);
+    check(run.user_id.as_ref() == subject, "the run's user and its requester")?;
+    let view = view_digest_of(run, call, approval.as_ref().filter(|_| policy.is_decided_by_row()));
     check(
-        policy_digest_of(call, requester, approval.as_ref().filter(|_| policy.is_decided_by_row()))
+        policy_digest_of(call, run, approval.as_ref().filter(|_| policy.is_decided_by_row()), &view)
             == call.policy_digest,
-        "the policy and its digest",
+        "the policy, or what was shown, and its digest",
     )?;
     check(
         approval.as_ref().map(|approval| &approval.id) == call.approval_id.as_ref(),
@@ -159,9 +168,34 @@ pub(crate) fn check_binding(run: &RunRow, rows: &CallRows) -> Result<()> {
         check(
             approval.policy == call.policy
                 && approval.policy_digest == call.policy_digest
-                && approval.requester == run.requester,
+                && approval.requester == run.requester
+                && approval.user_id.as_ref() == subject,
             "the approval's policy and the call's",
         )?;
+        // Whose run it is, as the approver is shown it.
+        check(
+            approval.agent_id.as_ref() == Some(&run.agent_id)
+                && approval.source_name == run.agent_name
+                && approval.session_id == run.session_id,
+            "the approval and the run",
+        )?;
+        let approval_type = if policy.is_decided_by_row() { ApprovalType::Required } else { ApprovalType::Audit };
+        check(
+            approval.approval_type == approval_type
+                && approval.pause_type == policy.pause.unwrap_or(PauseType::Confirmation)
+                && approval.source_type == SOURCE_TYPE,
+            "what kind of approval it is and the policy",
+        )?;
+        // kern asks for runs of agents alone, and writes none of these.
+        let others = [&approval.team_id, &approval.workflow_id, &approval.schedule_id, &approval.schedule_run_id];
+        check(others.into_iter().all(Option::is_none), "the approval and who asked for it")?;
+        check(
+            approval.view_digest == view_digest_of(run, call, Some(approval)),
+            "what the approval shows and its digest",
+        )?;
+        // A record is born decided: one that was made pending would be decided by people who were never asked.
+        let decided = matches!(approval.status, ApprovalStatus::Approved | ApprovalStatus::Rejected);
+        check(policy.is_decided_by_row() || decided, "the record and what was decided")?;
         check(
             approval.status != ApprovalStatus::Approved
                 || approval.decided_digest.as_deref() == Some(approval.digest.as_str()),
@@ -207,10 +241,7 @@ pub(crate) fn check_binding(run: &RunRow, rows: &CallRows) -> Result<()> {
 /// [`Error::DigestMismatch`]: an entry is missing, or there is one that the rows hide.
 pub(crate) fn check_record(rows: &CallRows, entries: &[AuditRow]) -> Result<()> {
     let CallRows { call, policy, execution, .. } = rows;
-    check_policy(rows, entries)?;
-    if policy.is_decided_by_row() {
-        check_asked(rows, entries)?;
-    }
+    check_asked(rows, entries)?;
     let Some(entries) = of_generation(call, entries) else {
         return Err(not_on_record(call, "the rows and the audit log"));
     };
@@ -222,7 +253,13 @@ pub(crate) fn check_record(rows: &CallRows, entries: &[AuditRow]) -> Result<()> 
             actions.contains(&entry.action.as_str()) && entry.call_digest.as_deref() == Some(call.digest.as_str())
         })
     };
-    let confirmed = || said(&["confirmed", "confirmed_implied"]);
+    let confirmed = || {
+        entries().any(|entry| {
+            matches!(entry.action.as_str(), "confirmed" | "confirmed_implied")
+                && entry.call_digest.as_deref() == Some(call.digest.as_str())
+                && payload(entry).get("version").and_then(serde_json::Value::as_u64) == Some(u64::from(call.version))
+        })
+    };
     let approved = || said(&["approved"]) && voters(call, entries()).len() as u64 >= u64::from(policy.quorum);
     let allowed = match policy.tier {
         Tier::Required => approved(),
@@ -350,47 +387,11 @@ pub(crate) fn check_unknown(rows: &CallRows, entries: &[AuditRow]) -> Result<()>
 fn check_way(rows: &CallRows, entries: &[AuditRow], word: Word) -> Result<()> {
     let CallRows { call, policy, execution, .. } = rows;
     let wrong = || not_on_record(call, "the rows and the audit log");
-    check_policy(rows, entries)?;
-    if policy.is_decided_by_row() {
-        check_asked(rows, entries)?;
-    }
+    check_asked(rows, entries)?;
     let of_generation = of_generation(call, entries).ok_or_else(wrong)?;
     let execution = execution.as_ref().ok_or_else(wrong)?;
     let agrees = way(policy, execution, of_generation.iter()).is_some_and(|way| way.word == word);
     if agrees { Ok(()) } else { Err(wrong()) }
-}
-
-/// Whether the policy is the one that the call was asked with, by the log: no digest has a key, so that whoever changes rows
-/// could recompute them all. What an approval row decides has its own entry for that ([`check_asked`]), and nothing else has.
-///
-/// # Errors
-///
-/// [`Error::DigestMismatch`]: the log has another one.
-fn check_policy(rows: &CallRows, entries: &[AuditRow]) -> Result<()> {
-    let CallRows { call, policy, .. } = rows;
-    let wrong = || not_on_record(call, "who is asked and the audit log");
-    let of_this = of_generation(call, entries).ok_or_else(wrong)?;
-    let asked = of_this.iter().any(|entry| entry.action == "requested");
-    if asked != policy.is_decided_by_row() {
-        return Err(wrong());
-    }
-    if asked {
-        return Ok(());
-    }
-    let said = entries.iter().rfind(|entry| !entry.evidence && AGAIN.contains(&entry.action.as_str()));
-    let said = match said {
-        Some(again) => payload(again).get("policy").cloned(),
-        None => {
-            let turn = entries.iter().find(|entry| entry.idx.is_none()).ok_or_else(wrong)?;
-            let policies = payload(turn).get("policies").cloned();
-            policies.map(|policies| policies.get(call.idx.to_string()).cloned().unwrap_or_default())
-        }
-    };
-    if said.as_ref().and_then(serde_json::Value::as_str) == Some(sha256(&call.policy).as_str()) {
-        Ok(())
-    } else {
-        Err(wrong())
-    }
 }
 
 /// What is on record of a call that nothing may follow on.
@@ -408,11 +409,8 @@ const AGAIN: &[&str] = &["asked_again", "run_again"];
 ///
 /// [`Error::DigestMismatch`]: the log says otherwise.
 pub(crate) fn check_unstarted(rows: &CallRows, entries: &[AuditRow]) -> Result<()> {
-    let CallRows { call, policy, .. } = rows;
-    check_policy(rows, entries)?;
-    if policy.is_decided_by_row() {
-        check_asked(rows, entries)?;
-    }
+    let call = &rows.call;
+    check_asked(rows, entries)?;
     let wrong = || not_on_record(call, "the rows and the audit log");
     let over = of_generation(call, entries).ok_or_else(wrong)?.into_iter().any(|entry| {
         // What happens to a row of an older generation says nothing about this one.
@@ -439,11 +437,19 @@ fn of_generation<'a>(call: &CallRow, entries: &'a [AuditRow]) -> Option<Vec<&'a 
     Some(entries[since..].to_vec())
 }
 
-/// A vote as the log has it.
+/// A vote as the log has it. What is not there is null.
+#[derive(PartialEq)]
 struct Said {
     voter: Option<Principal>,
-    /// What `member_until_ms` is there: null where it is not.
     member_until_ms: serde_json::Value,
+    /// The digest of what was sent along.
+    data: serde_json::Value,
+    at_ms: i64,
+}
+
+/// The key of a voter's row.
+pub(crate) fn voter_key(voter: Option<&Principal>) -> String {
+    voter.map_or_else(|| "-".to_owned(), |voter| canonical(&(&voter.issuer, &voter.subject)))
 }
 
 /// Whoever the log says has voted for the current version, each person once. All who gave no name are one.
@@ -460,8 +466,9 @@ fn voters<'a>(call: &CallRow, entries: impl Iterator<Item = &'a &'a AuditRow>) -
             _ => None,
         };
         if !voters.iter().any(|other| is_same_voter(other.voter.as_ref(), voter.as_ref())) {
-            let member_until_ms = payload.get("member_until_ms").cloned().unwrap_or_default();
-            voters.push(Said { voter, member_until_ms });
+            let said = |key: &str| payload.get(key).cloned().unwrap_or_default();
+            let (member_until_ms, data) = (said("member_until_ms"), said("data"));
+            voters.push(Said { voter, member_until_ms, data, at_ms: entry.now_ms });
         }
     }
     voters
@@ -481,44 +488,156 @@ fn payload(entry: &AuditRow) -> serde_json::Value {
     serde_json::from_str(&entry.payload).unwrap_or_default()
 }
 
-/// What was first asked, until when it may be decided and by whom, who wrote what is there now, and who has voted for it, is
-/// what the audit log says: these are the columns that no digest covers and that a decision depends on. `entries` are
-/// those about the call.
+/// What is asked, of whom, what they are shown with it and who wrote it is what the log says in the entry in which the current
+/// version was asked for. No digest has a key: whoever changes rows can recompute them all, and cannot change that entry.
+/// `entries` are those about the call. Gives that entry.
+///
+/// # Errors
+///
+/// [`Error::DigestMismatch`]: the log says otherwise, or has another entry for it.
+pub(crate) fn check_asked<'a>(rows: &CallRows, entries: &'a [AuditRow]) -> Result<&'a AuditRow> {
+    let CallRows { call, policy, approval, .. } = rows;
+    let wrong = || not_on_record(call, "what was asked and the audit log");
+    let of_this = of_generation(call, entries).ok_or_else(wrong)?;
+    let of_row = |entry: &&AuditRow| matches!(entry.action.as_str(), "requested" | "edited");
+    // One entry for each version: of the row that decides; or the turn, or the order to ask anew, and then what the requester has
+    // filled in where nobody else decides.
+    let mut versions: Vec<&AuditRow> = of_this.iter().copied().filter(|entry| of_row(entry)).collect();
+    // A tier that no approver decides about, written to the row of a call that waits for one, would open the gate.
+    if versions.is_empty() == policy.is_decided_by_row() {
+        return Err(wrong());
+    }
+    if versions.is_empty() {
+        let again = entries.iter().rfind(|entry| !entry.evidence && AGAIN.contains(&entry.action.as_str()));
+        versions.extend(again.or_else(|| entries.iter().find(|entry| entry.idx.is_none() && !entry.evidence)));
+        versions.extend(of_this.iter().copied().filter(|entry| entry.action == "confirmed" && names_view(entry)));
+    }
+    let digests: Vec<Option<String>> = versions.iter().map(|entry| digest_asked(entry, call.idx)).collect();
+    let rows: Vec<Option<String>> =
+        call.earlier_digests.0.iter().chain([&call.digest]).map(|digest| Some(digest.clone())).collect();
+    let first = rows.first().cloned().flatten();
+    if digests != rows
+        || first.as_ref() != Some(&call.shown_digest)
+        || versions.len() as u64 != u64::from(call.version) + 1
+    {
+        return Err(wrong());
+    }
+    let asked = *versions.last().ok_or_else(wrong)?;
+    // Rows of an earlier version, put back together with the number of its entry, would bring back a decision that an edit has
+    // made void: only the last entry that asks counts.
+    if call.asked_shard != Some(asked.shard) || call.asked_seq != Some(asked.seq) {
+        return Err(wrong());
+    }
+    let whole = payload(asked);
+    let said = match asked.idx {
+        Some(_) => Some(&whole),
+        None => said_of(&whole, call.idx),
+    };
+    let said = said.ok_or_else(wrong)?;
+    let text = |key: &str| said.get(key).and_then(serde_json::Value::as_str);
+    let view = match approval.as_ref().filter(|_| policy.is_decided_by_row()) {
+        Some(approval) if asked.approval_id.as_ref() == Some(&approval.id) => {
+            let on_row = serde_json::to_value(approval.edited_by.as_ref().map(|editor| &editor.0)).unwrap_or_default();
+            if said.get("edited_by").cloned().unwrap_or_default() != on_row {
+                return Err(wrong());
+            }
+            Some(approval.view_digest.as_str())
+        }
+        Some(_) => return Err(wrong()),
+        // Nothing stores it: its policy digest covers it.
+        None if policy.is_decided_by_row() => return Err(wrong()),
+        None => text("view_digest"),
+    };
+    let agrees =
+        text("policy_digest") == Some(call.policy_digest.as_str()) && view.is_some() && text("view_digest") == view;
+    if !agrees {
+        return Err(wrong());
+    }
+    // A record is shown as well, and has an entry of its own.
+    match approval.as_ref().filter(|_| !policy.is_decided_by_row()) {
+        None => Ok(asked),
+        Some(record) => {
+            let is_this =
+                |entry: &&&AuditRow| entry.action == "recorded" && entry.approval_id.as_ref() == Some(&record.id);
+            let said = of_this.iter().find(is_this).map(|entry| payload(entry)).ok_or_else(wrong)?;
+            let view = said.get("view_digest").and_then(serde_json::Value::as_str);
+            if view == Some(record.view_digest.as_str()) { Ok(asked) } else { Err(wrong()) }
+        }
+    }
+}
+
+/// What the entry of a turn says of one of its calls.
+fn said_of(turn: &serde_json::Value, idx: u32) -> Option<&serde_json::Value> {
+    let asked = turn.get("asked")?.as_array()?;
+    asked.iter().find(|said| number(said, "index") == Some(u64::from(idx)))
+}
+
+/// The digest of the version that an entry asks for.
+fn digest_asked(entry: &AuditRow, idx: u32) -> Option<String> {
+    match entry.idx {
+        Some(_) => entry.call_digest.clone(),
+        None => Some(said_of(&payload(entry), idx)?.get("digest")?.as_str()?.to_owned()),
+    }
+}
+
+/// Whether an entry says with what a version is asked from then on.
+fn names_view(entry: &AuditRow) -> bool {
+    payload(entry).get("view_digest").is_some()
+}
+
+fn number(value: &serde_json::Value, key: &str) -> Option<u64> {
+    value.get(key).and_then(serde_json::Value::as_u64)
+}
+
+/// The run is the one that the log says has started, in the turn, with the snapshot and with as many `calls` as the log says.
+/// `started` is its first entry, `entries` are those of its turn, and `last` is the last turn that the log has an entry of.
+///
+/// Without it, a run whose calls are all over, or that has none, could be moved to another agent or session.
 ///
 /// # Errors
 ///
 /// [`Error::DigestMismatch`]: the log says otherwise.
-pub(crate) fn check_asked(rows: &CallRows, entries: &[AuditRow]) -> Result<()> {
-    let CallRows { call, approval, .. } = rows;
-    let wrong = || not_on_record(call, "what was asked and the audit log");
-    let (Some(approval), Some(entries)) = (approval, of_generation(call, entries)) else { return Err(wrong()) };
-    let of_this = || entries.iter().filter(|entry| entry.approval_id.as_ref() == Some(&approval.id));
-    // As it was before any edit: who has to decide does not change with the arguments.
-    let policy = policy_digest(
-        Some(approval.id.as_str()),
-        &call.shown_digest,
-        approval.requester.as_ref().map(|requester| canonical(&requester.0)).as_deref(),
-        &call.policy,
-        approval.requirements.as_deref(),
-    );
-    let asked = of_this().filter(|entry| entry.action == "requested").find(|entry| {
-        let payload = payload(entry);
-        entry.call_digest.as_deref() == Some(call.shown_digest.as_str())
-            && payload.get("expires_at").map(serde_json::Value::as_i64) == Some(approval.expires_at)
-            && payload.get("policy_digest").and_then(serde_json::Value::as_str) == Some(policy.as_str())
-    });
-    let written = match call.version {
-        0 => asked,
-        version => of_this().rfind(|entry| {
-            entry.action == "edited"
-                && entry.call_digest.as_deref() == Some(call.digest.as_str())
-                && payload(entry).get("version").and_then(serde_json::Value::as_u64) == Some(u64::from(version))
-        }),
-    };
-    let (Some(_), Some(written)) = (asked, written) else { return Err(wrong()) };
-    let author = payload(written).get("edited_by").cloned().unwrap_or_default();
-    let on_row = serde_json::to_value(approval.edited_by.as_ref().map(|editor| &editor.0)).unwrap_or_default();
-    if author == on_row { Ok(()) } else { Err(wrong()) }
+pub(crate) fn check_run(
+    run: &RunRow,
+    started: Option<&AuditRow>,
+    entries: &[AuditRow],
+    last: Option<u32>,
+    calls: usize,
+) -> Result<()> {
+    let wrong = |what| Error::DigestMismatch { run_id: run.run_id.clone(), turn: run.turn, index: 0, what };
+    let started = started.filter(|entry| entry.action == "run_started");
+    let started = started.ok_or_else(|| wrong("the run and the audit log"))?;
+    let said = payload(started);
+    let same = |key: &str, value: Option<&str>| said.get(key).and_then(serde_json::Value::as_str) == value;
+    let requester = Actor::of(run.requester.as_ref().map(|requester| &requester.0));
+    if !(same("agent_id", Some(&run.agent_id))
+        && same("agent_name", run.agent_name.as_deref())
+        && same("session_id", Some(run.session_id.as_str()))
+        && started.actor.0 == requester)
+    {
+        return Err(wrong("the run and the audit log"));
+    }
+    // A run that has ended and whose row was set back would go on as if nobody had cancelled it.
+    let ends = |entry: &AuditRow| matches!(entry.action.as_str(), "run_completed" | "run_failed" | "run_cancelled");
+    if last.unwrap_or(0) != run.turn || entries.iter().any(ends) {
+        return Err(wrong("the run's turn and the audit log"));
+    }
+    // A call whose row was moved elsewhere would be waited for by nobody.
+    let committed = entries
+        .iter()
+        .find(|entry| entry.idx.is_none() && !entry.evidence)
+        .map(|entry| number(&payload(entry), "calls"));
+    if run.turn > 0 && committed.flatten() != Some(calls as u64) {
+        return Err(wrong("the run's calls and the audit log"));
+    }
+    let said =
+        entries.iter().rev().filter(|entry| !entry.evidence).find_map(|entry| {
+            payload(entry).get("snapshot_digest").and_then(serde_json::Value::as_str).map(str::to_owned)
+        });
+    if run.turn > 0 && said.as_ref() != Some(&run.snapshot_digest) {
+        return Err(wrong("the run's snapshot and the audit log"));
+    }
+    Ok(())
 }
 
 /// The votes for the current version are those that the audit log has, and so is until when their voters are in a pool by a
@@ -535,9 +654,13 @@ pub(crate) fn check_votes(rows: &CallRows, votes: &[VoteRow], entries: &[AuditRo
     let agree = said.len() == votes.len()
         && votes.iter().all(|vote| {
             let voter = vote.voter.as_ref().map(|voter| &voter.0);
-            let member_until_ms = serde_json::Value::from(vote.member_until_ms);
-            vote.digest == rows.call.digest
-                && said.iter().any(|said| said.voter.as_ref() == voter && said.member_until_ms == member_until_ms)
+            let as_said = Said {
+                voter: voter.cloned(),
+                member_until_ms: vote.member_until_ms.into(),
+                data: vote.resolution_data.as_deref().map(sha256).into(),
+                at_ms: vote.created_at_ms,
+            };
+            vote.digest == rows.call.digest && vote.voter_key == voter_key(voter) && said.contains(&as_said)
         });
     if agree { Ok(()) } else { Err(wrong()) }
 }
@@ -570,18 +693,53 @@ pub(crate) fn digest_of(call: &CallRow, arguments: &str) -> String {
     call_digest(fields, call.salts.as_ref().map(|salts| &salts.0))
 }
 
+/// What kind of source asks. A run of an agent is the only one.
+pub(crate) const SOURCE_TYPE: &str = "agent";
+
+/// The view digest of what a row shows of a call; of a call that nobody is shown a row of, without one.
+pub(crate) fn view_digest_of(run: &RunRow, call: &CallRow, row: Option<&ApprovalRow>) -> String {
+    let requester = run.requester.as_ref().map(|requester| canonical(&requester.0));
+    let sensitive = row.and_then(|row| row.sensitive.as_ref()).map(|names| canonical(&names.0));
+    let user_fields = call.user_fields.as_ref().map(|fields| canonical(&fields.0));
+    view_digest(ViewFields {
+        approval_id: row.map(|row| row.id.as_str()),
+        version: call.version,
+        call_digest: &call.digest,
+        tool_identity: &call.tool_identity,
+        agent_id: &run.agent_id,
+        agent_name: run.agent_name.as_deref(),
+        session_id: run.session_id.as_str(),
+        requester: requester.as_deref(),
+        shown: row.and_then(|row| row.requirements.as_deref()),
+        sensitive: sensitive.as_deref(),
+        context: row.and_then(|row| row.context.as_deref()),
+        source_type: row.map_or(SOURCE_TYPE, |row| &row.source_type),
+        source_name: row.map_or(run.agent_name.as_deref(), |row| row.source_name.as_deref()),
+        pause_type: row.map(|row| row.pause_type.as_str()),
+        approval_type: row.map(|row| row.approval_type.as_str()),
+        requirement_id: &call.requirement_id,
+        user_fields: user_fields.as_deref(),
+        unfilled: &canonical(&call.unfilled.0),
+        argument_limit: call.argument_limit.map(i64::from),
+        place: None,
+        created_at: row.map_or(call.created_at_ms, |row| row.created_at),
+        expires_at: row.and_then(|row| row.expires_at),
+    })
+}
+
 /// The policy digest a call has to have. `deciding` is its approval row, where that row decides.
 pub(crate) fn policy_digest_of(
     call: &CallRow,
-    requester: Option<&Principal>,
+    run: &RunRow,
     deciding: Option<&ApprovalRow>,
+    view_digest: &str,
 ) -> String {
     policy_digest(
         deciding.map(|approval| approval.id.as_str()),
         &call.digest,
-        requester.map(crate::digest::canonical).as_deref(),
+        run.requester.as_ref().map(|requester| canonical(&requester.0)).as_deref(),
         &call.policy,
-        deciding.and_then(|approval| approval.requirements.as_deref()),
+        view_digest,
     )
 }
 

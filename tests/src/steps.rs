@@ -73,6 +73,13 @@ impl Store {
         Self { database: Some(database), ..Self::of(db) }
     }
 
+    /// Whether it is one on PostgreSQL.
+    #[cfg(feature = "postgres")]
+    #[must_use]
+    pub fn is_on_postgres(&self) -> bool {
+        self.database.is_some()
+    }
+
     /// The database of a store that has one.
     #[cfg(feature = "postgres")]
     #[must_use]
@@ -431,6 +438,7 @@ pub fn call(index: u32, policy: CallPolicy) -> NewCall {
         tool_call_id: format!("call_{index}"),
         tool_name: "pay".to_owned(),
         tool_version: "1".to_owned(),
+        tool_identity: "1d".repeat(32),
         schema_hash: SCHEMA_HASH.to_owned(),
         parameters: SCHEMA.to_owned(),
         argument_limit: 1000,

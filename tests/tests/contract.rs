@@ -107,6 +107,8 @@ mod sessions;
 mod sweeping;
 #[path = "contract/together.rs"]
 mod together;
+#[path = "contract/view.rs"]
+mod view;
 #[path = "contract/votes.rs"]
 mod votes;
 #[path = "contract/writes.rs"]

@@ -16,7 +16,7 @@ use kern_tests::folder::Folder;
 use kern_tests::ledger;
 use kern_tests::scale;
 use kern_tests::steps::{drop_triggers, new_key, verified};
-use kern_tests::store::open;
+use kern_tests::store::{Store, open};
 use kern_tests::tools::{delete_user, export};
 use rusqlite::Connection;
 
@@ -202,6 +202,61 @@ async fn every_class_of_tampering_is_refused_or_found() {
         found += 1;
     }
     scale::figure("tamper classes found in one file", format!("{found} of {}", CLASSES.len()));
+}
+
+/// One approved run of an agent, whose rows are changed: what another agent, or the same, is told then.
+async fn changed(sql: &str, by: &str) -> (Store, RunId, String, Option<&'static str>) {
+    let store = Store::new().await;
+    let session = RunId::generate().to_string();
+    let agent = |id: &str| {
+        let turns = [turn().tool_call("delete_user", json!({ "user_id": "u_42" })), turn().text("done")];
+        let tools = tools![delete_user];
+        Agent::builder().id(id).model(ScriptedModel::new(turns)).tools(tools).db(store.db.clone()).build().unwrap()
+    };
+    let run = agent("staging").run("delete u_42").user_id("ana").session_id(session.as_str()).await.unwrap();
+    decide(&store.db, &run, Resolution::approved().by("bob")).await;
+    let raw = store.raw();
+    drop_triggers(&raw);
+    raw.execute_batch(sql).unwrap();
+    let told = agent(by).continue_run(&run.run_id).user_id("ana").await.err().map(|error| error.code());
+    assert!(agent(by).resume_decided_runs().await.unwrap().iter().all(Result::is_err));
+    (store, run.run_id, session, told)
+}
+
+/// The field: a call that was approved for the agent `staging` ran in `prod`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_that_was_approved_for_one_agent_runs_in_no_other() {
+    let sql = "UPDATE kern_runs SET agent_id = 'prod'; UPDATE kern_approvals SET agent_id = 'prod'";
+    let (store, run_id, session, told) = changed(sql, "prod").await;
+    assert_eq!((told, ledger::of(&session).len()), (Some("digest_mismatch"), 0));
+    assert_eq!(store.actions_on_record(&run_id).await.iter().filter(|word| *word == "digest_mismatch").count(), 1);
+    assert!(!store.db.audit().verify().await.unwrap().is_intact());
+}
+
+/// The field: a session that was swapped reached the body.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_that_was_swapped_reaches_no_body() {
+    let sql = "UPDATE kern_runs SET session_id = 'other'; UPDATE kern_approvals SET session_id = 'other'";
+    let (store, run_id, session, told) = changed(sql, "staging").await;
+    assert_eq!(told, Some("digest_mismatch"));
+    assert_eq!((ledger::of(&session).len(), ledger::of("other").len()), (0, 0));
+    assert_eq!(store.actions_on_record(&run_id).await.iter().filter(|word| *word == "digest_mismatch").count(), 1);
+}
+
+/// The field: an argument that `approvals.sensitive` hid was approved.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_argument_that_a_row_hides_is_not_approved() {
+    let store = Store::new().await;
+    let run = agent(store.db.clone()).run("delete u_42").user_id("ana").await.unwrap();
+    let raw = store.raw();
+    drop_triggers(&raw);
+    raw.execute_batch("UPDATE kern_approvals SET sensitive = '[\"user_id\"]'").unwrap();
+    let approval = store.approvals(&run.run_id).await.remove(0);
+    let yes = Resolution::approved().by("bob").digest(approval.digest);
+    let refused = store.db.update_approval(&approval.id, ApprovalStatus::Pending, yes).await;
+    assert!(matches!(refused, Err(kern::db::Error::DigestMismatch { .. })), "{refused:?}");
+    assert_eq!(store.approvals(&run.run_id).await.remove(0).status, ApprovalStatus::Pending);
+    assert!(!store.db.audit().verify().await.unwrap().is_intact());
 }
 
 /// What leaves no trace in what remains is found by a checkpoint that was kept elsewhere.

@@ -77,6 +77,8 @@ CREATE TABLE {approvals} (
     -- JSON: the arguments that displays leave out.
     sensitive TEXT COLLATE "C",
     erased_at_ms BIGINT,
+    -- Of everything that is shown beside the arguments.
+    view_digest TEXT COLLATE "C" NOT NULL,
     UNIQUE (run_id, turn, idx, generation)
 );
 CREATE INDEX idx_{approvals}_session_id ON {approvals} (session_id);
@@ -124,6 +126,13 @@ CREATE TABLE {calls} (
     -- JSON: the salt of each sensitive property, by name. Null in there: it was erased.
     salts TEXT COLLATE "C",
     erased_at_ms BIGINT,
+    -- SHA-256: no other tool has it.
+    tool_identity TEXT COLLATE "C" NOT NULL,
+    -- The entry of the audit log in which the current version was asked for.
+    asked_shard BIGINT,
+    asked_seq BIGINT,
+    -- The version that the requester has confirmed.
+    confirmed_version BIGINT,
     PRIMARY KEY (run_id, turn, idx)
 );
 
@@ -396,6 +405,7 @@ BEGIN
           OR NEW.resolution_data IS DISTINCT FROM OLD.resolution_data OR NEW.resolved_by IS DISTINCT FROM OLD.resolved_by
           OR NEW.resolved_at IS DISTINCT FROM OLD.resolved_at OR NEW.version IS DISTINCT FROM OLD.version OR NEW.digest IS DISTINCT FROM OLD.digest
           OR NEW.decided_digest IS DISTINCT FROM OLD.decided_digest OR NEW.policy_digest IS DISTINCT FROM OLD.policy_digest
+          OR NEW.view_digest IS DISTINCT FROM OLD.view_digest
           OR NEW.resolver IS DISTINCT FROM OLD.resolver) THEN
             RAISE EXCEPTION 'kern: a decision does not change';
         END IF;
@@ -438,6 +448,7 @@ BEGIN
         IF NEW.run_id IS DISTINCT FROM OLD.run_id OR NEW.turn IS DISTINCT FROM OLD.turn OR NEW.idx IS DISTINCT FROM OLD.idx
           OR NEW.tool_call_id IS DISTINCT FROM OLD.tool_call_id OR NEW.tool_name IS DISTINCT FROM OLD.tool_name
           OR (NEW.generation IS NOT DISTINCT FROM OLD.generation AND (NEW.requirement_id IS DISTINCT FROM OLD.requirement_id
+            OR NEW.tool_identity IS DISTINCT FROM OLD.tool_identity
             OR NEW.tool_version IS DISTINCT FROM OLD.tool_version OR NEW.schema_hash IS DISTINCT FROM OLD.schema_hash
             OR NEW.parameters IS DISTINCT FROM OLD.parameters OR NEW.user_fields IS DISTINCT FROM OLD.user_fields
             OR NEW.argument_limit IS DISTINCT FROM OLD.argument_limit OR NEW.earlier_requirements IS DISTINCT FROM OLD.earlier_requirements
@@ -469,6 +480,10 @@ BEGIN
           AND EXISTS (SELECT 1 FROM {executions} WHERE run_id = OLD.run_id AND turn = OLD.turn AND idx = OLD.idx AND attempt > 0) THEN
             RAISE EXCEPTION 'kern: what has started once does not change';
         END IF;
+        IF NEW.asked_shard IS DISTINCT FROM coalesce(OLD.asked_shard, NEW.asked_shard) OR NEW.asked_seq < OLD.asked_seq
+          OR (OLD.asked_seq IS NOT NULL AND NEW.asked_seq IS NULL) THEN
+            RAISE EXCEPTION 'kern: what was asked does not go back';
+        END IF;
         IF OLD.answer = 'rejected' AND NEW.answer IS DISTINCT FROM 'rejected' THEN
             RAISE EXCEPTION 'kern: a no is final';
         END IF;
@@ -487,6 +502,10 @@ BEGIN
               OR NEW.unfilled IS DISTINCT FROM OLD.unfilled
               OR NEW.approval_id IS DISTINCT FROM OLD.approval_id
               OR NEW.answer IS DISTINCT FROM OLD.answer
+              OR NEW.tool_identity IS DISTINCT FROM OLD.tool_identity
+              OR NEW.asked_shard IS DISTINCT FROM OLD.asked_shard
+              OR NEW.asked_seq IS DISTINCT FROM OLD.asked_seq
+              OR NEW.confirmed_version IS DISTINCT FROM OLD.confirmed_version
               OR NEW.answer_digest IS DISTINCT FROM OLD.answer_digest
               OR NEW.answer_note IS DISTINCT FROM OLD.answer_note
               OR NEW.answered_by IS DISTINCT FROM OLD.answered_by
@@ -552,7 +571,7 @@ BEGIN
             WHEN 'approval' THEN EXISTS (SELECT 1 FROM {approvals} WHERE id = NEW.approval_id AND id = NEW.id
               AND approval_type = 'required' AND status = 'approved' AND deleted_at IS NULL AND decided_digest = NEW.decided_digest)
             WHEN 'answer' THEN EXISTS (SELECT 1 FROM {calls} WHERE run_id = NEW.run_id AND turn = NEW.turn AND idx = NEW.idx
-              AND answer = 'confirmed' AND answer_digest = NEW.decided_digest)
+              AND answer = 'confirmed' AND answer_digest = NEW.decided_digest AND confirmed_version = version)
             ELSE EXISTS (SELECT 1 FROM {approvals} WHERE id = NEW.approval_id AND id = NEW.id
               AND approval_type = 'audit' AND status = 'approved' AND decided_digest = NEW.decided_digest) END) THEN
             RAISE EXCEPTION 'kern: an execution starts with what allows it';
@@ -797,6 +816,7 @@ DECLARE
     entry record;
     field text;
     fields bytea;
+    named bigint;
 BEGIN
     PERFORM pg_advisory_xact_lock('{audit}'::regclass::oid::int, this_shard::int);
     SELECT store_id, resets INTO STRICT id, resets_now FROM {store};
@@ -809,7 +829,7 @@ BEGIN
     FOR entry IN
         SELECT * FROM json_to_recordset(entries) AS e (
             now_ms bigint, actor text, action text, evidence bigint, root_run_id text, run_id text, turn bigint, idx bigint,
-            approval_id text, execution_id text, tool_name text, call_digest text, payload text, entry_digest text)
+            approval_id text, execution_id text, tool_name text, call_digest text, payload text, entry_digest text, asks json)
     LOOP
         last_seq := last_seq + 1;
         last_ms := greatest(last_ms, entry.now_ms);
@@ -825,6 +845,14 @@ BEGIN
         VALUES (this_shard, last_seq, last_ms, entry.now_ms, entry.actor, entry.action, entry.evidence, entry.root_run_id,
                 entry.run_id, entry.turn, entry.idx, entry.approval_id, entry.execution_id, entry.tool_name,
                 entry.call_digest, entry.payload, last_hash, this_hash);
+        -- The row of a call names the entry in which it was asked for. This transaction has it locked: nothing is waited for.
+        UPDATE {calls} SET asked_shard = this_shard, asked_seq = last_seq
+        WHERE run_id = entry.run_id AND turn = entry.turn
+          AND idx IN (SELECT value::bigint FROM json_array_elements_text(entry.asks));
+        GET DIAGNOSTICS named = ROW_COUNT;
+        IF named <> json_array_length(entry.asks) THEN
+            RAISE EXCEPTION 'kern: a call is asked for that is not there';
+        END IF;
         last_hash := this_hash;
     END LOOP;
     RETURN last_seq;

@@ -79,6 +79,8 @@ CREATE TABLE {approvals} (
     -- JSON: the arguments that displays leave out.
     sensitive TEXT,
     erased_at_ms INTEGER,
+    -- Of everything that is shown beside the arguments.
+    view_digest TEXT NOT NULL,
     UNIQUE (run_id, turn, idx, generation)
 ) STRICT;
 CREATE INDEX idx_{approvals}_session_id ON {approvals} (session_id);
@@ -126,6 +128,13 @@ CREATE TABLE {calls} (
     -- JSON: the salt of each sensitive property, by name. Null in there: it was erased.
     salts TEXT,
     erased_at_ms INTEGER,
+    -- SHA-256: no other tool has it.
+    tool_identity TEXT NOT NULL,
+    -- The entry of the audit log in which the current version was asked for.
+    asked_shard INTEGER,
+    asked_seq INTEGER,
+    -- The version that the requester has confirmed.
+    confirmed_version INTEGER,
     PRIMARY KEY (run_id, turn, idx)
 ) STRICT;
 
@@ -396,7 +405,7 @@ WHEN OLD.status <> 'pending' AND (NEW.status IS NOT OLD.status
   OR NEW.resolution_data IS NOT OLD.resolution_data OR NEW.resolved_by IS NOT OLD.resolved_by
   OR NEW.resolved_at IS NOT OLD.resolved_at OR NEW.version IS NOT OLD.version OR NEW.digest IS NOT OLD.digest
   OR NEW.decided_digest IS NOT OLD.decided_digest OR NEW.policy_digest IS NOT OLD.policy_digest
-  OR NEW.resolver IS NOT OLD.resolver)
+  OR NEW.view_digest IS NOT OLD.view_digest OR NEW.resolver IS NOT OLD.resolver)
 BEGIN SELECT RAISE(ABORT, 'kern: a decision does not change'); END;
 CREATE TRIGGER {approvals}_hidden BEFORE UPDATE ON {approvals}
 WHEN OLD.deleted_at IS NOT NULL AND NOT (OLD.erased_at_ms IS NULL AND NEW.erased_at_ms IS NOT NULL)
@@ -482,7 +491,7 @@ CREATE TRIGGER {calls}_identity BEFORE UPDATE ON {calls}
 WHEN NEW.run_id IS NOT OLD.run_id OR NEW.turn IS NOT OLD.turn OR NEW.idx IS NOT OLD.idx
   OR NEW.tool_call_id IS NOT OLD.tool_call_id OR NEW.tool_name IS NOT OLD.tool_name
   OR (NEW.generation IS OLD.generation AND (NEW.requirement_id IS NOT OLD.requirement_id
-    OR NEW.tool_version IS NOT OLD.tool_version OR NEW.schema_hash IS NOT OLD.schema_hash
+    OR NEW.tool_identity IS NOT OLD.tool_identity OR NEW.tool_version IS NOT OLD.tool_version OR NEW.schema_hash IS NOT OLD.schema_hash
     OR NEW.parameters IS NOT OLD.parameters OR NEW.user_fields IS NOT OLD.user_fields
     OR NEW.argument_limit IS NOT OLD.argument_limit OR NEW.earlier_requirements IS NOT OLD.earlier_requirements
     OR NEW.shown_digest IS NOT OLD.shown_digest OR NEW.policy IS NOT OLD.policy))
@@ -496,6 +505,10 @@ WHEN NEW.generation IS OLD.generation
   AND EXISTS (SELECT 1 FROM {executions} WHERE run_id = OLD.run_id AND turn = OLD.turn AND idx = OLD.idx
               AND generation = OLD.generation)
 BEGIN SELECT RAISE(ABORT, 'kern: what may run does not change'); END;
+CREATE TRIGGER {calls}_asked BEFORE UPDATE ON {calls}
+WHEN NEW.asked_shard IS NOT coalesce(OLD.asked_shard, NEW.asked_shard) OR NEW.asked_seq < OLD.asked_seq
+  OR (OLD.asked_seq IS NOT NULL AND NEW.asked_seq IS NULL)
+BEGIN SELECT RAISE(ABORT, 'kern: what was asked does not go back'); END;
 CREATE TRIGGER {calls}_rejected BEFORE UPDATE ON {calls}
 WHEN OLD.answer = 'rejected' AND NEW.answer IS NOT 'rejected'
 BEGIN SELECT RAISE(ABORT, 'kern: a no is final'); END;
@@ -526,6 +539,8 @@ WHEN OLD.erased_at_ms IS NOT NULL OR (NEW.erased_at_ms IS NOT NULL AND (
   OR NEW.generation IS NOT OLD.generation OR NEW.version IS NOT OLD.version OR NEW.digest IS NOT OLD.digest
   OR NEW.policy_digest IS NOT OLD.policy_digest OR NEW.earlier_digests IS NOT OLD.earlier_digests
   OR NEW.unfilled IS NOT OLD.unfilled OR NEW.approval_id IS NOT OLD.approval_id OR NEW.answer IS NOT OLD.answer
+  OR NEW.tool_identity IS NOT OLD.tool_identity OR NEW.asked_shard IS NOT OLD.asked_shard
+  OR NEW.asked_seq IS NOT OLD.asked_seq OR NEW.confirmed_version IS NOT OLD.confirmed_version
   OR NEW.answer_digest IS NOT OLD.answer_digest OR NEW.answer_note IS NOT OLD.answer_note
   OR NEW.answered_by IS NOT OLD.answered_by OR NEW.answered_at_ms IS NOT OLD.answered_at_ms
   OR NEW.created_at_ms IS NOT OLD.created_at_ms OR OLD.salts IS NULL OR NEW.salts IS NULL
@@ -575,7 +590,8 @@ WHEN NOT (NEW.status = 'ready' AND NEW.attempt = 0
     WHEN 'approval' THEN EXISTS (SELECT 1 FROM {approvals} WHERE id = NEW.approval_id AND id = NEW.id
       AND approval_type = 'required' AND status = 'approved' AND deleted_at IS NULL AND decided_digest = NEW.decided_digest)
     WHEN 'answer' THEN EXISTS (SELECT 1 FROM {calls} WHERE run_id = NEW.run_id AND turn = NEW.turn AND idx = NEW.idx
-      AND answer = 'confirmed' AND answer_digest = NEW.decided_digest)
+      AND answer = 'confirmed' AND answer_digest = NEW.decided_digest
+        AND confirmed_version = version)
     ELSE EXISTS (SELECT 1 FROM {approvals} WHERE id = NEW.approval_id AND id = NEW.id
       AND approval_type = 'audit' AND status = 'approved' AND decided_digest = NEW.decided_digest) END
 BEGIN SELECT RAISE(ABORT, 'kern: an execution starts with what allows it'); END;

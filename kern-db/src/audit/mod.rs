@@ -21,12 +21,11 @@ use crate::records::outbox::{OutboxRow, TOPICS};
 use crate::records::principal::Actor;
 use crate::records::store::{StoreRow, random_id};
 use crate::tx::{Head, Query, Tx};
-use crate::{ApprovalId, ExecutionId, Result, RunId};
+use crate::{ApprovalId, Error, ExecutionId, Result, RunId};
 
 pub use checkpoint::Sign;
 pub use export::verify_export;
 use line::{Line, chain_hash, genesis};
-pub(crate) use rows::rest;
 pub(crate) use verify::verify;
 
 /// What a transaction adds to the audit log and the outbox when it commits.
@@ -56,6 +55,8 @@ pub(crate) struct Entry {
     tool_name: Option<String>,
     call_digest: Option<String>,
     payload: Value,
+    /// The calls of which this entry says with what they are asked from then on.
+    asks: Vec<u32>,
 }
 
 impl Entry {
@@ -77,7 +78,14 @@ impl Entry {
             tool_name: None,
             call_digest: None,
             payload: Value::Object(serde_json::Map::new()),
+            asks: Vec::new(),
         }
+    }
+
+    /// Says that a call is asked with what this entry says: its row will have the entry's place.
+    pub(crate) fn asks(mut self, call: &CallRow) -> Self {
+        self.asks.push(call.idx);
+        self
     }
 
     /// An entry that changes no state.
@@ -170,10 +178,13 @@ pub(crate) struct Draft {
     /// `seq`, `at_ms`, `prev_hash` and `hash` are not set.
     pub(crate) row: AuditRow,
     pub(crate) entry_digest: String,
+    /// The places of the calls that it asks for, whose rows the append gives the entry's place.
+    pub(crate) asks: Vec<u32>,
 }
 
 impl Draft {
-    fn new(entry: Entry, now_ms: i64, buffer: &mut Vec<u8>) -> Self {
+    fn new(mut entry: Entry, now_ms: i64, buffer: &mut Vec<u8>) -> Self {
+        let asks = std::mem::take(&mut entry.asks);
         let row = AuditRow {
             // A store has one chain so far.
             shard: 0,
@@ -197,12 +208,12 @@ impl Draft {
             hash: String::new(),
         };
         let entry_digest = Line::of_row(&row, &canonical(&row.actor.0)).entry_digest(buffer);
-        Self { row, entry_digest }
+        Self { row, entry_digest, asks }
     }
 
     /// The row at its place, as the next one of a chain.
     fn place(self, store_id: &str, seq: i64, after_ms: i64, prev_hash: String, buffer: &mut Vec<u8>) -> AuditRow {
-        let Self { mut row, entry_digest } = self;
+        let Self { mut row, entry_digest, .. } = self;
         row.seq = seq;
         row.at_ms = row.now_ms.max(after_ms);
         row.hash = chain_hash(store_id, row.shard, seq, row.at_ms, &entry_digest, &prev_hash, buffer);
@@ -255,13 +266,33 @@ pub(crate) async fn append<T: Tx + ?Sized>(tx: &mut T, drafts: Vec<Draft>) -> Re
     // Read inside the transaction: other processes write too.
     let mut head = tx.head().await?;
     let mut buffer = Vec::new();
-    for draft in drafts {
+    for mut draft in drafts {
+        let asks = std::mem::take(&mut draft.asks);
         let row = draft.place(&store_id, head.seq + 1, head.at_ms, head.hash, &mut buffer);
         tx.insert(&row).await?;
+        for idx in asks {
+            asked(tx, &row, idx).await?;
+        }
         head = Head { seq: row.seq, at_ms: row.at_ms, now_ms: row.now_ms, hash: row.hash };
     }
     tx.appended(head);
     Ok(())
+}
+
+/// The row of a call names the entry in which it was asked for.
+async fn asked<T: Tx + ?Sized>(tx: &mut T, entry: &AuditRow, idx: u32) -> Result<()> {
+    use CallRow as C;
+    let (Some(run_id), Some(turn)) = (entry.run_id.clone(), entry.turn) else {
+        return Err(Error::corrupt("audit.run_id", "a call is asked for of no run"));
+    };
+    let set = vec![C::C.asked_shard.to(Some(entry.shard)), C::C.asked_seq.to(Some(entry.seq))];
+    let named = tx.update(set, vec![C::C.run_id.is(run_id.clone()), C::C.turn.is(turn), C::C.idx.is(idx)]).await?;
+    if named == 1 { Ok(()) } else { Err(Error::NotMine { run_id }) }
+}
+
+/// Whether an entry that a transaction has read is whole: its hash is that of its content, at its place in this store.
+pub(crate) fn is_whole(row: &AuditRow, store_id: &str) -> bool {
+    Line::of_row(row, &canonical(&row.actor.0)).fits(store_id, &mut Vec::new())
 }
 
 /// Whether an entry's hash is that of its content.

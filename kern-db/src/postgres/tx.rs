@@ -575,7 +575,7 @@ fn insertion<R: Row>(names: &Names) -> String {
 fn to_append(draft: &Draft) -> serde_json::Value {
     let text = |text: &str| text::stored(text).into_owned();
     let optional = |value: Option<&str>| value.map(text);
-    let Draft { row, entry_digest } = draft;
+    let Draft { row, entry_digest, asks } = draft;
     serde_json::json!({
         "now_ms": row.now_ms,
         "actor": text(&canonical(&row.actor.0)),
@@ -591,6 +591,7 @@ fn to_append(draft: &Draft) -> serde_json::Value {
         "call_digest": optional(row.call_digest.as_deref()),
         "payload": text(&row.payload),
         "entry_digest": entry_digest,
+        "asks": asks,
     })
 }
 

@@ -58,6 +58,8 @@ row! {
         sensitive: Option<Json<Vec<String>>>,
         /// When the secrets of its call were taken out.
         erased_at_ms: Option<i64>,
+        /// Of everything that is shown beside the arguments.
+        view_digest: String,
     }
 }
 

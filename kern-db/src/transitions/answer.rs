@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use super::edit::{Edit, edit};
-use super::{Decider, abandon, call, close_pending, entries, evidence, make_ready, record, run};
+use super::edit::{Edit, Edited, edit};
+use super::{Decider, abandon, call, check_bound, close_pending, entries, evidence, make_ready, record, run};
 use crate::audit::Entry;
 use crate::cell::{Cond, Json};
 use crate::digest::sha256;
@@ -13,7 +13,7 @@ use crate::records::principal::Actor;
 use crate::records::run::RunRow;
 use crate::requests::{AnswerCall, Answered, NewAnswer};
 use crate::rules::{
-    CallRows, Gate, check_arguments, check_binding, check_record, check_unstarted, digest_of, gate, is_due,
+    CallRows, Gate, check_arguments, check_record, check_unstarted, digest_of, gate, is_confirmed, is_due,
 };
 use crate::tx::{Refused, Step, Tx};
 use crate::{Answer, ApprovalStatus, Error, ExecutionId, ExecutionStatus, PauseType, RunStatus};
@@ -36,7 +36,7 @@ pub(crate) async fn answer<T: Tx>(tx: &mut T, request: AnswerCall) -> Step<Answe
     }
     let rows = match call(tx, &request.run_id, request.turn, request.index).await {
         Ok(rows) => rows,
-        Err(error) => return Err(evidence(tx, &run.run_id, Actor::from(&request.caller), error)),
+        Err(error) => return Err(evidence(tx, &run.run_id, Actor::from(&request.caller), error).await),
     };
     if rows
         .execution
@@ -47,8 +47,8 @@ pub(crate) async fn answer<T: Tx>(tx: &mut T, request: AnswerCall) -> Step<Answe
     }
     // A no is taken whatever is there.
     let is_yes = matches!(request.answer, NewAnswer::Confirm | NewAnswer::Input(_) | NewAnswer::ExternalResult(_));
-    if is_yes && let Err(error) = check_binding(&run, &rows) {
-        return Err(evidence(tx, &run.run_id, Actor::from(&request.caller), error));
+    if is_yes && let Err(error) = check_bound(tx, &run, &rows).await {
+        return Err(evidence(tx, &run.run_id, Actor::from(&request.caller), error).await);
     }
     match check_shown(tx, &run, &rows, &request) {
         None => {}
@@ -117,6 +117,7 @@ async fn set_answer<T: Tx>(
         answer_note: note,
         answered_by: request.caller.person().cloned().map(Json),
         answered_at_ms: Some(now),
+        confirmed_version: (answer == Answer::Confirmed).then_some(call.version),
         ..call.clone()
     };
     let set = vec![
@@ -125,11 +126,17 @@ async fn set_answer<T: Tx>(
         C::C.answer_note.to(after.answer_note.clone()),
         C::C.answered_by.to(after.answered_by.clone()),
         C::C.answered_at_ms.to(after.answered_at_ms),
+        C::C.confirmed_version.to(after.confirmed_version),
     ];
     if tx.update(set, unchanged(call)).await? != 1 {
         return Err(lost_race(call));
     }
     Ok(after)
+}
+
+/// The entry of U1, which names the version.
+fn confirmed(run: &RunRow, call: &CallRow, actor: Actor) -> Entry {
+    Entry::new("confirmed", actor, &run.run_id).call(call).payload(json!({ "version": call.version }))
 }
 
 /// U1.
@@ -151,11 +158,13 @@ async fn confirm<T: Tx>(tx: &mut T, run: &RunRow, rows: &CallRows, request: &Ans
     match call.answer {
         // A no is final.
         Some(Answer::Rejected) => return Ok(Answered::NotAsked),
-        Some(Answer::Confirmed) if call.answer_digest.as_deref() == Some(&call.digest) => return Ok(Answered::Already),
+        Some(Answer::Confirmed) if is_confirmed(call, call.version, Some(&call.digest)) => {
+            return Ok(Answered::Already);
+        }
         Some(Answer::Confirmed) | None => {}
     }
     let call = set_answer(tx, call, request, Answer::Confirmed, None, now).await?;
-    tx.journal().record(Entry::new("confirmed", Actor::from(&request.caller), &run.run_id).call(&call));
+    tx.journal().record(confirmed(run, &call, Actor::from(&request.caller)));
     if policy.tier == Tier::User {
         make_ready(tx, &call, policy, None, Actor::from(&request.caller), now).await?;
         record_answer(tx, run, rows, &call, request, ApprovalStatus::Approved, now).await?;
@@ -262,13 +271,14 @@ async fn input<T: Tx>(
         // The requester needs no pool for it.
         member_until_ms: None,
     };
-    let call = edit(tx, run, call, pending, author).await?;
+    let Edited { call, view_digest } = edit(tx, run, call, pending, author).await?;
     if pending.is_some() {
         return Ok(Answered::Stored);
     }
     let call = set_answer(tx, &call, request, Answer::Confirmed, None, now).await?;
-    let entry = Entry::new("confirmed", actor.clone(), &run.run_id).call(&call);
-    tx.journal().record(entry.payload(json!({ "version": call.version })));
+    // Nobody else is asked about what they filled in, so that this is the entry in which it was asked for.
+    let payload = json!({ "version": call.version, "policy_digest": call.policy_digest, "view_digest": view_digest });
+    tx.journal().record(confirmed(run, &call, actor.clone()).payload(payload).asks(&call));
     make_ready(tx, &call, policy, None, actor, now).await?;
     record_answer(tx, run, rows, &call, request, ApprovalStatus::Approved, now).await?;
     tx.journal().tell("call.answered", &run.run_id, None, None);
@@ -292,17 +302,17 @@ async fn external<T: Tx>(
     let id = if policy.tier == Tier::User {
         // Nobody else is asked, and that is on record: the result of a call that an approver decides is not taken so.
         if let Err(error) = check_unstarted(rows, &entries(tx, call).await?) {
-            return Err(evidence(tx, &run.run_id, actor, error));
+            return Err(evidence(tx, &run.run_id, actor, error).await);
         }
         let call = set_answer(tx, call, request, Answer::Confirmed, None, now).await?;
-        tx.journal().record(Entry::new("confirmed", actor.clone(), &run.run_id).call(&call));
+        tx.journal().record(confirmed(run, &call, actor.clone()));
         record_answer(tx, run, rows, &call, request, ApprovalStatus::Approved, now).await?;
         make_ready(tx, &call, policy, None, actor.clone(), now).await?.id
     } else {
         match (gate(rows), execution) {
             (Gate::Open, Some(execution)) => {
                 if let Err(error) = check_record(rows, &entries(tx, call).await?) {
-                    return Err(evidence(tx, &run.run_id, actor, error));
+                    return Err(evidence(tx, &run.run_id, actor, error).await);
                 }
                 execution.id.clone()
             }

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::answer::bring_result;
 use super::edit::{Edit, edit};
-use super::{abandon, call, close_pending, entries, evidence, make_ready, pool, read, run};
+use super::{abandon, call, check_bound, close_pending, evidence, make_ready, pool, read, run};
 use crate::arguments::{Change, change};
 use crate::audit::Entry;
 use crate::cell::Json;
@@ -14,9 +14,7 @@ use crate::records::execution::{Execution, ExecutionRow};
 use crate::records::pool::Pool;
 use crate::records::principal::{Actor, Principal};
 use crate::records::run::RunRow;
-use crate::rules::{
-    CallRows, Gate, check_asked, check_binding, check_votes, gate, is_due, is_same_voter, not_on_record,
-};
+use crate::rules::{CallRows, Gate, check_votes, gate, is_due, is_same_voter, not_on_record, voter_key};
 use crate::tx::{Query, Refused, Step, Tx};
 use crate::{ApprovalId, ApprovalStatus, Error, ExecutionStatus, Result, RunId};
 
@@ -85,15 +83,15 @@ pub(crate) async fn resolve<T: Tx>(
     };
     let (run, rows) = match read {
         Ok(read) => read,
-        Err(Error::NotFound { entity: "call", .. }) => return Err(evidence(tx, &found.run_id, actor, stray())),
-        Err(error) => return Err(evidence(tx, &found.run_id, actor, error)),
+        Err(Error::NotFound { entity: "call", .. }) => return Err(evidence(tx, &found.run_id, actor, stray()).await),
+        Err(error) => return Err(evidence(tx, &found.run_id, actor, error).await),
     };
     // Decided, or void, and asked again since: nothing of it starts any more.
     if found.generation < rows.call.generation && found.status != ApprovalStatus::Pending {
         return Err(found.conflict(expected).into());
     }
     let Some(approval) = rows.approval.as_ref().filter(|approval| approval.id == id) else {
-        return Err(evidence(tx, &found.run_id, actor, stray()));
+        return Err(evidence(tx, &found.run_id, actor, stray()).await);
     };
     // Locked before the clock is read, as all rows are.
     let pool = match &rows.policy.pool {
@@ -101,35 +99,30 @@ pub(crate) async fn resolve<T: Tx>(
         None => Some(None),
     };
     let now = tx.now().await?;
-    if is_due(approval, now) && close_pending(tx, approval, ApprovalStatus::Expired, Actor::Recovery, None, now).await?
-    {
-        return Err(Refused::Keep(Error::Expired { id }));
-    }
     // A record is born decided, and nobody was asked for it: there is nothing on record to hold it against.
     if !rows.policy.is_decided_by_row() && approval.status != ApprovalStatus::Pending {
-        return Err(match check_binding(&run, &rows) {
-            Ok(()) => conflict(approval, expected).into(),
-            Err(error) => evidence(tx, &run.run_id, actor, error),
+        return Err(match check_bound(tx, &run, &rows).await {
+            Ok(_) => conflict(approval, expected).into(),
+            Err(error) => evidence(tx, &run.run_id, actor, error).await,
         });
     }
     let mut votes = tx.select::<VoteRow>(Query::of(vec![VoteRow::C.approval_id.is(id.clone())])).await?;
     // Those for other versions are shown with the row, and count for nothing.
     let is_first = votes.is_empty();
     votes.retain(|vote| vote.version == approval.version);
-    let bound = match check_binding(&run, &rows) {
-        Ok(()) => {
-            let entries = entries(tx, &rows.call).await?;
-            check_asked(&rows, &entries).and_then(|()| check_votes(&rows, &votes, &entries))
-        }
-        mismatch => mismatch,
-    };
+    // Before the time is asked for: a row whose time was changed is not expired for it, and nothing of it changes.
+    let bound = check_bound(tx, &run, &rows).await.and_then(|entries| check_votes(&rows, &votes, &entries));
     let pool = match (bound, pool) {
         (Ok(()), Some(pool)) => Deciders { name: rows.policy.pool.as_deref(), pool, now },
         (Ok(()), None) => {
-            return Err(evidence(tx, &run.run_id, actor, not_on_record(&rows.call, "the pool and the audit log")));
+            return Err(evidence(tx, &run.run_id, actor, not_on_record(&rows.call, "the pool and the audit log")).await);
         }
-        (Err(error), _) => return Err(evidence(tx, &run.run_id, actor, error)),
+        (Err(error), _) => return Err(evidence(tx, &run.run_id, actor, error).await),
     };
+    if is_due(approval, now) && close_pending(tx, approval, ApprovalStatus::Expired, Actor::Recovery, None, now).await?
+    {
+        return Err(Refused::Keep(Error::Expired { id }));
+    }
     let change = change(&rows, &id, &resolution);
     // Other words than those that are there: the same again are only a vote, also where they come as an edit.
     let edits = matches!(change, Ok(Change::Arguments(_)));
@@ -348,7 +341,7 @@ impl Deciding<'_> {
             note: resolution.note.as_deref(),
             member_until_ms,
         };
-        let call = edit(tx, run, &rows.call, Some(approval), written).await?;
+        let call = edit(tx, run, &rows.call, Some(approval), written).await?.call;
         if rows.policy.quorum > 1 {
             // The row is not decided, so that it has no place for anything else. What is given is kept or refused.
             let known = |key: &String| ["edited_args", "values", "note"].contains(&key.as_str());
@@ -504,7 +497,7 @@ fn vote(
     VoteRow {
         approval_id: approval.id.clone(),
         version: approval.version,
-        voter_key: by.map_or_else(|| "-".to_owned(), |by| crate::digest::canonical(&(&by.issuer, &by.subject))),
+        voter_key: voter_key(by),
         voter: by.cloned().map(Json),
         digest: approval.digest.clone(),
         created_at_ms: now,

@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 use super::answer::{lost_race, unchanged};
 use super::run::{expire_due, open_turn};
 use super::{
-    Decider, NewApproval, abandon, approval_row, close_pending, entries, evidence, make_ready, next, pool, record,
-    sensitive,
+    Decider, NewApproval, abandon, approval_row, check_bound, close_pending, evidence, make_ready, next, pool, record,
+    sensitive, with_view,
 };
-use crate::audit::{Entry, rest};
+use crate::audit::Entry;
 use crate::cell::Json;
 use crate::digest::{canonical, sha256};
 use crate::ids::fresh_id;
@@ -21,7 +21,7 @@ use crate::records::principal::{Actor, Principal};
 use crate::records::run::RunRow;
 use crate::requests::{AskAgain, NewCall};
 use crate::rules::{
-    CallRows, check_arguments, check_binding, check_unstarted, digest_of, is_due, is_void, policy_digest_of, standing,
+    CallRows, check_arguments, check_unstarted, digest_of, is_due, is_void, policy_digest_of, standing, view_digest_of,
 };
 use crate::sensitive::{Salts, salt, snapshot_digest};
 use crate::tx::{Refused, Step, Tx};
@@ -39,6 +39,9 @@ pub(super) fn check_new(new: &NewCall) -> Result<()> {
     if !schema.is_some_and(|schema| schema.is_object()) || sha256(&new.parameters) != new.schema_hash {
         let what = "its schema is not the one that its `schema_hash` is of: make the descriptor anew, with the schema";
         return Err(Error::Invalid(format!("tool `{}` cannot be asked for: {what}", new.tool_name)));
+    }
+    if !is_digest(&new.tool_identity) {
+        return Err(Error::Invalid(format!("tool `{}` cannot be asked for: it has no identity", new.tool_name)));
     }
     for time in [new.policy.expires_in_ms, new.policy.valid_for_ms].into_iter().flatten() {
         if !(0..=LONGEST).contains(&time) {
@@ -58,6 +61,11 @@ pub(super) fn check_new(new: &NewCall) -> Result<()> {
     }
 }
 
+/// Whether a text is a SHA-256.
+fn is_digest(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
 /// One protected call, and A1 where an approval row decides about it. Gives what the turn's entry says of it, where it has
 /// none of its own.
 pub(super) async fn add_call<T: Tx>(
@@ -66,7 +74,7 @@ pub(super) async fn add_call<T: Tx>(
     turn: u32,
     new: NewCall,
     now: i64,
-) -> Step<Option<Value>> {
+) -> Step<Option<(CallRow, Value)>> {
     let salts = Salts::fresh(sensitive(&new.parameters)?, None).map(Json);
     let call = CallRow {
         run_id: run.run_id.clone(),
@@ -99,6 +107,10 @@ pub(super) async fn add_call<T: Tx>(
         earlier_requirements: None,
         salts,
         erased_at_ms: None,
+        tool_identity: new.tool_identity,
+        asked_shard: None,
+        asked_seq: None,
+        confirmed_version: None,
     };
     let asking = Asking {
         policy: &new.policy,
@@ -110,24 +122,25 @@ pub(super) async fn add_call<T: Tx>(
     let (call, approval) = bound(tx, run, call, asking, now).await?;
     tx.insert(&call).await?;
     let Some(approval) = approval else {
-        let asked = json!({ "index": call.idx, "digest": call.digest, "policy_digest": call.policy_digest });
-        return Ok(Some(with_rest(asked, &call, None)));
+        let said = without_row(run, &call, json!({ "index": call.idx, "digest": call.digest }));
+        return Ok(Some((call, said)));
     };
     request(tx, run, &call, &approval).await?;
     Ok(None)
 }
 
-/// A payload, with what a call is shown with beside its arguments and its policy: in plain what changes with an edit, the
-/// digest of everything else.
-fn with_rest(mut payload: Value, call: &CallRow, approval: Option<&ApprovalRow>) -> Value {
-    let digest = rest(
-        &call.requirement_id,
-        call.user_fields.as_ref().map(|fields| canonical(&fields.0)).as_deref(),
-        call.argument_limit.map(i64::from),
-        call.earlier_requirements.as_ref().map(|ids| canonical(&ids.0)).as_deref(),
-        approval.and_then(|approval| approval.context.as_deref()),
-    );
-    payload["rest"] = digest.into();
+/// A payload, with the digests of what is asked of whom and of what is shown with it, where no row has them: the log alone does.
+fn without_row(run: &RunRow, call: &CallRow, mut payload: Value) -> Value {
+    payload["policy_digest"] = json!(call.policy_digest);
+    payload["view_digest"] = view_digest_of(run, call, None).into();
+    with_rest(payload, call)
+}
+
+/// A payload, with what a call still lacks, and with the digest of the requirements that it had before.
+fn with_rest(mut payload: Value, call: &CallRow) -> Value {
+    if let Some(earlier) = &call.earlier_requirements {
+        payload["earlier"] = sha256(&canonical(&earlier.0)).into();
+    }
     if !call.unfilled.0.is_empty() {
         payload["unfilled"] = json!(call.unfilled.0);
     }
@@ -165,9 +178,9 @@ async fn bound<T: Tx>(
     let Asking { policy, id, requirements, context, author } = asking;
     call.digest = digest_of(&call, &call.arguments);
     call.shown_digest.clone_from(&call.digest);
-    let requester = run.requester.as_ref().map(|requester| &requester.0);
     if !policy.is_decided_by_row() {
-        call.policy_digest = policy_digest_of(&call, requester, None);
+        let view = view_digest_of(run, &call, None);
+        call.policy_digest = policy_digest_of(&call, run, None, &view);
         return Ok((call, None));
     }
     let id = id.ok_or_else(|| Error::Invalid("a call that needs an approval has no id for it".into()))?;
@@ -188,7 +201,7 @@ async fn bound<T: Tx>(
         edited_by: author,
     };
     let mut approval = approval_row(run, &call, policy, new, now)?;
-    call.policy_digest = policy_digest_of(&call, requester, Some(&approval));
+    call.policy_digest = policy_digest_of(&call, run, Some(&approval), &approval.view_digest);
     approval.policy_digest.clone_from(&call.policy_digest);
     Ok((call, Some(approval)))
 }
@@ -197,7 +210,7 @@ async fn bound<T: Tx>(
 async fn request<T: Tx>(tx: &mut T, run: &RunRow, call: &CallRow, approval: &ApprovalRow) -> Step<()> {
     tx.insert(approval).await?;
     let requester = run.requester.as_ref().map(|requester| &requester.0);
-    let entry = Entry::new("requested", Actor::of(requester), &run.run_id).call(call).approval(&approval.id);
+    let entry = Entry::new("requested", Actor::of(requester), &run.run_id).call(call).approval(&approval.id).asks(call);
     let payload = json!({
         "tool_name": call.tool_name,
         "tool_version": call.tool_version,
@@ -206,7 +219,7 @@ async fn request<T: Tx>(tx: &mut T, run: &RunRow, call: &CallRow, approval: &App
         "expires_at": approval.expires_at,
         "edited_by": approval.edited_by.as_ref().map(|author| &author.0),
     });
-    tx.journal().record(entry.payload(with_rest(payload, call, Some(approval))));
+    tx.journal().record(entry.payload(with_view(with_rest(payload, call), approval)));
     tx.journal().tell("approval.requested", &run.run_id, Some(&approval.id), None);
     Ok(())
 }
@@ -229,12 +242,12 @@ pub(crate) async fn ask_again<T: Tx>(tx: &mut T, again: AskAgain) -> Step<()> {
             let what = format!("there is no call {} to ask for again, or it is asked for twice", new.index);
             return Err(Error::Invalid(what).into());
         };
-        let mut bound = check_binding(&run, rows);
-        if bound.is_ok() && waits(rows) {
-            bound = check_unstarted(rows, &entries(tx, &rows.call).await?);
-        }
+        let bound = match check_bound(tx, &run, rows).await {
+            Ok(entries) if waits(rows) => check_unstarted(rows, &entries),
+            bound => bound.map(drop),
+        };
         if let Err(error) = bound {
-            return Err(evidence(tx, &run.run_id, actor, error));
+            return Err(evidence(tx, &run.run_id, actor, error).await);
         }
         asked.push((rows, new));
     }
@@ -335,6 +348,7 @@ async fn with_another_tool<T: Tx>(
         salts: Salts::fresh(sensitive(&new.parameters)?, known).map(Json),
         requirement_id: new.requirement_id,
         tool_version: new.tool_version,
+        tool_identity: new.tool_identity,
         schema_hash: new.schema_hash,
         unfilled: Json(new.unfilled),
         policy: canonical(&new.policy),
@@ -369,9 +383,10 @@ async fn with_another_tool<T: Tx>(
         "snapshot_digest": stored.snapshot_digest,
         "fence": stored.fence,
     });
+    let mut entry = entry;
     if approval.is_none() {
-        payload["policy_digest"] = json!(call.policy_digest);
-        payload = with_rest(payload, &call, None);
+        payload = without_row(run, &call, payload);
+        entry = entry.asks(&call);
     }
     tx.journal().record(entry.payload(payload));
     match approval {
@@ -430,8 +445,8 @@ pub(super) async fn run_again<T: Tx>(
         "digest": said.map(sha256),
     });
     if approval.is_none() {
-        payload["policy_digest"] = json!(call.policy_digest);
-        payload = with_rest(payload, &call, None);
+        payload = without_row(run, &call, payload);
+        entry = entry.asks(&call);
     }
     tx.journal().record(entry.payload(payload));
     tx.journal().tell("execution.settled", &run.run_id, before.approval_id.as_ref(), lost);
@@ -476,6 +491,7 @@ async fn next_generation<T: Tx>(
         answer_note: None,
         answered_by: None,
         answered_at_ms: None,
+        confirmed_version: None,
         earlier_requirements: Some(earlier),
         ..call
     };
@@ -498,6 +514,8 @@ async fn next_generation<T: Tx>(
         C::C.answer_note.to(None),
         C::C.answered_by.to(None),
         C::C.answered_at_ms.to(None),
+        C::C.confirmed_version.to(None),
+        C::C.tool_identity.to(call.tool_identity.clone()),
         C::C.parameters.to(call.parameters.clone()),
         C::C.user_fields.to(call.user_fields.clone()),
         C::C.argument_limit.to(call.argument_limit),

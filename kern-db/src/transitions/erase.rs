@@ -70,7 +70,7 @@ pub(crate) async fn erase<T: Tx>(tx: &mut T, run_id: RunId, by: Option<Principal
     }
     let actor = Actor::of(by.as_ref());
     if let Err(error) = as_stored(tx, &run, &calls, &approvals, &executions).await {
-        return Err(evidence(tx, &run.run_id, actor, error));
+        return Err(evidence(tx, &run.run_id, actor, error).await);
     }
     let now = tx.now().await?;
     let snapshot = erase_snapshot(&run.snapshot, &secrets)?;

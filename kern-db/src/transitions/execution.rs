@@ -4,8 +4,8 @@ use serde_json::json;
 
 use super::run::own;
 use super::{
-    Decider, GivenUp, NOT_IN_TIME, call, drop_ready, entries, evidence, execution_row, lose, lose_start, next, record,
-    run, token,
+    Decider, GivenUp, NOT_IN_TIME, call, check_bound, drop_ready, entries, evidence, execution_row, lose, lose_start,
+    next, record, run, token,
 };
 use crate::audit::Entry;
 use crate::digest::{idempotency_key, sha256};
@@ -14,7 +14,7 @@ use crate::records::execution::ExecutionRow;
 use crate::records::principal::Actor;
 use crate::records::run::RunRow;
 use crate::requests::{CallClaim, CallClaimed, ClaimCall, Ended, Finished, Ticket, Write};
-use crate::rules::{CallRows, Gate, check_binding, check_record, check_retry, gate};
+use crate::rules::{CallRows, Gate, check_record, check_retry, gate};
 use crate::tx::{Refused, Step, Tx};
 use crate::{ApprovalStatus, Authority, Error, ExecutionId, ExecutionStatus, PauseType};
 
@@ -31,7 +31,7 @@ pub(crate) async fn claim<T: Tx>(tx: &mut T, request: ClaimCall) -> Step<CallCla
     };
     let (run, rows) = match read {
         Ok(read) => read,
-        Err(error) => return Err(evidence(tx, &request.claim.run_id, Actor::Runtime, error)),
+        Err(error) => return Err(evidence(tx, &request.claim.run_id, Actor::Runtime, error).await),
     };
     let now = tx.now().await?;
     match readiness(tx, &run, rows, now).await? {
@@ -67,9 +67,10 @@ pub(crate) enum Readiness {
 ///
 /// What is stored does not agree, and that is on record.
 pub(crate) async fn readiness<T: Tx>(tx: &mut T, run: &RunRow, rows: CallRows, now: i64) -> Step<Readiness> {
-    if let Err(error) = check_binding(run, &rows) {
-        return Err(evidence(tx, &run.run_id, Actor::Runtime, error));
-    }
+    let entries = match check_bound(tx, run, &rows).await {
+        Ok(entries) => entries,
+        Err(error) => return Err(evidence(tx, &run.run_id, Actor::Runtime, error).await),
+    };
     // What has its outcome is over, also where the requester never said anything to it.
     let ended = [ExecutionStatus::Succeeded, ExecutionStatus::Failed, ExecutionStatus::Abandoned];
     if rows.execution.as_ref().is_some_and(|execution| ended.contains(&execution.status)) {
@@ -88,8 +89,8 @@ pub(crate) async fn readiness<T: Tx>(tx: &mut T, run: &RunRow, rows: CallRows, n
     if startable && rows.policy.pause == Some(PauseType::ExternalExecution) {
         return Ok(Readiness::NotStartable);
     }
-    if startable && let Err(error) = check_record(&rows, &entries(tx, &rows.call).await?) {
-        return Err(evidence(tx, &run.run_id, Actor::Runtime, error));
+    if startable && let Err(error) = check_record(&rows, &entries) {
+        return Err(evidence(tx, &run.run_id, Actor::Runtime, error).await);
     }
     let Some(execution) = rows.execution.clone() else {
         return Ok(if startable { Readiness::Recorded(Box::new(rows)) } else { Readiness::NotStartable });
@@ -331,7 +332,7 @@ async fn may_write<T: Tx>(tx: &mut T, execution: &ExecutionRow) -> Step<()> {
     }
     match check_retry(&rows, &entries(tx, &rows.call).await?) {
         Ok(()) => Ok(()),
-        Err(error) => Err(evidence(tx, &execution.run_id, Actor::Runtime, error)),
+        Err(error) => Err(evidence(tx, &execution.run_id, Actor::Runtime, error).await),
     }
 }
 

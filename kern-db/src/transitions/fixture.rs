@@ -35,6 +35,7 @@ pub(super) async fn paused_for(db: &InMemoryDb, policy: CallPolicy) -> (Run, App
         tool_call_id: "call_0".to_owned(),
         tool_name: "pay".to_owned(),
         tool_version: "1".to_owned(),
+        tool_identity: "1d".repeat(32),
         schema_hash: sha256(SCHEMA),
         parameters: SCHEMA.to_owned(),
         argument_limit: 1000,

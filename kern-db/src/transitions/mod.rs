@@ -24,17 +24,21 @@ pub(crate) mod session;
 pub(crate) mod settle;
 pub(crate) mod sweep;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::audit::Entry;
+use crate::audit::is_whole;
 use crate::cell::Json;
+use crate::digest::{canonical, shown_digest};
 use crate::records::approval::ApprovalRow;
 use crate::records::audit::AuditRow;
 use crate::records::call::{CallPolicy, CallRow, Tier};
 use crate::records::execution::ExecutionRow;
 use crate::records::principal::{Actor, Caller, Principal};
 use crate::records::run::RunRow;
-use crate::rules::{CallRows, check_binding, check_retry, may_retry};
+use crate::rules::{
+    CallRows, SOURCE_TYPE, check_asked, check_binding, check_retry, may_retry, not_on_record, view_digest_of,
+};
 use crate::tx::{Query, Refused, Step, Tx};
 use crate::{
     ApprovalId, ApprovalStatus, ApprovalType, Authority, Error, ExecutionId, ExecutionStatus, PauseType, Result, RunId,
@@ -128,21 +132,76 @@ async fn entries<T: Tx>(tx: &mut T, call: &CallRow) -> Result<Vec<AuditRow>> {
     Ok(entries)
 }
 
-/// Puts on record that something stored is not as kern wrote it. The record stays, and nothing else happens.
+/// What the audit log says about one turn of a run and its calls, oldest first.
+async fn entries_of_turn<T: Tx>(tx: &mut T, run_id: &RunId, turn: u32) -> Result<Vec<AuditRow>> {
+    let filter = vec![AuditRow::C.run_id.is(Some(run_id.clone())), AuditRow::C.turn.is(Some(turn))];
+    tx.select(Query::of(filter).oldest(AuditRow::C.seq.order())).await
+}
+
+/// Of those, what [`entries`] gives for one call.
+fn of_call(entries: &[AuditRow], call: &CallRow) -> Vec<AuditRow> {
+    let turn = entries.iter().find(|entry| entry.idx.is_none());
+    let about = entries.iter().filter(|entry| entry.idx == Some(call.idx));
+    turn.into_iter().chain(about).cloned().collect()
+}
+
+/// I5: every stored copy of a call, everything that is shown with it and its run's agent, session and requester agree with each
+/// other, with their digests, and with the entry in which the call was asked for. Gives what the log says about the call.
+async fn check_bound<T: Tx>(tx: &mut T, run: &RunRow, rows: &CallRows) -> Result<Vec<AuditRow>> {
+    check_binding(run, rows)?;
+    let entries = entries(tx, &rows.call).await?;
+    let asked = check_asked(rows, &entries)?;
+    if !is_whole(asked, &tx.store().await?.store_id) {
+        return Err(not_on_record(&rows.call, "the entry in which it was asked for and its hash"));
+    }
+    Ok(entries)
+}
+
+/// Milliseconds of a day.
+const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+
+/// Puts on record that something stored is not as kern wrote it, once for each row, finding and day: whoever asks again and
+/// again does not fill the log. The record stays, and nothing else happens.
 ///
 /// Only for a transaction that has changed nothing that must not stay.
-fn evidence<T: Tx>(tx: &mut T, run_id: &RunId, actor: Actor, error: Error) -> Refused {
-    let entry = match &error {
+async fn evidence<T: Tx>(tx: &mut T, run_id: &RunId, actor: Actor, error: Error) -> Refused {
+    let (action, place, payload) = match &error {
         Error::DigestMismatch { turn, index, what, .. } => {
-            Entry::new("digest_mismatch", actor, run_id).at(*turn, *index).payload(json!({ "what": what }))
+            ("digest_mismatch", Some((*turn, *index)), json!({ "what": what }))
         }
-        Error::Corrupt { place, detail } => {
-            Entry::new("unreadable", actor, run_id).payload(json!({ "place": place, "detail": detail }))
-        }
+        Error::Corrupt { place, detail } => ("unreadable", None, json!({ "place": place, "detail": detail })),
         _ => return Refused::Undo(error),
     };
-    tx.journal().record(entry.evidence());
+    match is_on_record(tx, run_id, (action, place, &payload)).await {
+        Ok(true) => {}
+        Ok(false) => {
+            let entry = Entry::new(action, actor, run_id).evidence().payload(payload);
+            let entry = place.into_iter().fold(entry, |entry, (turn, idx)| entry.at(turn, idx));
+            tx.journal().record(entry);
+        }
+        Err(failed) => return Refused::Undo(failed),
+    }
     Refused::Keep(error)
+}
+
+/// Whether the log has this very evidence of today.
+async fn is_on_record<T: Tx>(
+    tx: &mut T,
+    run_id: &RunId,
+    (action, place, payload): (&str, Option<(u32, u32)>, &Value),
+) -> Result<bool> {
+    use AuditRow as L;
+    let filter = vec![
+        L::C.run_id.is(Some(run_id.clone())),
+        L::C.turn.is(place.map(|(turn, _)| turn)),
+        L::C.idx.is(place.map(|(_, idx)| idx)),
+        L::C.evidence.is(true),
+        L::C.action.is(action.to_owned()),
+        L::C.payload.is(canonical(payload)),
+    ];
+    let last = tx.pluck(L::C.now_ms, Query::of(filter).newest(L::C.seq.order()).limit(1)).await?.pop();
+    let today = tx.now().await?.div_euclid(DAY_MS);
+    Ok(last.is_some_and(|at_ms| at_ms.div_euclid(DAY_MS) == today))
 }
 
 /// One more. A number that has no next one was never counted by kern.
@@ -258,12 +317,12 @@ fn approval_row(
     now: i64,
 ) -> Result<ApprovalRow> {
     let decided = new.status != ApprovalStatus::Pending;
-    Ok(ApprovalRow {
+    let mut row = ApprovalRow {
         id: new.id,
         run_id: run.run_id.clone(),
         session_id: run.session_id.clone(),
         status: new.status,
-        source_type: "agent".to_owned(),
+        source_type: SOURCE_TYPE.to_owned(),
         approval_type: new.approval_type,
         pause_type: policy.pause.unwrap_or(PauseType::Confirmation),
         tool_name: call.tool_name.clone(),
@@ -297,7 +356,19 @@ fn approval_row(
         edited_by: new.edited_by,
         sensitive: call.parameters.as_deref().map(sensitive).transpose()?.map(Json),
         erased_at_ms: None,
-    })
+        view_digest: String::new(),
+    };
+    row.view_digest = view_digest_of(run, call, Some(&row));
+    Ok(row)
+}
+
+/// A payload, with the digests of what a row shows.
+fn with_view(mut payload: Value, row: &ApprovalRow) -> Value {
+    let sensitive = row.sensitive.as_ref().map(|names| canonical(&names.0));
+    payload["view_digest"] = json!(row.view_digest);
+    let (requirements, context) = (row.requirements.as_deref(), row.context.as_deref());
+    payload["shown"] = shown_digest(requirements, context, sensitive.as_deref(), &row.policy).into();
+    payload
 }
 
 /// Who decided about a call that only leaves a record.
@@ -342,8 +413,13 @@ async fn record<T: Tx>(
     )?;
     tx.insert(&row).await?;
     let entry = Entry::new("recorded", actor, &run.run_id).call(call).approval(&id);
-    tx.journal()
-        .record(entry.payload(json!({ "status": status, "tool_name": call.tool_name, "version": call.version })));
+    let payload = json!({
+        "status": status,
+        "tool_name": call.tool_name,
+        "version": call.version,
+        "policy_digest": call.policy_digest,
+    });
+    tx.journal().record(entry.payload(with_view(payload, &row)));
     Ok(id)
 }
 

@@ -13,9 +13,9 @@ use crate::records::principal::Principal;
 use crate::records::run::{Run, RunFilter, RunRow};
 use crate::records::session::{Session, SessionFilter, SessionOwner, SessionRow, SessionSum};
 use crate::requests::{Candidates, Resumable};
-use crate::rules::{CallRows, is_due, standing};
+use crate::rules::{CallRows, is_confirmed, is_due, standing};
 use crate::tx::{Query, Tx};
-use crate::{Answer, ApprovalId, ApprovalStatus, Error, Result, RunId, RunStatus, SessionId};
+use crate::{ApprovalId, ApprovalStatus, Error, Result, RunId, RunStatus, SessionId};
 
 use ApprovalRow as A;
 use ExecutionRow as E;
@@ -72,6 +72,7 @@ fn assemble(row: RunRow, calls: Vec<Call>, now: i64) -> Run {
 
 async fn call<T: Tx>(tx: &mut T, run: &RunRow, rows: CallRows) -> Result<Call> {
     let standing = standing(&rows);
+    let answer_is_current = is_confirmed(&rows.call, rows.call.version, Some(&rows.call.digest));
     let CallRows { call, policy, approval, execution, .. } = rows;
     let execution = execution.map(Execution::from);
     let approval = match approval {
@@ -93,8 +94,7 @@ async fn call<T: Tx>(tx: &mut T, run: &RunRow, rows: CallRows) -> Result<Call> {
         version: call.version,
         generation: call.generation,
         earlier_requirement_ids: call.earlier_requirements.map(|ids| ids.0).unwrap_or_default(),
-        answer_is_current: call.answer == Some(Answer::Confirmed)
-            && call.answer_digest.as_deref() == Some(call.digest.as_str()),
+        answer_is_current,
         digest: call.digest,
         unfilled: call.unfilled.0,
         policy,

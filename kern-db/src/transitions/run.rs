@@ -7,12 +7,13 @@ use serde_json::json;
 use super::ask::{add_call, check_new, snapshot_salt};
 use super::execution::{self, Readiness, ReadyCall, readiness};
 use super::{
-    GivenUp, NOT_IN_TIME, all_calls, calls, close_pending, close_rows, drop_ready, entries, evidence, next, read, run,
-    token,
+    GivenUp, NOT_IN_TIME, all_calls, calls, close_pending, close_rows, drop_ready, entries_of_turn, evidence, next,
+    of_call, read, run, token,
 };
-use crate::audit::Entry;
+use crate::audit::{Entry, is_whole};
 use crate::cell::Json;
-use crate::digest::{canonical, sha256};
+use crate::digest::sha256;
+use crate::records::audit::AuditRow;
 use crate::records::call::{CallRow, Standing, Tier};
 use crate::records::execution::ExecutionRow;
 use crate::records::principal::{Actor, Caller};
@@ -20,7 +21,7 @@ use crate::records::run::{Run, RunRow};
 use crate::requests::{
     BeginRun, Blocker, CallClaim, CallClaimed, ClaimRun, CommitTurn, EndRun, RunClaim, RunClaimed, Swept,
 };
-use crate::rules::{CallRows, check_asked, check_binding, is_due, is_void, standing};
+use crate::rules::{CallRows, check_asked, check_binding, check_run, is_due, is_void, not_on_record, standing};
 use crate::sensitive::snapshot_digest;
 use crate::tx::{Query, Refused, Step, Tx};
 use crate::{Answer, ApprovalStatus, Error, ExecutionStatus, RunId, RunStatus};
@@ -132,23 +133,22 @@ pub(crate) async fn commit_turn<T: Tx>(tx: &mut T, begin: Option<BeginRun>, turn
     let digest = snapshot.digest.clone();
     let run = stepped(RunRow { turn: turn.turn, ..run }, status, snapshot, now);
     store(tx, &turn.claim, &run, starts).await?;
-    // What an approval row decides has an entry of its own that says who is asked.
-    let policies: serde_json::Map<_, _> = turn
-        .calls
-        .iter()
-        .filter(|call| !call.policy.is_decided_by_row())
-        .map(|call| (call.index.to_string(), sha256(&canonical(&call.policy)).into()))
-        .collect();
-    let (place, calls, mut asked) = (tx.journal().place(), turn.calls.len(), Vec::new());
+    let (place, calls, mut asked, mut alone) = (tx.journal().place(), turn.calls.len(), Vec::new(), Vec::new());
     for call in turn.calls {
-        asked.extend(add_call(tx, &run, turn.turn, call, now).await?);
+        // What an approval row decides has an entry of its own that says who is asked.
+        let said = add_call(tx, &run, turn.turn, call, now).await?;
+        said.into_iter().for_each(|(call, said)| {
+            asked.push(said);
+            alone.push(call);
+        });
     }
     // The turn comes first, and says of the calls that have no entry of their own what they are.
-    let mut payload = json!({ "calls": calls, "snapshot_digest": digest, "policies": policies });
+    let mut payload = json!({ "calls": calls, "snapshot_digest": digest });
     if !asked.is_empty() {
         payload["asked"] = asked.into();
     }
     let entry = Entry::new(action, Actor::Runtime, &run.run_id).turn(turn.turn).payload(payload);
+    let entry = alone.iter().fold(entry, Entry::asks);
     tx.journal().record_at(place, entry);
     if turn.pause {
         tx.journal().tell("run.paused", &run.run_id, None, None);
@@ -225,6 +225,12 @@ pub(crate) async fn claim<T: Tx>(
         return Ok((RunClaimed::AlreadyRunning, None));
     }
     let (run, open) = open_turn(tx, &request.run_id, &actor).await?;
+    // Before anything is closed for its time: of rows that are not what was asked for, nothing changes.
+    if run.status == RunStatus::Paused
+        && let Err(error) = check_open(tx, &run, &open).await
+    {
+        return Err(evidence(tx, &run.run_id, actor, error).await);
+    }
     let now = tx.now().await?;
     let expired = expire_due(tx, &open, now).await?;
     // A caller that loaded an older turn is answered for that one: the claim below finds that it is over.
@@ -235,14 +241,8 @@ pub(crate) async fn claim<T: Tx>(
     let mut blockers = Vec::new();
     let mut implied = Vec::new();
     for rows in &open {
-        if let Err(error) = check_undecided(&run, rows) {
-            return Err(evidence(tx, &run.run_id, actor, error));
-        }
         match blocker(rows) {
             Some(Blocker::AwaitsRequester { .. }) if confirmation_is_implied(&run, rows, &request.caller) => {
-                if let Err(error) = check_asked(rows, &entries(tx, &rows.call).await?) {
-                    return Err(evidence(tx, &run.run_id, actor, error));
-                }
                 implied.push(rows.call.clone());
             }
             Some(blocker) => {
@@ -335,9 +335,9 @@ async fn first_ready<T: Tx>(
 pub(crate) async fn check<T: Tx>(tx: &mut T, run_id: RunId, caller: Caller) -> Step<()> {
     let actor = Actor::from(&caller);
     let (run, open) = open_turn(tx, &run_id, &actor).await?;
-    match open.iter().try_for_each(|rows| check_undecided(&run, rows)) {
+    match check_open(tx, &run, &open).await {
         Ok(()) => Ok(()),
-        Err(error) => Err(evidence(tx, &run.run_id, actor, error)),
+        Err(error) => Err(evidence(tx, &run.run_id, actor, error).await),
     }
 }
 
@@ -349,7 +349,7 @@ pub(super) async fn open_turn<T: Tx>(tx: &mut T, run_id: &RunId, actor: &Actor) 
     };
     let (run, open) = match read {
         Ok(read) => read,
-        Err(error) => return Err(evidence(tx, run_id, actor.clone(), error)),
+        Err(error) => return Err(evidence(tx, run_id, actor.clone(), error).await),
     };
     if run.snapshot_digest != run.digest_of_snapshot() {
         let error = Error::DigestMismatch {
@@ -358,18 +358,40 @@ pub(super) async fn open_turn<T: Tx>(tx: &mut T, run_id: &RunId, actor: &Actor) 
             index: 0,
             what: "the run's snapshot and its digest",
         };
-        return Err(evidence(tx, &run.run_id, actor.clone(), error));
+        return Err(evidence(tx, &run.run_id, actor.clone(), error).await);
     }
     Ok((run, open))
 }
 
-/// A call that may still start agrees with its digests, before anybody is told that it waits, or confirms it by going
-/// on. A row that is not there is the business of [`blocker`].
-fn check_undecided(run: &RunRow, rows: &CallRows) -> Result<(), Error> {
-    match standing(rows) {
-        Standing::Open | Standing::AwaitsApproval | Standing::AwaitsRequester => check_binding(run, rows),
-        Standing::Missing | Standing::Executing | Standing::Unknown | Standing::Outcome(_) => Ok(()),
+/// The run and every call of its open turn are what the log says was started and asked for: the agent, the session and the
+/// requester that a body would be entered for, too. An approval that is not there is the business of [`blocker`].
+async fn check_open<T: Tx>(tx: &mut T, run: &RunRow, open: &[CallRows]) -> Result<(), Error> {
+    use AuditRow as L;
+    let of_run = || L::C.run_id.is(Some(run.run_id.clone()));
+    let started = Query::of(vec![of_run(), L::C.turn.is(None), L::C.idx.is(None)]).oldest(L::C.seq.order()).limit(1);
+    let started = tx.select::<AuditRow>(started).await?.pop();
+    // Evidence names the turn that a row says, whatever that is.
+    let said = vec![of_run(), L::C.evidence.is(false), L::C.turn.above(Some(0))];
+    let last = Query::of(said).newest(L::C.turn.order()).limit(1);
+    let last = tx.pluck(L::C.turn, last).await?.pop().flatten();
+    let entries = entries_of_turn(tx, &run.run_id, run.turn).await?;
+    check_run(run, started.as_ref(), &entries, last, open.len())?;
+    let store_id = tx.store().await?.store_id;
+    let broken = |call: &CallRow| not_on_record(call, "the entry in which it was asked for and its hash");
+    if !started.is_some_and(|started| is_whole(&started, &store_id)) {
+        let what = "the run's first entry and its hash";
+        return Err(Error::DigestMismatch { run_id: run.run_id.clone(), turn: run.turn, index: 0, what });
     }
+    let is_gone = |rows: &&CallRows| rows.call.approval_id.is_some() && rows.approval.is_none();
+    for rows in open.iter().filter(|rows| !is_gone(rows)) {
+        check_binding(run, rows)?;
+        let entries = of_call(&entries, &rows.call);
+        let asked = check_asked(rows, &entries)?;
+        if !is_whole(asked, &store_id) {
+            return Err(broken(&rows.call));
+        }
+    }
+    Ok(())
 }
 
 /// Why a call keeps its run from going on.
@@ -401,6 +423,8 @@ fn confirmation_is_implied(run: &RunRow, rows: &CallRows, caller: &Caller) -> bo
         && rows.call.generation == 0
         && rows.call.answer.is_none()
         && approval.status == ApprovalStatus::Approved
+        // An edit back to what was first shown is another version than that.
+        && (approval.version, rows.call.version) == (0, 0)
         && approval.decided_digest.as_deref() == Some(rows.call.shown_digest.as_str())
         && caller.is_requester(requester)
 }
@@ -412,6 +436,7 @@ async fn confirm_implied<T: Tx>(tx: &mut T, run: &RunRow, call: &CallRow, caller
             vec![
                 C::C.answer.to(Some(Answer::Confirmed)),
                 C::C.answer_digest.to(Some(call.digest.clone())),
+                C::C.confirmed_version.to(Some(call.version)),
                 C::C.answered_by.to(caller.person().cloned().map(Json)),
                 C::C.answered_at_ms.to(Some(now)),
             ],
@@ -427,7 +452,8 @@ async fn confirm_implied<T: Tx>(tx: &mut T, run: &RunRow, call: &CallRow, caller
     if confirmed != 1 {
         return Err(Refused::Undo(Error::NotMine { run_id: run.run_id.clone() }));
     }
-    tx.journal().record(Entry::new("confirmed_implied", Actor::from(caller), &run.run_id).call(call));
+    let entry = Entry::new("confirmed_implied", Actor::from(caller), &run.run_id).call(call);
+    tx.journal().record(entry.payload(json!({ "version": call.version })));
     Ok(())
 }
 

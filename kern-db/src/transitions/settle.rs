@@ -50,15 +50,15 @@ pub(crate) async fn settle<T: Tx>(
         Settler::Person => Actor::of(by),
         Settler::Probe => Actor::Probe,
     };
-    // A person says what they know of the call. A probe has looked up what the rows say it is: they must be what was asked
-    // for, or it has looked up something else.
-    if settler == Settler::Probe && found.status == ExecutionStatus::Unknown {
+    // A person says what they know of the call that they are shown, and a probe has looked up what the rows say it is: they must
+    // be what was asked for, or it is the end of something else that is recorded.
+    if found.status == ExecutionStatus::Unknown && !settlement.again {
         let Some(rows) = rows.as_ref().filter(|rows| rows.execution.as_ref() == Some(&found)) else {
             let needs = "the call that it is about is not there any more";
             return Err(Error::ExecutionConflict { id, found: found.status, needs }.into());
         };
         if let Err(error) = check_unknown_as_asked(tx, &run, rows).await? {
-            return Err(evidence(tx, &run.run_id, actor, error));
+            return Err(evidence(tx, &run.run_id, actor, error).await);
         }
     }
     let settling = Settling { id: &id, note, settlement: &settlement, actor, now };
@@ -169,7 +169,7 @@ async fn run_again<T: Tx>(
         return Err(conflict("its turn is over").into());
     }
     if let Err(error) = check_unknown_as_asked(tx, run, &rows).await? {
-        return Err(evidence(tx, &run.run_id, settling.actor, error));
+        return Err(evidence(tx, &run.run_id, settling.actor, error).await);
     }
     settling.close(tx, &found).await?;
     let said = settling.text().map(str::to_owned);

@@ -144,6 +144,7 @@ impl Preparing<'_> {
             tool_call_id: tool_call_id.to_owned(),
             tool_name: descriptor.name.clone(),
             tool_version: descriptor.version.clone(),
+            tool_identity: descriptor.identity(),
             schema_hash: descriptor.schema_hash.clone(),
             parameters: canonical_json(&descriptor.parameters),
             argument_limit: u32::try_from(self.argument_limit).unwrap_or(u32::MAX),

@@ -319,7 +319,7 @@ async fn i1_a_yes_that_is_only_in_the_rows_opens_nothing(_: &Store) {
     let claim = store.started().await;
     store.commit_turn(turn(&claim, 1, &[two_stage()], false)).await.unwrap();
     store.approve(&claim.run_id, 0).await.unwrap();
-    store.tamper("UPDATE kern_calls SET answer = 'confirmed', answer_digest = digest");
+    store.tamper("UPDATE kern_calls SET answer = 'confirmed', answer_digest = digest, confirmed_version = version");
     let claimed = store.claim(&claim, 0).await;
     assert!(matches!(claimed, Err(Error::DigestMismatch { .. })), "{claimed:?}");
     assert_eq!(store.starts(&claim.run_id).await, 0);
@@ -332,7 +332,7 @@ async fn i1_a_yes_that_is_only_in_the_rows_opens_nothing(_: &Store) {
     store.answer(&run_id, 0, NewAnswer::Reject(None)).await.unwrap();
     store.refuse(&run_id, 1).await.unwrap();
     let claim = store.resumed(&run_id).await;
-    store.tamper("UPDATE kern_calls SET answer = 'confirmed' WHERE idx = 0");
+    store.tamper("UPDATE kern_calls SET answer = 'confirmed', confirmed_version = version WHERE idx = 0");
     store.tamper("UPDATE kern_executions SET status = 'ready', error = NULL, finished_at_ms = NULL");
     let claimed = store.claim(&claim, 0).await;
     assert!(matches!(claimed, Err(Error::DigestMismatch { .. })), "{claimed:?}");

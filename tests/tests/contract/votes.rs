@@ -1,8 +1,8 @@
 //! A2 and A4 with a quorum, and with a reason.
 
 use kern_db::{
-    Approval, ApprovalStatus, CallPolicy, CommitTurn, Error, NewCall, PauseType, Resolution, Result, RunClaimed, RunId,
-    Standing, Tier,
+    Approval, ApprovalStatus, CallPolicy, Caller, CommitTurn, Error, NewCall, PauseType, Resolution, Result,
+    RunClaimed, RunId, Standing, Tier,
 };
 use kern_tests::steps::{APPROVER, REQUESTER, Store, begin, call, person, required, turn, two_stage};
 use serde_json::{Value, json};
@@ -279,8 +279,7 @@ async fn i5_a_policy_that_was_never_asked_decides_nothing(_: &Store) {
     let run_id = store.paused(&[two_stage()]).await;
     vote(store, &run_id, "bob").await.unwrap();
     laxer(store, &run_id, required()).await;
-    let claim = store.resumed(&run_id).await;
-    let refused = store.claim(&claim, 0).await;
+    let refused = store.claim_as(&run_id, Caller::Worker).await;
     assert!(matches!(refused, Err(Error::DigestMismatch { .. })), "{refused:?}");
     assert_eq!(store.starts(&run_id).await, 0);
 }

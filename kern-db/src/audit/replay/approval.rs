@@ -14,7 +14,11 @@ impl Run {
         let required = line.action == "requested";
         check(!self.has_ended(), "the run has ended")?;
         check(turn == self.turn, "it is about another turn than the run's")?;
-        let call = self.call(turn, idx, digest, step);
+        let (asked, shown) = (step.asked()?, need(sha(said.shown), "digest of what was shown")?);
+        let call = match required {
+            true => self.ask(turn, idx, digest, asked, step),
+            false => self.known(step)?,
+        };
         check(call.digest == digest, "it is about another version than the current one")?;
         let generation = call.generation;
         check(call.approvals.iter().all(|row| row.generation < generation), "the call was asked for already")?;
@@ -30,9 +34,8 @@ impl Run {
         };
         if required {
             call.earlier = Some(Vec::new());
-            call.policy = sha(said.policy_digest);
-            call.rest = sha(said.rest);
-            call.unfilled = said.rest.map(|_| said.unfilled.clone());
+            call.earlier_requirements = sha(said.earlier);
+            call.unfilled = Some(said.unfilled.clone());
         }
         call.approvals.push(Approval {
             id: id.into(),
@@ -43,6 +46,9 @@ impl Run {
             version: said.version.unwrap_or(0),
             digest,
             tool,
+            policy: asked.policy,
+            view: asked.view,
+            shown,
             expires_at: said.expires_at,
             edited_by: said.edited_by.as_ref().map(crate::digest::canonical),
             resolver: (!required).then_some(*by),
@@ -86,7 +92,9 @@ impl Run {
             approval.version += 1;
             approval.digest = digest;
             approval.edited_by = said.edited_by.as_ref().map(crate::digest::canonical);
-            version = Some(approval.version);
+            let asked = step.asked()?;
+            (approval.policy, approval.view) = (asked.policy, asked.view);
+            version = Some((approval.version, asked));
         }
         check(approval.digest == digest, "it is about another version than the current one")?;
         let now_at = approval.version;
@@ -122,7 +130,8 @@ impl Run {
             "expired" => approval.resolve(Expired, None, step),
             _ => approval.resolve(Cancelled, (!ended).then_some(*by), step),
         }
-        if let Some(version) = version {
+        if let Some((version, asked)) = version {
+            call.asked = asked;
             call.edit(version, digest);
         }
         Ok(())

@@ -79,7 +79,7 @@ impl Run {
             }
         }
         if line.action == "run_again" {
-            call.next_generation(digest, said);
+            call.next_generation(digest, step)?;
         }
         Ok(false)
     }

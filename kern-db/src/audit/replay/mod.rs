@@ -16,7 +16,7 @@ use super::line::Line;
 use crate::records::principal::{Actor, Principal};
 use said::Said;
 pub(super) use state::{Approval, Call, Execution, Run, Sha, Vote};
-use state::{Key, Place, Pool, SetPool, Who};
+use state::{Asked, Key, Place, Pool, SetPool, Who};
 
 /// Why an entry cannot stand where it stands.
 pub(super) type Wrong = Cow<'static, str>;
@@ -212,6 +212,13 @@ impl Step<'_> {
 
     fn digest(&self) -> Result<Sha, Wrong> {
         need(self.line.call_digest.and_then(Sha::parse), "digest of a call")
+    }
+
+    /// What the entry says of the version that it asks for.
+    fn asked(&self) -> Result<Asked, Wrong> {
+        let policy = need(sha(self.said.policy_digest), "digest of a policy")?;
+        let view = need(sha(self.said.view_digest), "digest of what was shown")?;
+        Ok(Asked { seq: self.line.seq, policy, view })
     }
 
     fn note(&self) -> Option<Box<str>> {

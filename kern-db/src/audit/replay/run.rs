@@ -2,7 +2,7 @@
 
 use std::sync::atomic::AtomicBool;
 
-use super::state::{Answered, Call, Run, Sha, Turn};
+use super::state::{Answered, Asked, Call, Run, Sha, Turn};
 use super::{Said, Step, Wrong, check, need, sha};
 use crate::audit::line::Line;
 use crate::{ApprovalStatus, ExecutionStatus, RunStatus};
@@ -58,10 +58,13 @@ impl Run {
                 self.turn = turn;
                 for asked in &said.asked {
                     let digest = Sha::parse(asked.digest).ok_or("it names no digest of a call")?;
-                    let call = self.call(turn, asked.index, digest, step);
-                    call.policy = Sha::parse(asked.policy_digest);
+                    let named = Asked {
+                        seq: line.seq,
+                        policy: Sha::parse(asked.policy_digest).ok_or("it names no digest of a policy")?,
+                        view: Sha::parse(asked.view_digest).ok_or("it names no digest of what was shown")?,
+                    };
+                    let call = self.ask(turn, asked.index, digest, named, step);
                     call.earlier = Some(Vec::new());
-                    call.rest = Sha::parse(asked.rest);
                     call.unfilled = Some(asked.unfilled.clone());
                 }
             }
@@ -97,8 +100,8 @@ impl Run {
         Ok(())
     }
 
-    /// The call in a place; a new one, as it was asked, where nothing has been said of it.
-    pub(super) fn call(&mut self, turn: u32, idx: u32, digest: Sha, step: &Step<'_>) -> &mut Call {
+    /// The call in a place, as it is asked from now on; a new one, where nothing has been said of it.
+    pub(super) fn ask(&mut self, turn: u32, idx: u32, digest: Sha, asked: Asked, step: &Step<'_>) -> &mut Call {
         let found = self.calls.binary_search_by_key(&(turn, idx), |call| (call.turn, call.idx));
         let place = found.unwrap_or_else(|place| {
             let call = Call {
@@ -108,8 +111,8 @@ impl Run {
                 version: 0,
                 digest,
                 earlier: None,
-                policy: None,
-                rest: None,
+                asked,
+                earlier_requirements: None,
                 unfilled: None,
                 answer: None,
                 approvals: Vec::new(),
@@ -120,7 +123,7 @@ impl Run {
             place
         });
         let call = &mut self.calls[place];
-        call.seq = step.line.seq;
+        (call.seq, call.asked) = (step.line.seq, asked);
         call
     }
 
@@ -135,8 +138,7 @@ impl Run {
     pub(super) fn asked_again(&mut self, step: &Step<'_>) -> Result<(), Wrong> {
         let Step { line, said, at_ms, .. } = step;
         check(self.status == RunStatus::Paused, "only calls of a paused run are asked again")?;
-        let (digest, (turn, idx)) = (step.digest()?, step.place()?);
-        check(turn == self.turn, "it is about another turn than the run's")?;
+        let (digest, (turn, _)) = (step.digest()?, step.place()?);
         let fence = need(said.fence, "fence")?;
         check(fence == self.fence || Some(fence) == self.fence.checked_add(1), "its fence does not follow")?;
         self.fence = fence;
@@ -144,7 +146,8 @@ impl Run {
             self.snapshot = Some(Sha::parse(snapshot).ok_or("its snapshot has no digest")?);
         }
         (self.seq, self.changed_ms) = (line.seq, *at_ms);
-        let call = self.call(turn, idx, digest, step);
+        check(turn == self.turn, "it is about another turn than the run's")?;
+        let call = self.known(step)?;
         check(said.generation == call.generation.checked_add(1), "the call was asked another number of times")?;
         if let Some(id) = said.before.execution_id.as_deref() {
             let execution = call.executions.iter().find(|execution| &*execution.id == id);
@@ -157,34 +160,34 @@ impl Run {
             check(over, "what was asked before is still open")?;
         }
         check(call.answer.as_ref().is_none_or(|answer| answer.confirmed), "a no is final")?;
-        call.next_generation(digest, said);
-        Ok(())
+        call.next_generation(digest, step)
     }
 
     pub(super) fn answered(&mut self, step: &Step<'_>) -> Result<(), Wrong> {
         let Step { line, said, by, at_ms } = step;
         check(self.status == RunStatus::Paused, "answers are taken while the run is paused")?;
-        let (digest, (turn, idx)) = (step.digest()?, step.place()?);
+        let (digest, (turn, _)) = (step.digest()?, step.place()?);
         check(turn == self.turn, "it is about another turn than the run's")?;
-        let call = self.call(turn, idx, digest, step);
+        let call = self.known(step)?;
         let implied = line.action == "confirmed_implied";
         let legal = match &call.answer {
             None => true,
             Some(answer) => answer.confirmed && !implied,
         };
         check(legal, "the requester has said something else before")?;
-        match said.version {
-            // A version that nobody else decides about: what the requester filled in.
-            Some(version) if call.earlier.is_some() => {
-                check(Some(version) == call.version.checked_add(1), "versions follow each other")?;
-                call.edit(version, digest);
-            }
-            Some(version) => (call.version, call.unfilled) = (version, Some(Vec::new())),
-            None => {}
-        }
-        check(call.digest == digest, "it is to another version than the current one")?;
         let confirmed = line.action != "user_rejected";
-        call.answer = Some(Answered { confirmed, digest, by: *by, note: step.note(), at_ms: *at_ms });
+        // A version that nobody else decides about: what the requester filled in.
+        if said.view_digest.is_some() {
+            let version = need(said.version, "version")?;
+            check(confirmed && !implied, "only a yes fills something in")?;
+            check(Some(version) == call.version.checked_add(1), "versions follow each other")?;
+            (call.asked, call.seq) = (step.asked()?, line.seq);
+            call.edit(version, digest);
+        }
+        check(!confirmed || said.version == Some(call.version), "it is to another version than the current one")?;
+        check(call.digest == digest, "it is to another version than the current one")?;
+        let version = call.version;
+        call.answer = Some(Answered { confirmed, version, digest, by: *by, note: step.note(), at_ms: *at_ms });
         Ok(())
     }
 
@@ -224,14 +227,18 @@ impl Call {
         self.unfilled = Some(Vec::new());
     }
 
-    pub(super) fn next_generation(&mut self, digest: Sha, said: &Said<'_>) {
+    /// The call as it is asked anew. A row that decides about it has an entry of its own, which follows.
+    pub(super) fn next_generation(&mut self, digest: Sha, step: &Step<'_>) -> Result<(), Wrong> {
         self.generation += 1;
         self.version = 0;
         self.digest = digest;
         self.earlier = Some(Vec::new());
         self.answer = None;
-        self.policy = sha(said.policy_digest);
-        self.rest = sha(said.rest);
-        self.unfilled = said.rest.map(|_| said.unfilled.clone());
+        if step.line.approval_id.is_none() {
+            self.asked = step.asked()?;
+            self.earlier_requirements = sha(step.said.earlier);
+            self.unfilled = Some(step.said.unfilled.clone());
+        }
+        Ok(())
     }
 }

@@ -49,7 +49,11 @@ pub(super) struct Said<'a> {
     #[serde(borrow)]
     pub(super) why: Option<Cow<'a, str>>,
     #[serde(borrow)]
-    pub(super) rest: Option<&'a str>,
+    pub(super) view_digest: Option<&'a str>,
+    #[serde(borrow)]
+    pub(super) shown: Option<&'a str>,
+    #[serde(borrow)]
+    pub(super) earlier: Option<&'a str>,
     pub(super) unfilled: Vec<String>,
     #[serde(borrow)]
     pub(super) name: Option<Cow<'a, str>>,
@@ -76,7 +80,7 @@ pub(super) struct Asked<'a> {
     #[serde(borrow)]
     pub(super) policy_digest: &'a str,
     #[serde(borrow)]
-    pub(super) rest: &'a str,
+    pub(super) view_digest: &'a str,
     #[serde(default)]
     pub(super) unfilled: Vec<String>,
 }

@@ -129,9 +129,10 @@ pub(in crate::audit) struct Call {
     pub(in crate::audit) digest: Sha,
     /// The digests of version 0 and those after it. `None`: the log does not say what was asked first.
     pub(in crate::audit) earlier: Option<Vec<Sha>>,
-    /// Of the policy as it was asked with, which covers the digest of version 0.
-    pub(in crate::audit) policy: Option<Sha>,
-    pub(in crate::audit) rest: Option<Sha>,
+    /// The entry in which the current version was asked for, and what it says: of what is asked of whom, and of what is shown.
+    pub(in crate::audit) asked: Asked,
+    /// The requirements that it had before it was asked anew.
+    pub(in crate::audit) earlier_requirements: Option<Sha>,
     /// The arguments that are left to people. `None`: the log does not say it.
     pub(in crate::audit) unfilled: Option<Vec<String>>,
     pub(in crate::audit) answer: Option<Answered>,
@@ -140,9 +141,18 @@ pub(in crate::audit) struct Call {
     pub(in crate::audit) seq: i64,
 }
 
+/// What the log says with the entry in which a version was asked for.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::audit) struct Asked {
+    pub(in crate::audit) seq: i64,
+    pub(in crate::audit) policy: Sha,
+    pub(in crate::audit) view: Sha,
+}
+
 #[derive(Debug)]
 pub(in crate::audit) struct Answered {
     pub(in crate::audit) confirmed: bool,
+    pub(in crate::audit) version: u32,
     pub(in crate::audit) digest: Sha,
     pub(in crate::audit) by: u32,
     pub(in crate::audit) note: Option<Box<str>>,
@@ -160,6 +170,12 @@ pub(in crate::audit) struct Approval {
     pub(in crate::audit) version: u32,
     pub(in crate::audit) digest: Sha,
     pub(in crate::audit) tool: Option<Tool>,
+    /// Of what is asked of whom.
+    pub(in crate::audit) policy: Sha,
+    /// Of everything that it shows.
+    pub(in crate::audit) view: Sha,
+    /// Of those columns of it that its call has no part in.
+    pub(in crate::audit) shown: Sha,
     pub(in crate::audit) expires_at: Option<f64>,
     pub(in crate::audit) edited_by: Option<String>,
     pub(in crate::audit) resolver: Option<u32>,

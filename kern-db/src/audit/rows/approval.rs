@@ -5,12 +5,12 @@ use std::sync::atomic::Ordering;
 
 use serde_json::Value;
 
-use super::call::{context, digest_of, is_erased, place_of};
+use super::call::{context, digest_of, is_erased, place_of, view_of};
 use super::cells::{Wrong, check, is_int, is_sha, is_text, is_time, is_until, text, wrong};
 use super::{KnownCall, Rows};
 use crate::audit::replay::{Approval, Call, Run, Vote};
 use crate::cell::Table;
-use crate::digest::{policy_digest, sha256};
+use crate::digest::{policy_digest, sha256, shown_digest};
 use crate::page::{Page, RowRef};
 use crate::records::approval::{ApprovalRow, VoteRow};
 use crate::records::call::{CallPolicy, CallRow};
@@ -112,16 +112,28 @@ impl Rows<'_> {
         }
         let requester = run.text(RunRow::C.requester.order());
         is_text(row, c.requester.order(), requester).map_err(|_| wrong("`requester` is not that of its run"))?;
-        let requirements = row.text(c.requirements.order());
-        let recomputed = policy_digest(
-            said.required.then_some(&*said.id),
-            digest,
-            requester,
+        // Of what was asked anew since, its call cannot be asked any more: the log says what it showed.
+        let view =
+            if current { view_of(&call.row, run, Some(row))? } else { text(row, c.view_digest.order())?.to_owned() };
+        is_text(row, c.view_digest.order(), Some(&view))
+            .map_err(|_| wrong("what it shows and the digest of it do not agree"))?;
+        check(said.view.is(&view), "what it shows is not what the audit log says")?;
+        let shown = shown_digest(
+            row.text(c.requirements.order()),
+            row.text(c.context.order()),
+            row.text(c.sensitive.order()),
             text(row, c.policy.order())?,
-            requirements.filter(|_| said.required),
         );
-        is_text(row, c.policy_digest.order(), Some(&recomputed))
-            .map_err(|_| wrong("its policy, or what was shown, and the digest of them do not agree"))?;
+        check(said.shown.is(&shown), "what it shows is not what the audit log says")?;
+        is_sha(row, c.policy_digest.order(), &said.policy)?;
+        if said.required || current {
+            // A record is of a call whose digests name no row.
+            let view = if said.required { view } else { view_of(&call.row, run, None)? };
+            let id = said.required.then_some(&*said.id);
+            let recomputed = policy_digest(id, digest, requester, text(row, c.policy.order())?, &view);
+            is_text(row, c.policy_digest.order(), Some(&recomputed))
+                .map_err(|_| wrong("its policy, or what was shown, and the digest of them do not agree"))?;
+        }
         is_until(row, c.expires_at.order(), said.expires_at)?;
         is_text(row, c.edited_by.order(), said.edited_by.as_deref())?;
         // What falls with its run, or with its call, names somebody or nobody.
@@ -220,12 +232,13 @@ impl Rows<'_> {
         at(is_text(row, c.voter.order(), who(vote.by).principal.as_deref()))?;
         at(is_time(row, c.created_at_ms.order(), Some(vote.at_ms), 1))?;
         at(is_int(row, c.member_until_ms.order(), vote.member_until_ms))?;
-        if let Some(sha) = &vote.data {
-            let same = row.text(c.resolution_data.order()).is_some_and(|data| sha.is(&sha256(data)));
-            at(check(same, "`resolution_data` is not what the audit log says"))?;
-        } else if !vote.noted && approval.tool.is_some() {
-            at(is_text(row, c.resolution_data.order(), None))?;
-        }
+        let data = row.text(c.resolution_data.order());
+        let same = match (data, &vote.data) {
+            (None, None) => true,
+            (Some(data), Some(sha)) => sha.is(&sha256(data)),
+            _ => false,
+        };
+        at(check(same, "`resolution_data` is not what the audit log says"))?;
         approval.voted.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
@@ -237,15 +250,23 @@ fn check_note(data: Option<&str>, said: &Approval) -> Result<(), Wrong> {
     if unsaid {
         return check(data.is_none(), "`resolution_data` is not what the audit log says");
     }
+    if said.required {
+        let same = (data.is_none() && said.data.is_none()) || is_data(data, said);
+        return check(same, "`resolution_data` is not what the audit log says");
+    }
     let value: Option<Value> = match data {
         None => None,
         Some(data) => Some(serde_json::from_str(data).map_err(|error| format!("`resolution_data`: {error}"))?),
     };
-    if let Some(sha) = &said.data {
-        let same = data.is_some_and(|data| sha.is(&sha256(data)));
-        return check(same, "`resolution_data` is not what the audit log says");
-    }
     let note = value.as_ref().and_then(|value| value.get("note")).and_then(Value::as_str);
-    let only_note = said.required || value.as_ref().and_then(Value::as_object).is_none_or(|data| data.len() == 1);
-    check(only_note && (said.note.is_none() || note == said.note.as_deref()), "its note is not what the audit log says")
+    let only_note = value.as_ref().and_then(Value::as_object).is_none_or(|data| data.len() == 1);
+    check(only_note && note == said.note.as_deref(), "its note is not what the audit log says")
+}
+
+/// Whether what was sent along is what the entry of the decision has the digest of.
+fn is_data(data: Option<&str>, said: &Approval) -> bool {
+    match (data, &said.data) {
+        (Some(data), Some(sha)) => sha.is(&sha256(data)),
+        _ => false,
+    }
 }

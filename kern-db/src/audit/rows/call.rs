@@ -7,28 +7,51 @@ use super::{KnownCall, Rows};
 use crate::Authority;
 use crate::audit::replay::{Execution, Replay, Run};
 use crate::cell::Table;
-use crate::digest::{CallFields, Fields, call_digest, canonical, policy_digest, sha256};
+use crate::digest::{CallFields, ViewFields, call_digest, canonical, policy_digest, sha256, view_digest};
 use crate::page::RowRef;
 use crate::records::approval::ApprovalRow;
 use crate::records::call::{CallRow, Effect, Tier};
 use crate::records::run::RunRow;
+use crate::rules::SOURCE_TYPE;
 use crate::sensitive::Salts;
 
-/// What a call is bound to beside its arguments and its policy.
-pub(crate) fn rest(
-    requirement_id: &str,
-    user_fields: Option<&str>,
-    argument_limit: Option<i64>,
-    earlier_requirements: Option<&str>,
-    context: Option<&str>,
-) -> String {
-    Fields::new("kern/rest/v1")
-        .text(requirement_id)
-        .optional(user_fields)
-        .optional(argument_limit.map(|limit| limit.to_string()).as_deref())
-        .optional(earlier_requirements)
-        .optional(context)
-        .finish()
+/// The digest of what is shown of a call: in the row that decides about it or records it, or without one.
+pub(super) fn view_of(call: &RowRef<'_>, run: &RowRef<'_>, row: Option<&RowRef<'_>>) -> Result<String, Wrong> {
+    let (c, r, a) = (CallRow::C, RunRow::C, ApprovalRow::C);
+    let of_row = |column: Column| row.and_then(|row| row.text(column));
+    Ok(view_digest(ViewFields {
+        approval_id: of_row(a.id.order()),
+        version: number(call, c.version.order())?,
+        call_digest: text(call, c.digest.order())?,
+        tool_identity: text(call, c.tool_identity.order())?,
+        agent_id: text(run, r.agent_id.order())?,
+        agent_name: run.text(r.agent_name.order()),
+        session_id: text(run, r.session_id.order())?,
+        requester: run.text(r.requester.order()),
+        shown: of_row(a.requirements.order()),
+        sensitive: of_row(a.sensitive.order()),
+        context: of_row(a.context.order()),
+        source_type: match row {
+            Some(row) => text(row, a.source_type.order())?,
+            None => SOURCE_TYPE,
+        },
+        source_name: match row {
+            Some(row) => row.text(a.source_name.order()),
+            None => run.text(r.agent_name.order()),
+        },
+        pause_type: of_row(a.pause_type.order()),
+        approval_type: of_row(a.approval_type.order()),
+        requirement_id: text(call, c.requirement_id.order())?,
+        user_fields: call.text(c.user_fields.order()),
+        unfilled: text(call, c.unfilled.order())?,
+        argument_limit: call.int(c.argument_limit.order()),
+        place: None,
+        created_at: match row {
+            Some(row) => row.int(a.created_at.order()).ok_or("`created_at` holds no time")?,
+            None => call.int(c.created_at_ms.order()).ok_or("`created_at_ms` holds no time")?,
+        },
+        expires_at: row.and_then(|row| row.int(a.expires_at.order())),
+    }))
 }
 
 /// What the record of a call was made with.
@@ -146,12 +169,13 @@ pub(super) fn check_call(
         (true, None) => return Err(wrong("no approval decides about it, and its policy asks for one")),
         (true, Some(id)) => Some((id, approvals.get(id).ok_or("the approval that decides about it is not there")?)),
     };
+    let view = view_of(row, run, deciding.map(|(_, approval)| approval))?;
     let recomputed = policy_digest(
         deciding.map(|(id, _)| id),
         digest,
         run.text(RunRow::C.requester.order()),
         text(row, c.policy.order())?,
-        deciding.and_then(|(_, approval)| approval.text(ApprovalRow::C.requirements.order())),
+        &view,
     );
     is_text(row, c.policy_digest.order(), Some(&recomputed))
         .map_err(|_| wrong("its policy, or what was shown, and the digest of them do not agree"))?;
@@ -167,15 +191,11 @@ pub(super) fn check_call(
     }
     let turn = said.turns.iter().find(|turn| Some(turn.turn.into()) == row.int(c.turn.order()));
     is_time(row, c.created_at_ms.order(), turn.map(|turn| turn.at_ms), 1)?;
-    let Some(state) = state else {
-        // Nobody has said anything to it, so that the log says nothing of it either.
-        check(!policy.is_decided_by_row(), "no entry of the audit log says that an approval was asked for")?;
-        for column in [c.version.order(), c.generation.order()] {
-            is_int(row, column, Some(0))?;
-        }
-        let unsaid = [c.approval_id.order(), c.answer.order(), c.answer_digest.order(), c.answer_note.order()];
-        return unsaid.into_iter().try_for_each(|column| is_text(row, column, None));
-    };
+    let Some(state) = state else { return Err(wrong("no entry of the audit log says that it was asked for")) };
+    is_int(row, c.asked_shard.order(), Some(0))?;
+    is_int(row, c.asked_seq.order(), Some(state.asked.seq))?;
+    check(state.asked.view.is(&view), "what it was shown with is not what the audit log says")?;
+    check(state.asked.policy.is(&recomputed), "its policy is not what the audit log says")?;
     is_sha(row, c.digest.order(), &state.digest)?;
     is_int(row, c.generation.order(), Some(state.generation.into()))?;
     is_int(row, c.version.order(), Some(state.version.into()))?;
@@ -189,27 +209,14 @@ pub(super) fn check_call(
         let shown = earlier.first().unwrap_or(&state.digest);
         is_sha(row, c.shown_digest.order(), shown)?;
     }
-    if state.version == 0
-        && let Some(said) = &state.policy
-    {
-        check(said.is(&recomputed), "its policy, or what was shown, is not what the audit log says")?;
-    }
+    let earlier = match (row.text(c.earlier_requirements.order()), &state.earlier_requirements) {
+        (None, None) => true,
+        (Some(found), Some(said)) => said.is(&sha256(found)),
+        _ => false,
+    };
+    check(earlier, "`earlier_requirements` is not what the audit log says")?;
     if let Some(said) = &state.unfilled {
         is_text(row, c.unfilled.order(), Some(&canonical(said)))?;
-    }
-    if state.rest.is_some() {
-        text(row, c.parameters.order())?;
-    }
-    if let Some(said) = &state.rest {
-        let context = deciding.and_then(|(_, approval)| approval.text(ApprovalRow::C.context.order()));
-        let found = rest(
-            text(row, c.requirement_id.order())?,
-            row.text(c.user_fields.order()),
-            row.int(c.argument_limit.order()),
-            row.text(c.earlier_requirements.order()),
-            context,
-        );
-        check(said.is(&found), "what it was shown with is not what the audit log says")?;
     }
     let required = current.is_some_and(|approval| approval.required);
     check(required == policy.is_decided_by_row(), "its policy asks for another approval than the audit log says")?;
@@ -229,11 +236,13 @@ pub(super) fn check_call(
         None => {
             let unsaid = [c.answer.order(), c.answer_digest.order(), c.answer_note.order(), c.answered_by.order()];
             unsaid.into_iter().try_for_each(|column| is_text(row, column, None))?;
+            is_int(row, c.confirmed_version.order(), None)?;
             is_time(row, c.answered_at_ms.order(), None, 1)
         }
         Some(answer) => {
             is_text(row, c.answer.order(), Some(if answer.confirmed { "confirmed" } else { "rejected" }))?;
             is_sha(row, c.answer_digest.order(), &answer.digest)?;
+            is_int(row, c.confirmed_version.order(), answer.confirmed.then_some(answer.version.into()))?;
             is_text(row, c.answer_note.order(), answer.note.as_deref())?;
             is_text(row, c.answered_by.order(), who(answer.by).principal.as_deref())?;
             is_time(row, c.answered_at_ms.order(), Some(answer.at_ms), 1)

@@ -23,7 +23,6 @@ use crate::records::pool::PoolRow;
 use crate::records::run::RunRow;
 use crate::sensitive::snapshot_digest;
 use crate::{ApprovalStatus, ExecutionStatus};
-pub(crate) use call::rest;
 use call::{check_call, place_of};
 use cells::{Column, Wrong, check, is_int, is_text, is_time, text, wrong};
 
