@@ -22,7 +22,7 @@ use crate::records::session::{
 use crate::requests::{
     AnswerCall, Answered, AskAgain, BeginRun, CallClaim, CallClaimed, Candidates, ClaimCall, ClaimRun, CommitTurn,
     DeliveryClaim, DeliveryEnd, EndRun, Ended, Finished, KeptAnswer, KeyLookup, NewKey, OpenRequest, OpenedRequest,
-    Recovered, RequestClaim, Resumable, RunClaim, RunClaimed, Swept, Ticket, Write,
+    Recovered, RequestClaim, Resumable, RunClaim, RunClaimed, Swept, Ticket, Write, WrongTool,
 };
 use crate::{ApprovalId, ApprovalStatus, DeliveryStatus, ExecutionId, Result, RunId, SessionId};
 
@@ -341,6 +341,8 @@ pub trait Transitions: Send + Sync {
     fn claim_call(&self, request: ClaimCall) -> DbFuture<'_, CallClaimed>;
     /// Writes are for calls whose stored policy is transactional, and are dropped where the body failed.
     fn finish_call(&self, ticket: Ticket, ended: Ended, writes: Vec<Write>) -> DbFuture<'_, Finished>;
+    /// Records that a body refused a call: evidence, which changes nothing.
+    fn record_wrong_tool(&self, refused: WrongTool) -> DbFuture<'_, ()>;
     /// `settle_execution` by the tool's own probe: from `unknown` only, and never to run it again.
     fn settle_probed(&self, id: ExecutionId, settlement: Settlement) -> DbFuture<'_, Execution>;
     /// Runs with something that is past its time, those that are longest so first.

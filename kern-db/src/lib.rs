@@ -73,7 +73,7 @@ pub use requests::{
     AnswerCall, Answered, AskAgain, BeginRun, Blocker, CallClaim, CallClaimed, Candidates, ClaimCall, ClaimRun,
     CommitTurn, DeliveryClaim, DeliveryEnd, EndRun, Ended, Finished, FoundKey, KeptAnswer, KeyLookup, NewAnswer,
     NewCall, NewKey, OpenRequest, OpenedRequest, Recovered, RequestClaim, Resumable, RunClaim, RunClaimed, Shown,
-    SqlValue, Swept, Ticket, Write,
+    SqlValue, Swept, Ticket, Write, WrongTool,
 };
 #[cfg(feature = "sqlite")]
 pub use sqlite::{SqliteDb, SqliteDbBuilder};

@@ -408,6 +408,22 @@ pub enum Ended {
     Lost(String),
 }
 
+/// A body that refused a call, because the call was not allowed for this tool or not any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct WrongTool {
+    pub run_id: RunId,
+    pub turn: u32,
+    pub index: u32,
+    /// `None`: nobody was asked about the call, so it has no execution.
+    pub execution_id: Option<ExecutionId>,
+    /// The tool that the call was allowed for.
+    pub allowed: String,
+    /// The tool that was handed the call.
+    pub entered: String,
+    pub why: &'static str,
+}
+
 /// One statement that a transactional call hands to the store, to be committed with its outcome.
 ///
 /// `INSERT`, `UPDATE`, `DELETE`, `MERGE`, `WITH` or `SELECT`, one of them, about tables that are not kern's.

@@ -175,6 +175,12 @@ macro_rules! store {
                 self.write(Lane::Normal, "claim a call", move |tx| Box::pin(execution::claim(tx, request)))
             }
 
+            fn record_wrong_tool(&self, refused: WrongTool) -> DbFuture<'_, ()> {
+                self.write(Lane::Normal, "record a refused call", move |tx| {
+                    Box::pin(execution::wrong_tool(tx, refused))
+                })
+            }
+
             fn finish_call(&self, ticket: Ticket, ended: Ended, writes: Vec<Write>) -> DbFuture<'_, Finished> {
                 let action = "record an outcome";
                 if writes.is_empty() {
@@ -432,7 +438,7 @@ pub(crate) mod prelude {
     pub(crate) use crate::requests::{
         AnswerCall, Answered, AskAgain, BeginRun, CallClaim, CallClaimed, Candidates, ClaimCall, ClaimRun, CommitTurn,
         DeliveryClaim, DeliveryEnd, EndRun, Ended, Finished, KeptAnswer, KeyLookup, NewKey, OpenRequest, OpenedRequest,
-        Recovered, RequestClaim, Resumable, RunClaim, RunClaimed, Swept, Ticket, Write,
+        Recovered, RequestClaim, Resumable, RunClaim, RunClaimed, Swept, Ticket, Write, WrongTool,
     };
     pub(crate) use crate::transitions::clock as store_clock;
     pub(crate) use crate::transitions::{

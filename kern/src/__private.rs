@@ -11,6 +11,7 @@ pub use crate::hooks::mode::{HookReturn, background, inline};
 pub use crate::tools::argument::{
     AnyArg, Arg, IsOpaque, IsShown, arg, check, doc_text, fallback, nothing_left, object_schema, text,
 };
+pub use crate::tools::call::Admission;
 pub use crate::tools::output::{IsContent, IsResult, IsUnit, IsValue, blocking};
 pub use crate::tools::state::{State, state};
 pub use crate::tools::toolkit::{Entry, method};
@@ -54,6 +55,11 @@ pub fn describe<T: StaticTool>(docs: &[&str], args: &[&dyn AnyArg], states: &[St
         user_input_fields: T::USER_INPUT_FIELDS,
     }
     .descriptor(docs, args, states)
+}
+
+/// Compares a call's permit with the tool that was handed it. The body starts with what [`Admission::admit`] gives.
+pub fn admission(call: ToolCall, tool: &dyn Tool) -> Admission {
+    Admission::new(call, tool)
 }
 
 /// What is known of a tool at compile time.

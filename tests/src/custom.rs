@@ -36,6 +36,18 @@ impl Custom {
         Self { descriptor: ToolDescriptor::new(name, "A tool of a test.", parameters), body: Box::new(body) }
     }
 
+    /// Makes one whose body is whatever is done with its call.
+    pub fn forwarding(name: &str, body: impl Fn(ToolCall) -> ToolFuture + Send + Sync + 'static) -> Self {
+        Self { body: Box::new(body), ..Self::new(name, || async { Ok(String::new()) }) }
+    }
+
+    /// Gives it another descriptor.
+    #[must_use]
+    pub fn described_by(mut self, descriptor: ToolDescriptor) -> Self {
+        self.descriptor = descriptor;
+        self
+    }
+
     /// Makes one whose body blocks.
     pub fn blocking(name: &str, body: impl Fn() -> String + Clone + Send + Sync + 'static) -> Self {
         Self::new(name, move || {

@@ -13,7 +13,7 @@ use crate::records::call::{CallRow, Effect, Tier};
 use crate::records::execution::ExecutionRow;
 use crate::records::principal::Actor;
 use crate::records::run::RunRow;
-use crate::requests::{CallClaim, CallClaimed, ClaimCall, Ended, Finished, Ticket, Write};
+use crate::requests::{CallClaim, CallClaimed, ClaimCall, Ended, Finished, Ticket, Write, WrongTool};
 use crate::rules::{CallRows, Gate, check_record, check_retry, gate};
 use crate::tx::{Refused, Step, Tx};
 use crate::{ApprovalStatus, Authority, Error, ExecutionId, ExecutionStatus, PauseType};
@@ -289,6 +289,20 @@ pub(crate) async fn finish<T: Tx>(tx: &mut T, ticket: Ticket, ended: Ended, writ
     tx.journal().record(entry(status.as_str()).payload(payload));
     tx.journal().tell("execution.finished", &run.run_id, execution.approval_id.as_ref(), Some(&execution.id));
     Ok(refused.map_or(Finished::Recorded, Finished::WritesRefused))
+}
+
+/// Evidence: a body refused a call that was allowed for another tool, or that has ended. It changes nothing.
+pub(crate) async fn wrong_tool<T: Tx>(tx: &mut T, refused: WrongTool) -> Step<()> {
+    let run = run(tx, &refused.run_id).await?;
+    let WrongTool { allowed, entered, why, .. } = &refused;
+    let mut entry = Entry::new("wrong_tool", Actor::Runtime, &run.run_id)
+        .at(refused.turn, refused.index)
+        .payload(json!({ "allowed": allowed, "entered": entered, "why": why }));
+    if let Some(execution_id) = &refused.execution_id {
+        entry = entry.execution(execution_id);
+    }
+    tx.journal().record(entry.evidence());
+    Ok(())
 }
 
 /// Whether this start, which is the caller's by its token, has this very end already: then the commit of it was not

@@ -147,7 +147,7 @@ impl ValidTool {
         Some(WhenParts { params, body, reads, passed })
     }
 
-    /// The body of the generated entry point. `callee` is the function, `receiver` its first argument with a comma.
+    /// The body of the generated entry point, which has the call as `__kern_admission`. `callee` is the function, `receiver` its first argument with a comma.
     pub(super) fn body(
         &self,
         private: &TokenStream,
@@ -178,7 +178,9 @@ impl ValidTool {
             }
         }
         let output = self.output(private);
+        // First of all: what the call was allowed for is compared with this very tool, as its body starts.
         let decode = quote! {
+            let (mut __kern_json, __kern_context) = __kern_admission.admit()?;
             #(#reads)*
             #private::nothing_left(&__kern_json).map_err(#private::bad_argument)?;
         };
@@ -186,7 +188,7 @@ impl ValidTool {
             let __kern_result = #callee(#receiver #(#passed),*);
             #output
         };
-        let body = if self.signature.is_async {
+        if self.signature.is_async {
             quote_spanned! {self.ident.span().resolved_at(Span::call_site())=> ::std::boxed::Box::pin(async move {
                 #decode
                 let __kern_result = #callee(#receiver #(#passed),*).await;
@@ -196,10 +198,6 @@ impl ValidTool {
             quote!(::std::boxed::Box::pin(async move { #decode #entered }))
         } else {
             quote!(::std::boxed::Box::pin(#private::blocking(move || { #decode #entered })))
-        };
-        quote! {
-            let (mut __kern_json, __kern_context) = __kern_call.into_parts();
-            #body
         }
     }
 

@@ -152,6 +152,7 @@ impl ValidTool {
                 #probe
 
                 fn call(&self, __kern_call: #private::ToolCall) -> #private::ToolFuture {
+                    let __kern_admission = #private::admission(__kern_call, self);
                     #body
                 }
             }

@@ -43,7 +43,7 @@ impl ValidTool {
                     },
                     approval_needed: |__kern_args, __kern_json| { #needed },
                     probe: #probe,
-                    call: |__kern_toolkit, __kern_args, __kern_call| { #body },
+                    call: |__kern_toolkit, __kern_args, __kern_admission| { #body },
                 },
             )
         }

@@ -317,7 +317,7 @@ async fn ask_again(agent: &Inner, run: &Run, caller: &Caller) -> Result<bool> {
             let what = "this agent does not have it";
             return Err(Error::ToolChanged { run_id, tool_call_id, tool_name, what });
         };
-        let prepared = match preparing.prepare_again(call, tool.tool()) {
+        let prepared = match preparing.prepare_again(call, tool) {
             Ok(prepared) => prepared,
             Err(why) => return Err(Error::CannotAskAgain { run_id, tool_call_id, tool_name, why }),
         };

@@ -5,14 +5,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use kern_db::{CallPolicy, Effect, PauseType, Pool, Tier};
 
 use crate::milliseconds::milliseconds;
-use crate::tools::{ApprovalPolicy, ApprovalRules, Arguments, Tool, ToolDescriptor, ToolPolicy};
+use crate::tools::{ApprovalPolicy, ApprovalRules, Arguments, Tool, ToolDescriptor, ToolHandle, ToolPolicy};
 
 /// Who is asked before a call with these arguments runs, and what else its tool's attributes say. `None`: nobody is asked,
 /// and no record is kept.
-pub(crate) fn policy_of(tool: &dyn Tool, arguments: &Arguments) -> Option<CallPolicy> {
+pub(crate) fn policy_of(tool: &ToolHandle, arguments: &Arguments) -> Option<CallPolicy> {
     let ToolPolicy { pause, approval, rules, effect } = &tool.descriptor().policy;
     let approval = approval.as_ref().filter(|approval| match approval {
-        ApprovalPolicy::Required => approval_needed(tool, arguments),
+        ApprovalPolicy::Required => approval_needed(tool.tool(), arguments),
         ApprovalPolicy::Audit => true,
     });
     // A retry, and what is committed with an outcome, need a record of the call: it has one, though nobody is asked.
@@ -54,6 +54,9 @@ pub(crate) fn check_satisfiable(
 ) -> Result<(), String> {
     let ToolPolicy { pause, approval, rules, effect } = &descriptor.policy;
     let ApprovalRules { pool, quorum, expires_in, valid_for, .. } = rules;
+    if let Some(why) = &descriptor.conflict {
+        return Err(why.clone());
+    }
     if *effect == Effect::Transactional && !takes_writes {
         return Err(
             "its `effect` is `transactional`, and the agent's store keeps nothing that a tool writes: give the \
@@ -186,6 +189,10 @@ mod tests {
         Made { descriptor: ToolDescriptor::new("pay", "Pay.", schema).policy(policy), needed }
     }
 
+    fn handle(policy: ToolPolicy, needed: bool) -> ToolHandle {
+        ToolHandle::new(made(policy, needed))
+    }
+
     fn every_rule() -> ApprovalRules {
         let (day, hour) = (Duration::from_secs(86_400), Duration::from_secs(3600));
         ApprovalRules::new()
@@ -208,15 +215,15 @@ mod tests {
             .require_reason(true)
             .allow_self(true)
             .effect(Effect::Idempotent);
-        assert_eq!(policy_of(&made(asks.clone(), true), &Arguments::new()), Some(ruled));
+        assert_eq!(policy_of(&handle(asks.clone(), true), &Arguments::new()), Some(ruled));
         // Nobody decides about this one, so that nothing is asked of whoever would.
         let free = CallPolicy::new(Tier::Audit, None).effect(Effect::Idempotent);
-        assert_eq!(policy_of(&made(asks, false), &Arguments::new()), Some(free));
+        assert_eq!(policy_of(&handle(asks, false), &Arguments::new()), Some(free));
     }
 
     #[test]
     fn a_call_that_may_be_started_again_has_a_record_though_nobody_is_asked() {
-        let of = |effect| policy_of(&made(ToolPolicy::new(None, None).effect(effect), true), &Arguments::new());
+        let of = |effect| policy_of(&handle(ToolPolicy::new(None, None).effect(effect), true), &Arguments::new());
         assert_eq!(of(Effect::Once), None);
         for effect in [Effect::Idempotent, Effect::Transactional] {
             assert_eq!(of(effect), Some(CallPolicy::new(Tier::Audit, None).effect(effect)));

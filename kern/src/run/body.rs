@@ -17,15 +17,24 @@ use super::turn::Drive;
 use super::view::overlay;
 use crate::approval::policy::policy_of;
 use crate::error::Result;
+use crate::tools::call::Waiting;
 use crate::tools::{Arguments, ToolCall, ToolError, ToolHandle, ToolOutput};
 
 /// Enters a body in a task of its own, so that its panic stays its own, and stops waiting for it when its time is up. A
 /// body that is not waited for is cancelled where it waits itself; a blocking one goes on. Either may have had its effect.
 /// The same goes for one whose worker is closed.
-pub(super) async fn enter(tool: &ToolHandle, call: ToolCall, stop: &Stop) -> Ended {
+///
+/// The call's permit is closed before its outcome is known to anybody: a body that was not entered until then stays so.
+pub(super) async fn enter(tool: &ToolHandle, (call, waiting): (ToolCall, Waiting), stop: &Stop) -> Ended {
+    let ended = wait(tool, call, &waiting, stop).await;
+    waiting.close().await;
+    ended
+}
+
+async fn wait(tool: &ToolHandle, call: ToolCall, waiting: &Waiting, stop: &Stop) -> Ended {
     let limit = tool.descriptor().options.timeout;
     let tool = tool.clone();
-    let mut body = tokio::spawn(async move { tool.tool().call(call).await });
+    let mut body = tokio::spawn(waiting.run(async move { tool.tool().call(call).await }));
     let ended = {
         let (mut closed, mut over) = (pin!(stop.closed()), pin!(over(limit)));
         poll_fn(|context| {
@@ -95,7 +104,9 @@ impl Drive {
             };
             // Nothing was decided about it, so its own place is all that its key can name.
             let key = format!("kern:{}:{}:{tool_call_id}", self.claim.run_id, self.state.turn());
-            let entry = ToolCall::plain(arguments, self.context(&tool_call_id, &tool_name, key));
+            let context = self.context(&tool_call_id, &tool_name, key);
+            let place = self.place(self.state.turn(), index);
+            let entry = ToolCall::plain(arguments, context, tool.descriptor(), place);
             self.tell_entered(self.watched_tool(self.state.turn(), index).as_ref());
             bodies.spawn(async move {
                 let (since, entered) = (jiff::Timestamp::now(), Instant::now());
@@ -133,7 +144,7 @@ impl Drive {
             return Err(format!("There is no tool `{tool_name}` in this build"));
         };
         // Asked again: another build may have resumed the run, and may protect what this snapshot holds for free.
-        if policy_of(tool.tool(), arguments).is_some() {
+        if policy_of(tool, arguments).is_some() {
             return Err(format!("The tool `{tool_name}` needs a decision by now: ask for it again"));
         }
         Ok(tool.clone())

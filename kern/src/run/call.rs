@@ -9,7 +9,7 @@ use super::tool_execution::{ToolExecution, UserInputField};
 use crate::approval::policy::policy_of;
 use crate::tools::registry::Registry;
 use crate::tools::wire_json::{read_arguments, read_value};
-use crate::tools::{self, Arguments, Tool, ToolDescriptor};
+use crate::tools::{self, Arguments, ToolDescriptor, ToolHandle};
 
 /// One call of a turn, as it is stored in the snapshot and, where it is protected, in the store.
 #[derive(Debug)]
@@ -61,13 +61,13 @@ impl Preparing<'_> {
     /// # Errors
     ///
     /// Why it cannot be, in words.
-    pub(crate) fn prepare_again(&self, call: &Call, tool: &dyn Tool) -> Result<Prepared, String> {
+    pub(crate) fn prepare_again(&self, call: &Call, tool: &ToolHandle) -> Result<Prepared, String> {
         let descriptor = tool.descriptor();
         let arguments = read_arguments(&call.arguments, self.argument_limit)?;
         // What a person has filled in before stands there, and can be corrected when it is asked again.
         let mut unfilled = unfilled(descriptor, &arguments);
         unfilled.retain(|name| !arguments.contains_key(name));
-        tools::check(tool, &arguments, &unfilled).map_err(|errors| {
+        tools::check(tool.tool(), &arguments, &unfilled).map_err(|errors| {
             let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
             format!("its arguments do not fit the tool any more. {}", errors.join("; "))
         })?;
@@ -82,7 +82,7 @@ impl Preparing<'_> {
         name: &str,
         arguments: &str,
         seen: &[String],
-    ) -> Result<(&dyn Tool, Arguments, Vec<String>), String> {
+    ) -> Result<(&ToolHandle, Arguments, Vec<String>), String> {
         if seen.iter().any(|id| id == tool_call_id) {
             return Err(format!(
                 "The tool call id `{tool_call_id}` is given twice in this turn: give each call its own"
@@ -100,13 +100,13 @@ impl Preparing<'_> {
         let unfilled = unfilled(descriptor, &arguments);
         let complete = with_defaults(descriptor, &arguments, &unfilled);
         if tools::check(tool, &complete, &unfilled).is_ok() {
-            return Ok((tool, complete, unfilled));
+            return Ok((handle, complete, unfilled));
         }
         tools::check(tool, &arguments, &unfilled).map_err(|errors| {
             let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
             format!("The arguments do not fit the tool `{}`. {}", name, errors.join("; "))
         })?;
-        Ok((tool, arguments, unfilled))
+        Ok((handle, arguments, unfilled))
     }
 
     fn protect(

@@ -29,6 +29,7 @@ use crate::agent::Inner;
 use crate::approval::outcome::result_of;
 use crate::error::{Error, Result};
 use crate::models::ModelReply;
+use crate::tools::call::Place;
 use crate::tools::transaction::Writes;
 use crate::tools::{Arguments, RunContext, ToolCall, ToolHandle};
 
@@ -565,18 +566,19 @@ impl Drive {
             writes: writes.clone(),
             ..self.context(&call.tool_call_id, &call.tool_name, claim.idempotency_key().to_owned())
         };
-        let shown = self.about_to_start(call);
-        let (ticket, ended, took) = match ToolCall::claimed(claimed, tool.descriptor(), context) {
-            Ok((entry, ticket)) => {
-                self.tell_entered(shown.as_ref());
-                let entered = Instant::now();
-                fault::point(fault::ENTER, "run a tool")?;
-                let ended = enter(tool, entry, &self.stop).await;
-                fault::point(fault::LEFT, "run a tool")?;
-                (ticket, ended, Some(entered.elapsed()))
-            }
-            Err((ticket, why)) => (ticket, Ended::Failed(why), None),
-        };
+        let (shown, place) = (self.about_to_start(call), self.place(call.turn, call.index));
+        let (ticket, ended, took) =
+            match ToolCall::claimed(claimed, tool.descriptor(), call.policy.tier, place, context) {
+                Ok((entry, waiting, ticket)) => {
+                    self.tell_entered(shown.as_ref());
+                    let entered = Instant::now();
+                    fault::point(fault::ENTER, "run a tool")?;
+                    let ended = enter(tool, (entry, waiting), &self.stop).await;
+                    fault::point(fault::LEFT, "run a tool")?;
+                    (ticket, ended, Some(entered.elapsed()))
+                }
+                Err((ticket, why)) => (ticket, Ended::Failed(why), None),
+            };
         // Whatever became of the body, it adds nothing to them from here on.
         let written = writes.map(|writes| writes.take()).unwrap_or_default();
         let written = if matches!(ended, Ended::Succeeded(_)) { written } else { Vec::new() };
@@ -611,6 +613,11 @@ impl Drive {
             }
         }
         Ok(self.agent.db.finish_call(ticket, ended, writes).await?)
+    }
+
+    /// Where a call belongs, for its permit.
+    pub(super) fn place(&self, turn: u32, index: u32) -> Place {
+        Place { db: Arc::clone(&self.agent.db), run_id: self.claim.run_id.clone(), turn, index }
     }
 
     pub(super) fn context(&self, tool_call_id: &str, tool_name: &str, idempotency_key: String) -> RunContext {

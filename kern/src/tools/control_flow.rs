@@ -135,7 +135,11 @@ impl Tool for GetUserInput {
     }
 
     fn call(&self, call: ToolCall) -> ToolFuture {
-        let told = read(call.arguments()).map(|fields| {
+        let (arguments, _) = match call.enter(self) {
+            Ok(parts) => parts,
+            Err(refused) => return Box::pin(async { Err(refused) }),
+        };
+        let told = read(&arguments).map(|fields| {
             let values: Vec<Value> =
                 fields.into_iter().map(|field| json!({ "name": field.name, "value": field.value })).collect();
             ToolOutput::new(format!("User inputs retrieved: {}", spaced(&Value::Array(values))))

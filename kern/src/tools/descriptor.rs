@@ -37,6 +37,10 @@ pub struct ToolDescriptor {
     pub policy: ToolPolicy,
     /// Whether its arguments are a form that the user fills: kern's own pausing tools.
     pub(crate) form: Option<Form>,
+    /// The tool that an adapter stands for; behind a slash, the one that that one stands for.
+    pub(crate) origin: Option<String>,
+    /// Two rules of an adapter and its origin of which none is the stricter one. `build()` refuses them.
+    pub(crate) conflict: Option<String>,
 }
 
 /// How a tool is called, and what becomes of its result.
@@ -136,6 +140,8 @@ impl ToolDescriptor {
             options: ToolOptions::new(),
             policy: ToolPolicy::default(),
             form: None,
+            origin: None,
+            conflict: None,
         }
     }
 
@@ -180,6 +186,13 @@ impl ToolDescriptor {
     pub fn sensitive(mut self, arguments: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.sensitive = arguments.into_iter().map(Into::into).collect();
         self
+    }
+
+    /// Identifies the tool: a permit for one identity enters no body of another.
+    pub(crate) fn identity(&self) -> String {
+        let policy = (self.policy != ToolPolicy::default()).then(|| self.policy.canonical());
+        let origin = self.origin.as_deref().unwrap_or(&self.name);
+        kern_db::tool_identity(&self.name, origin, &self.version, &self.schema_hash, policy.as_deref())
     }
 
     pub(crate) fn form(mut self, form: Form) -> Self {
@@ -236,6 +249,29 @@ impl ToolPolicy {
     /// Makes a policy.
     pub const fn new(pause: Option<PauseType>, approval: Option<ApprovalPolicy>) -> Self {
         Self { pause, approval, rules: ApprovalRules::new(), effect: Effect::Once }
+    }
+
+    /// Canonical JSON of everything that the policy asks for.
+    fn canonical(&self) -> String {
+        let Self { pause, approval, rules, effect } = self;
+        let ApprovalRules { pool, quorum, expires_in, valid_for, require_reason, allow_self } = rules;
+        let approval = approval.as_ref().map(|approval| match approval {
+            ApprovalPolicy::Required => "required",
+            ApprovalPolicy::Audit => "audit",
+        });
+        // As text: nanoseconds are beyond what canonical JSON holds exactly.
+        let time = |time: &Option<Duration>| time.map(|time| time.as_nanos().to_string());
+        kern_db::canonical_json(&json!({
+            "pause": pause,
+            "approval": approval,
+            "pool": pool,
+            "quorum": quorum,
+            "expires_in": time(expires_in),
+            "valid_for": time(valid_for),
+            "require_reason": require_reason,
+            "allow_self": allow_self,
+            "effect": effect,
+        }))
     }
 
     /// Sets who may decide, and for how long it counts.

@@ -155,7 +155,11 @@ impl Tool for AskUser {
     }
 
     fn call(&self, call: ToolCall) -> ToolFuture {
-        let told = read(call.arguments()).map(|questions| {
+        let (arguments, _) = match call.enter(self) {
+            Ok(parts) => parts,
+            Err(refused) => return Box::pin(async { Err(refused) }),
+        };
+        let told = read(&arguments).map(|questions| {
             let answer =
                 |asked: UserFeedbackQuestion| json!({ "question": asked.question, "selected": asked.selected_options });
             let answers: Vec<Value> = questions.into_iter().map(answer).collect();

@@ -1,7 +1,8 @@
 //! Tools: what the model may call, and the policy each one carries.
 
+mod adapted;
 pub(crate) mod argument;
-mod call;
+pub(crate) mod call;
 mod context;
 mod control_flow;
 mod descriptor;
@@ -276,7 +277,10 @@ pub type ToolFuture = Pin<Box<dyn Future<Output = Result<ToolOutput, ToolError>>
 ///
 /// `#[tool]` implements it for a function. Implement it by hand for tools that are made at run time; the policy in
 /// the [descriptor](Tool::descriptor) is enforced either way, because a body is only ever entered with a
-/// [`ToolCall`], and only kern makes one.
+/// [`ToolCall`], and only kern makes one. A body made by hand hands it to [`ToolCall::enter`] first, so that it is entered only
+/// for a call of this very tool. To adapt a tool that exists, use [`ToolHandle::renamed`], [`described`](ToolHandle::described),
+/// [`wrapped`](ToolHandle::wrapped) or [`policy`](ToolHandle::policy): a tool that hands its own call to another one is refused
+/// there.
 pub trait Tool: Send + Sync + 'static {
     /// What the model and the gate know of the tool.
     fn descriptor(&self) -> &ToolDescriptor;
@@ -309,21 +313,26 @@ pub trait Tool: Send + Sync + 'static {
 
 /// A tool, ready to be given to an agent. Cheap to clone. Made by `tools!` or from any [`Tool`].
 #[derive(Clone)]
-pub struct ToolHandle(Arc<dyn Tool>);
+pub struct ToolHandle {
+    tool: Arc<dyn Tool>,
+    /// As it was when the tool was wrapped: a descriptor that changes afterwards changes no policy.
+    descriptor: Arc<ToolDescriptor>,
+}
 
 impl ToolHandle {
     /// Wraps a tool.
     pub fn new(tool: impl Tool) -> Self {
-        Self(Arc::new(tool))
+        let descriptor = Arc::new(tool.descriptor().clone());
+        Self { tool: Arc::new(tool), descriptor }
     }
 
     /// The tool's name, description, schema and policy.
     pub fn descriptor(&self) -> &ToolDescriptor {
-        self.0.descriptor()
+        &self.descriptor
     }
 
     pub(crate) fn tool(&self) -> &dyn Tool {
-        &*self.0
+        &*self.tool
     }
 }
 
@@ -366,12 +375,25 @@ impl ToolOutput {
 pub struct ToolError {
     /// What the model is told.
     pub message: String,
+    code: Option<&'static str>,
 }
 
 impl ToolError {
     /// Makes an error of a text.
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into() }
+        Self { message: message.into(), code: None }
+    }
+
+    /// The stable code of kern's own refusals: `wrong_tool`. `None`: the tool's own error.
+    #[must_use]
+    pub fn code(&self) -> Option<&'static str> {
+        self.code
+    }
+
+    /// The body of `entered` was handed a call that was allowed for `allowed`.
+    pub(crate) fn wrong_tool(allowed: &str, entered: &str, why: &str) -> Self {
+        let message = format!("wrong_tool: the call of `{allowed}` does not enter the body of `{entered}`: {why}");
+        Self { message, code: Some("wrong_tool") }
     }
 }
 

@@ -272,7 +272,7 @@ mod tests {
 
     async fn call(tools: Vec<ToolHandle>, arguments: Value) -> Result<String, String> {
         let Value::Object(arguments) = arguments else { panic!("not an object") };
-        let result = tools[0].tool().call(ToolCall::for_test(arguments)).await;
+        let result = tools[0].tool().call(ToolCall::for_test(arguments, tools[0].descriptor())).await;
         result.map(|output| output.content).map_err(|error| error.message)
     }
 

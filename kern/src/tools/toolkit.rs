@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::call::Admission;
 use super::{ArgumentError, Arguments, Probe, Tool, ToolCall, ToolDescriptor, ToolFuture, ToolHandle};
 
 /// Tools that share a value. `#[toolkit]` on an `impl` block makes one of its `#[tool]` methods.
@@ -33,7 +34,7 @@ pub struct Entry<K, A> {
     /// [`Tool::probe`].
     pub probe: Option<Probe>,
     /// [`Tool::call`], the only place that calls the method.
-    pub call: fn(Arc<K>, Arc<A>, ToolCall) -> ToolFuture,
+    pub call: fn(Arc<K>, Arc<A>, Admission) -> ToolFuture,
 }
 
 /// What [`Tool::check`] gives.
@@ -67,6 +68,6 @@ impl<K: Toolkit, A: Send + Sync + 'static> Tool for Method<K, A> {
     }
 
     fn call(&self, call: ToolCall) -> ToolFuture {
-        (self.entry.call)(Arc::clone(&self.toolkit), Arc::clone(&self.args), call)
+        (self.entry.call)(Arc::clone(&self.toolkit), Arc::clone(&self.args), Admission::new(call, self))
     }
 }

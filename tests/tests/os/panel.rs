@@ -257,6 +257,13 @@ async fn whoever_signs_in_is_whom_their_key_names_and_forms_come_from_this_serve
     let wrong = browser.sign_in("kern_0123456789abcdef_00").await;
     assert_eq!(wrong.status, 401);
     assert!(wrong.text.contains("does not count here") && browser.cookie.is_none(), "{}", wrong.text);
+    // A page of another server signs nobody in: they would act in its author's name.
+    for origin in [None, Some("null"), Some("http://evil.example")] {
+        browser.origin = origin.map(str::to_owned);
+        let refused = browser.sign_in(&bob).await;
+        assert_eq!((refused.status, refused.header("set-cookie")), (403, ""), "{origin:?}");
+    }
+    browser.origin = Some(browser.base.clone());
     let signed = browser.sign_in(&bob).await;
     assert_eq!((signed.status, signed.header("location")), (303, "/panel/audit"));
     let cookie = signed.header("set-cookie");

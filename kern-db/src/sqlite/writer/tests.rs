@@ -1,6 +1,8 @@
 //! What a job leaves and what its caller is told, alone and in a group: the two never differ.
 
+use std::future::Future;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::mpsc;
 
 use super::*;
@@ -130,45 +132,46 @@ fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
 }
 
-/// Runs jobs, the first one alone where there is one, and the others in one group behind a job that waits.
-fn run_all(file: &File, jobs: &[(End, &'static str)]) -> Vec<Result<&'static str>> {
+/// Keeps the writer busy until it is let go, so that what is queued meanwhile is taken together and in order. A writer that is
+/// free may have committed a job before the caller that queued it looks again.
+async fn hold(writer: &Writer) -> (mpsc::Sender<()>, Pin<Box<dyn Future<Output = Result<()>> + '_>>) {
     let (go, wait) = mpsc::channel::<()>();
-    runtime().block_on(async {
-        let blocked = file.writer.run(Lane::Normal, "wait", move |_| {
+    let mut held: Pin<Box<dyn Future<Output = Result<()>> + '_>> =
+        Box::pin(writer.run(Lane::Normal, "wait", move |_| {
             wait.recv().expect("somebody lets it go");
             Ok(())
-        });
-        let outcomes = async {
-            // Polled once each, and so queued, in this order.
-            let mut waiting: Vec<_> = jobs
-                .iter()
-                .map(|(end, topic)| Box::pin(file.writer.run(Lane::Normal, "test", job(*end, topic))))
-                .collect();
-            for job in &mut waiting {
-                let once = std::future::poll_fn(|context| std::task::Poll::Ready(job.as_mut().poll(context)));
-                assert!(once.await.is_pending());
-            }
-            go.send(()).expect("it waits");
-            let mut outcomes = Vec::new();
-            for job in waiting {
-                outcomes.push(job.await);
-            }
-            outcomes
-        };
-        let mut blocked = Box::pin(blocked);
-        let once = std::future::poll_fn(|context| std::task::Poll::Ready(blocked.as_mut().poll(context)));
-        assert!(once.await.is_pending());
-        // The writer has taken it, and takes the others together when it comes back.
-        while !file.writer.queue.lanes().normal.is_empty() {
-            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }));
+    queue(held.as_mut()).await;
+    while !writer.queue.lanes().normal.is_empty() {
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
+    (go, held)
+}
+
+/// Queues a job by polling it once. The writer is held.
+async fn queue<T>(mut job: Pin<&mut (impl Future<Output = T> + ?Sized)>) {
+    let once = std::future::poll_fn(|context| std::task::Poll::Ready(job.as_mut().poll(context)));
+    assert!(once.await.is_pending(), "the writer is held");
+}
+
+/// Runs jobs together, behind one that waits.
+fn run_all(file: &File, jobs: &[(End, &'static str)]) -> Vec<Result<&'static str>> {
+    runtime().block_on(async {
+        let (go, held) = hold(&file.writer).await;
+        let mut waiting: Vec<_> =
+            jobs.iter().map(|(end, topic)| Box::pin(file.writer.run(Lane::Normal, "test", job(*end, topic)))).collect();
+        for job in &mut waiting {
+            queue(job.as_mut()).await;
         }
-        let outcomes = outcomes.await;
-        blocked.await.expect("it does nothing");
+        go.send(()).expect("it waits");
+        let mut outcomes = Vec::new();
+        for job in waiting {
+            outcomes.push(job.await);
+        }
+        held.await.expect("it does nothing");
         outcomes
     })
 }
-
-use std::future::Future as _;
 
 const ENDS: [End; 8] = [End::Well, End::Undo, End::Keep, End::Panic, End::Twice, End::Rollback, End::Commit, End::Full];
 
@@ -229,10 +232,9 @@ fn a_job_in_a_group_takes_only_back_what_is_its_own_or_the_whole_group_is_told()
 /// Hands statements of somebody else's over, in the middle of other jobs, and says what became of all of them.
 fn write_among(file: &File, writes: Vec<Write>) -> (Result<Result<(), String>>, Vec<Result<&'static str>>) {
     runtime().block_on(async {
-        let mut others: Vec<_> = ["before", "after"]
-            .map(|topic| Box::pin(file.writer.run(Lane::Normal, "test", job(End::Well, topic))))
-            .into_iter()
-            .collect();
+        let (go, held) = hold(&file.writer).await;
+        let other = |topic| Box::pin(file.writer.run(Lane::Normal, "test", job(End::Well, topic)));
+        let (mut before, mut after) = (other("before"), other("after"));
         let writing = |tx: &mut SqliteTx<'_>| {
             let written = finish_now(tx.write(writes))?;
             finish_now(tx.insert(&row("written")))?;
@@ -240,16 +242,13 @@ fn write_among(file: &File, writes: Vec<Write>) -> (Result<Result<(), String>>, 
             Ok(written)
         };
         let mut writing = Box::pin(file.writer.run(Lane::Alone, "write", writing));
-        let once = std::future::poll_fn(|context| std::task::Poll::Ready(others[0].as_mut().poll(context)));
-        assert!(once.await.is_pending());
-        let once = std::future::poll_fn(|context| std::task::Poll::Ready(writing.as_mut().poll(context)));
-        assert!(once.await.is_pending());
-        let written = writing.await;
-        let mut told = Vec::new();
-        for other in others {
-            told.push(other.await);
-        }
-        (written, told)
+        queue(before.as_mut()).await;
+        queue(writing.as_mut()).await;
+        queue(after.as_mut()).await;
+        go.send(()).expect("it waits");
+        let told = vec![before.await, after.await];
+        held.await.expect("it does nothing");
+        (writing.await, told)
     })
 }
 
