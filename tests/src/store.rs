@@ -15,6 +15,8 @@ use crate::folder::Folder;
 
 /// How long a test's store waits for a lock. Leases are three times as long, so that tests wait for them.
 pub const BUSY: Duration = Duration::from_millis(200);
+/// How long a connection waits that is not to give up. A lease is at least three times as long.
+pub const PATIENT: Duration = Duration::from_secs(20);
 /// The lease of a test that waits until it is over.
 pub const SHORT_LEASE: Duration = Duration::from_millis(600);
 
@@ -42,6 +44,12 @@ impl Store {
     /// Opens the same file once more, as another process would.
     pub async fn again(&self) -> SqliteDb {
         open(self.path()).await
+    }
+
+    /// Opens the same file once more, for tests in which several connections write at once and none may give up: on a loaded
+    /// machine, another one holds the lock for longer than [`BUSY`].
+    pub async fn patient(&self) -> SqliteDb {
+        SqliteDb::builder(self.path()).busy_timeout(PATIENT).open().await.expect("a store in an own folder opens")
     }
 
     /// Gives the file.

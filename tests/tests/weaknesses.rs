@@ -175,10 +175,13 @@ async fn w5_approved_by_sql_alone_executes_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn w6_of_many_that_continue_one_executes() {
     let store = Store::new().await;
-    let (agent, session, run) = paused(&store, tools![erase_user], "erase_user", user()).await;
+    let (_, session, run) = paused(&store, tools![erase_user], "erase_user", user()).await;
     store.approve_all(&run.run_id).await;
-    let second = store.again().await;
-    let elsewhere = store.agent(tools![erase_user], one_call("erase_user", user())).db(second).build().unwrap();
+    let build = |db| {
+        let agent = store.agent(tools![erase_user], one_call("erase_user", user())).db(db);
+        agent.lease(3 * kern_tests::store::PATIENT).build().unwrap()
+    };
+    let (agent, elsewhere) = (build(store.patient().await), build(store.patient().await));
     let runners: Vec<_> = (0..32)
         .map(|place| {
             let agent = if place % 2 == 0 { &agent } else { &elsewhere };
@@ -414,7 +417,7 @@ async fn w8_a_running_run_that_is_cancelled_stops_waiting_for_its_model() {
 async fn w8_a_run_that_is_cancelled_elsewhere_stops_with_the_next_renewal_of_its_lease() {
     let store = Store::new().await;
     let (_, running) = thinking(&store, kern_tests::store::SHORT_LEASE).await;
-    let elsewhere = Agent::builder().id("agent").db(store.again().await);
+    let elsewhere = Agent::builder().id("agent").db(store.patient().await).lease(3 * kern_tests::store::PATIENT);
     let elsewhere = elsewhere.model(kern::models::ScriptedModel::new([])).build().unwrap();
     elsewhere.cancel_run(store.only_run().await).await.unwrap();
     let ended = tokio::time::timeout(std::time::Duration::from_secs(20), running).await.expect("it does not wait");
