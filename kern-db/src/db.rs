@@ -343,6 +343,8 @@ pub trait Transitions: Send + Sync {
     fn finish_call(&self, ticket: Ticket, ended: Ended, writes: Vec<Write>) -> DbFuture<'_, Finished>;
     /// Records that a body refused a call: evidence, which changes nothing.
     fn record_wrong_tool(&self, refused: WrongTool) -> DbFuture<'_, ()>;
+    /// Records that the tool of a call is not the one that it was shown with: evidence, once for each reason.
+    fn record_tool_changed(&self, run_id: RunId, turn: u32, index: u32, reason: String) -> DbFuture<'_, ()>;
     /// `settle_execution` by the tool's own probe: from `unknown` only, and never to run it again.
     fn settle_probed(&self, id: ExecutionId, settlement: Settlement) -> DbFuture<'_, Execution>;
     /// Runs with something that is past its time, those that are longest so first.

@@ -181,6 +181,12 @@ macro_rules! store {
                 })
             }
 
+            fn record_tool_changed(&self, run_id: RunId, turn: u32, index: u32, reason: String) -> DbFuture<'_, ()> {
+                self.write(Lane::Normal, "record a changed tool", move |tx| {
+                    Box::pin(run::tool_changed(tx, run_id, turn, index, reason))
+                })
+            }
+
             fn finish_call(&self, ticket: Ticket, ended: Ended, writes: Vec<Write>) -> DbFuture<'_, Finished> {
                 let action = "record an outcome";
                 if writes.is_empty() {

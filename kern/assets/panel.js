@@ -118,7 +118,7 @@ if (one("[data-live]")) {
   counted();
   let wasLost = false;
   const events = new EventSource("/approvals/events");
-  for (const name of ["requested", "voted", "edited", "resolved", "expired", "cancelled", "deleted", "executing", "executed", "unknown", "settled"]) {
+  for (const name of ["requested", "voted", "edited", "resolved", "expired", "cancelled", "deleted", "executing", "executed", "unknown", "settled", "blocked"]) {
     events.addEventListener(name, refresh);
   }
   // What happened after the page was made and before anybody listened is told by none of them.

@@ -5,6 +5,7 @@ use std::fmt;
 use kern_db::{ApprovalId, ExecutionId, RunId, RunStatus};
 
 use crate::models::ModelError;
+use crate::run::blocked::TO_DO;
 
 /// Why kern did not do what it was asked. Nothing protected ran because of it.
 ///
@@ -74,7 +75,7 @@ pub enum Error {
         run_id: RunId,
     },
     /// The tool changed since the call was shown. Nothing was claimed: the build that showed it can still run it.
-    #[error("tool `{tool_name}` is not the one that call `{tool_call_id}` of run `{run_id}` was shown with: {what}")]
+    #[error("tool `{tool_name}` is not the one that call `{tool_call_id}` of run `{run_id}` was shown with: {what}; {to_do}", to_do = TO_DO)]
     ToolChanged {
         /// The run.
         run_id: RunId,

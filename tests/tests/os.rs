@@ -4,6 +4,8 @@
 
 #[path = "os/bad_input.rs"]
 mod bad_input;
+#[path = "os/blocked.rs"]
+mod blocked;
 #[path = "os/events.rs"]
 mod events;
 #[path = "os/gate.rs"]

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::audit::{Entry, is_whole};
 use crate::cell::Json;
-use crate::digest::sha256;
+use crate::digest::{canonical, sha256};
 use crate::records::audit::AuditRow;
 use crate::records::call::{CallRow, Standing, Tier};
 use crate::records::execution::ExecutionRow;
@@ -578,4 +578,31 @@ pub(crate) async fn lapsed<T: Tx>(tx: &mut T, agent_id: String, limit: u64) -> R
     }
     lapsed.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
     Ok(lapsed)
+}
+
+/// Evidence: the worker cannot go on with a run, because the tool of a call is not the one that it was shown with. It changes
+/// nothing, and is written once for each call and reason, however often and by however many workers the run is tried.
+pub(crate) async fn tool_changed<T: Tx>(tx: &mut T, run_id: RunId, turn: u32, index: u32, reason: String) -> Step<()> {
+    let run = run(tx, &run_id).await?;
+    let rows = call(tx, &run_id, turn, index).await?;
+    // Another build may have gone on with it since the worker looked.
+    if run.status != RunStatus::Paused || run.turn != turn {
+        return Ok(());
+    }
+    let payload = json!({ "tool_name": rows.call.tool_name, "reason": reason });
+    let written = canonical(&payload);
+    let is_same = |entry: &AuditRow| {
+        entry.action == "tool_changed"
+            && entry.call_digest.as_deref() == Some(rows.call.digest.as_str())
+            && entry.payload == written
+    };
+    if entries(tx, &rows.call).await?.iter().any(is_same) {
+        return Ok(());
+    }
+    let mut entry = Entry::new("tool_changed", Actor::Runtime, &run_id).call(&rows.call).payload(payload);
+    if let Some(approval_id) = &rows.call.approval_id {
+        entry = entry.approval(approval_id);
+    }
+    tx.journal().record(entry.evidence());
+    Ok(())
 }

@@ -131,7 +131,10 @@ impl ContinueRun {
         }
         if let Err(changed) = check_tools(&agent, &run) {
             // Rows that do not agree with their digests say more than that, and have to be on record.
-            agent.db.check_run(run.run_id, self.caller).await?;
+            agent.db.check_run(run.run_id.clone(), self.caller.clone()).await?;
+            if matches!(self.caller, Caller::Worker) {
+                record_changed(&agent, &run, &changed).await;
+            }
             return Err(changed);
         }
         let claim = ClaimRun {
@@ -289,6 +292,19 @@ fn check_tools(agent: &Inner, run: &Run) -> Result<()> {
         agent.tools.shown_with(call).map_err(changed)?;
     }
     Ok(())
+}
+
+/// Records that the worker leaves a run alone, so that it is seen where the run is not driven: nobody is told of the worker's
+/// own errors. That it cannot be recorded does not change why the run stays.
+async fn record_changed(agent: &Inner, run: &Run, changed: &Error) {
+    let Error::ToolChanged { tool_call_id, what, .. } = changed else { return };
+    let call = run.calls.iter().find(|call| call.turn == run.turn && call.tool_call_id == *tool_call_id);
+    let Some(call) = call else { return };
+    let run_id = run.run_id.clone();
+    let recorded = agent.db.record_tool_changed(run_id, call.turn, call.index, (*what).to_owned()).await;
+    if let Err(error) = recorded {
+        tracing::warn!(run_id = %run.run_id, %error, "it is not in the audit log that a tool changed");
+    }
 }
 
 /// Asks again for every call that waits and was shown with another tool, in one transaction. `false`: there is none.

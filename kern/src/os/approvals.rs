@@ -17,6 +17,7 @@ use super::fields::Fields;
 use super::openapi::{BodyProblems, ProblemAnswer, QueryProblems, Refusals, ResolveBody, ResolveManyBody};
 use super::problem::Problem;
 use super::watch;
+use crate::run::{self, RunBlocked};
 
 const STATUSES: &[&str] = &["pending", "approved", "rejected", "expired", "cancelled"];
 const TYPES: &[&str] = &["required", "audit"];
@@ -204,6 +205,32 @@ fn decision(fields: &mut Fields, who: &Who) -> Resolution {
     resolution
 }
 
+/// An approval as it was decided, with why its run cannot continue here, if it cannot.
+async fn decided(os: &Os, approval: Approval) -> Value {
+    let blocked = blocked(os, &approval).await;
+    let mut decided = serde_json::to_value(approval).expect("an approval is JSON");
+    if let (Some(blocked), Value::Object(fields)) = (blocked, &mut decided) {
+        fields.insert("run_blocked".to_owned(), json!(blocked));
+    }
+    decided
+}
+
+/// Why the run of an approved call cannot continue with the tools of this server. `None` also where the server does not have
+/// the agent, so that others drive its runs. The decision is stored whether or not the run can be read: then it says nothing.
+pub(super) async fn blocked(os: &Os, approval: &Approval) -> Option<RunBlocked> {
+    if !matches!(approval.status, ApprovalStatus::Approved | ApprovalStatus::Pending) {
+        return None;
+    }
+    let agent = os.agent(approval.agent_id.as_deref()?)?;
+    match os.db.get_run(&approval.run_id).await {
+        Ok(run) => run::blocked::blocked(&agent.0, &run),
+        Err(error) => {
+            tracing::warn!(run_id = %approval.run_id, %error, "the run of an approval cannot be read");
+            None
+        }
+    }
+}
+
 /// Decides an approval, if it is still pending. Of any number of callers, one wins.
 #[utoipa::path(post, path = "/approvals/{approval_id}/resolve", tag = "approvals",
     params(("approval_id" = String, Path, description = "The approval")),
@@ -215,12 +242,13 @@ async fn resolve(
     who: Who,
     Path(id): Path<String>,
     request: Request,
-) -> Result<Json<Approval>, Problem> {
+) -> Result<Json<Value>, Problem> {
     let mut fields = Fields::of_json(request, &os.limits).await?;
     fields.nothing_but(RESOLVE);
     let resolution = decision(&mut fields, &who);
     fields.done()?;
-    Ok(Json(os.db.update_approval(&id_of(id), ApprovalStatus::Pending, resolution).await?))
+    let approval = os.db.update_approval(&id_of(id), ApprovalStatus::Pending, resolution).await?;
+    Ok(Json(decided(&os, approval).await))
 }
 
 /// Decides several approvals, each with the digest that was seen. Each has its own outcome.
@@ -250,7 +278,7 @@ async fn resolve_many(State(os): State<Arc<Os>>, who: Who, request: Request) -> 
     let mut outcomes = Vec::new();
     for (id, resolution) in decisions {
         let outcome = match os.db.update_approval(&id, ApprovalStatus::Pending, resolution).await {
-            Ok(approval) => json!({ "id": id, "status": 200, "approval": approval }),
+            Ok(approval) => json!({ "id": id, "status": 200, "approval": decided(&os, approval).await }),
             Err(error) => {
                 let problem = Problem::from(error).into_value();
                 json!({ "id": id, "status": problem["status"], "problem": problem })

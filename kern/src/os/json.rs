@@ -36,7 +36,7 @@ pub(super) async fn metadata(os: &Os, run_id: &RunId) -> Result<Option<Value>, P
 
 /// A run in a list: more keys than the run itself has, and nulls where it has none.
 pub(super) async fn run_schema(os: &Os, run: &RunOutput) -> Result<Value, Problem> {
-    Ok(json!({
+    let mut schema = json!({
         "run_id": run.run_id,
         "parent_run_id": "",
         "agent_id": run.agent_id,
@@ -70,7 +70,11 @@ pub(super) async fn run_schema(os: &Os, run: &RunOutput) -> Result<Value, Proble
         "forked_from_session_id": null,
         "regenerated_from": null,
         "last_checkpoint_at_message_index": null,
-    }))
+    });
+    if let Some(blocked) = &run.blocked {
+        schema["blocked"] = json!(blocked);
+    }
+    Ok(schema)
 }
 
 /// A time in the reference's lists.

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use super::Os;
 use super::access::{Who, shows};
 use super::events::{response as stream, send};
+use crate::run::blocked::TO_DO;
 
 /// How often the log is looked at where nothing says that it has grown.
 pub(super) const POLL: Duration = Duration::from_secs(1);
@@ -80,10 +81,12 @@ impl Log {
 
 /// What an entry is told as. `None`: it is not about an approval or a call that somebody watches.
 fn told(entry: &AuditEntry) -> Option<Told> {
-    if entry.evidence || (entry.approval_id.is_none() && entry.execution_id.is_none()) {
+    let is_blocked = entry.action == "tool_changed" && entry.evidence;
+    if !is_blocked && (entry.evidence || (entry.approval_id.is_none() && entry.execution_id.is_none())) {
         return None;
     }
     let name = match entry.action.as_str() {
+        "tool_changed" => "blocked",
         "requested" => "requested",
         "voted" => "voted",
         "edited" => "edited",
@@ -97,7 +100,7 @@ fn told(entry: &AuditEntry) -> Option<Told> {
         "settled" | "run_again" => "settled",
         _ => return None,
     };
-    let data = json!({
+    let mut data = json!({
         "event": name,
         "seq": entry.seq,
         "action": entry.action,
@@ -107,6 +110,12 @@ fn told(entry: &AuditEntry) -> Option<Told> {
         "execution_id": entry.execution_id,
         "actor": entry.actor,
     });
+    if is_blocked {
+        for key in ["tool_name", "reason"] {
+            data[key] = entry.payload[key].clone();
+        }
+        data["to_do"] = TO_DO.into();
+    }
     Some(Told { seq: entry.seq, name, run_id: entry.run_id.clone(), data: data.to_string().into() })
 }
 

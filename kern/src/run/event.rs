@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 
 use kern_db::{RunId, SessionId};
 
+use super::blocked::RunBlocked;
 use super::output::{RunMetrics, RunOutput};
 use super::requirement::{RunRequirement, ToolExecution};
 use crate::error::Error;
@@ -165,6 +166,9 @@ pub enum RunEvent {
         /// [`continue_run`](crate::Agent::continue_run).
         #[serde(default)]
         requirements: Vec<RunRequirement>,
+        /// Why the run cannot continue with the tools of this build.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        blocked: Option<RunBlocked>,
     },
     /// The run has ended, and that is in the store.
     #[non_exhaustive]
@@ -319,7 +323,8 @@ impl RunEvent {
 
     pub(crate) fn paused(base: EventBase, run: &RunOutput) -> Self {
         let content = run.content().to_owned();
-        Self::RunPaused { base, content, tools: run.tools.clone(), requirements: run.requirements.clone() }
+        let (tools, requirements) = (run.tools.clone(), run.requirements.clone());
+        Self::RunPaused { base, content, tools, requirements, blocked: run.blocked.clone() }
     }
 
     pub(crate) fn completed(base: EventBase, run: &RunOutput) -> Self {

@@ -1,6 +1,7 @@
 //! A run: what goes in, what happened, what comes out.
 
 pub(crate) mod ask;
+pub(crate) mod blocked;
 mod body;
 pub(crate) mod call;
 mod event;
@@ -18,6 +19,7 @@ pub(crate) mod turn;
 mod view;
 
 pub(crate) use self::view::view;
+pub use blocked::RunBlocked;
 pub use event::{EventBase, EventMetrics, RequestTokens, RunEvent};
 pub use feedback::{UserFeedbackOption, UserFeedbackQuestion};
 pub use kern_db::{RunId, RunStatus, SessionId};

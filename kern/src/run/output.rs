@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 
 use kern_db::{RunId, RunStatus, SessionId};
 
+use super::blocked::RunBlocked;
 use super::message::Message;
 use super::requirement::{RunRequirement, ToolExecution};
 
@@ -70,7 +71,7 @@ pub struct RunOutput {
     /// Who asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_id: Option<String>,
-    /// The text: the model's last, or what the run waits for.
+    /// The text: the model's last, what the run waits for, or why it cannot continue.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content: Option<String>,
     /// Always `str`.
@@ -101,6 +102,9 @@ pub struct RunOutput {
     /// Whether it is paused because somebody has to look at a call: its end is unknown, or it cannot start.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub attention: bool,
+    /// Why it is paused and cannot continue with the tools of this build. `None`: it can, once everything is decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blocked: Option<RunBlocked>,
     /// What went in.
     pub input: RunInput,
     /// Whether its session was deleted.

@@ -2,6 +2,7 @@
 
 use kern_db::{Answer, Call, Outcome, PauseType, Run, RunStatus, Standing};
 
+use super::blocked::{RunBlocked, blocked};
 use super::call::show;
 use super::message::Role;
 use super::output::RunOutput;
@@ -44,7 +45,10 @@ pub(crate) fn view(agent: &Inner, run: &Run, mut state: RunState) -> RunOutput {
     }
     let said = state.said();
     let RunState { tools, requirements, .. } = state;
+    let blocked = blocked(agent, run);
     let content = match run.status {
+        // Whatever the model said before: nothing that people decide lets the run go on here.
+        RunStatus::Paused if blocked.is_some() => blocked.as_ref().map(RunBlocked::sentence),
         RunStatus::Paused => {
             let said = state.messages.last().and_then(|message| message.content.clone());
             said.filter(|text| !text.is_empty()).or_else(|| Some(waiting(&requirements)))
@@ -73,6 +77,7 @@ pub(crate) fn view(agent: &Inner, run: &Run, mut state: RunState) -> RunOutput {
         tools,
         requirements,
         attention: run.attention,
+        blocked,
         input: state.input,
         is_deleted: run.deleted_at_ms.is_some(),
     }

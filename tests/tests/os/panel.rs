@@ -1,5 +1,7 @@
 //! The control panel, as a browser asks for it: what it shows, what it decides, and who may.
 
+use std::net::SocketAddr;
+
 use kern::identity::{KeyRequest, ScopeSet};
 use kern::os::AgentOS;
 use kern::prelude::*;
@@ -34,8 +36,12 @@ pub(super) struct Browser {
 
 impl Browser {
     pub(super) fn of(os: &Served) -> Self {
+        Self::at(os.server.address())
+    }
+
+    pub(super) fn at(address: SocketAddr) -> Self {
         let http = reqwest::Client::builder().redirect(Policy::none()).build().unwrap();
-        let base = format!("http://{}", os.server.address());
+        let base = format!("http://{address}");
         Self { http, origin: Some(base.clone()), base, cookie: None }
     }
 

@@ -14,7 +14,7 @@ use super::{Failure, Frame, When, page, prose, safe};
 use crate::identity::Scope;
 use crate::os::Os;
 use crate::os::access::Who;
-use crate::os::approvals::found;
+use crate::os::approvals::{blocked, found};
 use crate::os::fields::Fields;
 use crate::os::problem::Problem;
 
@@ -69,6 +69,8 @@ struct Page {
     result: Option<String>,
     /// The last call of the same tool that was decided.
     similar: Option<Row>,
+    /// Why the run cannot continue.
+    blocked: Option<String>,
 }
 
 pub(super) async fn show(
@@ -108,6 +110,7 @@ pub(super) async fn show(
         inputs: if asked == Asked::Edit { inputs(&os, &approval) } else { Vec::new() },
         result: result.map(|text| prose(text)),
         similar: similar(&os, &who, &approval).await?,
+        blocked: blocked(&os, &approval).await.map(|blocked| prose(&blocked.sentence())),
         row: Row::of(&approval),
     }))
 }

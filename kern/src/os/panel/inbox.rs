@@ -5,16 +5,17 @@ use std::sync::Arc;
 use askama::Template;
 use axum::extract::{RawQuery, Request, State};
 use axum::response::{IntoResponse as _, Redirect, Response};
-use kern_db::{Approval, ApprovalFilter, ApprovalId, ApprovalStatus, Resolution};
+use kern_db::{Approval, ApprovalFilter, ApprovalId, ApprovalStatus, Candidates, Resolution};
 
 use super::runs::part;
-use super::{Failure, Frame, When, page as made, safe};
+use super::{Failure, Frame, When, page as made, prose, safe};
 use crate::display::{self, Argument};
 use crate::identity::Scope;
 use crate::os::Os;
-use crate::os::access::Who;
+use crate::os::access::{Who, shows};
 use crate::os::fields::Fields;
 use crate::os::problem::Problem;
+use crate::run::blocked::blocked as blocked_here;
 
 /// Approvals on one page.
 const ROWS: u32 = 100;
@@ -22,6 +23,9 @@ const ROWS: u32 = 100;
 const SEARCHED: u32 = 1000;
 /// Approvals that one question is about.
 pub(super) const MANY: usize = 100;
+
+/// Decided runs of an agent that are looked at.
+const LOOKED_AT: u32 = 50;
 
 /// An approval in a list.
 pub(super) struct Row {
@@ -99,6 +103,36 @@ struct Inbox {
     number: u32,
     has_more: bool,
     decides: bool,
+    blocked: Vec<Blocked>,
+}
+
+/// A run that is decided and cannot continue.
+struct Blocked {
+    run_id: String,
+    path: String,
+    why: String,
+}
+
+/// Runs that are decided and cannot continue with the tools of this server: nothing else would show that they wait. Only the
+/// first ones of each agent are looked at, since a decided run is seldom there for long.
+async fn blocked(os: &Os, who: &Who) -> Result<Vec<Blocked>, Problem> {
+    let mut found = Vec::new();
+    for agent in &os.agents {
+        let page = Candidates::Page { after: None, limit: LOOKED_AT };
+        for run_id in os.db.resumable_runs(agent.id().to_owned(), page).await?.decided {
+            let run = os.db.get_run(&run_id).await?;
+            let is_shown = shows(who.only_approvals(), run.requester.as_ref().map(|asked| &*asked.subject));
+            let Some(why) = blocked_here(&agent.0, &run).filter(|_| is_shown && run.deleted_at_ms.is_none()) else {
+                continue;
+            };
+            found.push(Blocked {
+                path: part(run_id.as_str()),
+                run_id: safe(run_id.as_str()),
+                why: prose(&why.sentence()),
+            });
+        }
+    }
+    Ok(found)
 }
 
 pub(super) async fn page(State(os): State<Arc<Os>>, who: Who, RawQuery(query): RawQuery) -> Result<Response, Failure> {
@@ -138,6 +172,7 @@ pub(super) async fn page(State(os): State<Arc<Os>>, who: Who, RawQuery(query): R
         number,
         has_more: u64::from(number) < found.meta.total_pages,
         decides: who.may(&Scope::ApprovalsWrite),
+        blocked: if shown == "waiting" { blocked(&os, &who).await? } else { Vec::new() },
     }))
 }
 

@@ -92,6 +92,8 @@ struct RunRow {
     asked: When,
     said: Vec<Said>,
     attention: bool,
+    /// Why it cannot continue.
+    blocked: Option<String>,
     deleted: Option<When>,
 }
 
@@ -181,6 +183,7 @@ fn row(os: &Os, run: &RunOutput, calls: &[kern_db::Call]) -> RunRow {
         asked: When::of(run.created_at),
         said,
         attention: run.attention,
+        blocked: run.blocked.as_ref().map(|blocked| prose(&blocked.sentence())),
         deleted: None,
     }
 }
