@@ -117,6 +117,12 @@ pub enum Error {
         /// The session.
         session_id: SessionId,
     },
+    /// A name has no character that is shown, so nobody could tell whose it is.
+    #[error("`{name}` names nobody: a name needs at least one character that is shown")]
+    InvalidPrincipal {
+        /// The name, escaped.
+        name: String,
+    },
     /// The caller's own input is not usable.
     #[error("{0}")]
     Invalid(String),
@@ -203,6 +209,7 @@ impl Error {
             Self::NotMine { .. } => "already_running",
             Self::RunConflict { .. } => "not_paused",
             Self::SessionExists { .. } => "session_exists",
+            Self::InvalidPrincipal { .. } => "invalid_principal",
             Self::Invalid(_) => "invalid",
             Self::Busy { .. } => "store_busy",
             Self::Full { .. } => "store_full",

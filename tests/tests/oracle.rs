@@ -8,7 +8,7 @@ use kern_tests::oracle::step::{Guard, Who};
 use kern_tests::oracle::{Config, explore};
 use kern_tests::scale;
 
-use Person::{Ana, Bob, Carol, Eve};
+use Person::{Ana, AnaAlias, Bob, BobAlias, Carol, Eve};
 
 const REQUIRED: Spec = Spec::new(Tier::Required);
 const TWO_STAGE: Spec = Spec::new(Tier::TwoStage);
@@ -35,7 +35,7 @@ const CRASHES: Config = Config {
     crashes: 1,
     callers: &[Who::Worker],
     voters: &[Bob],
-    settlers: &[Ana, Bob],
+    settlers: &[Ana, AnaAlias, Bob],
     silent: true,
     delete: true,
     cancel: true,
@@ -78,6 +78,15 @@ const SEPARATION: Config = Config {
     callers: &[Who::Ana, Who::Nobody, Who::Eve],
     processes: 1,
     ..Config::of("quorum 2, edits, separation", &[&[Spec { quorum: 2, ..REQUIRED }]])
+};
+
+/// One person under two principals, on either side.
+const PERSON_KEYS: Config = Config {
+    voters: &[Ana, AnaAlias, Bob, BobAlias],
+    edits: &[1],
+    callers: &[Who::Ana],
+    processes: 1,
+    ..Config::of("quorum 2, two principals of one person", &[&[Spec { quorum: 2, ..REQUIRED }]])
 };
 
 /// An approver and the requester, with edits by the approver.
@@ -362,6 +371,7 @@ walked! {
     two_approvers_of_a_pool: QUORUM,
     two_approvers_by_their_tokens: TOKENS,
     two_approvers_without_a_pool: SEPARATION,
+    two_principals_of_one_person: PERSON_KEYS,
     two_owners_one_after_the_other: ZOMBIE,
     two_calls_of_different_tiers: MIXED,
     two_calls_two_processes_one_crash: TWO_CALLS,
@@ -386,6 +396,8 @@ const NEEDED: &[(&[Guard], &Config, &str)] = &[
     (&[Guard::VotePending], &CRASHES, "I4"),
     (&[Guard::VoteExpiry], &EXPIRY, "I15"),
     (&[Guard::VoteSeparation], &SEPARATION, "I10"),
+    (&[Guard::VotePersonKey], &PERSON_KEYS, "I10"),
+    (&[Guard::VoteTwiceKey], &PERSON_KEYS, "I10"),
     (&[Guard::VotePool], &QUORUM, "I10"),
     (&[Guard::VoteToken], &TOKENS, "I10"),
     (&[Guard::VoteDigest], &SEPARATION, "I10"),
@@ -426,6 +438,7 @@ const NEEDED: &[(&[Guard], &Config, &str)] = &[
     (&[Guard::SweepVoid], &CRASHES, "X8"),
     (&[Guard::SettleUnknown], &CRASHES, "X9"),
     (&[Guard::SettleSeparation], &CRASHES, "I10"),
+    (&[Guard::SettlePersonKey], &CRASHES, "I10"),
     (&[Guard::SettleReason], &CRASHES, "X9"),
     (&[Guard::ResultOnce], &INPUT, "X4, X10"),
     (&[Guard::AgainLive], &CRASHES, "I7"),

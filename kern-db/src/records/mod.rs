@@ -9,6 +9,7 @@ pub(crate) mod execution;
 pub(crate) mod json;
 pub(crate) mod key;
 pub(crate) mod outbox;
+pub(crate) mod person_key;
 pub(crate) mod pool;
 pub(crate) mod principal;
 pub(crate) mod request;

@@ -30,10 +30,11 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// Whether somebody is in it. Who gives no name is in none.
+    /// Whether a person is in it, by the exact name: membership grants something, so no other spelling counts. A caller without
+    /// a name is in none.
     pub(crate) fn holds(&self, person: Option<&Principal>) -> bool {
         let Some(person) = person else { return false };
-        self.members.iter().any(|member| Principal::unverified(member).is_same_person(person))
+        self.members.contains(&person.subject)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::person_key::person_key;
 use crate::{Error, Result};
 
 /// A person or service, as the channel they came through knows them.
@@ -27,25 +28,27 @@ impl Principal {
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`]: the name is blank, too long, or has control characters or blanks around it; or nobody vouches
-    /// for it.
+    /// - [`Error::InvalidPrincipal`]: the subject has no character that is shown.
+    /// - [`Error::Invalid`]: the name or its issuer is blank, too long, or has control characters or blanks around it.
     pub fn verified(issuer: impl Into<String>, subject: impl Into<String>) -> Result<Self> {
         let (issuer, subject) = (issuer.into(), subject.into());
+        check_key(&subject)?;
         for name in [&issuer, &subject] {
             check_person(name).map_err(|why| Error::Invalid(format!("{why}: `{}`", name.escape_debug())))?;
         }
         Ok(Self { issuer: Some(issuer), subject, verified: true })
     }
 
-    /// Whether both stand for the same person. Where one of them is only a name, the names are compared, so that
-    /// leaving the issuer out does not make another person of anybody. So they are where one comes from an API key: whoever
-    /// has a key and an account elsewhere under the same name would have two votes, and decide about their own calls.
+    /// Whether both may be one person, which only ever refuses: names are compared across issuers and by their person keys, so
+    /// that another account, another spelling or an invisible character makes nobody a second voter, or the approver of what
+    /// they asked for themselves.
     pub(crate) fn is_same_person(&self, other: &Self) -> bool {
-        let same_issuer = match (self.issuer.as_deref(), other.issuer.as_deref()) {
-            (Some(one), Some(other)) => one == other || one == KEY_ISSUER || other == KEY_ISSUER,
-            _ => true,
-        };
-        same_issuer && self.subject == other.subject
+        self.subject == other.subject || person_key(&self.subject) == person_key(&other.subject)
+    }
+
+    /// Whether both are one principal: the same issuer vouches for the same name. Rights are compared by this alone.
+    pub(crate) fn is_same_principal(&self, other: &Self) -> bool {
+        self.issuer == other.issuer && self.subject == other.subject && self.verified == other.verified
     }
 }
 
@@ -54,6 +57,20 @@ pub const KEY_ISSUER: &str = "kern";
 
 /// Characters of a name at the most.
 const LONGEST: usize = 256;
+
+/// Refuses a name with an empty person key: it equals every other one that shows nothing, and looks like no name.
+pub(crate) fn check_key(name: &str) -> Result<()> {
+    if person_key(name).is_empty() {
+        Err(Error::InvalidPrincipal { name: name.escape_debug().to_string() })
+    } else {
+        Ok(())
+    }
+}
+
+/// Refuses a person whose name nobody can be told apart by. A person without a name may still be one.
+pub(crate) fn check_named(person: Option<&Principal>) -> Result<()> {
+    person.map_or(Ok(()), |person| check_key(&person.subject))
+}
 
 /// Whether something can name a person, and what it cannot be otherwise.
 pub(crate) fn check_person(name: &str) -> Result<(), &'static str> {
@@ -79,16 +96,20 @@ pub enum Caller {
 }
 
 impl Caller {
-    /// Whether this caller may speak for the requester of a run. Whoever proved who they are when they asked is not
-    /// replaced by a name, nor by nobody.
+    /// Whether this caller may speak for the requester of a run: only the same principal does, and a caller without a name only
+    /// where the requester has proved nothing. The person key is not asked, since it would grant something here.
     pub(crate) fn is_requester(&self, requester: Option<&Principal>) -> bool {
         match (self, requester) {
             (Self::Worker, _) => false,
             (_, None) => true,
             (Self::Anonymous, Some(requester)) => !requester.verified,
-            (Self::Person(person), Some(requester)) if requester.verified => person == requester,
-            (Self::Person(person), Some(requester)) => person.is_same_person(requester),
+            (Self::Person(person), Some(requester)) => person.is_same_principal(requester),
         }
+    }
+
+    /// Refuses a name that people cannot be told apart by.
+    pub(crate) fn check(&self) -> Result<()> {
+        check_named(self.person())
     }
 
     pub(crate) fn person(&self) -> Option<&Principal> {
@@ -185,24 +206,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nobody_becomes_two_people_by_leaving_the_issuer_out_or_by_an_api_key() {
-        let (one, other) = (Principal::verified("https://one", "ann"), Principal::verified("https://other", "ann"));
-        let (one, other, key) = (one.unwrap(), other.unwrap(), Principal::verified(KEY_ISSUER, "ann").unwrap());
-        let (name, bob) = (Principal::unverified("ann"), Principal::verified(KEY_ISSUER, "bob").unwrap());
-        for (left, right, same) in [
-            (&one, &one, true),
-            (&one, &other, false),
-            (&one, &name, true),
-            (&one, &key, true),
-            (&key, &key, true),
-            (&key, &name, true),
-            (&key, &bob, false),
-            (&one, &bob, false),
-        ] {
-            assert_eq!((left.is_same_person(right), right.is_same_person(left)), (same, same), "{left:?} {right:?}");
+    fn one_person_stays_one_under_another_issuer_spelling_or_credential() {
+        let verified = |issuer, name| Principal::verified(issuer, name).unwrap();
+        let (one, other, key) =
+            (verified("https://one", "ann"), verified("https://other", "Ann"), verified(KEY_ISSUER, "ann"));
+        let (name, bob) = (Principal::unverified(" ann\u{200b}"), verified(KEY_ISSUER, "bob"));
+        let all = [&one, &other, &key, &name];
+        for (left, right) in all.iter().flat_map(|left| all.iter().map(move |right| (left, right))) {
+            assert!(left.is_same_person(right), "{left:?} {right:?}");
+            // Each speaks only for who asked with the same credential.
+            assert_eq!(Caller::Person((*left).clone()).is_requester(Some(right)), std::ptr::eq(*left, *right));
         }
-        // They are the same person, and each speaks only for who asked with the same credential.
-        assert!(!Caller::Person(key).is_requester(Some(&one)));
+        assert!(!all.iter().any(|person| person.is_same_person(&bob)));
     }
 
     #[test]

@@ -23,6 +23,7 @@ use CallRow as C;
 /// Stores one answer of the requester. It is never asked whether anybody else has decided: the answer and the look at
 /// the approval are not one transaction.
 pub(crate) async fn answer<T: Tx>(tx: &mut T, request: AnswerCall) -> Step<Answered> {
+    request.caller.check()?;
     let run = run(tx, &request.run_id).await?;
     let requester = run.requester.as_ref().map(|requester| &requester.0);
     if !request.caller.is_requester(requester) {

@@ -12,7 +12,7 @@ use crate::digest::sha256;
 use crate::records::approval::{Approval, ApprovalRow, Decision, Resolution, VoteRow};
 use crate::records::execution::{Execution, ExecutionRow};
 use crate::records::pool::Pool;
-use crate::records::principal::{Actor, Principal};
+use crate::records::principal::{Actor, Principal, check_named};
 use crate::records::run::RunRow;
 use crate::rules::{CallRows, Gate, check_votes, gate, is_due, is_same_voter, not_on_record, voter_key};
 use crate::tx::{Query, Refused, Step, Tx};
@@ -61,6 +61,7 @@ pub(crate) async fn resolve<T: Tx>(
     expected: ApprovalStatus,
     resolution: Resolution,
 ) -> Step<Approval> {
+    check_named(resolution.by.as_ref())?;
     let found = visible(tx, &id).await?;
     if expected != ApprovalStatus::Pending && expected != found.status {
         return Err(found.conflict(expected).into());
@@ -518,6 +519,7 @@ fn conflict(approval: &ApprovalRow, expected: ApprovalStatus) -> Error {
 
 /// A8: hides a row. It leaves every list; it and the log stay.
 pub(crate) async fn delete<T: Tx>(tx: &mut T, id: ApprovalId, by: Option<Principal>) -> Step<()> {
+    check_named(by.as_ref())?;
     let found = visible(tx, &id).await?;
     // Locked in the order of all transactions.
     run(tx, &found.run_id).await?;

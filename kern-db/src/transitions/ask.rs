@@ -228,6 +228,7 @@ async fn request<T: Tx>(tx: &mut T, run: &RunRow, call: &CallRow, approval: &App
 /// generation. What has started, has an outcome or is unknown is never asked again. The run stays PAUSED, and its fence
 /// moves: who loaded it before claims nothing any more.
 pub(crate) async fn ask_again<T: Tx>(tx: &mut T, again: AskAgain) -> Step<()> {
+    again.caller.check()?;
     let actor = Actor::from(&again.caller);
     let (run, open) = open_turn(tx, &again.run_id, &actor).await?;
     if run.status != RunStatus::Paused || run.fence != again.fence || run.turn != again.turn {

@@ -13,7 +13,7 @@ use crate::records::approval::ApprovalRow;
 use crate::records::audit::{AuditRow, Erased};
 use crate::records::call::CallRow;
 use crate::records::execution::ExecutionRow;
-use crate::records::principal::{Actor, Principal};
+use crate::records::principal::{Actor, Principal, check_named};
 use crate::records::run::RunRow;
 use crate::rules::{digest_of, not_on_record};
 use crate::sensitive::{Secrets, add_secrets, erase_snapshot};
@@ -33,6 +33,7 @@ use RunRow as R;
 /// [`Error::RunConflict`]: the run has not ended. [`Error::DigestMismatch`]: something is not as it was stored, and erasing
 /// it would hide that.
 pub(crate) async fn erase<T: Tx>(tx: &mut T, run_id: RunId, by: Option<Principal>, note: String) -> Step<Erased> {
+    check_named(by.as_ref())?;
     if note.trim().is_empty() {
         return Err(Error::Invalid("what is erased is gone: a note has to say why".to_owned()).into());
     }

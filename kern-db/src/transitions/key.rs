@@ -8,7 +8,7 @@ use crate::audit::Entry;
 use crate::cell::Json;
 use crate::records::audit::AuditRow;
 use crate::records::key::{AccessKey, KeyRow};
-use crate::records::principal::{Actor, Principal, check_person};
+use crate::records::principal::{Actor, Principal, check_key, check_named, check_person};
 use crate::requests::{FoundKey, KeyLookup, NewKey};
 use crate::tx::{Query, Step, Tx};
 use crate::{Error, Result};
@@ -25,6 +25,7 @@ const FURTHEST_MS: i64 = 100 * 366 * 86_400_000;
 /// Stores a key. It is on record who made it, for whom and for what.
 pub(crate) async fn make<T: Tx>(tx: &mut T, new: NewKey) -> Step<AccessKey> {
     check(&new)?;
+    check_named(new.by.as_ref())?;
     let NewKey { id, secret_hash, subject, scopes, expires_in_ms, by } = new;
     if tx.one(vec![K::C.id.is(id.clone())]).await?.is_some() {
         return Err(Error::Invalid(format!("there is a key `{id}` already")).into());
@@ -66,6 +67,7 @@ pub(crate) async fn exists<T: Tx>(tx: &mut T) -> Result<bool> {
 
 /// Revokes a key for good, whatever its row says by now. One that was revoked before stays as it is.
 pub(crate) async fn revoke<T: Tx>(tx: &mut T, id: String, by: Option<Principal>) -> Step<AccessKey> {
+    check_named(by.as_ref())?;
     let row = tx.one(vec![K::C.id.is(id.clone())]).await?;
     let mut row = row.ok_or_else(|| Error::NotFound { entity: "key", id: id.clone() })?;
     let said = Said::of(&entries(tx, &id).await?);
@@ -140,6 +142,7 @@ fn check(new: &NewKey) -> Result<()> {
     if !hexadecimal(&new.id, 16) || !hexadecimal(&new.secret_hash, 64) {
         return refused("its id or the hash of its secret is none".to_owned());
     }
+    check_key(&new.subject)?;
     if let Err(why) = check_person(&new.subject) {
         return refused(format!("{why}: `{}`", new.subject.escape_debug()));
     }

@@ -8,7 +8,7 @@ use crate::audit::Entry;
 use crate::cell::Json;
 use crate::records::audit::AuditRow;
 use crate::records::pool::{Pool, PoolRow};
-use crate::records::principal::{Actor, Principal, check_person};
+use crate::records::principal::{Actor, Principal, check_key, check_named, check_person};
 use crate::tx::{Query, Step, Tx};
 use crate::{Error, Result};
 
@@ -21,6 +21,7 @@ const PAGE: u64 = 256;
 
 /// Says who is in a pool from now on. It is on record who said so.
 pub(crate) async fn set<T: Tx>(tx: &mut T, name: String, members: Vec<String>, by: Option<Principal>) -> Step<Pool> {
+    check_named(by.as_ref())?;
     check_name(&name)?;
     check_members(&name, &members)?;
     let before = tx.one(vec![P::C.name.is(name.clone())]).await?;
@@ -113,6 +114,7 @@ fn check_members(pool: &str, members: &[String]) -> Result<()> {
     }
     let mut seen = HashSet::new();
     for member in members {
+        check_key(member)?;
         if let Err(why) = check_person(member) {
             return refused(format!("{why}: `{}`", member.escape_debug()));
         }

@@ -16,7 +16,7 @@ use crate::digest::{canonical, sha256};
 use crate::records::audit::AuditRow;
 use crate::records::call::{CallRow, Standing, Tier};
 use crate::records::execution::ExecutionRow;
-use crate::records::principal::{Actor, Caller};
+use crate::records::principal::{Actor, Caller, check_named};
 use crate::records::run::{Run, RunRow};
 use crate::requests::{
     BeginRun, Blocker, CallClaim, CallClaimed, ClaimRun, CommitTurn, EndRun, RunClaim, RunClaimed, Swept,
@@ -66,6 +66,7 @@ pub(crate) async fn begin<T: Tx>(tx: &mut T, new: BeginRun) -> Step<RunClaim> {
 /// The row of a run that starts in this transaction, not stored yet. It may leave RUNNING in the same transaction, where
 /// nobody was told of the run before.
 async fn started<T: Tx>(tx: &mut T, new: BeginRun, claim: &RunClaim) -> Step<RunRow> {
+    check_named(new.requester.as_ref())?;
     if claim.run_id != new.run_id || tx.count(vec![R::C.run_id.is(new.run_id.clone())]).await? > 0 {
         return Err(Error::Invalid(format!("there is a run `{}` already", new.run_id)).into());
     }
@@ -219,6 +220,7 @@ pub(crate) async fn claim<T: Tx>(
     request: ClaimRun,
     first: Option<String>,
 ) -> Step<(RunClaimed, Option<CallClaim>)> {
+    request.caller.check()?;
     let actor = Actor::from(&request.caller);
     // The worker has other runs to look at, and does not wait for one that somebody is at.
     if matches!(request.caller, Caller::Worker) && is_held(tx, &request.run_id).await? {
@@ -333,6 +335,7 @@ async fn first_ready<T: Tx>(
 
 /// Compares what is stored of a run's open turn, and changes nothing. What does not agree is an error, and on record.
 pub(crate) async fn check<T: Tx>(tx: &mut T, run_id: RunId, caller: Caller) -> Step<()> {
+    caller.check()?;
     let actor = Actor::from(&caller);
     let (run, open) = open_turn(tx, &run_id, &actor).await?;
     match check_open(tx, &run, &open).await {
@@ -510,6 +513,7 @@ pub(crate) async fn end<T: Tx>(tx: &mut T, begin: Option<BeginRun>, end: EndRun)
 
 /// R9, with T. A body under way ends by itself, and its result is recorded.
 pub(crate) async fn cancel<T: Tx>(tx: &mut T, run_id: RunId, caller: Caller) -> Step<()> {
+    caller.check()?;
     let run = run(tx, &run_id).await?;
     let fence = next(run.fence, "runs.fence")?;
     let now = tx.now().await?;

@@ -9,7 +9,7 @@ use super::{read, run};
 use crate::audit::Entry;
 use crate::cell::{Json, Table};
 use crate::digest::canonical;
-use crate::records::principal::{Actor, Caller, Principal};
+use crate::records::principal::{Actor, Caller, Principal, check_named};
 use crate::records::run::RunRow;
 use crate::records::session::{
     DeletedSession, NewSession, Session, SessionChange, SessionDeletion, SessionOwner, SessionRow,
@@ -28,6 +28,7 @@ const LARGEST: usize = 64 << 10;
 /// Makes a session that has no run yet.
 pub(crate) async fn make<T: Tx>(tx: &mut T, new: NewSession) -> Step<Session> {
     let NewSession { session_id, agent_id, requester, name, metadata } = new;
+    check_named(requester.as_ref())?;
     let session_id = session_id.unwrap_or_else(|| SessionId::from(fresh_id()));
     check_text("a session's id", session_id.as_str())?;
     check(name.as_deref(), metadata.as_ref())?;
@@ -96,6 +97,7 @@ pub(crate) async fn delete<T: Tx>(
     deletion: SessionDeletion,
 ) -> Step<Vec<DeletedSession>> {
     let SessionDeletion { by, owner } = deletion;
+    check_named(by.as_ref())?;
     let caller = by.clone().map_or(Caller::Anonymous, Caller::Person);
     let session_ids: BTreeSet<_> = session_ids.into_iter().collect();
     // All runs are locked before the time is read, and in one order: of two deletions, none waits for the other in a circle.

@@ -6,7 +6,7 @@ use super::{ask, calls, entries, evidence, run};
 use crate::audit::Entry;
 use crate::digest::sha256;
 use crate::records::execution::{Execution, ExecutionRow, Settlement};
-use crate::records::principal::{Actor, Principal};
+use crate::records::principal::{Actor, Principal, check_named};
 use crate::records::run::RunRow;
 use crate::rules::{CallRows, check_binding, check_unknown};
 use crate::tx::{Query, Step, Tx};
@@ -30,6 +30,7 @@ pub(crate) async fn settle<T: Tx>(
     settlement: Settlement,
     settler: Settler,
 ) -> Step<Execution> {
+    check_named(settlement.by.as_ref())?;
     let found = read(tx, &id).await?;
     let note = settlement.note.as_deref().map(str::trim).filter(|note| !note.is_empty());
     let note = match (note, settler) {

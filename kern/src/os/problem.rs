@@ -121,9 +121,11 @@ impl From<kern_db::Error> for Problem {
             Db::DigestMismatch { .. } | Db::NotMine { .. } | Db::SessionExists { .. } => said(StatusCode::CONFLICT),
             Db::Expired { .. } => said(StatusCode::GONE),
             Db::NotPermitted { .. } => said(StatusCode::FORBIDDEN),
-            Db::ReasonRequired { .. } | Db::NoteRequired { .. } | Db::NotEditable { .. } | Db::Invalid(_) => {
-                said(StatusCode::UNPROCESSABLE_ENTITY)
-            }
+            Db::ReasonRequired { .. }
+            | Db::NoteRequired { .. }
+            | Db::NotEditable { .. }
+            | Db::InvalidPrincipal { .. }
+            | Db::Invalid(_) => said(StatusCode::UNPROCESSABLE_ENTITY),
             Db::Busy { .. } => said(StatusCode::SERVICE_UNAVAILABLE).later(1),
             Db::Full { .. } => hidden(StatusCode::SERVICE_UNAVAILABLE, "the store is full").later(60),
             Db::Unavailable { .. } => hidden(StatusCode::SERVICE_UNAVAILABLE, "the store cannot be reached").later(5),

@@ -168,7 +168,8 @@ fn approval(before: &State, event: Event, was: Option<&Call>, now: &Call) -> Opt
         && row.state != ApprovalState::Expired
     {
         let members = before.pool | before.vouched();
-        let permitted = (by != Person::Ana || now.spec.allow_self) && (!now.spec.pool || members & by.bit() != 0);
+        let permitted =
+            (by.human() != Person::Ana || now.spec.allow_self) && (!now.spec.pool || members & by.bit() != 0);
         if !permitted {
             return Some("I10: somebody decides who may not");
         }
@@ -202,15 +203,16 @@ fn approval(before: &State, event: Event, was: Option<&Call>, now: &Call) -> Opt
     let version = usize::from(now.version);
     let mut people = now.facts.yes[version];
     if !spec.allow_self {
-        people &= !Person::Ana.bit();
+        people &= !Person::Ana.alike();
     }
     if spec.quorum > 1 {
-        people &= !now.facts.authors[version];
+        let wrote = |one: &&Person| now.facts.authors[version] & one.alike() != 0;
+        people &= !Person::ALL.iter().filter(wrote).fold(0, |mask, one| mask | one.bit());
     }
     if spec.pool {
         people &= before.pool | before.vouched();
     }
-    if people.count_ones() < u32::from(spec.quorum) {
+    if Person::count(people) < u32::from(spec.quorum) {
         return Some("I10: approved by fewer people than the policy asks for");
     }
     None
@@ -326,7 +328,7 @@ fn settled(before: &State, event: Event, after: &State) -> Option<&'static str> 
     if was.state() != Some(ExecutionState::Unknown) {
         return Some("X9: something else than unknown is settled");
     }
-    if by == Person::Ana && !now.spec.allow_self {
+    if by.human() == Person::Ana && !now.spec.allow_self {
         return Some("I10: who asked settles");
     }
     if !note {

@@ -16,11 +16,40 @@ pub enum Person {
     Carol,
     /// Is in no pool, unless somebody puts her there.
     Eve,
+    /// Ana under another principal with the same person key, or a link of her chain.
+    AnaAlias,
+    /// Bob under another principal with the same person key.
+    BobAlias,
 }
 
 impl Person {
-    /// Everybody.
-    pub const ALL: [Self; 4] = [Self::Ana, Self::Bob, Self::Carol, Self::Eve];
+    /// Every principal.
+    pub const ALL: [Self; 6] = [Self::Ana, Self::Bob, Self::Carol, Self::Eve, Self::AnaAlias, Self::BobAlias];
+
+    /// The person behind a principal.
+    #[must_use]
+    pub fn human(self) -> Self {
+        match self {
+            Self::AnaAlias => Self::Ana,
+            Self::BobAlias => Self::Bob,
+            other => other,
+        }
+    }
+
+    /// All principals of the same person, as a mask.
+    #[must_use]
+    pub fn alike(self) -> u8 {
+        Self::ALL.iter().filter(|other| other.human() == self.human()).fold(0, |mask, other| mask | other.bit())
+    }
+
+    /// The number of people behind a mask of principals.
+    #[must_use]
+    pub fn count(mask: u8) -> u32 {
+        let mut people: Vec<_> = Self::ALL.iter().filter(|one| mask & one.bit() != 0).map(|one| one.human()).collect();
+        people.sort_unstable();
+        people.dedup();
+        u32::try_from(people.len()).expect("a mask holds few people")
+    }
 
     /// As a bit.
     #[must_use]

@@ -291,6 +291,8 @@ guards! {
     VoteExpiry,
     /// A2: who asked does not decide.
     VoteSeparation,
+    /// A2: nor does another principal of the same person, or a link of the requester's chain.
+    VotePersonKey,
     /// A2: in the pool.
     VotePool,
     /// A2: a token lets somebody vote until it expires.
@@ -299,6 +301,8 @@ guards! {
     VoteDigest,
     /// A2: not voted on it.
     VoteTwice,
+    /// A2: nor has another principal of the same person.
+    VoteTwiceKey,
     /// A4: distinct people.
     QuorumDistinct,
     /// A4: as many as the policy says.
@@ -373,6 +377,8 @@ guards! {
     SettleUnknown,
     /// X9: who asked does not settle.
     SettleSeparation,
+    /// X9: nor does another principal of the same person, or a link of the requester's chain.
+    SettlePersonKey,
     /// X9: a note.
     SettleReason,
     /// X10: one result.
@@ -928,6 +934,7 @@ impl Tx<'_> {
         let edit = edit.filter(|arguments| *arguments != call.arguments || call.unfilled);
         let quorum = spec.quorum > 1;
         let voted = approval.votes & by.bit() != 0;
+        let voted_alike = approval.votes & by.alike() & !by.bit() != 0;
         let saw = match seen {
             Some(arguments) => arguments == call.arguments,
             // ARCHITECTURE, decisions: version 0 needs no digest.
@@ -945,6 +952,7 @@ impl Tx<'_> {
             }
         };
         let permitted = self.holds(Guard::VoteSeparation, by != Person::Ana || spec.allow_self)
+            && self.holds(Guard::VotePersonKey, by != Person::AnaAlias || spec.allow_self)
             && self.holds(Guard::VotePool, !spec.pool || (self.state.pool | vouched) & by.bit() != 0);
         let mut refused = Answers::default()
             .or_if(!self.holds(Guard::VotePending, pending), Said::Conflict)
@@ -954,10 +962,11 @@ impl Tx<'_> {
         if yes {
             // ARCHITECTURE, decisions: a no counts whatever version it was given to; a yes only for the current one.
             // With a quorum whoever voted on a version does not edit it, nor votes on what they wrote.
-            let wrote = edit.is_none() && approval.editor == Some(by) && quorum;
+            let wrote = edit.is_none() && approval.editor.is_some_and(|editor| editor.human() == by.human()) && quorum;
             refused = refused
                 .or_if(!self.holds(Guard::VoteDigest, saw), Said::StaleView)
                 .or_if(quorum && !self.holds(Guard::VoteTwice, !voted), Said::NotPermitted)
+                .or_if(quorum && !self.holds(Guard::VoteTwiceKey, !voted_alike), Said::NotPermitted)
                 .or_if(!self.holds(Guard::EditorVotes, !wrote), Said::NotPermitted)
                 .or_if(edit.is_none() && !self.holds(Guard::VoteFilled, !call.unfilled), Said::Invalid);
             // X11: the same digest and the same idempotency key. What may have run is only run again as it was.
@@ -1425,6 +1434,10 @@ impl Tx<'_> {
         let refused = Answers::default()
             .or_if(!self.holds(Guard::SettleUnknown, unknown), Said::ExecutionConflict)
             .or_if(!self.holds(Guard::SettleSeparation, by != Person::Ana || call.spec.allow_self), Said::NotPermitted)
+            .or_if(
+                !self.holds(Guard::SettlePersonKey, by != Person::AnaAlias || call.spec.allow_self),
+                Said::NotPermitted,
+            )
             .or_if(!self.holds(Guard::SettleReason, note), Said::ReasonRequired)
             .or_if(to.is_none() && !self.holds(Guard::AgainLive, live), Said::RunConflict);
         if !refused.is_empty() {

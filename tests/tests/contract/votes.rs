@@ -1,8 +1,8 @@
 //! A2 and A4 with a quorum, and with a reason.
 
 use kern_db::{
-    Approval, ApprovalStatus, CallPolicy, Caller, CommitTurn, Error, NewCall, PauseType, Resolution, Result,
-    RunClaimed, RunId, Standing, Tier,
+    Approval, ApprovalStatus, CallPolicy, Caller, CommitTurn, DbExt as _, Error, KEY_ISSUER, NewCall, PauseType,
+    Principal, Resolution, Result, RunClaimed, RunId, Settlement, Standing, Tier,
 };
 use kern_tests::steps::{APPROVER, REQUESTER, Store, begin, call, person, required, turn, two_stage};
 use serde_json::{Value, json};
@@ -52,6 +52,87 @@ async fn i10_one_person_is_one_voter(store: &Store) {
     let now = store.approval(&run_id).await;
     assert_eq!((now.status, now.votes.len()), (ApprovalStatus::Pending, 1));
     vote(store, &run_id, "carol").await.unwrap();
+}
+
+/// Other spellings of one name, and the same name from other issuers.
+fn principals_of(spellings: &[&str]) -> Vec<Principal> {
+    let of = |issuer: Option<&str>, subject: &&str| {
+        serde_json::from_value(json!({ "issuer": issuer, "subject": subject, "verified": issuer.is_some() })).unwrap()
+    };
+    let issuers = [None, Some(KEY_ISSUER), Some("https://id.example"), Some("https://other.example")];
+    issuers.iter().flat_map(|issuer| spellings.iter().map(|subject| of(*issuer, subject))).collect()
+}
+
+const ANN: &[&str] = &["ann", "Ann", " ann", "ann\u{200b}", "\u{ff41}\u{ff4e}\u{ff4e}"];
+const JOSE: &[&str] = &["jos\u{e9}", "jose\u{301}", "JOS\u{c9}"];
+
+async fn i10_another_spelling_or_issuer_is_no_other_person(store: &Store) {
+    for spellings in [ANN, JOSE] {
+        let people = principals_of(spellings);
+        let mut request = begin(&RunId::generate());
+        request.requester = Some(people[0].clone());
+        let claim = store.begin_run(request).await.unwrap();
+        store.commit_turn(turn(&claim, 1, &[required()], true)).await.unwrap();
+        let own = store.approval(&claim.run_id).await;
+        let ballots = store.paused(&[required().quorum(2)]).await;
+        let first = store.approval(&ballots).await;
+        let yes = |by: &Principal| Resolution::approved().by_person(Some(by.clone()));
+        store.update_approval(&first.id, ApprovalStatus::Pending, yes(&people[0])).await.unwrap();
+        for by in &people {
+            let about_own = store.update_approval(&own.id, ApprovalStatus::Pending, yes(by)).await;
+            assert!(is_refused(&about_own, "asked for this call"), "{by:?}: {about_own:?}");
+            let again = store.update_approval(&first.id, ApprovalStatus::Pending, yes(by)).await;
+            assert!(is_refused(&again, "voted already"), "{by:?}: {again:?}");
+        }
+        assert_eq!(store.approval(&claim.run_id).await.votes.len(), 0);
+        let counted = store.approval(&ballots).await;
+        assert_eq!((counted.status, counted.votes.len()), (ApprovalStatus::Pending, 1));
+        // Whoever edits does not approve what they wrote under another spelling either.
+        let edited = store.paused(&[required().quorum(2)]).await;
+        edit(store, &edited, spellings[0], "y").await.unwrap();
+        for by in spellings {
+            assert!(is_refused(&vote(store, &edited, by).await, "wrote these arguments"), "{by}");
+        }
+    }
+}
+
+async fn i10_another_spelling_of_the_requester_settles_nothing(store: &Store) {
+    let (claim, call) = store.unknown().await;
+    let id = call.ticket().execution_id().clone();
+    for by in principals_of(&["ana", "Ana", " ana", "ana\u{200b}", "\u{ff41}\u{ff4e}\u{ff41}"]) {
+        let settlement = Settlement::succeeded("paid").by_person(Some(by.clone())).note("looked");
+        let refused = store.settle_execution(&id, settlement).await;
+        assert!(matches!(refused, Err(Error::NotPermitted { .. })), "{by:?}: {refused:?}");
+    }
+    assert_eq!(store.count(&claim.run_id, "settled").await, 0);
+}
+
+async fn i10_a_pool_holds_the_exact_name_alone(store: &Store) {
+    store.set_pool("finance", ["bob"]).await.unwrap();
+    let run_id = store.paused(&[required().pool("finance")]).await;
+    for by in ["Bob", " bob", "bob\u{200b}", "\u{ff42}ob"] {
+        let refused = vote(store, &run_id, by).await;
+        assert!(is_refused(&refused, "finance"), "{by}: {refused:?}");
+    }
+    vote(store, &run_id, "bob").await.unwrap();
+}
+
+async fn i10_a_name_that_shows_nothing_is_refused(store: &Store) {
+    for name in ["", " ", "\u{200b}", "\u{3164}", "\u{2060}\u{a0}\u{feff}"] {
+        let by = Some(Principal::unverified(name));
+        let is_invalid = |error: Error| assert_eq!(error.code(), "invalid_principal", "{name:?}: {error}");
+        let mut request = begin(&RunId::generate());
+        request.requester = by.clone();
+        is_invalid(store.begin_run(request).await.unwrap_err());
+        let run_id = store.paused(&[required()]).await;
+        is_invalid(vote(store, &run_id, name).await.unwrap_err());
+        is_invalid(store.cancel_run(run_id.clone(), person(name)).await.unwrap_err());
+        is_invalid(store.claim_as(&run_id, person(name)).await.unwrap_err());
+        is_invalid(store.hide_approval(store.approval_id(&run_id, 0).await, by.clone()).await.unwrap_err());
+        is_invalid(store.set_pool("finance", [name]).await.unwrap_err());
+        is_invalid(store.write_pool("finance".to_owned(), vec!["bob".to_owned()], by).await.unwrap_err());
+        is_invalid(Principal::verified("https://id.example", name).unwrap_err());
+    }
 }
 
 async fn i10_one_no_ends_it_also_of_somebody_who_said_yes(store: &Store) {
@@ -289,6 +370,10 @@ on_each_store! {
     a2_a_row_waits_until_its_quorum_is_reached,
     a2_nobody_decides_without_the_reason_that_is_asked_for,
     a2_what_goes_with_a_vote_is_kept_with_it,
+    i10_a_name_that_shows_nothing_is_refused,
+    i10_a_pool_holds_the_exact_name_alone,
+    i10_another_spelling_of_the_requester_settles_nothing,
+    i10_another_spelling_or_issuer_is_no_other_person,
     i10_of_many_votes_at_once_as_many_count_as_there_are_people,
     i10_one_no_ends_it_also_of_somebody_who_said_yes,
     i10_one_person_is_one_voter,

@@ -89,6 +89,8 @@ fn name(person: Person) -> &'static str {
         Person::Bob => "bob",
         Person::Carol => "carol",
         Person::Eve => "eve",
+        Person::AnaAlias => "Ana",
+        Person::BobAlias => "BOB\u{200b}",
     }
 }
 
@@ -603,8 +605,9 @@ impl Real<'_> {
             let votes = approval.votes.iter().filter(|vote| vote.version == approval.version);
             let mut voters: Vec<_> = votes.clone().filter_map(|vote| vote.voter.as_deref()).collect();
             voters.sort_unstable();
-            let expected: Vec<_> =
+            let mut expected: Vec<_> =
                 Person::ALL.iter().filter(|person| row.votes & person.bit() != 0).map(|person| name(*person)).collect();
+            expected.sort_unstable();
             same("its votes", expected, voters)?;
             let lapsing = votes.filter(|vote| vote.member_until_ms.is_some()).filter_map(|vote| vote.voter.as_deref());
             let lapsing = Person::ALL.iter().filter(|person| lapsing.clone().any(|voter| voter == name(**person)));

@@ -80,13 +80,13 @@ pub(crate) fn schedules() -> impl Strategy<Value = Schedule> {
 
 /// Everything may happen.
 const ANYTHING: Config = Config {
-    voters: &[Person::Ana, Person::Bob, Person::Carol, Person::Eve],
+    voters: &Person::ALL,
     pool: &[Person::Bob, Person::Carol],
     pools: &[0b0010, 0b0110, 0b1100, 0b0111],
     tokens: &[(Person::Ana, 1), (Person::Carol, 2), (Person::Eve, 4)],
     callers: &[Who::Ana, Who::Nobody, Who::Eve, Who::Worker],
     edits: &[0, 1, 2],
-    settlers: &[Person::Ana, Person::Bob],
+    settlers: &[Person::Ana, Person::AnaAlias, Person::Bob],
     again: 2,
     ticks: 100,
     crashes: 100,

@@ -107,7 +107,7 @@ impl Replay {
         if line.action == "pool_set" {
             check(line.run_id.is_none(), "a pool has no run")?;
             let name = need(said.name.as_deref(), "pool")?;
-            let members = said.members.iter().map(Principal::unverified).collect();
+            let members = said.members.clone();
             let pool = self.pools.entry(name.into()).or_default();
             pool.set.push(SetPool { seq: line.seq, members, by, at_ms });
             return Ok(());

@@ -41,7 +41,7 @@ pub(in crate::audit) struct Pool {
 #[derive(Debug)]
 pub(in crate::audit) struct SetPool {
     pub(in crate::audit) seq: i64,
-    pub(in crate::audit) members: Vec<Principal>,
+    pub(in crate::audit) members: Vec<String>,
     pub(in crate::audit) by: u32,
     pub(in crate::audit) at_ms: i64,
 }
@@ -50,7 +50,7 @@ impl Pool {
     /// Whether it held somebody when this entry was written.
     pub(in crate::audit) fn held(&self, person: &Principal, seq: i64) -> bool {
         let as_of = self.set.partition_point(|set| set.seq < seq).checked_sub(1).and_then(|place| self.set.get(place));
-        as_of.is_some_and(|set| set.members.iter().any(|member| member.is_same_person(person)))
+        as_of.is_some_and(|set| set.members.contains(&person.subject))
     }
 }
 

@@ -15,7 +15,8 @@ use crate::page::{Page, RowRef};
 use crate::records::approval::{ApprovalRow, VoteRow};
 use crate::records::call::{CallPolicy, CallRow};
 use crate::records::run::RunRow;
-use crate::{ApprovalStatus, PauseType};
+use crate::rules::is_same_voter;
+use crate::{ApprovalStatus, PauseType, Principal};
 
 impl Rows<'_> {
     /// Compares the approvals of a run, and gives their rows by id.
@@ -167,8 +168,14 @@ impl Rows<'_> {
         }
         if said.status == ApprovalStatus::Approved {
             let votes = || said.votes.iter().filter(|vote| vote.version == said.version);
+            let mut voters: Vec<Option<&Principal>> = Vec::new();
+            for voter in votes().map(|vote| who(vote.by).person.as_ref()) {
+                if !voters.iter().any(|other| is_same_voter(*other, voter)) {
+                    voters.push(voter);
+                }
+            }
             check(
-                votes().count() as u64 >= u64::from(policy.quorum),
+                voters.len() as u64 >= u64::from(policy.quorum),
                 "it is approved by fewer people than its policy asks",
             )?;
             let own = |by: u32| match (&who(by).person, asker) {

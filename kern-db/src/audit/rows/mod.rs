@@ -193,9 +193,8 @@ impl<'a> Rows<'a> {
             };
             met.push(name);
             let who = &self.replay.who[said.by as usize];
-            let members: Vec<&str> = said.members.iter().map(|member| member.subject.as_str()).collect();
             let agrees = check(!row.is_odd(), "a column holds what kern does not store")
-                .and_then(|()| is_text(&row, c.members.order(), Some(&canonical(&members))))
+                .and_then(|()| is_text(&row, c.members.order(), Some(&canonical(&said.members))))
                 .and_then(|()| is_text(&row, c.set_by.order(), who.principal.as_deref()))
                 .and_then(|()| is_time(&row, c.set_at_ms.order(), Some(said.at_ms), 1));
             if let Err(what) = agrees {
