@@ -74,6 +74,7 @@ pub const FRESH: &[&str] = &[
 pub const BEYOND: &[&str] = &[
     "digest",
     "edited_by",
+    "requester",
     "execution",
     "pool",
     "quorum",

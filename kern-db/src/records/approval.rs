@@ -152,6 +152,9 @@ pub struct Approval {
     /// Who wrote the current version, where somebody with a name edited it. With a quorum of two or more their own yes to it
     /// does not count.
     pub edited_by: Option<Principal>,
+    /// The principal that asked, with the issuer that vouches for it and every link of its chain.
+    #[serde(default)]
+    pub requester: Option<Principal>,
     /// The arguments that displays and notifications leave out.
     #[serde(default)]
     pub sensitive: Vec<String>,
@@ -223,6 +226,7 @@ impl Approval {
             quorum: policy.quorum,
             votes: votes.into_iter().map(Vote::try_from).collect::<Result<_, _>>()?,
             edited_by: row.edited_by.map(|editor| editor.0),
+            requester: row.requester.map(|requester| requester.0),
             sensitive: row.sensitive.map(|names| names.0).unwrap_or_default(),
             execution,
         })
@@ -265,6 +269,7 @@ pub(crate) struct ApprovalJson<'a> {
     quorum: u32,
     votes: Vec<VoteJson<'a>>,
     edited_by: Option<&'a Principal>,
+    requester: Option<&'a Principal>,
     sensitive: &'a [String],
     execution: Option<&'a Execution>,
 }
@@ -339,6 +344,7 @@ impl<'a> ApprovalJson<'a> {
             pool: policy.pool,
             quorum: policy.quorum,
             edited_by: row.edited_by.as_ref().map(|editor| &editor.0),
+            requester: row.requester.as_ref().map(|requester| &requester.0),
             sensitive: row.sensitive.as_ref().map_or(&[], |names| &names.0),
             execution,
         })

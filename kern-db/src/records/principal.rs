@@ -16,12 +16,50 @@ pub struct Principal {
     pub subject: String,
     /// Whether the name comes from a verified credential. An unverified name is compared, but proves nothing.
     pub verified: bool,
+    /// The other people and services behind a request, the nearest first: those that a service account acts for, or the
+    /// actors of a token with `act` (RFC 8693). Each of them counts as the requester, and decides and settles nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub on_behalf_of: Vec<Link>,
 }
+
+/// One link of a requester chain.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Link {
+    /// The issuer that vouches for the subject. `None` for a name that a program has given.
+    pub issuer: Option<String>,
+    /// The name.
+    pub subject: String,
+}
+
+impl Link {
+    /// A link that an issuer vouches for.
+    pub fn new(issuer: impl Into<String>, subject: impl Into<String>) -> Self {
+        Self { issuer: Some(issuer.into()), subject: subject.into() }
+    }
+
+    /// A name that nobody vouches for.
+    pub fn unverified(subject: impl Into<String>) -> Self {
+        Self { issuer: None, subject: subject.into() }
+    }
+}
+
+/// Links of a requester chain at the most.
+pub const MAX_LINKS: usize = 8;
 
 impl Principal {
     /// A name that nobody vouches for.
     pub fn unverified(subject: impl Into<String>) -> Self {
-        Self { issuer: None, subject: subject.into(), verified: false }
+        Self { issuer: None, subject: subject.into(), verified: false, on_behalf_of: Vec::new() }
+    }
+
+    /// Adds a link to the chain of people and services behind this principal. A principal with a chain asks for calls and
+    /// decides about none, whatever pool it is in.
+    #[must_use]
+    pub fn on_behalf_of(mut self, link: Link) -> Self {
+        self.on_behalf_of.push(link);
+        self
     }
 
     /// A name that a credential proves.
@@ -36,14 +74,26 @@ impl Principal {
         for name in [&issuer, &subject] {
             check_person(name).map_err(|why| Error::Invalid(format!("{why}: `{}`", name.escape_debug())))?;
         }
-        Ok(Self { issuer: Some(issuer), subject, verified: true })
+        Ok(Self { issuer: Some(issuer), subject, verified: true, on_behalf_of: Vec::new() })
     }
 
     /// Whether both may be one person, which only ever refuses: names are compared across issuers and by their person keys, so
     /// that another account, another spelling or an invisible character makes nobody a second voter, or the approver of what
-    /// they asked for themselves.
+    /// they asked for themselves. Every link of a chain counts as the principal.
     pub(crate) fn is_same_person(&self, other: &Self) -> bool {
-        self.subject == other.subject || person_key(&self.subject) == person_key(&other.subject)
+        self.names().any(|name| other.names().any(|other| is_same_name(name, other)))
+    }
+
+    fn names(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&*self.subject).chain(self.on_behalf_of.iter().map(|link| &*link.subject))
+    }
+
+    /// Refuses a principal that people cannot be told apart by, or with a chain that is too long.
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.on_behalf_of.len() > MAX_LINKS {
+            return Err(Error::Invalid(format!("a requester acts for at most {MAX_LINKS} others")));
+        }
+        self.names().try_for_each(check_key)
     }
 
     /// Whether both are one principal: the same issuer vouches for the same name. Rights are compared by this alone.
@@ -58,6 +108,10 @@ pub const KEY_ISSUER: &str = "kern";
 /// Characters of a name at the most.
 const LONGEST: usize = 256;
 
+fn is_same_name(one: &str, other: &str) -> bool {
+    one == other || person_key(one) == person_key(other)
+}
+
 /// Refuses a name with an empty person key: it equals every other one that shows nothing, and looks like no name.
 pub(crate) fn check_key(name: &str) -> Result<()> {
     if person_key(name).is_empty() {
@@ -69,7 +123,31 @@ pub(crate) fn check_key(name: &str) -> Result<()> {
 
 /// Refuses a person whose name nobody can be told apart by. A person without a name may still be one.
 pub(crate) fn check_named(person: Option<&Principal>) -> Result<()> {
-    person.map_or(Ok(()), |person| check_key(&person.subject))
+    person.map_or(Ok(()), Principal::check)
+}
+
+/// Separation of duties, as deciding and settling ask for it.
+///
+/// A principal with a chain acts for somebody else, and never decides, `allow_self` or not: without this an agent that exchanged
+/// its user's token would approve with it what the user is asked about. The requester and every link of the requester's chain
+/// decide only where `allow_self` lets them.
+pub(crate) fn check_separation(
+    requester: Option<&Principal>,
+    by: Option<&Principal>,
+    allow_self: bool,
+    what: &str,
+) -> Result<()> {
+    let Some(by) = by else { return Ok(()) };
+    if !by.on_behalf_of.is_empty() {
+        let reason =
+            format!("`{}` acts on behalf of others and cannot {what}: a person has to, in their own name", by.subject);
+        return Err(Error::NotPermitted { reason });
+    }
+    if !allow_self && requester.is_some_and(|requester| by.is_same_person(requester)) {
+        let reason = format!("`{}` asked for this call and cannot {what}: somebody else has to", by.subject);
+        return Err(Error::NotPermitted { reason });
+    }
+    Ok(())
 }
 
 /// Whether something can name a person, and what it cannot be otherwise.
@@ -97,13 +175,17 @@ pub enum Caller {
 
 impl Caller {
     /// Whether this caller may speak for the requester of a run: only the same principal does, and a caller without a name only
-    /// where the requester has proved nothing. The person key is not asked, since it would grant something here.
+    /// where the requester has proved nothing. The person key is not asked, since it would grant something here. A caller
+    /// that acts for others answers nothing: a confirmation is a decision of the person who asked.
     pub(crate) fn is_requester(&self, requester: Option<&Principal>) -> bool {
         match (self, requester) {
             (Self::Worker, _) => false,
-            (_, None) => true,
+            (Self::Person(person), None) => person.on_behalf_of.is_empty(),
+            (Self::Anonymous, None) => true,
             (Self::Anonymous, Some(requester)) => !requester.verified,
-            (Self::Person(person), Some(requester)) => person.is_same_principal(requester),
+            (Self::Person(person), Some(requester)) => {
+                person.on_behalf_of.is_empty() && person.is_same_principal(requester)
+            }
         }
     }
 
@@ -153,19 +235,22 @@ pub struct PrincipalFields {
     pub subject: String,
     /// Whether the name comes from a verified credential.
     pub verified: bool,
+    /// The links of the requester chain.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub on_behalf_of: Vec<Link>,
 }
 
 impl From<&Principal> for Actor {
     fn from(principal: &Principal) -> Self {
-        let Principal { issuer, subject, verified } = principal.clone();
-        Self::Person { principal: PrincipalFields { issuer, subject, verified } }
+        let Principal { issuer, subject, verified, on_behalf_of } = principal.clone();
+        Self::Person { principal: PrincipalFields { issuer, subject, verified, on_behalf_of } }
     }
 }
 
 impl From<&PrincipalFields> for Principal {
     fn from(fields: &PrincipalFields) -> Self {
-        let PrincipalFields { issuer, subject, verified } = fields.clone();
-        Self { issuer, subject, verified }
+        let PrincipalFields { issuer, subject, verified, on_behalf_of } = fields.clone();
+        Self { issuer, subject, verified, on_behalf_of }
     }
 }
 
@@ -193,8 +278,17 @@ impl std::fmt::Display for Actor {
             Self::Worker => f.write_str("worker"),
             Self::Probe => f.write_str("the tool's probe"),
             Self::Anonymous => f.write_str("somebody without a name"),
-            Self::Person { principal } if principal.verified => f.write_str(&principal.subject),
-            Self::Person { principal } => write!(f, "{} (unverified)", principal.subject),
+            Self::Person { principal } => {
+                f.write_str(&principal.subject)?;
+                if !principal.verified {
+                    f.write_str(" (unverified)")?;
+                }
+                for (place, link) in principal.on_behalf_of.iter().enumerate() {
+                    let before = if place == 0 { ", with " } else { ", " };
+                    write!(f, "{before}{}", link.subject)?;
+                }
+                Ok(())
+            }
         }
     }
 }
@@ -218,6 +312,35 @@ mod tests {
             assert_eq!(Caller::Person((*left).clone()).is_requester(Some(right)), std::ptr::eq(*left, *right));
         }
         assert!(!all.iter().any(|person| person.is_same_person(&bob)));
+    }
+
+    #[test]
+    fn each_link_of_a_chain_is_the_requester_and_a_principal_with_a_chain_decides_nothing() {
+        let link = |name: &str| Link::new("https://one", name);
+        let ann = Principal::verified("https://one", "ann").unwrap();
+        let asked = ann.clone().on_behalf_of(link("agent")).on_behalf_of(link("Gateway"));
+        let by = |name| Principal::verified(KEY_ISSUER, name).unwrap();
+        for allow_self in [false, true] {
+            let may = |by: &Principal| check_separation(Some(&asked), Some(by), allow_self, "decide").is_ok();
+            for (name, is_other) in [("ann", false), ("Agent", false), ("gateway", false), ("bob", true)] {
+                assert_eq!(may(&by(name)), is_other || allow_self, "{name}");
+                assert!(!may(&by(name).on_behalf_of(link("carol"))), "{name}");
+            }
+        }
+        assert!(check_separation(None, Some(&asked), false, "decide").is_err());
+        assert!(Caller::Person(ann).is_requester(Some(&asked)));
+        assert!(!Caller::Person(asked.clone()).is_requester(Some(&asked)));
+        assert!(!Caller::Person(asked.clone()).is_requester(None));
+        let long = (0..=MAX_LINKS).fold(by("svc"), |chain, number| chain.on_behalf_of(link(&number.to_string())));
+        assert!(long.check().is_err() && asked.check().is_ok());
+        assert_eq!(by("svc").on_behalf_of(link("\u{200b}")).check().unwrap_err().code(), "invalid_principal");
+        // In rows and in the log alike.
+        let stored = serde_json::to_value(&asked).unwrap();
+        assert_eq!(stored["on_behalf_of"][1], serde_json::json!({ "issuer": "https://one", "subject": "Gateway" }));
+        let Actor::Person { principal } = Actor::from(&asked) else { panic!("a person") };
+        assert_eq!(Principal::from(&principal), asked);
+        assert_eq!(Actor::from(&asked).to_string(), "ann, with agent, Gateway");
+        assert!(serde_json::to_value(by("svc")).unwrap().get("on_behalf_of").is_none());
     }
 
     #[test]

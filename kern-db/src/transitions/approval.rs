@@ -12,7 +12,7 @@ use crate::digest::sha256;
 use crate::records::approval::{Approval, ApprovalRow, Decision, Resolution, VoteRow};
 use crate::records::execution::{Execution, ExecutionRow};
 use crate::records::pool::Pool;
-use crate::records::principal::{Actor, Principal, check_named};
+use crate::records::principal::{Actor, Principal, check_named, check_separation};
 use crate::records::run::RunRow;
 use crate::rules::{CallRows, Gate, check_votes, gate, is_due, is_same_voter, not_on_record, voter_key};
 use crate::tx::{Query, Refused, Step, Tx};
@@ -416,13 +416,7 @@ fn may_decide(
     edits: bool,
 ) -> Result<()> {
     let requester = approval.requester.as_ref().map(|requester| &requester.0);
-    if let (Some(by), Some(requester)) = (&resolution.by, requester)
-        && !rows.policy.allow_self
-        && by.is_same_person(requester)
-    {
-        let reason = format!("`{}` asked for this call and cannot decide about it: somebody else has to", by.subject);
-        return Err(Error::NotPermitted { reason });
-    }
+    check_separation(requester, resolution.by.as_ref(), rows.policy.allow_self, "decide about it")?;
     if approval.status == ApprovalStatus::Pending && pool.member(resolution).is_none() {
         return Err(pool.refusal(resolution));
     }

@@ -6,7 +6,7 @@ use super::{ask, calls, entries, evidence, run};
 use crate::audit::Entry;
 use crate::digest::sha256;
 use crate::records::execution::{Execution, ExecutionRow, Settlement};
-use crate::records::principal::{Actor, Principal, check_named};
+use crate::records::principal::{Actor, Principal, check_named, check_separation};
 use crate::records::run::RunRow;
 use crate::rules::{CallRows, check_binding, check_unknown};
 use crate::tx::{Query, Step, Tx};
@@ -90,17 +90,10 @@ async fn read<T: Tx>(tx: &mut T, id: &ExecutionId) -> Result<ExecutionRow> {
     found.ok_or_else(|| Error::NotFound { entity: "execution", id: id.to_string() })
 }
 
-/// Separation, as for a decision: whoever asked for a call does not say how it ended.
+/// Separation, as for a decision: the requester of a call, and every link of the requester's chain, settles nothing.
 fn may_settle(run: &RunRow, rows: Option<&CallRows>, by: Option<&Principal>) -> Result<()> {
     let allow_self = rows.is_some_and(|rows| rows.policy.allow_self);
-    if let (Some(by), Some(requester)) = (by, &run.requester)
-        && !allow_self
-        && by.is_same_person(&requester.0)
-    {
-        let reason = format!("`{}` asked for this call and cannot settle it: somebody else has to", by.subject);
-        return Err(Error::NotPermitted { reason });
-    }
-    Ok(())
+    check_separation(run.requester.as_ref().map(|requester| &requester.0), by, allow_self, "settle it")
 }
 
 /// A settlement that may be made.

@@ -4,7 +4,7 @@ use std::future::{Future, IntoFuture};
 use std::pin::Pin;
 use std::time::Instant;
 
-use kern_db::{BeginRun, Principal, RunClaim, RunId, SessionId};
+use kern_db::{BeginRun, Link, Principal, RunClaim, RunId, SessionId};
 
 use super::{Agent, driven};
 use crate::error::Result;
@@ -23,6 +23,7 @@ pub struct StartRun {
     agent: Agent,
     input: RunInput,
     requester: Option<Principal>,
+    on_behalf_of: Vec<Link>,
     session_id: Option<SessionId>,
     run_id: RunId,
     stop: Stop,
@@ -31,12 +32,37 @@ pub struct StartRun {
 impl StartRun {
     pub(super) fn new(agent: Agent, input: RunInput) -> Self {
         let (run_id, stop) = (RunId::generate(), Stop::never());
-        Self { agent, input, requester: None, session_id: None, run_id, stop }
+        Self { agent, input, requester: None, on_behalf_of: Vec::new(), session_id: None, run_id, stop }
     }
 
     /// Names who asks. They are the requester: what they asked for is decided by somebody else.
     pub fn user_id(mut self, user_id: impl Into<String>) -> Self {
         self.requester = Some(Principal::unverified(user_id));
+        self
+    }
+
+    /// Names a person or service that the requester acts for. Called several times, it makes a chain of at most 8 links, the
+    /// nearest first. Each link counts as the requester: none of them decides about the run's calls, or settles them.
+    ///
+    /// ```
+    /// # use kern::models::{ScriptedModel, turn};
+    /// use kern::prelude::*;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> kern::Result<()> {
+    /// # let agent = Agent::builder().model(ScriptedModel::new([turn().text("Done.")])).build()?;
+    /// let run = agent.run("Pay the bill").user_id("billing-bot").on_behalf_of("ann").await?;
+    /// # assert_eq!(run.status, RunStatus::Completed);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Awaiting the run fails with [`Error::Store`](crate::Error::Store) where there are more than 8 links, a link's name
+    /// shows nothing, or [`user_id`](Self::user_id) names no requester.
+    pub fn on_behalf_of(mut self, subject: impl Into<String>) -> Self {
+        self.on_behalf_of.push(Link::unverified(subject));
         self
     }
 
@@ -95,7 +121,14 @@ impl StartRun {
 
     async fn start(self, events: Events) -> Result<RunOutput> {
         let agent = self.agent.0;
-        let (requester, run_id) = (self.requester, self.run_id);
+        let requester = match (self.requester, self.on_behalf_of) {
+            (None, links) if !links.is_empty() => {
+                let what = "a run on behalf of others needs a requester: name it with `user_id`";
+                return Err(kern_db::Error::Invalid(what.to_owned()).into());
+            }
+            (requester, links) => requester.map(|requester| links.into_iter().fold(requester, Principal::on_behalf_of)),
+        };
+        let run_id = self.run_id;
         // A session without a name is everybody's: it is none.
         let named = self.session_id.filter(|session_id| !session_id.as_str().is_empty());
         let history = match &named {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation, decode, decode_header};
-use kern_db::{KEY_ISSUER, Principal};
+use kern_db::{KEY_ISSUER, Link, MAX_LINKS, Principal};
 use serde::Deserialize;
 
 #[cfg(feature = "jwks-url")]
@@ -27,6 +27,9 @@ const LONGEST_LEEWAY: Duration = Duration::from_secs(30);
 /// `exp`, `iss`, `aud` and `sub` have to be there, `nbf` counts where it is. The algorithms are HS256, RS256, ES256 and EdDSA,
 /// each only with a key that was configured for it. `scopes` (a list) or else `scope` (words with spaces between them) says
 /// what somebody may do, `kern_pools` (a list) which pools they are in.
+///
+/// `act` (RFC 8693) names the actors that a token was handed to: each of them counts as the requester beside `sub`, and such a
+/// token decides, settles and answers nothing. More than 8 of them, or one without a `sub`, and the token is refused.
 ///
 /// `kern_pools` counts beside the pools of the store, also for one that nobody has set there, and until `exp` to the
 /// millisecond by the store's clock: what clocks may be apart prolongs no membership. A vote that only it allows counts at the
@@ -320,12 +323,42 @@ struct Claims {
     scopes: Option<Vec<String>>,
     scope: Option<String>,
     kern_pools: Option<Vec<String>>,
+    /// Present but null is malformed, and not absent.
+    #[serde(default, deserialize_with = "present")]
+    act: Option<serde_json::Value>,
+}
+
+fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<serde_json::Value>, D::Error> {
+    serde_json::Value::deserialize(deserializer).map(Some)
+}
+
+/// The actors of a token (RFC 8693, section 4.1), the current one first. One that cannot be named refuses the token: left out,
+/// it could decide about what it asked for.
+fn actors(act: Option<serde_json::Value>, issuer: &str) -> Result<Vec<Link>, Denied> {
+    let (mut links, mut next) = (Vec::new(), act);
+    while let Some(act) = next {
+        let serde_json::Value::Object(mut act) = act else { return Err(Denied::Claim("act")) };
+        if links.len() == MAX_LINKS {
+            return Err(Denied::Claim("act"));
+        }
+        let vouching = match act.remove("iss") {
+            None => issuer.to_owned(),
+            Some(serde_json::Value::String(issuer)) => issuer,
+            Some(_) => return Err(Denied::Claim("act")),
+        };
+        let Some(serde_json::Value::String(subject)) = act.remove("sub") else { return Err(Denied::Claim("act")) };
+        Principal::verified(&*vouching, &*subject).map_err(|_| Denied::Claim("act"))?;
+        links.push(Link::new(vouching, subject));
+        next = act.remove("act");
+    }
+    Ok(links)
 }
 
 impl Claims {
     fn identity(self, issuer: &str) -> Result<Identity, Denied> {
         let subject = self.sub.ok_or(Denied::Claim("sub"))?;
         let principal = Principal::verified(issuer, subject).map_err(|_| Denied::Claim("sub"))?;
+        let principal = actors(self.act, issuer)?.into_iter().fold(principal, Principal::on_behalf_of);
         let scopes = match (self.scopes, self.scope) {
             (Some(list), _) => ScopeSet::known(list),
             (None, Some(words)) => ScopeSet::known(words.split_ascii_whitespace()),

@@ -1,8 +1,8 @@
 //! A2 and A4 with a quorum, and with a reason.
 
 use kern_db::{
-    Approval, ApprovalStatus, CallPolicy, Caller, CommitTurn, DbExt as _, Error, KEY_ISSUER, NewCall, PauseType,
-    Principal, Resolution, Result, RunClaimed, RunId, Settlement, Standing, Tier,
+    Actor, Answered, Approval, ApprovalStatus, CallPolicy, Caller, CommitTurn, DbExt as _, Ended, Error, KEY_ISSUER,
+    Link, NewAnswer, NewCall, PauseType, Principal, Resolution, Result, RunClaimed, RunId, Settlement, Standing, Tier,
 };
 use kern_tests::steps::{APPROVER, REQUESTER, Store, begin, call, person, required, turn, two_stage};
 use serde_json::{Value, json};
@@ -105,6 +105,70 @@ async fn i10_another_spelling_of_the_requester_settles_nothing(store: &Store) {
         assert!(matches!(refused, Err(Error::NotPermitted { .. })), "{by:?}: {refused:?}");
     }
     assert_eq!(store.count(&claim.run_id, "settled").await, 0);
+}
+
+async fn i10_each_link_of_a_chain_is_the_requester(store: &Store) {
+    let proved = |name: &str| Principal::verified("https://id.example", name).unwrap();
+    let asked =
+        proved("ann").on_behalf_of(Link::new("https://id.example", "agent")).on_behalf_of(Link::unverified("gateway"));
+    let mut request = begin(&RunId::generate());
+    request.requester = Some(asked.clone());
+    let claim = store.begin_run(request).await.unwrap();
+    store.commit_turn(turn(&claim, 1, &[required(), two_stage()], true)).await.unwrap();
+    let run_id = claim.run_id;
+    let pending = store.approval(&run_id).await;
+    assert_eq!(pending.requester.as_ref(), Some(&asked));
+    assert_eq!(store.get_run(&run_id).await.unwrap().requester.as_ref(), Some(&asked));
+    let entries = store.audit().entries(0, 100).await.unwrap();
+    assert!(entries.iter().any(|entry| entry.action == "requested" && entry.actor == Actor::from(&asked)));
+    let yes = |by: &Principal| Resolution::approved().by_person(Some(by.clone()));
+    let acts = Principal::verified(KEY_ISSUER, "svc").unwrap().on_behalf_of(Link::unverified("carol"));
+    for (by, why) in [
+        (proved("ann"), "asked for this call"),
+        (proved("agent"), "asked for this call"),
+        (Principal::unverified("Gateway"), "asked for this call"),
+        (asked.clone(), "on behalf of others"),
+        (acts.clone(), "on behalf of others"),
+    ] {
+        for decision in [yes(&by), Resolution::rejected().by_person(Some(by.clone()))] {
+            let refused = store.update_approval(&pending.id, ApprovalStatus::Pending, decision).await;
+            assert!(is_refused(&refused, why), "{by:?}: {refused:?}");
+        }
+    }
+    // With `allow_self`, the requester may decide, and what acts on behalf of others still may not.
+    let mut lax = required();
+    lax.allow_self = true;
+    let own = store.approval(&store.paused(&[lax]).await).await;
+    let refused = store.update_approval(&own.id, ApprovalStatus::Pending, yes(&acts)).await;
+    assert!(is_refused(&refused, "on behalf of others"), "{refused:?}");
+    // A confirmation is a decision, too: the requester gives it in their own name.
+    let confirm = |by: &Principal| store.answer_as(&run_id, 1, Caller::Person(by.clone()), NewAnswer::Confirm);
+    assert!(matches!(confirm(&asked).await, Err(Error::NotPermitted { .. })));
+    assert_eq!(confirm(&proved("ann")).await.unwrap(), Answered::Stored);
+    store.update_approval(&pending.id, ApprovalStatus::Pending, yes(&proved("bob"))).await.unwrap();
+}
+
+async fn i10_no_link_of_a_chain_settles(store: &Store) {
+    let asked = Principal::unverified(REQUESTER).on_behalf_of(Link::unverified("ann"));
+    let mut request = begin(&RunId::generate());
+    request.requester = Some(asked.clone());
+    let claim = store.begin_run(request).await.unwrap();
+    store.commit_turn(turn(&claim, 1, &[required()], true)).await.unwrap();
+    store.approve(&claim.run_id, 0).await.unwrap();
+    let claim = store.resumed(&claim.run_id).await;
+    let call = store.start(&claim, 0).await;
+    store.finish_call(call.ticket(), Ended::Lost("it panicked".to_owned()), Vec::new()).await.unwrap();
+    for by in [
+        asked.clone(),
+        Principal::unverified("Ann"),
+        Principal::unverified("bob").on_behalf_of(Link::unverified("eve")),
+    ] {
+        let settlement = Settlement::abandoned().by_person(Some(by.clone())).note("looked");
+        let refused = store.settle_execution(call.ticket().execution_id(), settlement).await;
+        assert!(matches!(refused, Err(Error::NotPermitted { .. })), "{by:?}: {refused:?}");
+    }
+    let settlement = Settlement::abandoned().by("bob").note("looked");
+    store.settle_execution(call.ticket().execution_id(), settlement).await.unwrap();
 }
 
 async fn i10_a_pool_holds_the_exact_name_alone(store: &Store) {
@@ -374,6 +438,8 @@ on_each_store! {
     i10_a_pool_holds_the_exact_name_alone,
     i10_another_spelling_of_the_requester_settles_nothing,
     i10_another_spelling_or_issuer_is_no_other_person,
+    i10_each_link_of_a_chain_is_the_requester,
+    i10_no_link_of_a_chain_settles,
     i10_of_many_votes_at_once_as_many_count_as_there_are_people,
     i10_one_no_ends_it_also_of_somebody_who_said_yes,
     i10_one_person_is_one_voter,

@@ -19,7 +19,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use kern::identity::{
     AuthError, Authenticator, Credential, Denied, Identity, Jwks, Scope, ScopeSet, TokenVerifier, TokenVerifierBuilder,
 };
-use kern_db::{InMemoryDb, IntoDb as _, Principal};
+use kern_db::{InMemoryDb, IntoDb as _, Link, Principal};
 use serde_json::{Value, json};
 use sha2::Sha256;
 
@@ -503,4 +503,52 @@ async fn a_server_that_takes_tokens_asks_everybody_and_takes_api_keys_as_well() 
         kern::identity::KeyRequest::new("ann", ScopeSet::parse(["audit:read"]).unwrap()).make(&db).await.unwrap();
     assert_eq!(client.with(made.secret.reveal()).get("/audit").await.status, 200);
     server.shutdown().await;
+}
+
+#[tokio::test]
+async fn the_actors_of_a_token_are_links_of_the_requester_chain() {
+    let tokens = || {
+        let builder = TokenVerifier::builder(ISSUER, AUDIENCE).shared_secret(SECRET).unwrap();
+        builder.build().unwrap()
+    };
+    let verify = async |act: Value| {
+        let mut claims = claims(json!({}));
+        claims["act"] = act;
+        tokens().verify(&token(&json!({ "alg": "HS256" }), &claims, hmac(SECRET))).await
+    };
+    let nested = |levels: usize| {
+        (0..levels).fold(None, |inner: Option<Value>, level| {
+            let mut act = json!({ "sub": format!("agent-{level}") });
+            if let Some(inner) = inner {
+                act["act"] = inner;
+            }
+            Some(act)
+        })
+    };
+    let identity =
+        verify(json!({ "sub": "gateway", "client_id": "x", "act": { "iss": "https://a", "sub": "agent" } })).await;
+    let principal = identity.unwrap().principal;
+    assert_eq!((principal.subject.as_str(), principal.issuer.as_deref()), ("ann", Some(ISSUER)));
+    assert_eq!(principal.on_behalf_of, [Link::new(ISSUER, "gateway"), Link::new("https://a", "agent")]);
+    let longest = verify(nested(8).unwrap()).await.unwrap().principal.on_behalf_of;
+    assert_eq!((longest.len(), longest[0].subject.as_str(), longest[7].subject.as_str()), (8, "agent-7", "agent-0"));
+    for act in [
+        nested(9).unwrap(),
+        Value::Null,
+        json!("agent"),
+        json!(["agent"]),
+        json!({}),
+        json!({ "client_id": "x" }),
+        json!({ "sub": null }),
+        json!({ "sub": "" }),
+        json!({ "sub": "\u{200b}" }),
+        json!({ "sub": " agent" }),
+        json!({ "sub": 7 }),
+        json!({ "sub": "agent", "iss": 7 }),
+        json!({ "sub": "agent", "act": null }),
+        json!({ "sub": "agent", "act": { "sub": ["ann"] } }),
+    ] {
+        let refused = verify(act.clone()).await;
+        assert!(matches!(refused, Err(AuthError::Denied(Denied::Claim("act")))), "{act}: {refused:?}");
+    }
 }

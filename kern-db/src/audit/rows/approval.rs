@@ -183,6 +183,8 @@ impl Rows<'_> {
                 _ => false,
             };
             check(policy.allow_self || !votes().any(|vote| own(vote.by)), "it was approved by whoever asked for it")?;
+            let acts = |by: u32| who(by).person.as_ref().is_some_and(|voter| !voter.on_behalf_of.is_empty());
+            check(!votes().any(|vote| acts(vote.by)), "it was approved by a principal that acts on behalf of others")?;
             let members = votes().filter(|vote| self.was_member(policy, said, vote)).count();
             check(
                 members as u64 >= u64::from(policy.quorum),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use askama::Template;
 use axum::extract::{RawQuery, Request, State};
 use axum::response::{IntoResponse as _, Redirect, Response};
-use kern_db::{Approval, ApprovalFilter, ApprovalId, ApprovalStatus, Candidates, Resolution};
+use kern_db::{Approval, ApprovalFilter, ApprovalId, ApprovalStatus, Candidates, Principal, Resolution};
 
 use super::runs::part;
 use super::{Failure, Frame, When, page as made, prose, safe};
@@ -50,6 +50,15 @@ pub(super) struct Row {
     pub(super) ended: Option<&'static str>,
 }
 
+/// The requester's name, with every link of its chain.
+fn chain_of(requester: &Principal) -> String {
+    let links: Vec<&str> = requester.on_behalf_of.iter().map(|link| &*link.subject).collect();
+    match links.is_empty() {
+        true => requester.subject.clone(),
+        false => format!("{}, with {}", requester.subject, links.join(", ")),
+    }
+}
+
 impl Row {
     pub(super) fn of(approval: &Approval) -> Self {
         let text = |text: &Option<String>| text.as_deref().map(safe);
@@ -61,7 +70,7 @@ impl Row {
             digest: approval.digest.clone(),
             tool: safe(approval.tool_name.as_deref().unwrap_or_default()),
             agent: safe(approval.source_name.as_deref().or(approval.agent_id.as_deref()).unwrap_or_default()),
-            asked_by: text(&approval.user_id),
+            asked_by: approval.requester.as_ref().map(|requester| safe(&chain_of(requester))),
             has_warnings: arguments.iter().any(|argument| !argument.value.warnings.is_empty()),
             arguments,
             status: approval.status.as_str(),
