@@ -1,5 +1,6 @@
 //! Who asks, and whether they may: of every request in one place, before anything else of it is read.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -15,6 +16,7 @@ use kern_db::{Caller, Principal, Resolution, Session};
 use super::Os;
 use super::panel::session::{self, is_own_page};
 use super::problem::Problem;
+use super::proxy::Peer;
 use super::serve::refusal;
 use crate::identity::{Identity, Scope};
 
@@ -199,6 +201,7 @@ pub(super) async fn guard(
     mut request: Request,
     next: Next,
 ) -> Response {
+    let client = os.client(&request);
     let admitted = match &ids {
         Ok(ids) => {
             let agent_id = ids.iter().find(|(name, _)| *name == "agent_id").map(|(_, id)| id);
@@ -221,6 +224,9 @@ pub(super) async fn guard(
         }
         Err(problem) => {
             let is_unknown = problem.status() == StatusCode::UNAUTHORIZED;
+            if is_unknown && let Some(client) = client {
+                tracing::info!(%client, code = problem.code(), "a request was refused");
+            }
             let mut refused = problem.into_response();
             if is_unknown {
                 refused.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -259,6 +265,12 @@ async fn admitted(os: &Os, method: &Method, headers: &HeaderMap, needed: Needed)
 }
 
 impl Os {
+    /// The address of a request's client. `None`: another server than kern's own took the connection.
+    pub(super) fn client(&self, request: &Request) -> Option<IpAddr> {
+        let peer = request.extensions().get::<Peer>()?;
+        Some(self.proxies.client(*peer, request.headers()))
+    }
+
     /// Whether anybody is asked who they are. Once they are, they are for good, whatever becomes of the keys.
     pub(super) async fn asks(&self) -> kern_db::Result<bool> {
         if self.asks.load(Ordering::Acquire) {

@@ -6,7 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
@@ -15,6 +18,7 @@ use tokio::sync::Semaphore;
 use tokio_io_timeout::TimeoutWriter;
 
 use super::limits::Limits;
+use super::proxy::Peer;
 
 /// How long it is waited when the system gives no connection: most of the time it has no more open files.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -39,8 +43,8 @@ pub(super) async fn serve(listener: TcpListener, router: Router, limits: &Limits
             accepted = accepted => accepted,
             () = &mut ended => break,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let (stream, address) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
                 tokio::time::sleep(PAUSE).await;
@@ -49,7 +53,11 @@ pub(super) async fn serve(listener: TcpListener, router: Router, limits: &Limits
         };
         // Events are small, and somebody waits for each. Without it they come a little later.
         let _ = stream.set_nodelay(true);
-        let service = TowerToHyperService::new(router.clone());
+        let (routes, peer) = (TowerToHyperService::new(router.clone()), Peer(address.ip()));
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(peer);
+            routes.call(request)
+        });
         let mut stream = TimeoutWriter::new(stream);
         stream.set_timeout(Some(limits.answer_time));
         let connection = open.watch(http.serve_connection(TokioIo::new(Box::pin(stream)), service));

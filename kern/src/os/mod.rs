@@ -34,8 +34,8 @@
 //! somebody else's is not there for them.
 //!
 //! As long as there is none, nobody is asked: [`serve`](AgentOS::serve) takes addresses of this machine only, and every name
-//! is recorded as unverified; what is asked for under another name than this machine's, or by a page of another server, is
-//! refused.
+//! is recorded as unverified; what is asked for under another name than this machine's, through a proxy, or by a page of another
+//! server, is refused.
 
 mod access;
 mod agents;
@@ -55,6 +55,7 @@ mod openapi;
 mod pages;
 mod panel;
 mod problem;
+mod proxy;
 mod rate;
 mod runs;
 mod serve;
@@ -64,6 +65,7 @@ mod watch;
 mod webhooks;
 
 use std::fmt;
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -76,6 +78,7 @@ use crate::error::{Error, Result};
 use crate::identity::{Authenticator, TokenVerifier};
 use crate::run::stop::{Phase, Stop};
 use feeds::Feeds;
+use proxy::Proxies;
 use rate::Rate;
 use watch::Log;
 
@@ -101,6 +104,7 @@ struct Os {
     limits: Limits,
     rate: Option<Rate>,
     origins: Vec<HeaderValue>,
+    proxies: Proxies,
     /// Who is to be in which, from the start of the server on.
     pools: Vec<(String, Vec<String>)>,
     feeds: Feeds,
@@ -145,6 +149,7 @@ pub struct AgentOSBuilder {
     limits: Limits,
     tokens: Option<TokenVerifier>,
     origins: Vec<String>,
+    proxies: Vec<IpAddr>,
     pools: Vec<(String, Vec<String>)>,
     #[cfg(feature = "webhooks")]
     webhooks: Vec<Webhook>,
@@ -232,6 +237,16 @@ impl AgentOSBuilder {
         self
     }
 
+    /// Trusts a proxy at this address: the last address in its `X-Forwarded-For` is that of the client, for the log and for
+    /// whatever is limited by address. Every other header of a proxy is ignored, and so is this one from other peers. Call it
+    /// once for each proxy on the way. Only [`serve`](AgentOS::serve) and [`start`](AgentOS::start) know the peer's address.
+    ///
+    /// It opens nothing: a server without credentials refuses what any proxy forwards. `docs/proxy.md` has the rest.
+    pub fn trusted_proxy(mut self, address: impl Into<IpAddr>) -> Self {
+        self.proxies.push(address.into());
+        self
+    }
+
     /// Leaves the control panel out: what stands under `/panel` is not found then.
     pub fn without_panel(mut self) -> Self {
         self.has_panel = false;
@@ -297,6 +312,7 @@ impl AgentOSBuilder {
             limits: self.limits,
             rate,
             origins,
+            proxies: Proxies::new(self.proxies),
             pools: self.pools,
             has_worker: self.has_worker,
             db,
@@ -321,6 +337,7 @@ impl AgentOS {
             limits: Limits::new(),
             tokens: None,
             origins: Vec::new(),
+            proxies: Vec::new(),
             pools: Vec::new(),
             #[cfg(feature = "webhooks")]
             webhooks: Vec::new(),

@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use super::problem::Problem;
 #[cfg(feature = "webhooks")]
 use super::webhooks::{self, Deliveries};
-use super::{AgentOS, Os, connections, openapi};
+use super::{AgentOS, Os, connections, openapi, proxy};
 use crate::error::{Error, Result};
 use crate::run::stop::Phase;
 use crate::worker::{Worker, WorkerHandle};
@@ -169,11 +169,19 @@ impl Drop for OsServer {
     }
 }
 
-/// Where nobody is asked who they are: lets through what is asked for under a name of this machine, and by no page of another
-/// server. A page that somebody looks at in their browser could ask for anything in their name, under a name that it has
+/// Where nobody is asked who they are: lets through what is asked for under a name of this machine, through no proxy, and by no
+/// page of another server. A page that somebody looks at in their browser could ask for anything in their name, under a name that it has
 /// pointed here (DNS rebinding) or with a form.
 pub(super) fn refusal(headers: &HeaderMap, allowed: &[HeaderValue]) -> Option<Problem> {
     let of = |name: header::HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or_default());
+    // Behind a proxy on this machine, every client has a loopback address and a name of this machine.
+    if let Some(name) = proxy::forwarded_by(headers) {
+        let what = format!(
+            "this server has no credentials, and the header `{name}` shows that the request came through a proxy: create an \
+             API key with `kern keys create NAME --scopes agent_os:admin`, or accept tokens with `.tokens(…)`"
+        );
+        return Some(Problem::new(StatusCode::FORBIDDEN, "forwarded_without_credentials", what));
+    }
     // HTTP/1.1 has no request without it.
     let host = of(header::HOST).unwrap_or_default();
     if !is_name_of_this_machine(host) {

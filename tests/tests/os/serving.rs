@@ -135,6 +135,57 @@ async fn pages_of_other_servers_ask_for_nothing_whatever_name_they_use() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_without_credentials_answers_nothing_that_a_proxy_forwards() {
+    let os = Served::new(&[("delete_user", json!({ "user_id": "u1" }))]).await;
+    let forwarded = [
+        ("forwarded", "for=192.0.2.1"),
+        ("via", "1.1 proxy"),
+        ("x-forwarded-for", "127.0.0.1"),
+        ("X-Forwarded-Proto", "https"),
+        ("x-forwarded-host", ""),
+        ("X-Forwarded-Anything", "1"),
+        ("x-real-ip", "192.0.2.1"),
+    ];
+    for (name, value) in forwarded {
+        for (method, path) in [("GET", "/approvals"), ("GET", "/health"), ("POST", "/agents/a/runs")] {
+            let refused = os.client.send(os.client.request(method, path).header(name, value)).await;
+            assert_eq!(
+                (refused.status, refused.code()),
+                (403, "forwarded_without_credentials"),
+                "{name}: {method} {path}"
+            );
+            let said = refused.body["detail"].as_str().unwrap();
+            assert!(said.contains("kern keys create"), "{said}");
+        }
+        let page = os.client.request("GET", "/panel").header(name, value).send().await.unwrap();
+        assert_eq!(page.status(), 403, "{name}");
+        assert!(page.text().await.unwrap().contains("kern keys create"), "{name}");
+    }
+    assert_eq!(os.client.get("/approvals/count").await.body, json!({ "count": 0 }));
+    // With a key, who somebody is stands in the credential, and the way does not matter.
+    let ann = os.known("ann", &["approvals:read"]).await;
+    for (name, value) in forwarded {
+        let answer = ann.send(ann.request("GET", "/approvals").header(name, value)).await;
+        assert_eq!(answer.status, 200, "{name}");
+        let refused = os.client.send(os.client.request("GET", "/approvals").header(name, value)).await;
+        assert_eq!((refused.status, refused.code()), (401, "missing_credential"), "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_trusted_proxy_opens_no_server_without_credentials() {
+    let store = Store::new().await;
+    let agent = Agent::builder().id("a").model(script(&[])).db(store.db.clone()).build().unwrap();
+    let os = AgentOS::builder().agent(agent).without_worker().trusted_proxy([127, 0, 0, 1]).build().unwrap();
+    let server = os.start("127.0.0.1:0").await.unwrap();
+    let client = kern_tests::http::Client::of(server.address());
+    let refused = client.send(client.request("GET", "/approvals").header("x-forwarded-for", "192.0.2.1")).await;
+    assert_eq!((refused.status, refused.code()), (403, "forwarded_without_credentials"));
+    assert_eq!(client.get("/approvals").await.status, 200);
+    server.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_pools_of_a_server_are_in_the_store_once_it_has_started() {
     let store = Store::new().await;
     store.db.set_pool("finance", ["ann", "bob"]).await.unwrap();
