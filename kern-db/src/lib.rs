@@ -61,7 +61,7 @@ pub use records::execution::{Execution, ExecutionFilter, Settlement};
 pub use records::key::AccessKey;
 pub use records::outbox::TOPICS;
 pub use records::pool::Pool;
-pub use records::principal::{Actor, Caller, KEY_ISSUER, Link, MAX_LINKS, Principal, PrincipalFields};
+pub use records::principal::{Actor, Caller, KEY_ISSUER, Link, MAX_LINKS, Owner, Principal, PrincipalFields};
 pub use records::run::{Run, RunFilter};
 pub use records::session::{
     DeletedSession, NewSession, Session, SessionChange, SessionDeletion, SessionFilter, SessionOwner,

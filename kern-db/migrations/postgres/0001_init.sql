@@ -29,6 +29,7 @@ CREATE TABLE {runs} (
     -- Who asked for a run: the subject of `requester`. JSON writes a NUL as an escape that PostgreSQL reads as no text, so that it
     -- becomes here what kern writes for it.
     user_id TEXT COLLATE "C",
+    issuer TEXT COLLATE "C",
     -- When the session of a run was deleted. The run has ended then, and stays.
     deleted_at_ms BIGINT
 );
@@ -51,6 +52,7 @@ CREATE TABLE {approvals} (
     team_id TEXT COLLATE "C",
     workflow_id TEXT COLLATE "C",
     user_id TEXT COLLATE "C",
+    issuer TEXT COLLATE "C",
     schedule_id TEXT COLLATE "C",
     schedule_run_id TEXT COLLATE "C",
     source_name TEXT COLLATE "C",
@@ -87,8 +89,8 @@ CREATE INDEX idx_{approvals}_agent_id ON {approvals} (agent_id);
 CREATE INDEX idx_{approvals}_due ON {approvals} (status, expires_at);
 CREATE INDEX idx_{approvals}_created_at ON {approvals} (created_at, id) WHERE deleted_at IS NULL;
 CREATE INDEX idx_{approvals}_status ON {approvals} (status, created_at, id) WHERE deleted_at IS NULL;
-CREATE INDEX idx_{approvals}_user_id ON {approvals} (user_id, created_at, id) WHERE deleted_at IS NULL;
-CREATE INDEX idx_{approvals}_user_id_status ON {approvals} (user_id, status, created_at, id) WHERE deleted_at IS NULL;
+CREATE INDEX idx_{approvals}_user_id ON {approvals} (user_id, created_at, id, issuer) WHERE deleted_at IS NULL;
+CREATE INDEX idx_{approvals}_user_id_status ON {approvals} (user_id, status, created_at, id, issuer) WHERE deleted_at IS NULL;
 
 CREATE TABLE {calls} (
     run_id TEXT COLLATE "C" NOT NULL REFERENCES {runs} (run_id),
@@ -316,6 +318,7 @@ CREATE TABLE {sessions} (
     session_id TEXT COLLATE "C" NOT NULL PRIMARY KEY,
     requester TEXT COLLATE "C",
     user_id TEXT COLLATE "C",
+    issuer TEXT COLLATE "C",
     agent_id TEXT COLLATE "C",
     name TEXT COLLATE "C",
     metadata TEXT COLLATE "C",
@@ -353,7 +356,7 @@ BEGIN
             RAISE EXCEPTION 'kern: a run that has ended does not change';
         END IF;
         IF NEW.run_id IS DISTINCT FROM OLD.run_id OR NEW.session_id IS DISTINCT FROM OLD.session_id OR NEW.agent_id IS DISTINCT FROM OLD.agent_id
-          OR NEW.requester IS DISTINCT FROM OLD.requester OR NEW.user_id IS DISTINCT FROM OLD.user_id
+          OR NEW.requester IS DISTINCT FROM OLD.requester OR NEW.user_id IS DISTINCT FROM OLD.user_id OR NEW.issuer IS DISTINCT FROM OLD.issuer
           OR NEW.created_at_ms IS DISTINCT FROM OLD.created_at_ms OR NEW.fence < OLD.fence THEN
             RAISE EXCEPTION 'kern: who asked for a run does not change';
         END IF;
@@ -392,7 +395,7 @@ BEGIN
           OR NEW.source_type IS DISTINCT FROM OLD.source_type OR NEW.approval_type IS DISTINCT FROM OLD.approval_type
           OR NEW.pause_type IS DISTINCT FROM OLD.pause_type OR NEW.tool_name IS DISTINCT FROM OLD.tool_name
           OR NEW.expires_at IS DISTINCT FROM OLD.expires_at OR NEW.agent_id IS DISTINCT FROM OLD.agent_id OR NEW.team_id IS DISTINCT FROM OLD.team_id
-          OR NEW.workflow_id IS DISTINCT FROM OLD.workflow_id OR NEW.user_id IS DISTINCT FROM OLD.user_id
+          OR NEW.workflow_id IS DISTINCT FROM OLD.workflow_id OR NEW.user_id IS DISTINCT FROM OLD.user_id OR NEW.issuer IS DISTINCT FROM OLD.issuer
           OR NEW.schedule_id IS DISTINCT FROM OLD.schedule_id OR NEW.schedule_run_id IS DISTINCT FROM OLD.schedule_run_id
           OR NEW.source_name IS DISTINCT FROM OLD.source_name OR NEW.requirements IS DISTINCT FROM OLD.requirements
           OR NEW.context IS DISTINCT FROM OLD.context OR NEW.created_at IS DISTINCT FROM OLD.created_at OR NEW.turn IS DISTINCT FROM OLD.turn

@@ -28,14 +28,15 @@ CREATE TABLE {runs} (
     -- Of the snapshot's digest.
     snapshot_salt TEXT,
     erased_at_ms INTEGER,
-    -- Who asked for a run: the subject of `requester`.
+    -- Who asked for a run: the subject of `requester`, and who vouches for it. Null: nobody does.
     user_id TEXT,
+    issuer TEXT,
     -- When the session of a run was deleted. The run has ended then, and stays.
     deleted_at_ms INTEGER
 ) STRICT;
 CREATE INDEX idx_{runs}_agent_id_status ON {runs} (agent_id, status, run_id);
 CREATE INDEX idx_{runs}_session_id ON {runs} (session_id, run_id, deleted_at_ms) WHERE deleted_at_ms IS NULL;
-CREATE INDEX idx_{runs}_user_id ON {runs} (user_id, run_id, session_id, agent_id, updated_at_ms, deleted_at_ms)
+CREATE INDEX idx_{runs}_user_id ON {runs} (user_id, run_id, session_id, agent_id, updated_at_ms, issuer, deleted_at_ms)
 WHERE deleted_at_ms IS NULL;
 
 CREATE TABLE {approvals} (
@@ -53,6 +54,7 @@ CREATE TABLE {approvals} (
     team_id TEXT,
     workflow_id TEXT,
     user_id TEXT,
+    issuer TEXT,
     schedule_id TEXT,
     schedule_run_id TEXT,
     source_name TEXT,
@@ -89,8 +91,8 @@ CREATE INDEX idx_{approvals}_agent_id ON {approvals} (agent_id);
 CREATE INDEX idx_{approvals}_due ON {approvals} (status, expires_at);
 CREATE INDEX idx_{approvals}_created_at ON {approvals} (created_at, id) WHERE deleted_at IS NULL;
 CREATE INDEX idx_{approvals}_status ON {approvals} (status, created_at, id) WHERE deleted_at IS NULL;
-CREATE INDEX idx_{approvals}_user_id ON {approvals} (user_id, created_at, id) WHERE deleted_at IS NULL;
-CREATE INDEX idx_{approvals}_user_id_status ON {approvals} (user_id, status, created_at, id) WHERE deleted_at IS NULL;
+CREATE INDEX idx_{approvals}_user_id ON {approvals} (user_id, created_at, id, issuer) WHERE deleted_at IS NULL;
+CREATE INDEX idx_{approvals}_user_id_status ON {approvals} (user_id, status, created_at, id, issuer) WHERE deleted_at IS NULL;
 
 CREATE TABLE {calls} (
     run_id TEXT NOT NULL REFERENCES {runs} (run_id),
@@ -252,7 +254,8 @@ CREATE TABLE {checkpoints} (
     delivered TEXT NOT NULL
 ) STRICT;
 
--- How many approvals in each state are not hidden: of everybody (`*`), and of each user (`=` and the name). SQLite would have to
+-- How many approvals in each state are not hidden: of everybody (`*`), and of each requester: `=` and the name,
+-- or `+`, the issuer, a line feed, which no issuer has, and the name. SQLite would have to
 -- count them one by one. Triggers keep it, in the transaction that changes the rows.
 CREATE TABLE {approvals}_counts (
     whose TEXT NOT NULL PRIMARY KEY,
@@ -330,13 +333,14 @@ CREATE TABLE {sessions} (
     session_id TEXT NOT NULL PRIMARY KEY,
     requester TEXT,
     user_id TEXT,
+    issuer TEXT,
     agent_id TEXT,
     name TEXT,
     metadata TEXT,
     created_at_ms INTEGER NOT NULL,
     updated_at_ms INTEGER NOT NULL
 ) STRICT;
-CREATE INDEX idx_{sessions}_user_id ON {sessions} (user_id, session_id, agent_id, updated_at_ms);
+CREATE INDEX idx_{sessions}_user_id ON {sessions} (user_id, session_id, agent_id, updated_at_ms, issuer);
 
 -- Runs.
 
@@ -358,7 +362,7 @@ WHEN OLD.status IN ('COMPLETED', 'ERROR', 'CANCELLED') AND NOT (
 BEGIN SELECT RAISE(ABORT, 'kern: a run that has ended does not change'); END;
 CREATE TRIGGER {runs}_identity BEFORE UPDATE ON {runs}
 WHEN NEW.run_id IS NOT OLD.run_id OR NEW.session_id IS NOT OLD.session_id OR NEW.agent_id IS NOT OLD.agent_id
-  OR NEW.requester IS NOT OLD.requester OR NEW.user_id IS NOT OLD.user_id
+  OR NEW.requester IS NOT OLD.requester OR NEW.user_id IS NOT OLD.user_id OR NEW.issuer IS NOT OLD.issuer
   OR NEW.created_at_ms IS NOT OLD.created_at_ms OR NEW.fence < OLD.fence
 BEGIN SELECT RAISE(ABORT, 'kern: who asked for a run does not change'); END;
 CREATE TRIGGER {runs}_erased BEFORE UPDATE ON {runs}
@@ -392,7 +396,7 @@ WHEN NEW.id IS NOT OLD.id OR NEW.run_id IS NOT OLD.run_id OR NEW.session_id IS N
   OR NEW.source_type IS NOT OLD.source_type OR NEW.approval_type IS NOT OLD.approval_type
   OR NEW.pause_type IS NOT OLD.pause_type OR NEW.tool_name IS NOT OLD.tool_name
   OR NEW.expires_at IS NOT OLD.expires_at OR NEW.agent_id IS NOT OLD.agent_id OR NEW.team_id IS NOT OLD.team_id
-  OR NEW.workflow_id IS NOT OLD.workflow_id OR NEW.user_id IS NOT OLD.user_id
+  OR NEW.workflow_id IS NOT OLD.workflow_id OR NEW.user_id IS NOT OLD.user_id OR NEW.issuer IS NOT OLD.issuer
   OR NEW.schedule_id IS NOT OLD.schedule_id OR NEW.schedule_run_id IS NOT OLD.schedule_run_id
   OR NEW.source_name IS NOT OLD.source_name OR NEW.requirements IS NOT OLD.requirements
   OR NEW.context IS NOT OLD.context OR NEW.created_at IS NOT OLD.created_at OR NEW.turn IS NOT OLD.turn
@@ -435,7 +439,8 @@ BEGIN
     expired = expired + (NEW.status = 'expired'),
     cancelled = cancelled + (NEW.status = 'cancelled')
   WHERE whose = '*';
-  INSERT INTO {approvals}_counts (whose) SELECT '=' || NEW.user_id WHERE NEW.user_id IS NOT NULL
+  INSERT INTO {approvals}_counts (whose) SELECT CASE WHEN NEW.issuer IS NULL THEN '=' || NEW.user_id ELSE '+' || NEW.issuer || char(10) || NEW.user_id END
+  WHERE NEW.user_id IS NOT NULL
   ON CONFLICT (whose) DO NOTHING;
   UPDATE {approvals}_counts SET
     pending = pending + (NEW.status = 'pending'),
@@ -443,7 +448,7 @@ BEGIN
     rejected = rejected + (NEW.status = 'rejected'),
     expired = expired + (NEW.status = 'expired'),
     cancelled = cancelled + (NEW.status = 'cancelled')
-  WHERE whose = '=' || NEW.user_id;
+  WHERE whose = CASE WHEN NEW.issuer IS NULL THEN '=' || NEW.user_id ELSE '+' || NEW.issuer || char(10) || NEW.user_id END;
 END;
 CREATE TRIGGER {approvals}_recounted AFTER UPDATE OF status, deleted_at ON {approvals}
 WHEN NEW.status IS NOT OLD.status OR NEW.deleted_at IS NOT OLD.deleted_at
@@ -471,7 +476,7 @@ BEGIN
       - (OLD.status = 'expired' AND OLD.deleted_at IS NULL),
     cancelled = cancelled + (NEW.status = 'cancelled' AND NEW.deleted_at IS NULL)
       - (OLD.status = 'cancelled' AND OLD.deleted_at IS NULL)
-  WHERE whose = '=' || NEW.user_id;
+  WHERE whose = CASE WHEN NEW.issuer IS NULL THEN '=' || NEW.user_id ELSE '+' || NEW.issuer || char(10) || NEW.user_id END;
 END;
 CREATE TRIGGER {approvals}_rowid_no_replace BEFORE INSERT ON {approvals}
 WHEN EXISTS (SELECT 1 FROM {approvals} WHERE rowid = NEW.rowid)

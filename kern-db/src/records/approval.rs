@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use super::call::CallPolicy;
 use super::execution::Execution;
 use super::json::Text;
-use super::principal::{KEY_ISSUER, Principal};
+use super::principal::{KEY_ISSUER, Owner, Principal};
 use crate::cell::{Json, row};
 use crate::{ApprovalId, ApprovalStatus, ApprovalType, PauseType, RunId, RunStatus, SessionId};
 
@@ -29,6 +29,7 @@ row! {
         team_id: Option<String>,
         workflow_id: Option<String>,
         user_id: Option<String>,
+        issuer: Option<String>,
         schedule_id: Option<String>,
         schedule_run_id: Option<String>,
         source_name: Option<String>,
@@ -389,7 +390,7 @@ pub struct ApprovalFilter {
     pub(crate) team_id: Option<String>,
     pub(crate) workflow_id: Option<String>,
     pub(crate) schedule_id: Option<String>,
-    pub(crate) user_id: Option<String>,
+    pub(crate) owner: Option<Owner>,
     pub(crate) limit: Option<u32>,
     pub(crate) page: Option<u32>,
     pub(crate) after: Option<(i64, ApprovalId)>,
@@ -432,12 +433,18 @@ impl ApprovalFilter {
         workflow_id: String,
         /// Only of this schedule.
         schedule_id: String,
-        /// Only asked for by this user.
-        user_id: String,
         /// At most this many a page, 1 to 1000.
         limit: u32,
         /// The page, from 1.
         page: u32,
+    }
+
+    /// Only asked for by this user: a name stands for the subject of the requester, whatever issuer vouches for it, a
+    /// [`Principal`] for itself.
+    #[must_use]
+    pub fn user_id(mut self, user_id: impl Into<Owner>) -> Self {
+        self.owner = Some(user_id.into());
+        self
     }
 
     /// Only what comes after this one in the list: [`created_at`](Approval::created_at) and id of the last of a page give the

@@ -102,6 +102,66 @@ impl Principal {
     }
 }
 
+/// Whose rows are meant: those of one principal, by issuer and subject exactly, or those of a name, whatever issuer vouches for
+/// it. A row shows the owner what the owner may do with it, so that only the first says what a credential owns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    subject: String,
+    /// `None`: any issuer, or none.
+    issuer: Option<Option<String>>,
+}
+
+impl Owner {
+    /// The name.
+    #[must_use]
+    pub fn subject(&self) -> &str {
+        &self.subject
+    }
+
+    /// Whether what this requester asked for is meant.
+    #[must_use]
+    pub fn owns(&self, requester: Option<&Principal>) -> bool {
+        requester.is_some_and(|requester| {
+            self.subject == requester.subject && self.issuer.as_ref().is_none_or(|issuer| *issuer == requester.issuer)
+        })
+    }
+
+    /// The columns that a row of the owner has: the subject and, where it is one that counts, the issuer.
+    pub(crate) fn columns(self) -> (String, Option<Option<String>>) {
+        (self.subject, self.issuer)
+    }
+}
+
+impl From<&Principal> for Owner {
+    fn from(principal: &Principal) -> Self {
+        Self { subject: principal.subject.clone(), issuer: Some(principal.issuer.clone()) }
+    }
+}
+
+impl From<String> for Owner {
+    fn from(subject: String) -> Self {
+        Self { subject, issuer: None }
+    }
+}
+
+impl From<&str> for Owner {
+    fn from(subject: &str) -> Self {
+        Self::from(subject.to_owned())
+    }
+}
+
+impl From<&String> for Owner {
+    fn from(subject: &String) -> Self {
+        Self::from(subject.clone())
+    }
+}
+
+impl From<&Owner> for Owner {
+    fn from(owner: &Owner) -> Self {
+        owner.clone()
+    }
+}
+
 /// The issuer of those who prove their name with an API key: the store itself.
 pub const KEY_ISSUER: &str = "kern";
 

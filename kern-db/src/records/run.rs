@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::call::Call;
-use super::principal::Principal;
+use super::principal::{Owner, Principal};
 use crate::cell::{Json, row};
 use crate::sensitive::snapshot_digest;
 use crate::{RunId, RunStatus, SessionId};
@@ -37,6 +37,7 @@ row! {
         erased_at_ms: Option<i64>,
         /// The subject of the requester, for lists.
         user_id: Option<String>,
+        issuer: Option<String>,
         /// When its session was deleted: no list has it any more.
         deleted_at_ms: Option<i64>,
     }
@@ -98,7 +99,7 @@ pub struct Run {
 pub struct RunFilter {
     pub(crate) agent_id: Option<String>,
     pub(crate) session_id: Option<SessionId>,
-    pub(crate) user_id: Option<String>,
+    pub(crate) owner: Option<Owner>,
     pub(crate) status: Option<RunStatus>,
     pub(crate) after: Option<RunId>,
     pub(crate) newest_first: bool,
@@ -126,10 +127,11 @@ impl RunFilter {
         self
     }
 
-    /// Only runs that this user asked for: the subject of their requester, whoever vouches for it.
+    /// Only runs that this user asked for: a name stands for the subject of the requester, whatever issuer vouches for it, a
+    /// [`Principal`] for itself.
     #[must_use]
-    pub fn user_id(mut self, user_id: impl Into<String>) -> Self {
-        self.user_id = Some(user_id.into());
+    pub fn user_id(mut self, user_id: impl Into<Owner>) -> Self {
+        self.owner = Some(user_id.into());
         self
     }
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::principal::Principal;
+use super::principal::{Owner, Principal};
 use super::run::RunRow;
 use crate::cell::{Cell, Json, row, take};
 use crate::{Result, RunId, SessionId};
@@ -17,6 +17,7 @@ row! {
         requester: Option<Json<Principal>>,
         /// The subject of the requester, for lists.
         user_id: Option<String>,
+        issuer: Option<String>,
         agent_id: Option<String>,
         name: Option<String>,
         metadata: Option<Json<Map<String, Value>>>,
@@ -87,14 +88,6 @@ pub struct SessionOwner {
     pub requester: Option<Principal>,
 }
 
-impl SessionOwner {
-    /// The subject of its requester.
-    #[must_use]
-    pub fn subject(&self) -> Option<&str> {
-        self.requester.as_ref().map(|requester| requester.subject.as_str())
-    }
-}
-
 /// A session to make before its first run.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
@@ -155,7 +148,7 @@ impl NewSession {
 pub struct SessionChange {
     pub(crate) name: Option<String>,
     pub(crate) metadata: Option<Map<String, Value>>,
-    pub(crate) owner: Option<String>,
+    pub(crate) owner: Option<Owner>,
 }
 
 impl SessionChange {
@@ -179,9 +172,10 @@ impl SessionChange {
         self
     }
 
-    /// Only if it is this user's; somebody else's is not found. The subject of its requester, whoever vouches for it.
+    /// Only if it is this user's; somebody else's is not found. A name stands for the subject of its requester, whatever issuer
+    /// vouches for it, a [`Principal`] for itself.
     #[must_use]
-    pub fn of_user(mut self, user_id: impl Into<String>) -> Self {
+    pub fn of_user(mut self, user_id: impl Into<Owner>) -> Self {
         self.owner = Some(user_id.into());
         self
     }
@@ -192,7 +186,7 @@ impl SessionChange {
 #[non_exhaustive]
 pub struct SessionDeletion {
     pub(crate) by: Option<Principal>,
-    pub(crate) owner: Option<String>,
+    pub(crate) owner: Option<Owner>,
 }
 
 impl SessionDeletion {
@@ -209,9 +203,10 @@ impl SessionDeletion {
         self
     }
 
-    /// Only this user's; somebody else's are not found. The subject of their requester, whoever vouches for it.
+    /// Only this user's; somebody else's are not found. A name stands for the subject of their requester, whatever issuer
+    /// vouches for it, a [`Principal`] for itself.
     #[must_use]
-    pub fn of_user(mut self, user_id: impl Into<String>) -> Self {
+    pub fn of_user(mut self, user_id: impl Into<Owner>) -> Self {
         self.owner = Some(user_id.into());
         self
     }
@@ -235,7 +230,7 @@ pub struct DeletedSession {
 #[non_exhaustive]
 pub struct SessionFilter {
     pub(crate) agent_id: Option<String>,
-    pub(crate) user_id: Option<String>,
+    pub(crate) owner: Option<Owner>,
     pub(crate) limit: Option<u32>,
     pub(crate) page: Option<u32>,
 }
@@ -254,10 +249,11 @@ impl SessionFilter {
         self
     }
 
-    /// Only of this user: the subject of their requester, whoever vouches for it.
+    /// Only of this user: a name stands for the subject of their requester, whatever issuer vouches for it, a [`Principal`] for
+    /// itself.
     #[must_use]
-    pub fn user_id(mut self, user_id: impl Into<String>) -> Self {
-        self.user_id = Some(user_id.into());
+    pub fn user_id(mut self, user_id: impl Into<Owner>) -> Self {
+        self.owner = Some(user_id.into());
         self
     }
 

@@ -332,6 +332,7 @@ fn approval_row(
         team_id: None,
         workflow_id: None,
         user_id: run.requester.as_ref().map(|requester| requester.0.subject.clone()),
+        issuer: run.requester.as_ref().and_then(|requester| requester.0.issuer.clone()),
         schedule_id: None,
         schedule_run_id: None,
         source_name: run.agent_name.clone(),

@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 
 use super::all_calls;
-use crate::cell::{Cond, Json};
+use crate::cell::Cond;
 use crate::records::approval::{
     Approval, ApprovalFilter, ApprovalJson, ApprovalRow, CursorMeta, Page, PageMeta, VoteRow, cursor_after,
 };
 use crate::records::call::{Call, Standing};
 use crate::records::execution::{Execution, ExecutionFilter, ExecutionRow};
-use crate::records::principal::Principal;
+use crate::records::principal::{Owner, Principal};
 use crate::records::run::{Run, RunFilter, RunRow};
 use crate::records::session::{Session, SessionFilter, SessionOwner, SessionRow, SessionSum};
 use crate::requests::{Candidates, Resumable};
@@ -126,7 +126,10 @@ fn found_runs(filter: RunFilter) -> Query<RunRow> {
     let mut conds = vec![R::C.deleted_at_ms.is(None)];
     conds.extend(filter.agent_id.map(|agent_id| R::C.agent_id.is(agent_id)));
     conds.extend(filter.session_id.map(|session_id| R::C.session_id.is(session_id)));
-    conds.extend(filter.user_id.map(|user_id| R::C.user_id.is(Some(user_id))));
+    if let Some((user_id, issuer)) = filter.owner.map(Owner::columns) {
+        conds.push(R::C.user_id.is(Some(user_id)));
+        conds.extend(issuer.map(|issuer| R::C.issuer.is(issuer)));
+    }
     conds.extend(filter.status.map(|status| R::C.status.is(status)));
     // Ids are UUIDs of version 7: their order is that of their time, and no two share a place.
     let query = match filter.newest_first {
@@ -147,12 +150,20 @@ pub(crate) async fn sessions<T: Tx>(tx: &mut T, filter: SessionFilter) -> Result
     let runs = || {
         let mut conds = vec![R::C.deleted_at_ms.is(None)];
         conds.extend(filter.agent_id.clone().map(|agent_id| R::C.agent_id.is(agent_id)));
-        conds.extend(filter.user_id.clone().map(|user_id| R::C.user_id.is(Some(user_id))));
+        if let Some((user_id, issuer)) = filter.owner.clone().map(Owner::columns) {
+            conds.push(R::C.user_id.is(Some(user_id)));
+            conds.extend(issuer.map(|issuer| R::C.issuer.is(issuer)));
+        }
         conds
     };
     let rows = || {
-        let agent_id = filter.agent_id.clone().map(|agent_id| N::C.agent_id.is(Some(agent_id)));
-        agent_id.into_iter().chain(filter.user_id.clone().map(|user_id| N::C.user_id.is(Some(user_id)))).collect()
+        let mut conds = Vec::new();
+        conds.extend(filter.agent_id.clone().map(|agent_id| N::C.agent_id.is(Some(agent_id))));
+        if let Some((user_id, issuer)) = filter.owner.clone().map(Owner::columns) {
+            conds.push(N::C.user_id.is(Some(user_id)));
+            conds.extend(issuer.map(|issuer| N::C.issuer.is(issuer)));
+        }
+        conds
     };
     let total_count = tx.count_sessions(runs(), rows()).await?;
     let query = Query::of(runs()).limit(u64::from(limit)).offset(u64::from(page - 1) * u64::from(limit));
@@ -291,12 +302,14 @@ pub(crate) async fn history<T: Tx>(
     requester: Option<Principal>,
     limit: u32,
 ) -> Result<Vec<String>> {
+    let (subject, issuer) = requester.map_or((None, None), |requester| (Some(requester.subject), requester.issuer));
     let mut ended = Vec::new();
     for status in [RunStatus::Completed, RunStatus::Error, RunStatus::Cancelled] {
         let query = Query::of(vec![
             R::C.session_id.is(session_id.clone()),
             R::C.agent_id.is(agent_id.clone()),
-            R::C.requester.is(requester.clone().map(Json)),
+            R::C.user_id.is(subject.clone()),
+            R::C.issuer.is(issuer.clone()),
             R::C.status.is(status),
             R::C.deleted_at_ms.is(None),
         ])
@@ -390,7 +403,10 @@ fn narrowed(filter: &ApprovalFilter) -> Vec<Cond<ApprovalRow>> {
     conds.extend(filter.team_id.clone().map(|team_id| A::C.team_id.is(Some(team_id))));
     conds.extend(filter.workflow_id.clone().map(|workflow_id| A::C.workflow_id.is(Some(workflow_id))));
     conds.extend(filter.schedule_id.clone().map(|schedule_id| A::C.schedule_id.is(Some(schedule_id))));
-    conds.extend(filter.user_id.clone().map(|user_id| A::C.user_id.is(Some(user_id))));
+    if let Some((user_id, issuer)) = filter.owner.clone().map(Owner::columns) {
+        conds.push(A::C.user_id.is(Some(user_id)));
+        conds.extend(issuer.map(|issuer| A::C.issuer.is(issuer)));
+    }
     conds
 }
 

@@ -77,6 +77,7 @@ async fn started<T: Tx>(tx: &mut T, new: BeginRun, claim: &RunClaim) -> Step<Run
         agent_id: new.agent_id,
         agent_name: new.agent_name,
         user_id: new.requester.as_ref().map(|requester| requester.subject.clone()),
+        issuer: new.requester.as_ref().and_then(|requester| requester.issuer.clone()),
         requester: new.requester.map(Json),
         status: RunStatus::Running,
         owner: Some(claim.owner.clone()),

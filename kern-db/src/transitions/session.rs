@@ -9,7 +9,7 @@ use super::{read, run};
 use crate::audit::Entry;
 use crate::cell::{Json, Table};
 use crate::digest::canonical;
-use crate::records::principal::{Actor, Caller, Principal, check_named};
+use crate::records::principal::{Actor, Caller, Owner, Principal, check_named};
 use crate::records::run::RunRow;
 use crate::records::session::{
     DeletedSession, NewSession, Session, SessionChange, SessionDeletion, SessionOwner, SessionRow,
@@ -41,6 +41,7 @@ pub(crate) async fn make<T: Tx>(tx: &mut T, new: NewSession) -> Step<Session> {
     let row = SessionRow {
         session_id: session_id.clone(),
         user_id: requester.as_ref().map(|requester| requester.subject.clone()),
+        issuer: requester.as_ref().and_then(|requester| requester.issuer.clone()),
         requester: requester.map(Json),
         agent_id,
         name,
@@ -57,7 +58,7 @@ pub(crate) async fn change<T: Tx>(tx: &mut T, session_id: SessionId, change: Ses
     let SessionChange { name, metadata, owner } = change;
     check(name.as_deref(), metadata.as_ref())?;
     tx.lock_name(Table::Sessions, session_id.as_str()).await?;
-    owned(tx, &session_id, owner.as_deref()).await?;
+    owned(tx, &session_id, owner.as_ref()).await?;
     if name.is_none() && metadata.is_none() {
         return shown(tx, session_id).await;
     }
@@ -76,6 +77,7 @@ pub(crate) async fn change<T: Tx>(tx: &mut T, session_id: SessionId, change: Ses
         let row = SessionRow {
             session_id: session_id.clone(),
             user_id: found.requester.as_ref().map(|requester| requester.subject.clone()),
+            issuer: found.requester.as_ref().and_then(|requester| requester.issuer.clone()),
             requester: found.requester.map(Json),
             agent_id: found.agent_id,
             name,
@@ -103,7 +105,7 @@ pub(crate) async fn delete<T: Tx>(
     // All runs are locked before the time is read, and in one order: of two deletions, none waits for the other in a circle.
     let mut deleted = Vec::new();
     for session_id in session_ids {
-        owned(tx, &session_id, owner.as_deref()).await?;
+        owned(tx, &session_id, owner.as_ref()).await?;
         let filter = vec![R::C.session_id.is(session_id.clone()), R::C.deleted_at_ms.is(None)];
         let query = Query::of(filter).oldest(R::C.run_id.order());
         let (mut runs, mut cancelled) = (Vec::new(), Vec::new());
@@ -153,9 +155,9 @@ async fn hide<T: Tx>(tx: &mut T, run_id: &RunId, by: Option<&Principal>) -> Step
 }
 
 /// That a session is there, and this user's, where only theirs is meant. Somebody else's is not found.
-async fn owned<T: Tx>(tx: &mut T, session_id: &SessionId, owner: Option<&str>) -> Result<()> {
+async fn owned<T: Tx>(tx: &mut T, session_id: &SessionId, owner: Option<&Owner>) -> Result<()> {
     let found = read::session_owner(tx, session_id.clone()).await?;
-    let is_meant = |found: SessionOwner| owner.is_none() || owner == found.subject();
+    let is_meant = |found: SessionOwner| owner.is_none_or(|owner| owner.owns(found.requester.as_ref()));
     if found.is_some_and(is_meant) { Ok(()) } else { Err(not_found(session_id)) }
 }
 

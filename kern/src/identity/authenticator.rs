@@ -45,6 +45,11 @@ impl Identity {
         self.scopes.allows(needed)
     }
 
+    /// The principal as one text, by issuer and subject: no two principals have the same.
+    pub(crate) fn owner(&self) -> String {
+        serde_json::json!([self.principal.issuer, self.principal.subject]).to_string()
+    }
+
     /// The identity as somebody who continues a run or answers.
     #[must_use]
     pub fn caller(&self) -> Caller {

@@ -11,7 +11,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
-use kern_db::{Caller, Principal, Resolution, Session};
+use kern_db::{Caller, Owner, Principal, Resolution, Session};
 
 use super::Os;
 use super::panel::session::{self, is_own_page};
@@ -60,20 +60,20 @@ impl Who {
     }
 
     /// Whose runs and sessions are shown, where they are not everybody's: their own, to all but administrators.
-    pub(super) fn only(&self) -> Option<&str> {
+    pub(super) fn only(&self) -> Option<Owner> {
         self.unless(&[Scope::Admin])
     }
 
     /// Whose approvals are shown, where they are not everybody's: their own, to all but those who decide them, and those who
     /// may read the log, in which they all are.
-    pub(super) fn only_approvals(&self) -> Option<&str> {
+    pub(super) fn only_approvals(&self) -> Option<Owner> {
         self.unless(&[Scope::ApprovalsWrite, Scope::AuditRead])
     }
 
-    fn unless(&self, scopes: &[Scope]) -> Option<&str> {
+    fn unless(&self, scopes: &[Scope]) -> Option<Owner> {
         match self {
             Self::Known(identity) if !scopes.iter().any(|scope| identity.allows(scope)) => {
-                Some(&identity.principal.subject)
+                Some(Owner::from(&identity.principal))
             }
             _ => None,
         }
@@ -125,9 +125,9 @@ impl Lasts {
     }
 }
 
-/// Whether what belongs to `owner` is shown where only `only`'s is.
-pub(super) fn shows(only: Option<&str>, owner: Option<&str>) -> bool {
-    only.is_none() || only == owner
+/// Whether what a requester asked for is shown where only `only`'s is: issuer and subject are compared exactly.
+pub(super) fn shows(only: Option<Owner>, requester: Option<&Principal>) -> bool {
+    only.is_none_or(|only| only.owns(requester))
 }
 
 impl<S: Sync> FromRequestParts<S> for Who {
@@ -255,7 +255,7 @@ async fn admitted(os: &Os, method: &Method, headers: &HeaderMap, needed: Needed)
     };
     let identity = identity?;
     if let Some(rate) = &os.rate {
-        rate.admit(&identity.principal.subject)?;
+        rate.admit(&identity.owner())?;
     }
     if !identity.allows(&scope) {
         let what = format!("this credential is not good for `{scope}`");
@@ -287,14 +287,14 @@ impl Os {
     pub(super) async fn joins(&self, who: &Who, session_id: &str) -> Result<(), Problem> {
         let Some(only) = who.only() else { return Ok(()) };
         let found = self.db.session_owner(session_id.into()).await?;
-        let is_theirs = found.is_none_or(|found| found.subject() == Some(only));
+        let is_theirs = found.is_none_or(|found| only.owns(found.requester.as_ref()));
         if is_theirs { Ok(()) } else { Err(Problem::not_found("Session")) }
     }
 }
 
 /// Whether a session is this person's, where only theirs are meant.
-pub(super) fn is_of(session: &Session, only: Option<&str>) -> bool {
-    shows(only, session.requester.as_ref().map(|requester| requester.subject.as_str()))
+pub(super) fn is_of(session: &Session, only: Option<Owner>) -> bool {
+    shows(only, session.requester.as_ref())
 }
 
 #[cfg(test)]

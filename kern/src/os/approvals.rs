@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::{Path, RawQuery, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use kern_db::{Approval, ApprovalFilter, ApprovalId, ApprovalStatus, ApprovalType, PauseType, Resolution};
+use kern_db::{Approval, ApprovalFilter, ApprovalId, ApprovalStatus, ApprovalType, Owner, PauseType, Resolution};
 use serde_json::{Value, json};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -43,14 +43,14 @@ fn id_of(id: String) -> ApprovalId {
 /// An approval that is shown to whoever asks. Another's is as good as none.
 pub(super) async fn found(os: &Os, who: &Who, id: &ApprovalId) -> Result<Approval, Problem> {
     let approval = os.db.get_approval(id).await?;
-    let shown = approval.filter(|approval| shows(who.only_approvals(), approval.user_id.as_deref()));
+    let shown = approval.filter(|approval| shows(who.only_approvals(), approval.requester.as_ref()));
     shown.ok_or_else(|| Problem::not_found("Approval"))
 }
 
 /// Whose approvals are listed: those of whoever sees no others, else what is asked for.
-fn whose(fields: &mut Fields, who: &Who) -> Option<String> {
+fn whose(fields: &mut Fields, who: &Who) -> Option<Owner> {
     let asked = fields.text("user_id");
-    who.only_approvals().map(str::to_owned).or(asked)
+    who.only_approvals().or(asked.map(Owner::from))
 }
 
 /// Lists approvals, newest first.

@@ -87,7 +87,7 @@ async fn claimed(os: &Os, key: String, request: Request) -> Result<(RequestClaim
     let (mut parts, body) = request.into_parts();
     let body = read(body, &os.limits).await.map_err(Problem::into_response)?;
     let owner = match parts.extensions.get::<Who>() {
-        Some(Who::Known(identity)) => identity.principal.subject.clone(),
+        Some(Who::Known(identity)) => identity.owner(),
         Some(Who::Unasked) | None => String::new(),
     };
     let digest = digest_of(parts.uri.path_and_query().map_or("", |asked| asked.as_str()), &parts.headers, &body);

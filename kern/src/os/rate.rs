@@ -1,4 +1,4 @@
-//! How often somebody may ask: so many requests a second each, whatever credentials they use, and some more at once.
+//! How often somebody may ask: so many requests a second for each principal, and some more at once.
 
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,12 +26,12 @@ impl Rate {
         Self { limiter: DefaultKeyedRateLimiter::keyed(quota), asked: AtomicU64::new(0) }
     }
 
-    /// Counts a request of somebody's, or refuses it.
-    pub(super) fn admit(&self, subject: &str) -> Result<(), Problem> {
+    /// Counts a request of a principal, or refuses it. By the name alone, one issuer's user could use up another's share.
+    pub(super) fn admit(&self, owner: &str) -> Result<(), Problem> {
         if self.asked.fetch_add(1, Ordering::Relaxed) % FORGET_AFTER == FORGET_AFTER - 1 {
             self.limiter.retain_recent();
         }
-        self.limiter.check_key(&subject.to_owned()).map_err(|early| {
+        self.limiter.check_key(&owner.to_owned()).map_err(|early| {
             let wait: Duration = early.wait_time_from(DefaultClock::default().now());
             let seconds = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX).saturating_add(1);
             let what = "you have asked too often: wait for as long as `Retry-After` says";
@@ -48,7 +48,7 @@ mod tests {
     fn each_has_a_share_of_their_own() {
         let number = |number| NonZeroU32::new(number).expect("not zero");
         let rate = Rate::new(number(1), number(3));
-        let admitted = |subject| (0..5).filter(|_| rate.admit(subject).is_ok()).count();
+        let admitted = |owner| (0..5).filter(|_| rate.admit(owner).is_ok()).count();
         assert_eq!((admitted("ann"), admitted("bob")), (3, 3));
         let refused = rate.admit("ann").expect_err("she has had hers");
         assert_eq!((refused.status(), refused.code()), (StatusCode::TOO_MANY_REQUESTS, "rate_limited"));

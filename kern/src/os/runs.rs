@@ -50,7 +50,7 @@ fn found<'a>(os: &'a Os, id: &str) -> Result<&'a Agent, Problem> {
 async fn run_of(agent: &Agent, who: &Who, run_id: &str, session_id: Option<&str>) -> Result<RunOutput, Problem> {
     let run = agent.get_run(run_id).await?;
     let is_meant = session_id.is_none_or(|session_id| run.session_id.as_str() == session_id);
-    if !is_meant || run.is_deleted || !shows(who.only(), run.user_id.as_deref()) {
+    if !is_meant || run.is_deleted || !shows(who.only(), run.requester.as_ref()) {
         return Err(Error::RunNotFound { run_id: run.run_id }.into());
     }
     Ok(run)

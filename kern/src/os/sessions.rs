@@ -7,14 +7,14 @@ use axum::extract::{Path, RawQuery, Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use kern_db::{
-    NewSession, RunFilter, RunId, RunStatus, Session, SessionChange, SessionDeletion, SessionFilter, SessionId,
+    NewSession, Owner, RunFilter, RunId, RunStatus, Session, SessionChange, SessionDeletion, SessionFilter, SessionId,
 };
 use serde_json::{Map, Value, json};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Os;
-use super::access::{Who, is_of};
+use super::access::{Who, is_of, shows};
 use super::fields::Fields;
 use super::json::{page, run_schema, time, without_nulls};
 use super::openapi::{
@@ -46,9 +46,9 @@ fn is_of_agents(fields: &mut Fields) -> bool {
 }
 
 /// Whose runs are shown: those of whoever sees no others, else what is asked for.
-fn whose(fields: &mut Fields, who: &Who) -> Option<String> {
+fn whose(fields: &mut Fields, who: &Who) -> Option<Owner> {
     let asked = fields.text("user_id");
-    who.only().map(str::to_owned).or(asked)
+    who.only().or(asked.map(Owner::from))
 }
 
 /// Lists the sessions, the last changed first.
@@ -119,7 +119,7 @@ async fn shown(os: &Os, run_id: &RunId) -> Result<Option<RunOutput>, Problem> {
 /// Which runs of a session are meant.
 struct Asked {
     of_agents: bool,
-    user_id: Option<String>,
+    user_id: Option<Owner>,
     status: Option<RunStatus>,
 }
 
@@ -247,7 +247,7 @@ async fn get(
     let asked = Asked::by(&who, query.as_deref())?;
     let story = story(&os, &session_id, &asked).await?;
     let session = os.db.get_session(&SessionId::from(session_id)).await?;
-    let session = session.filter(|session| asked.of_agents && is_of(session, asked.user_id.as_deref()));
+    let session = session.filter(|session| asked.of_agents && is_of(session, asked.user_id.clone()));
     Ok(Json(detail(&os, session.as_ref(), story)?))
 }
 
@@ -396,7 +396,8 @@ async fn delete_these(os: &Os, who: &Who, query: Option<&str>, ids: Vec<SessionI
     let mut asked = Fields::of_query(query);
     let owner = whose(&mut asked, who);
     asked.done()?;
-    let mut deletion = SessionDeletion::new().by_person(who.principal(owner.clone()));
+    let mut deletion =
+        SessionDeletion::new().by_person(who.principal(owner.as_ref().map(|owner| owner.subject().to_owned())));
     if let Some(owner) = owner {
         deletion = deletion.of_user(owner);
     }
@@ -511,7 +512,7 @@ async fn run(
     let run_id = RunId::from(run_id);
     let found = if of_agents { shown(&os, &run_id).await? } else { None };
     let found =
-        found.filter(|run| run.session_id.as_str() == session_id && (user_id.is_none() || run.user_id == user_id));
+        found.filter(|run| run.session_id.as_str() == session_id && shows(user_id.clone(), run.requester.as_ref()));
     let found = found.ok_or_else(|| Problem::from(crate::Error::RunNotFound { run_id }))?;
     Ok(Json(run_schema(&os, &found).await?))
 }

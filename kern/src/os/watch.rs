@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use axum::response::Response;
 use axum::response::sse::Event;
-use kern_db::{AuditEntry, RunId};
+use kern_db::{AuditEntry, Owner, RunId};
 use serde_json::json;
 use tokio::sync::watch;
 
 use super::Os;
-use super::access::{Who, shows};
+use super::access::Who;
 use super::events::{response as stream, send};
 use crate::run::blocked::TO_DO;
 
@@ -152,7 +152,7 @@ async fn follow(os: Weak<Os>, mut seq: i64) {
 
 /// Whose events somebody is told who is told their own only. The entries of a run mostly follow each other.
 struct Own {
-    only: String,
+    only: Owner,
     last: Option<(RunId, bool)>,
 }
 
@@ -168,7 +168,7 @@ impl Own {
             return Ok(*is_told);
         }
         let run = os.db.get_run(run_id).await?;
-        let is_told = shows(Some(&self.only), run.requester.as_ref().map(|owner| &*owner.subject));
+        let is_told = self.only.owns(run.requester.as_ref());
         self.last = Some((run_id.clone(), is_told));
         Ok(is_told)
     }
@@ -176,7 +176,7 @@ impl Own {
 
 /// The stream of everything after an entry that whoever asks is shown.
 pub(super) fn response(os: Arc<Os>, who: Who, from: i64) -> Response {
-    let mut own = who.only_approvals().map(|only| Own { only: only.to_owned(), last: None });
+    let mut own = who.only_approvals().map(|only| Own { only, last: None });
     stream(who.lasts(&os), move |queue| async move {
         let (mut read, stop) = (os.log.read.subscribe(), os.stop());
         {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use kern_db::{RunId, RunStatus, SessionId};
+use kern_db::{Principal, RunId, RunStatus, SessionId};
 
 use super::blocked::RunBlocked;
 use super::message::Message;
@@ -71,6 +71,10 @@ pub struct RunOutput {
     /// Who asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_id: Option<String>,
+    /// Whose it is: a name alone owns nothing.
+    #[serde(skip)]
+    #[cfg_attr(not(feature = "os"), allow(dead_code))]
+    pub(crate) requester: Option<Principal>,
     /// The text: the model's last, what the run waits for, or why it cannot continue.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content: Option<String>,

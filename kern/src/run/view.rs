@@ -65,6 +65,7 @@ pub(crate) fn view(agent: &Inner, run: &Run, mut state: RunState) -> RunOutput {
         agent_name: run.agent_name.clone(),
         session_id: run.session_id.clone(),
         user_id: run.requester.as_ref().map(|requester| requester.subject.clone()),
+        requester: run.requester.clone(),
         content,
         content_type: "str".to_owned(),
         model: agent.model.id().to_owned(),

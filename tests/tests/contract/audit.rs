@@ -386,7 +386,8 @@ async fn i16_a_new_row_does_not_push_an_old_one_out(store: &Store) {
     for sql in [
         "INSERT OR REPLACE INTO kern_approvals
          SELECT 'new', run_id, session_id, 'pending', source_type, approval_type, pause_type, tool_name, tool_args,
-           expires_at, agent_id, team_id, workflow_id, user_id, schedule_id, schedule_run_id, source_name, requirements,
+           expires_at, agent_id, team_id, workflow_id, user_id, issuer, schedule_id, schedule_run_id, source_name,
+           requirements,
            context, NULL, NULL, NULL, created_at, turn, idx, generation, tool_call_id, version, digest, NULL, policy,
            policy_digest, requester, NULL, NULL, NULL, NULL, NULL, view_digest FROM kern_approvals WHERE status = 'approved' LIMIT 1",
         "INSERT OR REPLACE INTO kern_executions

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use kern_db::{
-    Approval, ApprovalFilter, ApprovalStatus, BeginRun, Error, Principal, RunFilter, RunId, RunStatus, SessionFilter,
-    SessionId,
+    Approval, ApprovalFilter, ApprovalStatus, BeginRun, Caller, Error, KEY_ISSUER, Link, Owner, Principal, RunFilter,
+    RunId, RunStatus, SessionChange, SessionDeletion, SessionFilter, SessionId,
 };
 use kern_tests::steps::{APPROVER, REQUESTER, Store, begin, required, turn, two_stage, user, verified};
 
@@ -279,7 +279,63 @@ async fn kept_counts_are_held_against_the_rows(store: &Store) {
     }
 }
 
+/// A filter by a principal compares issuer and subject exactly; one by a name takes whatever issuer vouches for it.
+async fn a_name_under_another_issuer_is_another_owner(store: &Store) {
+    let proved = |issuer: &str| Principal::verified(issuer, "ana").unwrap();
+    let link = Link::new("https://id.example", "agent");
+    let acting = proved("https://id.example").on_behalf_of(link);
+    // A name that spells out what the counts of SQLite are kept under is still only a name.
+    let odd = Principal::unverified("https://id.example\nana");
+    let principals = [proved(KEY_ISSUER), proved("https://id.example"), Principal::unverified("ana"), odd];
+    let mut runs = Vec::new();
+    for requester in principals.iter().chain([&acting]) {
+        let mut request = begin(&RunId::generate());
+        request.session_id = SessionId::generate();
+        request.requester = Some(requester.clone());
+        let claim = store.begin_run(request).await.unwrap();
+        runs.push(store.commit_turn(turn(&claim, 1, &[required()], true)).await.unwrap().run_id);
+    }
+    store.approve(&runs[1], 0).await.unwrap();
+    let found = async |owner: Owner| {
+        let listed = store.list_runs(RunFilter::new().user_id(&owner)).await.unwrap();
+        let pending = ApprovalFilter::new().status(ApprovalStatus::Pending).user_id(&owner);
+        let approvals = store.list_approvals(ApprovalFilter::new().user_id(&owner)).await.unwrap();
+        assert_eq!(approvals.meta.total_count, approvals.data.len() as u64);
+        assert!(approvals.data.iter().all(|approval| owner.owns(approval.requester.as_ref())));
+        assert!(listed.iter().all(|run| owner.owns(run.requester.as_ref())));
+        let sessions = store.list_sessions(SessionFilter::new().user_id(&owner)).await.unwrap();
+        assert_eq!((sessions.meta.total_count, approvals.data.len()), (listed.len() as u64, listed.len()));
+        (listed.into_iter().map(|run| run.run_id).collect::<Vec<_>>(), store.count_approvals(pending).await.unwrap())
+    };
+    // What an agent asked for on her behalf is hers: the chain is no part of the owner.
+    let own = [vec![0], vec![1, 4], vec![2], vec![3]];
+    for (principal, own) in principals.iter().zip(own) {
+        let ids: Vec<_> = own.iter().map(|place| runs[*place].clone()).collect();
+        let pending = own.iter().filter(|place| **place != 1).count() as u64;
+        assert_eq!(found(Owner::from(principal)).await, (ids, pending), "{principal:?}");
+    }
+    assert_eq!(found(Owner::from("ana")).await, ([0, 1, 2, 4].map(|place| runs[place].clone()).into(), 3));
+    // Nor does a session open for another issuer's principal, and its history stays with its own.
+    let session = store.get_run(&runs[1]).await.unwrap().session_id;
+    for other in [&principals[0], &principals[2]] {
+        let change = SessionChange::new().name("mine").of_user(other);
+        assert!(matches!(store.update_session(&session, change).await, Err(Error::NotFound { .. })));
+        let deletion = SessionDeletion::new().of_user(other);
+        assert!(matches!(store.delete_sessions(vec![session.clone()], deletion).await, Err(Error::NotFound { .. })));
+    }
+    store.cancel_run(runs[1].clone(), Caller::Person(principals[1].clone())).await.unwrap();
+    let history = async |of: &Principal| {
+        store.history(session.clone(), "agent".to_owned(), Some(of.clone()), 9).await.unwrap().len()
+    };
+    assert_eq!((history(&principals[1]).await, history(&acting).await), (1, 1));
+    assert_eq!((history(&principals[0]).await, history(&principals[2]).await), (0, 0));
+    store.update_session(&session, SessionChange::new().name("hers").of_user(&principals[1])).await.unwrap();
+    let named = store.list_sessions(SessionFilter::new().user_id(&principals[0])).await.unwrap();
+    assert!(named.data.iter().all(|found| found.session_id != session));
+}
+
 on_each_store! {
+    a_name_under_another_issuer_is_another_owner,
     a_session_is_what_its_runs_have_in_common,
     of_other_peoples_runs_no_session_shows_anything,
     sessions_come_page_by_page,

@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use kern::identity::TokenVerifier;
+use kern::identity::{KeyRequest, ScopeSet, TokenVerifier};
 use kern::os::{AgentOS, OsServer};
 use kern::prelude::*;
 use kern_tests::http::{Answer, Client};
@@ -121,6 +121,8 @@ struct Company {
     store: Store,
     server: OsServer,
     alice: Client,
+    /// An API key whose subject is alice, too: another principal.
+    key_of_alice: String,
     sessions: usize,
 }
 
@@ -146,7 +148,9 @@ impl Company {
         let os = AgentOS::builder().agent(agent).tokens(tokens).without_worker().build().unwrap();
         let server = os.start("127.0.0.1:0").await.unwrap();
         let alice = Client::of(server.address()).with(of("alice", USER));
-        Self { store, server, alice, sessions: 0 }
+        let scopes = ScopeSet::parse(USER).unwrap();
+        let key = KeyRequest::new("alice", scopes).make(&store.db).await.unwrap().secret.reveal().to_owned();
+        Self { store, server, alice, key_of_alice: key, sessions: 0 }
     }
 
     fn client(&self, role: &str) -> Client {
@@ -160,6 +164,7 @@ impl Company {
             "alg none" => token("none", &[("sub", json!("root")), ("scopes", admin)]),
             "requester" => of("alice", USER),
             "another requester" => of("mallory", USER),
+            "same name by key" => self.key_of_alice.clone(),
             "other pool" => of("lou", APPROVER),
             // Whom a pool that is not asked was told of, and whom nobody was told of.
             "other pool's token" => by_token("tom", &["legal"]),
@@ -241,10 +246,12 @@ async fn every_route_answers_every_role_as_the_table_says() {
     described.sort();
     listed.sort();
     assert_eq!(described, listed, "every route has its row");
-    let clients: Vec<(&str, Client)> = ROLES.map(|role| (role, company.client(role))).into();
+    let mut clients: Vec<(&str, Client)> = ROLES.map(|role| (role, company.client(role))).into();
+    // A principal of another issuer is another requester, whatever its name.
+    clients.push(("same name by key", company.client("same name by key")));
     let (mut wrong, mut cells) = (Vec::new(), 0);
     for (route, codes) in TABLE {
-        for ((role, client), code) in clients.iter().zip(codes) {
+        for ((role, client), code) in clients.iter().zip(codes.iter().chain([&codes[5]])) {
             let waiting = company.waiting().await;
             let answer = company.ask(client, route, &waiting).await;
             cells += 1;
@@ -271,7 +278,7 @@ async fn every_route_answers_every_role_as_the_table_says() {
         }
     }
     assert!(wrong.is_empty(), "{} of {cells} cells:\n{}", wrong.len(), wrong.join("\n"));
-    assert_eq!(cells, TABLE.len() * ROLES.len());
+    assert_eq!(cells, TABLE.len() * (ROLES.len() + 1));
     // Nothing of all that has run anything; and what is decided by whom it should be, does.
     let waiting = company.waiting().await;
     for session in 1..=company.sessions {
@@ -291,7 +298,7 @@ async fn every_route_answers_every_role_as_the_table_says() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_somebody_elses_looks_like_what_is_not_there() {
     let mut company = Company::new().await;
-    let mallory = company.client("another requester");
+    let strangers = [company.client("another requester"), company.client("same name by key")];
     let theirs = company.waiting().await;
     let nothing = Waiting {
         session: "no-such-session".to_owned(),
@@ -305,16 +312,84 @@ async fn what_is_somebody_elses_looks_like_what_is_not_there() {
         if codes[5] != 404 || *route == "POST /agents/{agent_id}/runs" {
             continue;
         }
-        let (one, other) = (company.ask(&mallory, route, &theirs).await, company.ask(&mallory, route, &nothing).await);
-        assert_eq!((one.status, &one.kind), (404, &"application/problem+json".to_owned()), "{route}: {one:?}");
-        let names = |text: String, waiting: &Waiting| {
-            [&waiting.session, &waiting.run, &waiting.approval].into_iter().fold(text, |text, id| text.replace(id, "…"))
-        };
-        let (one, other) = (names(one.body.to_string(), &theirs), names(other.body.to_string(), &nothing));
-        assert_eq!(one, other, "{route}");
-        compared += 1;
+        for stranger in &strangers {
+            let one = company.ask(stranger, route, &theirs).await;
+            let other = company.ask(stranger, route, &nothing).await;
+            assert_eq!((one.status, &one.kind), (404, &"application/problem+json".to_owned()), "{route}: {one:?}");
+            let names = |text: String, waiting: &Waiting| {
+                let ids = [&waiting.session, &waiting.run, &waiting.approval];
+                ids.into_iter().fold(text, |text, id| text.replace(id, "…"))
+            };
+            let (one, other) = (names(one.body.to_string(), &theirs), names(other.body.to_string(), &nothing));
+            assert_eq!(one, other, "{route}");
+            compared += 1;
+        }
     }
-    assert!(compared >= 13, "{compared}");
+    assert!(compared >= 26, "{compared}");
+    assert_eq!(company.status(&theirs.approval).await, "pending");
+}
+
+/// A token whose `sub` is an API key's subject, or the other way round, owns nothing of the other's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_name_under_another_issuer_owns_nothing_of_the_first() {
+    let mut company = Company::new().await;
+    let (token, key) = (company.alice.clone(), company.client("same name by key"));
+    let start = async |client: &Client, session: &str| {
+        let form = [("message", "go"), ("stream", "false"), ("session_id", session)];
+        client.form("/agents/a/runs", &form).await
+    };
+    let by_token = company.waiting().await;
+    let (run, approval) = ids(&start(&key, "by-key").await);
+    let by_key = Waiting { session: "by-key".to_owned(), run, approval, digest: by_token.digest.clone() };
+    for (client, own, foreign) in [(&token, &by_token, &by_key), (&key, &by_key, &by_token)] {
+        for path in [
+            format!("/agents/a/runs/{}?session_id={}", foreign.run, foreign.session),
+            format!("/sessions/{}", foreign.session),
+            format!("/sessions/{}/runs/{}", foreign.session, foreign.run),
+            format!("/approvals/{}", foreign.approval),
+            format!("/approvals/{}/status", foreign.approval),
+        ] {
+            assert_eq!(client.get(&path).await.status, 404, "{path}");
+        }
+        for path in ["cancel", "continue", "resume"] {
+            let refused = client.form(&format!("/agents/a/runs/{}/{path}", foreign.run), &[("stream", "false")]).await;
+            assert_eq!(refused.status, 404, "{path}");
+        }
+        assert_eq!(start(client, &foreign.session).await.status, 404);
+        let deleted = client.send(client.request("DELETE", &format!("/sessions/{}", foreign.session))).await;
+        assert_eq!(deleted.status, 404);
+        // Lists and counts have their own alone.
+        let runs = client.get(&format!("/agents/a/runs?session_id={}", foreign.session)).await.body;
+        assert_eq!(runs, json!([]));
+        let sessions = client.get("/sessions").await.body;
+        assert_eq!(
+            (&sessions["meta"]["total_count"], &sessions["data"][0]["session_id"]),
+            (&json!(1), &json!(own.session))
+        );
+        let approvals = client.get("/approvals").await.body;
+        assert_eq!((&approvals["meta"]["total_count"], &approvals["data"][0]["id"]), (&json!(1), &json!(own.approval)));
+        assert_eq!(client.get("/approvals/count?user_id=alice").await.body, json!({ "count": 1 }));
+        // The session of a run that goes on is shown to its owner.
+        let found = client.get(&format!("/agents/a/runs/{}?session_id={}", own.run, own.session)).await;
+        assert_eq!((found.status, &found.body["status"]), (200, &json!("PAUSED")));
+        let page = client.get(&format!("/panel/runs/{}", foreign.run)).await;
+        assert_eq!(page.status, 404);
+    }
+    // The same Idempotency-Key of two principals is two keys.
+    let mut answers = Vec::new();
+    for client in [&token, &key] {
+        let form = [("message", "go"), ("stream", "false")];
+        let request = client.request("POST", "/agents/a/runs").header("idempotency-key", "same").form(&form);
+        answers.push(client.send(request).await.body["run_id"].clone());
+    }
+    assert_ne!(answers[0], answers[1]);
+    for waiting in [&by_token, &by_key] {
+        assert_eq!(company.status(&waiting.approval).await, "pending");
+    }
+    // An administrator's filter is by name, whatever issuer vouches for it.
+    let root = company.client("admin");
+    assert_eq!(root.get("/approvals?user_id=alice").await.body["meta"]["total_count"], json!(4));
+    assert_eq!(root.get("/approvals/count?user_id=alice").await.body, json!({ "count": 4 }));
 }
 
 /// A session that alice has made and not used yet is hers, as one that she has used.

@@ -158,6 +158,7 @@ impl Rows<'_> {
         is_text(row, c.pause_type.order(), Some(policy.pause.unwrap_or(PauseType::Confirmation).as_str()))?;
         let asker = self.replay.who.get(self.requester_of(run) as usize).and_then(|who| who.person.as_ref());
         is_text(row, c.user_id.order(), asker.map(|person| person.subject.as_str()))?;
+        is_text(row, c.issuer.order(), asker.and_then(|person| person.issuer.as_deref()))?;
         for column in [c.team_id, c.workflow_id, c.schedule_id, c.schedule_run_id] {
             is_text(row, column.order(), None)?;
         }

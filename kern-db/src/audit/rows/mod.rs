@@ -149,7 +149,9 @@ impl<'a> Rows<'a> {
         is_text(row, c.status.order(), Some(state.status.as_str()))?;
         let requester = &self.replay.who[state.requester as usize];
         is_text(row, c.requester.order(), requester.principal.as_deref())?;
-        is_text(row, c.user_id.order(), requester.person.as_ref().map(|person| person.subject.as_str()))?;
+        let asker = requester.person.as_ref();
+        is_text(row, c.user_id.order(), asker.map(|person| person.subject.as_str()))?;
+        is_text(row, c.issuer.order(), asker.and_then(|person| person.issuer.as_deref()))?;
         is_text(row, c.session_id.order(), Some(&state.session_id))?;
         is_text(row, c.agent_id.order(), Some(&state.agent_id))?;
         if let Some(name) = &state.agent_name {

@@ -193,7 +193,7 @@ fn row(os: &Os, run: &RunOutput, calls: &[kern_db::Call]) -> RunRow {
 /// be understood years later.
 fn shown_by<'a>(os: &'a Os, who: &Who, run: &Run) -> Option<&'a Agent> {
     let is_deleted = run.deleted_at_ms.is_some() && who.only().is_some();
-    let is_shown = shows(who.only(), run.requester.as_ref().map(|asked| &*asked.subject)) && !is_deleted;
+    let is_shown = shows(who.only(), run.requester.as_ref()) && !is_deleted;
     os.agent(&run.agent_id).filter(|_| is_shown)
 }
 
