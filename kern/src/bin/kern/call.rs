@@ -98,7 +98,14 @@ impl ShownCall<'_> {
 
     fn requester(&self) -> String {
         match &self.run.requester {
-            Some(requester) => name(&requester.subject, requester.verified),
+            Some(requester) => {
+                let mut text = name(&requester.subject, requester.verified);
+                for link in &requester.on_behalf_of {
+                    text.push_str(", with ");
+                    text.push_str(&safe(&link.subject));
+                }
+                text
+            }
             None => "somebody without a name".to_owned(),
         }
     }
