@@ -421,3 +421,53 @@ async fn a_session_that_somebody_made_is_theirs() {
     let theirs = company.alice.send(company.alice.request("DELETE", "/sessions/made?user_id=mallory")).await;
     assert_eq!(theirs.status, 404);
 }
+
+/// A token with `act`: its subject owns the run, each actor counts as the requester, and the token decides nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_with_actors_asks_and_decides_nothing() {
+    let company = Company::new().await;
+    company.store.db.set_pool("finance", ["fay", "agent", "alice", "gateway"]).await.unwrap();
+    let client = |claims: &[(&str, Value)]| Client::of(company.server.address()).with(token("HS256", claims));
+    let act = json!({ "sub": "gateway", "act": { "iss": "https://agents.example", "sub": "agent" } });
+    let all = json!([USER, APPROVER].concat());
+    let acting = |subject: &str| client(&[("sub", json!(subject)), ("scopes", all.clone()), ("act", act.clone())]);
+    let form = [("message", "go"), ("stream", "false"), ("session_id", "behalf")];
+    let (run, approval) = ids(&acting("alice").form("/agents/a/runs", &form).await);
+    // She finds what was asked for on her behalf, and whoever decides sees who is behind it.
+    let found = company.alice.get(&format!("/agents/a/runs/{run}?session_id=behalf")).await;
+    assert_eq!((found.status, &found.body["user_id"]), (200, &json!("alice")), "{found:?}");
+    let shown = company.client("approver").get(&format!("/approvals/{approval}")).await.body;
+    let chain =
+        json!([{ "issuer": ISSUER, "subject": "gateway" }, { "issuer": "https://agents.example", "subject": "agent" }]);
+    assert_eq!(shown["requester"]["on_behalf_of"], chain, "{shown}");
+    let page = company.client("approver").get(&format!("/panel/approvals/{approval}")).await;
+    assert!(page.body.as_str().is_none_or(|page| page.contains("alice, with gateway, agent")), "{page:?}");
+    let entries = company.store.db.audit().entries(0, 1000).await.unwrap();
+    let asked = entries.iter().find(|entry| entry.action == "requested").expect("it was asked for");
+    assert_eq!(serde_json::to_value(&asked.actor).unwrap()["on_behalf_of"], chain);
+    let yes = json!({ "status": "approved", "digest": shown["digest"] });
+    let resolve = format!("/approvals/{approval}/resolve");
+    for (name, who) in [
+        ("the token itself", acting("alice")),
+        ("an approver's token with actors", acting("fay")),
+        ("an actor", of_client(&company, "agent")),
+        ("another actor", of_client(&company, "gateway")),
+        ("the subject", of_client(&company, "alice")),
+    ] {
+        let refused = who.json(&resolve, &yes).await;
+        assert_eq!((refused.status, refused.code()), (403, "not_permitted"), "{name}: {refused:?}");
+    }
+    let nine = (0..9).fold(json!({ "sub": "first" }), |act, level| json!({ "sub": format!("a{level}"), "act": act }));
+    for act in [nine, json!({ "client_id": "x" }), json!(null)] {
+        let refused = client(&[("sub", json!("alice")), ("scopes", all.clone()), ("act", act.clone())]);
+        let refused = refused.get("/approvals").await;
+        assert_eq!((refused.status, refused.code()), (401, "invalid_credential"), "{act}");
+    }
+    assert_eq!(company.status(&approval).await, "pending");
+    let decided = company.client("approver").json(&resolve, &yes).await;
+    assert_eq!(decided.status, 200, "{decided:?}");
+}
+
+fn of_client(company: &Company, subject: &str) -> Client {
+    Client::of(company.server.address()).with(of(subject, APPROVER))
+}
