@@ -56,7 +56,7 @@ row! {
         /// The identity of the tool, which no other tool's permit has.
         tool_identity: String,
         /// The entry of the audit log in which the current version was asked for. Null only inside the transaction that asks.
-        asked_shard: Option<i64>,
+        asked_shard: Option<u32>,
         asked_seq: Option<i64>,
         /// The version that the requester has confirmed. An edit back to its arguments is another version.
         confirmed_version: Option<u32>,

@@ -7,8 +7,8 @@ use serde_json::json;
 use super::ask::{add_call, check_new, snapshot_salt};
 use super::execution::{self, Readiness, ReadyCall, readiness};
 use super::{
-    GivenUp, NOT_IN_TIME, all_calls, calls, close_pending, close_rows, drop_ready, entries_of_turn, evidence, next,
-    of_call, read, run, token,
+    GivenUp, NOT_IN_TIME, all_calls, call, calls, close_pending, close_rows, drop_ready, entries, entries_of_turn,
+    evidence, next, of_call, read, run, token,
 };
 use crate::audit::{Entry, is_whole};
 use crate::cell::Json;

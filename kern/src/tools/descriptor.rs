@@ -99,31 +99,6 @@ pub enum ApprovalPolicy {
     Audit,
 }
 
-impl ToolPolicy {
-    /// Canonical JSON of everything that the policy asks for.
-    fn canonical(&self) -> String {
-        let Self { pause, approval, rules, effect } = self;
-        let ApprovalRules { pool, quorum, expires_in, valid_for, require_reason, allow_self } = rules;
-        let approval = approval.as_ref().map(|approval| match approval {
-            ApprovalPolicy::Required => "required",
-            ApprovalPolicy::Audit => "audit",
-        });
-        // As text: nanoseconds are beyond what canonical JSON holds exactly.
-        let time = |time: &Option<Duration>| time.map(|time| time.as_nanos().to_string());
-        kern_db::canonical_json(&json!({
-            "pause": pause,
-            "approval": approval,
-            "pool": pool,
-            "quorum": quorum,
-            "expires_in": time(expires_in),
-            "valid_for": time(valid_for),
-            "require_reason": require_reason,
-            "allow_self": allow_self,
-            "effect": effect,
-        }))
-    }
-}
-
 impl ToolDescriptor {
     /// Makes a descriptor of a tool without any policy, version `1`.
     pub fn new(name: impl Into<String>, description: impl Into<String>, parameters: Value) -> Self {
@@ -143,12 +118,6 @@ impl ToolDescriptor {
             origin: None,
             conflict: None,
         }
-    }
-
-    /// Identifies the tool: a permit for one identity enters no body of another.
-    pub(crate) fn identity(&self) -> String {
-        let policy = (self.policy != ToolPolicy::default()).then(|| self.policy.canonical());
-        kern_db::tool_identity(&self.name, &self.name, &self.version, &self.schema_hash, policy.as_deref())
     }
 
     /// Sets the version.

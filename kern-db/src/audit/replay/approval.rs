@@ -111,7 +111,6 @@ impl Run {
                     by: *by,
                     at_ms: *at_ms,
                     data,
-                    noted: said.note.is_some(),
                     member_until_ms: said.member_until_ms,
                 });
                 return Ok(());

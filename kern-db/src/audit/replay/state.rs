@@ -206,8 +206,6 @@ pub(in crate::audit) struct Vote {
     pub(in crate::audit) by: u32,
     pub(in crate::audit) at_ms: i64,
     pub(in crate::audit) data: Option<Sha>,
-    /// Whether the entry says a note.
-    pub(in crate::audit) noted: bool,
     /// Until when a credential says that the voter is in the pool, where that alone let them vote.
     pub(in crate::audit) member_until_ms: Option<i64>,
 }

@@ -130,7 +130,7 @@ async fn blocked(os: &Os, who: &Who) -> Result<Vec<Blocked>, Problem> {
         let page = Candidates::Page { after: None, limit: LOOKED_AT };
         for run_id in os.db.resumable_runs(agent.id().to_owned(), page).await?.decided {
             let run = os.db.get_run(&run_id).await?;
-            let is_shown = shows(who.only_approvals(), run.requester.as_ref().map(|asked| &*asked.subject));
+            let is_shown = shows(who.only_approvals(), run.requester.as_ref());
             let Some(why) = blocked_here(&agent.0, &run).filter(|_| is_shown && run.deleted_at_ms.is_none()) else {
                 continue;
             };
