@@ -222,13 +222,9 @@ const RESET: Config = Config {
     crashes: 1,
     reset: true,
     voters: &[Bob],
-    callers: &[Who::Ana, Who::Worker],
-    settlers: &[Bob],
+    callers: &[Who::Worker],
     cancel: true,
-    ..Config::of(
-        "two-stage and idempotent, the time set back",
-        &[&[TWO_STAGE, Spec { effect: Effect::Idempotent, ..REQUIRED }]],
-    )
+    ..Config::of("idempotent, the time set back", &[&[Spec { effect: Effect::Idempotent, ..REQUIRED }]])
 };
 
 /// What was ordered again by a human, in every tier.

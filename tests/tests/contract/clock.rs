@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use kern_db::{
-    Answered, ApprovalStatus, CallPolicy, Db, Effect, Ended, Error, ExecutionStatus, Finished, NewAnswer, PauseType,
+    Answered, ApprovalStatus, CallPolicy, Effect, Ended, Error, ExecutionStatus, Finished, NewAnswer, PauseType,
     Principal, Recovered, RunId, RunStatus, Tier, clock,
 };
 use kern_tests::steps::{Store, begin, end, required, two_stage};
 
 const HOUR_MS: i64 = 3_600_000;
+/// The store's time falls behind by what passes between one process and the next.
+const ABOUT_MS: i64 = 60_000;
 /// Longer than a second of the store, wherever in a second it begins.
 const PASSED: Duration = Duration::from_millis(2_100);
 
@@ -43,7 +45,7 @@ async fn schedule_19_after_an_entry_ahead_of_time_time_passes_in_one_process(sto
     let one = store.another().await.shared();
     time_passes(async || Store::around(one.clone())).await;
     let now = one.clock().await.unwrap();
-    assert!(now.has_jumped() && now.ahead_ms() >= HOUR_MS, "{now:?}");
+    assert!(now.has_jumped() && now.ahead_ms() >= HOUR_MS - ABOUT_MS, "{now:?}");
 }
 
 async fn schedule_19_after_an_entry_ahead_of_time_time_passes_by_commands_alone(store: &Store) {
@@ -84,7 +86,7 @@ async fn schedule_19_ten_years_ahead_are_reported_and_runs_go_on(store: &Store) 
     written_ahead(store, years).await;
     let handle = store.another().await;
     let now = handle.clock().await.unwrap();
-    assert!(now.has_jumped() && now.ahead_ms() >= years, "{now:?}");
+    assert!(now.has_jumped() && now.ahead_ms() >= years - ABOUT_MS, "{now:?}");
     let (claim, call) = handle.executing().await;
     handle.succeed(&call).await;
     handle.complete(&claim).await.unwrap();
@@ -124,7 +126,7 @@ async fn z3_no_row_outlives_a_reset(store: &Store) {
     }
     // `again` has ended with its run; the others wait.
     let before = handle.clock().await.unwrap();
-    assert!(before.ahead_ms() >= HOUR_MS, "{before:?}");
+    assert!(before.ahead_ms() >= HOUR_MS - ABOUT_MS, "{before:?}");
     let after = handle.reset_clock(operator(), "a wrong clock".to_owned()).await.unwrap();
     assert_eq!(after.ahead_ms(), 0, "{after:?}");
 
@@ -158,6 +160,8 @@ async fn z3_every_lease_ends(store: &Store) {
     assert!(ahead.get_run(&lost.run_id).await.unwrap().lapsed);
     clock::set_ahead_ms(0);
     let handle = store.another().await;
+    // From here on this process counts.
+    assert!(handle.clock().await.unwrap().has_jumped());
     tokio::time::sleep(Duration::from_millis(400)).await;
     handle.reset_clock(operator(), "a wrong clock".to_owned()).await.unwrap();
     assert_ne!(handle.recover_run(lost.run_id.clone()).await.unwrap(), Recovered::NotNeeded);

@@ -83,7 +83,7 @@ async fn i16_the_owner_of_the_tables_cannot_change_history_by_a_slip() {
         "UPDATE kern_audit SET action = 'x'",
         "DELETE FROM kern_audit",
         "TRUNCATE kern_audit",
-        "INSERT INTO kern_audit SELECT * FROM kern_audit WHERE seq = 1 ON CONFLICT (seq) DO UPDATE SET action = 'x'",
+        "INSERT INTO kern_audit SELECT * FROM kern_audit WHERE seq = 1 ON CONFLICT (shard, seq) DO UPDATE SET action = 'x'",
         "DELETE FROM kern_votes",
         "UPDATE kern_votes SET voter_key = 'x'",
         "DELETE FROM kern_runs",
