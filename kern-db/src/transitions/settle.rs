@@ -2,13 +2,13 @@
 
 use serde_json::json;
 
-use super::{ask, calls, entries, evidence, run};
+use super::{ask, calls, check_bound, evidence, run};
 use crate::audit::Entry;
 use crate::digest::sha256;
 use crate::records::execution::{Execution, ExecutionRow, Settlement};
 use crate::records::principal::{Actor, Principal, check_named, check_separation};
 use crate::records::run::RunRow;
-use crate::rules::{CallRows, check_binding, check_unknown};
+use crate::rules::{CallRows, check_unknown};
 use crate::tx::{Query, Step, Tx};
 use crate::{Error, ExecutionId, ExecutionStatus, Result, RunStatus};
 
@@ -58,7 +58,7 @@ pub(crate) async fn settle<T: Tx>(
             let needs = "the call that it is about is not there any more";
             return Err(Error::ExecutionConflict { id, found: found.status, needs }.into());
         };
-        if let Err(error) = check_unknown_as_asked(tx, &run, rows).await? {
+        if let Err(error) = check_unknown_as_asked(tx, &run, rows).await {
             return Err(evidence(tx, &run.run_id, actor, error).await);
         }
     }
@@ -78,11 +78,9 @@ pub(crate) async fn settle<T: Tx>(
 }
 
 /// Whether every copy of an unknown call is what was asked for, and the log says, too, that its end is unknown.
-async fn check_unknown_as_asked<T: Tx>(tx: &mut T, run: &RunRow, rows: &CallRows) -> Result<Result<()>> {
-    Ok(match check_binding(run, rows) {
-        Ok(()) => check_unknown(rows, &entries(tx, &rows.call).await?),
-        mismatch => mismatch,
-    })
+async fn check_unknown_as_asked<T: Tx>(tx: &mut T, run: &RunRow, rows: &CallRows) -> Result<()> {
+    let entries = check_bound(tx, run, rows).await?;
+    check_unknown(rows, &entries)
 }
 
 async fn read<T: Tx>(tx: &mut T, id: &ExecutionId) -> Result<ExecutionRow> {
@@ -162,7 +160,7 @@ async fn run_again<T: Tx>(
     if rows.call.turn != run.turn {
         return Err(conflict("its turn is over").into());
     }
-    if let Err(error) = check_unknown_as_asked(tx, run, &rows).await? {
+    if let Err(error) = check_unknown_as_asked(tx, run, &rows).await {
         return Err(evidence(tx, &run.run_id, settling.actor, error).await);
     }
     settling.close(tx, &found).await?;

@@ -218,7 +218,7 @@ impl Step<'_> {
     fn asked(&self) -> Result<Asked, Wrong> {
         let policy = need(sha(self.said.policy_digest), "digest of a policy")?;
         let view = need(sha(self.said.view_digest), "digest of what was shown")?;
-        Ok(Asked { seq: self.line.seq, policy, view })
+        Ok(Asked { shard: self.line.shard, seq: self.line.seq, policy, view })
     }
 
     fn note(&self) -> Option<Box<str>> {

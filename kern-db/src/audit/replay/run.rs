@@ -59,6 +59,7 @@ impl Run {
                 for asked in &said.asked {
                     let digest = Sha::parse(asked.digest).ok_or("it names no digest of a call")?;
                     let named = Asked {
+                        shard: line.shard,
                         seq: line.seq,
                         policy: Sha::parse(asked.policy_digest).ok_or("it names no digest of a policy")?,
                         view: Sha::parse(asked.view_digest).ok_or("it names no digest of what was shown")?,

@@ -144,6 +144,7 @@ pub(in crate::audit) struct Call {
 /// What the log says with the entry in which a version was asked for.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::audit) struct Asked {
+    pub(in crate::audit) shard: u32,
     pub(in crate::audit) seq: i64,
     pub(in crate::audit) policy: Sha,
     pub(in crate::audit) view: Sha,

@@ -192,7 +192,7 @@ pub(super) fn check_call(
     let turn = said.turns.iter().find(|turn| Some(turn.turn.into()) == row.int(c.turn.order()));
     is_time(row, c.created_at_ms.order(), turn.map(|turn| turn.at_ms), 1)?;
     let Some(state) = state else { return Err(wrong("no entry of the audit log says that it was asked for")) };
-    is_int(row, c.asked_shard.order(), Some(0))?;
+    is_int(row, c.asked_shard.order(), Some(state.asked.shard.into()))?;
     is_int(row, c.asked_seq.order(), Some(state.asked.seq))?;
     check(state.asked.view.is(&view), "what it was shown with is not what the audit log says")?;
     check(state.asked.policy.is(&recomputed), "its policy is not what the audit log says")?;
