@@ -1,9 +1,11 @@
 //! Runs that are decided and cannot continue, because a tool is not the one that the call was shown with: said wherever
 //! somebody looks.
 
+use kern::db::SqliteDb;
 use kern::os::{AgentOS, OsServer};
 use kern::prelude::*;
 use kern_tests::http::Client;
+use kern_tests::store::PATIENT;
 use kern_tests::tools::delete_user;
 use serde_json::{Value, json};
 
@@ -17,15 +19,16 @@ mod newer {
     /// Delete a user. An administrator decides.
     #[approval]
     #[tool(version = "2")]
-    pub async fn delete_user(user_id: String) -> String {
+    pub(super) async fn delete_user(user_id: String) -> String {
         panic!("a call that was shown with another version ran for {user_id}")
     }
 }
 
 /// A server, with a worker, of a build with these tools on the same store.
 async fn other(os: &Served, tools: Vec<kern::tools::ToolHandle>) -> (OsServer, SqliteDb) {
-    let db = os.store.again().await;
-    let agent = Agent::builder().id("a").name("A").model(script(&[])).tools(tools).db(db.clone()).build().unwrap();
+    let db = os.store.patient().await;
+    let agent = Agent::builder().id("a").name("A").model(script(&[])).tools(tools).db(db.clone()).lease(3 * PATIENT);
+    let agent = agent.build().unwrap();
     (AgentOS::builder().agent(agent).build().unwrap().start("127.0.0.1:0").await.unwrap(), db)
 }
 
@@ -77,7 +80,7 @@ async fn a_run_whose_tool_changed_says_so_in_the_run_the_answer_the_events_and_t
             assert!(page.contains("This run cannot continue") && page.contains(reason), "{path}: {page}");
         }
         // However often it is tried, and by whom: one entry.
-        let agent = Agent::builder().id("a").model(script(&[])).db(db.clone()).build().unwrap();
+        let agent = Agent::builder().id("a").model(script(&[])).db(db.clone()).lease(3 * PATIENT).build().unwrap();
         for _ in 0..2 {
             assert_eq!(agent.resume_decided_runs().await.unwrap().len(), 1);
         }
