@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::audit::Gathered;
 use crate::clock::StoreClock;
 use crate::records::approval::{Approval, ApprovalFilter, Page, Resolution};
 use crate::records::audit::{AuditEntry, AuditReport, Erased};
@@ -22,7 +23,7 @@ use crate::records::session::{
 use crate::requests::{
     AnswerCall, Answered, AskAgain, BeginRun, CallClaim, CallClaimed, Candidates, ClaimCall, ClaimRun, CommitTurn,
     DeliveryClaim, DeliveryEnd, EndRun, Ended, Finished, KeptAnswer, KeyLookup, NewKey, OpenRequest, OpenedRequest,
-    Recovered, RequestClaim, Resumable, RunClaim, RunClaimed, Swept, Ticket, Write, WrongTool,
+    Quarantine, Recovered, RequestClaim, Resumable, RunClaim, RunClaimed, Swept, Ticket, Write, WrongTool,
 };
 use crate::{ApprovalId, ApprovalStatus, DeliveryStatus, ExecutionId, Result, RunId, SessionId};
 
@@ -414,6 +415,12 @@ pub trait Transitions: Send + Sync {
     fn count_deliveries(&self, webhook: String, status: DeliveryStatus) -> DbFuture<'_, u64>;
     /// Removes events and deliveries that nobody needs any more, and says whether there may be more of them.
     fn sweep_events(&self, limit: u32) -> DbFuture<'_, bool>;
+    /// Records as one entry what a request has gathered as evidence.
+    fn record_gathered(&self, gathered: Gathered) -> DbFuture<'_, ()>;
+    /// Whether it takes anything new.
+    fn quarantine(&self) -> DbFuture<'_, Quarantine>;
+    /// Who asked for a run. `None`: they gave no name. No snapshot is read.
+    fn run_owner(&self, run_id: RunId) -> DbFuture<'_, Option<Principal>>;
     /// How long the store waits for a lock. Leases have to be longer.
     fn busy_timeout(&self) -> Duration;
     /// Whether what is stored outlives the process.

@@ -38,6 +38,8 @@ mod transitions;
 mod tx;
 
 #[doc(hidden)]
+pub use audit::Gathered;
+#[doc(hidden)]
 pub use audit::Sign;
 pub use audit::verify_export;
 #[cfg(feature = "checkpoints")]
@@ -72,8 +74,8 @@ pub use records::status::{
 pub use requests::{
     AnswerCall, Answered, AskAgain, BeginRun, Blocker, CallClaim, CallClaimed, Candidates, ClaimCall, ClaimRun,
     CommitTurn, DeliveryClaim, DeliveryEnd, EndRun, Ended, Finished, FoundKey, KeptAnswer, KeyLookup, NewAnswer,
-    NewCall, NewKey, OpenRequest, OpenedRequest, Recovered, RequestClaim, Resumable, RunClaim, RunClaimed, Shown,
-    SqlValue, Swept, Ticket, Write, WrongTool,
+    NewCall, NewKey, OpenRequest, OpenedRequest, Quarantine, Recovered, RequestClaim, Resumable, RunClaim, RunClaimed,
+    Shown, SqlValue, Swept, Ticket, Write, WrongTool,
 };
 #[cfg(feature = "sqlite")]
 pub use sqlite::{SqliteDb, SqliteDbBuilder};

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::audit::Gathered;
 use crate::records::call::CallPolicy;
 use crate::records::delivery::Delivery;
 use crate::records::key::AccessKey;
@@ -242,6 +243,8 @@ pub struct AnswerCall {
     pub answer: NewAnswer,
     /// What the answer says it is about.
     pub shown: Shown,
+    /// Where evidence goes that the request leaves together with others. `None`: into an entry of its own.
+    pub gathered: Option<Gathered>,
 }
 
 /// Asks again for calls of the open turn whose tool has changed since they were shown.
@@ -300,6 +303,28 @@ pub enum Answered {
     Outdated,
     /// The answer's name or arguments were never shown: recorded as evidence of tampering, nothing was stored.
     Mismatch,
+}
+
+/// Whether the store takes anything new.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Quarantine {
+    /// It does.
+    Open,
+    /// Something shows that it went back in time. Until the restore is accepted, nothing new is decided or started.
+    Restored {
+        /// What shows it.
+        proof: String,
+    },
+}
+
+impl std::fmt::Display for Quarantine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Open => f.write_str("nothing shows that the store went back in time"),
+            Self::Restored { proof } => write!(f, "the store went back in time: {proof}"),
+        }
+    }
 }
 
 /// Claims a ready call (X3), or starts a bare audit call (X2).

@@ -298,6 +298,18 @@ macro_rules! store {
                 self.read("list approvals", move |tx| Box::pin(read::approvals_json(tx, filter, most_bytes)))
             }
 
+            fn record_gathered(&self, gathered: Gathered) -> DbFuture<'_, ()> {
+                self.write(Lane::Normal, "record evidence", move |tx| Box::pin(answer::record_gathered(tx, gathered)))
+            }
+
+            fn quarantine(&self) -> DbFuture<'_, Quarantine> {
+                Box::pin(std::future::ready(Ok(Quarantine::Open)))
+            }
+
+            fn run_owner(&self, run_id: RunId) -> DbFuture<'_, Option<Principal>> {
+                self.read("read who asked for a run", move |tx| Box::pin(read::run_owner(tx, run_id)))
+            }
+
             fn run_ids(&self, filter: RunFilter, skip: u64) -> DbFuture<'_, Vec<RunId>> {
                 self.read("list runs", move |tx| Box::pin(read::run_ids(tx, filter, skip)))
             }
@@ -427,6 +439,7 @@ pub(crate) use store;
 /// What an implementation by [`store!`] names.
 pub(crate) mod prelude {
     pub(crate) use super::store;
+    pub(crate) use crate::audit::Gathered;
     pub(crate) use crate::clock::StoreClock;
     pub(crate) use crate::db::{Audit, DbFuture, Transitions};
     pub(crate) use crate::records::approval::{Approval, ApprovalFilter, Page, Resolution};
@@ -444,7 +457,7 @@ pub(crate) mod prelude {
     pub(crate) use crate::requests::{
         AnswerCall, Answered, AskAgain, BeginRun, CallClaim, CallClaimed, Candidates, ClaimCall, ClaimRun, CommitTurn,
         DeliveryClaim, DeliveryEnd, EndRun, Ended, Finished, KeptAnswer, KeyLookup, NewKey, OpenRequest, OpenedRequest,
-        Recovered, RequestClaim, Resumable, RunClaim, RunClaimed, Swept, Ticket, Write, WrongTool,
+        Quarantine, Recovered, RequestClaim, Resumable, RunClaim, RunClaimed, Swept, Ticket, Write, WrongTool,
     };
     pub(crate) use crate::transitions::clock as store_clock;
     pub(crate) use crate::transitions::{

@@ -475,6 +475,7 @@ pub fn answer_to(run_id: &RunId, index: u32, caller: Caller, answer: NewAnswer, 
         caller,
         answer,
         shown: Shown { tool_name: "pay".to_owned(), arguments: arguments.to_owned() },
+        gathered: None,
     }
 }
 

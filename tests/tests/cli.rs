@@ -6,6 +6,8 @@
 mod bad_input;
 #[path = "cli/commands.rs"]
 mod commands;
+#[path = "cli/doctor.rs"]
+mod doctor;
 #[path = "cli/erasing.rs"]
 mod erasing;
 #[path = "cli/keys.rs"]

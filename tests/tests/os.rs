@@ -24,6 +24,8 @@ mod mutated;
 mod panel;
 #[path = "os/pools.rs"]
 mod pools;
+#[path = "os/probes.rs"]
+mod probes;
 #[path = "os/roles.rs"]
 mod roles;
 #[path = "os/serving.rs"]

@@ -876,6 +876,7 @@ async fn a_call_that_was_answered_after_a_stricter_build_looked_does_not_start_t
         caller: Caller::Person(Principal::unverified("alice")),
         answer: NewAnswer::Input(r#"{"sum":5000}"#.to_owned()),
         shown: Shown { tool_name: "pay".to_owned(), arguments: r#"{"sum":50}"#.to_owned() },
+        gathered: None,
     };
     let strict = Pay::new(Some(ApprovalPolicy::Required), &paid);
     let db = store.again().await;

@@ -2,6 +2,7 @@
 
 pub(crate) mod checkpoint;
 mod export;
+mod gathered;
 mod line;
 mod replay;
 mod rows;
@@ -25,6 +26,7 @@ use crate::{ApprovalId, Error, ExecutionId, Result, RunId};
 
 pub use checkpoint::Sign;
 pub use export::verify_export;
+pub use gathered::Gathered;
 use line::{Line, chain_hash, genesis};
 pub(crate) use verify::verify;
 

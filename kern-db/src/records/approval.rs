@@ -7,6 +7,7 @@ use super::call::CallPolicy;
 use super::execution::Execution;
 use super::json::Text;
 use super::principal::{KEY_ISSUER, Owner, Principal};
+use crate::audit::Gathered;
 use crate::cell::{Json, row};
 use crate::{ApprovalId, ApprovalStatus, ApprovalType, PauseType, RunId, RunStatus, SessionId};
 
@@ -519,6 +520,8 @@ pub struct Resolution {
     pub(crate) note: Option<String>,
     pub(crate) data: Option<Value>,
     pub(crate) digest: Option<String>,
+    /// Where evidence goes of a decision that is one of many.
+    pub(crate) gathered: Option<Gathered>,
 }
 
 /// Yes or no. An enum, so that no default and no `false` can stand for either.
@@ -541,7 +544,7 @@ const LAST_MS: i64 = (1 << 53) - 1;
 
 impl Resolution {
     fn new(approve: Decision) -> Self {
-        Self { approve, by: None, member: None, note: None, data: None, digest: None }
+        Self { approve, by: None, member: None, note: None, data: None, digest: None, gathered: None }
     }
 
     /// Yes.
@@ -596,6 +599,13 @@ impl Resolution {
         let is_proved = by.verified && by.issuer.as_deref().is_some_and(|issuer| issuer != KEY_ISSUER);
         let member = self.member.as_ref().filter(|_| is_proved)?;
         member.pools.iter().any(|name| name == pool).then_some(member.until_ms)
+    }
+
+    /// Gathers the evidence of this decision, if it is refused, with that of others in the same request.
+    #[doc(hidden)]
+    pub fn gathered(mut self, gathered: &Gathered) -> Self {
+        self.gathered = Some(gathered.clone());
+        self
     }
 
     /// Why. The model is told, marked as the word of a human.

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::edit::{Edit, Edited, edit};
 use super::{Decider, abandon, call, check_bound, close_pending, entries, evidence, make_ready, record, run};
-use crate::audit::Entry;
+use crate::audit::{Entry, Gathered};
 use crate::cell::{Cond, Json};
 use crate::digest::sha256;
 use crate::records::call::{CallRow, Tier};
@@ -67,6 +67,14 @@ pub(crate) async fn answer<T: Tx>(tx: &mut T, request: AnswerCall) -> Step<Answe
     }
 }
 
+/// Records what one request has left as evidence.
+pub(crate) async fn record_gathered<T: Tx>(tx: &mut T, gathered: Gathered) -> Step<()> {
+    if let Some(entry) = gathered.take() {
+        tx.journal().record(entry);
+    }
+    Ok(())
+}
+
 /// An answer counts for the version it was given to, and only if that version was really shown.
 fn check_shown<T: Tx>(tx: &mut T, run: &RunRow, rows: &CallRows, request: &AnswerCall) -> Option<Answered> {
     let call = &rows.call;
@@ -83,7 +91,11 @@ fn check_shown<T: Tx>(tx: &mut T, run: &RunRow, rows: &CallRows, request: &Answe
         return Some(Answered::Outdated);
     }
     let entry = Entry::new("requirement_mismatch", Actor::from(&request.caller), &run.run_id).evidence().call(call);
-    tx.journal().record(entry.payload(json!({ "answered": shown, "tool_name": request.shown.tool_name })));
+    let entry = entry.payload(json!({ "answered": shown, "tool_name": request.shown.tool_name }));
+    match &request.gathered {
+        Some(gathered) => gathered.add(&call.requirement_id, entry),
+        None => tx.journal().record(entry),
+    }
     Some(Answered::Mismatch)
 }
 

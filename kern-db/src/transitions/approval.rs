@@ -129,8 +129,17 @@ pub(crate) async fn resolve<T: Tx>(
     let edits = matches!(change, Ok(Change::Arguments(_)));
     if let Err(error) = may_decide(&rows, approval, &votes, &pool, &resolution, edits) {
         let entry = Entry::new("vote_refused", actor, &run.run_id).evidence().call(&rows.call).approval(&id);
-        tx.journal().record(entry.payload(json!({ "why": error.to_string() })));
-        return Err(Refused::Keep(error));
+        let entry = entry.payload(json!({ "why": error.to_string() }));
+        return Err(match &resolution.gathered {
+            Some(gathered) => {
+                gathered.add(id.as_str(), entry);
+                Refused::Undo(error)
+            }
+            None => {
+                tx.journal().record(entry);
+                Refused::Keep(error)
+            }
+        });
     }
     if approval.status != ApprovalStatus::Pending {
         return Err(conflict(approval, expected).into());

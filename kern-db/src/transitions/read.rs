@@ -183,6 +183,13 @@ pub(crate) async fn session_owner<T: Tx>(tx: &mut T, session_id: SessionId) -> R
     Ok(found.pop().map(|requester| SessionOwner { requester: requester.map(|requester| requester.0) }))
 }
 
+/// Who asked for a run. Asked for each run that listeners are told of, so that no snapshot is read.
+pub(crate) async fn run_owner<T: Tx>(tx: &mut T, run_id: RunId) -> Result<Option<Principal>> {
+    let found = tx.pluck(R::C.requester, Query::of(vec![R::C.run_id.is(run_id.clone())])).await?.pop();
+    let requester = found.ok_or_else(|| Error::NotFound { entity: "run", id: run_id.to_string() })?;
+    Ok(requester.map(|requester| requester.0))
+}
+
 /// One session, with all of its runs. `None`: nobody has made it, and no run of it is there, or it was deleted.
 pub(crate) async fn session<T: Tx>(tx: &mut T, session_id: SessionId) -> Result<Option<Session>> {
     let runs = vec![R::C.session_id.is(session_id.clone()), R::C.deleted_at_ms.is(None)];

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use kern_db::{
-    AnswerCall, Answered, AskAgain, Blocker, Call, Caller, ClaimRun, Run, RunClaimed, RunId, RunStatus, Standing,
+    AnswerCall, Answered, AskAgain, Blocker, Call, Caller, ClaimRun, Gathered, Run, RunClaimed, RunId, RunStatus,
+    Standing,
 };
 
 use super::{Agent, Inner, Requirements, caller, driven, probe};
@@ -233,6 +234,22 @@ pub(super) fn shown(agent: &Inner, run: &Run) -> Result<RunOutput> {
 
 /// Stores every valid answer, each in a transaction of its own, then says what was wrong with the others.
 async fn store_answers(agent: &Inner, run: &Run, requirements: &[RunRequirement], caller: &Caller) -> Result<()> {
+    let gathered = Gathered::default();
+    let stored = store_each(agent, run, requirements, caller, &gathered).await;
+    if !gathered.is_empty() {
+        // Also where it failed in between: what was forged is on record, as one entry.
+        agent.db.record_gathered(gathered).await?;
+    }
+    stored
+}
+
+async fn store_each(
+    agent: &Inner,
+    run: &Run,
+    requirements: &[RunRequirement],
+    caller: &Caller,
+    gathered: &Gathered,
+) -> Result<()> {
     let mut wrong = None;
     for requirement in requirements {
         let call = match call_of(run, requirement) {
@@ -261,6 +278,7 @@ async fn store_answers(agent: &Inner, run: &Run, requirements: &[RunRequirement]
             caller: caller.clone(),
             answer: answer.answer,
             shown: answer.shown,
+            gathered: Some(gathered.clone()),
         };
         match agent.db.answer_call(request).await {
             Ok(Answered::Mismatch) => {

@@ -14,11 +14,12 @@ use axum::response::{IntoResponse as _, Response};
 use kern_db::{Caller, Owner, Principal, Resolution, Session};
 
 use super::Os;
+use super::addresses::Address;
 use super::panel::session::{self, is_own_page};
 use super::problem::Problem;
 use super::proxy::Peer;
 use super::serve::refusal;
-use crate::identity::{Identity, Scope};
+use crate::identity::{AuthError, Identity, Scope};
 
 /// How often it is looked whether the credential of a stream was revoked.
 const LOOK: Duration = Duration::from_secs(5);
@@ -51,6 +52,17 @@ impl Who {
                 _ => resolution.by_person(Some(identity.principal.clone())),
             },
             Self::Unasked => resolution.by_person(self.principal(named)),
+        }
+    }
+
+    /// Whose streams are counted together. `None`: nobody has proved who they are, and a name would count for nothing.
+    pub(super) fn person(&self) -> Option<String> {
+        match self {
+            Self::Unasked => None,
+            Self::Known(identity) => {
+                let issuer = identity.principal.issuer.as_deref().unwrap_or_default();
+                Some(format!("{issuer}\n{}", identity.principal.subject))
+            }
         }
     }
 
@@ -206,7 +218,8 @@ pub(super) async fn guard(
         Ok(ids) => {
             let agent_id = ids.iter().find(|(name, _)| *name == "agent_id").map(|(_, id)| id);
             let needed = needed(request.method(), path.as_str(), agent_id);
-            admitted(&os, request.method(), request.headers(), needed).await
+            let address = client.map(Address::of);
+            admitted(&os, request.method(), request.headers(), address, needed).await
         }
         // Bytes that are no text are the id of nothing.
         Err(_) => Err(Problem::not_found("Page")),
@@ -237,7 +250,13 @@ pub(super) async fn guard(
 }
 
 /// Who may go on. `None`: anybody, as nobody in particular.
-async fn admitted(os: &Os, method: &Method, headers: &HeaderMap, needed: Needed) -> Result<Option<Who>, Problem> {
+async fn admitted(
+    os: &Os,
+    method: &Method,
+    headers: &HeaderMap,
+    address: Option<Address>,
+    needed: Needed,
+) -> Result<Option<Who>, Problem> {
     if !os.asks().await? {
         return refusal(headers, &os.origins).map_or(Ok(Some(Who::Unasked)), Err);
     }
@@ -249,11 +268,14 @@ async fn admitted(os: &Os, method: &Method, headers: &HeaderMap, needed: Needed)
             return Err(Problem::new(StatusCode::FORBIDDEN, "forbidden_origin", what));
         }
         Some(credential) if !headers.contains_key(header::AUTHORIZATION) => {
-            os.auth.authenticate([format!("Bearer {credential}").as_bytes()]).await
+            os.authenticated(address, &[format!("Bearer {credential}").as_bytes()]).await
         }
-        _ => os.auth.authenticate(headers.get_all(header::AUTHORIZATION).iter().map(HeaderValue::as_bytes)).await,
+        _ => {
+            let brought: Vec<_> = headers.get_all(header::AUTHORIZATION).iter().map(HeaderValue::as_bytes).collect();
+            os.authenticated(address, &brought).await
+        }
     };
-    let identity = identity?;
+    let identity = identity?.map_err(Problem::from)?;
     if let Some(rate) = &os.rate {
         rate.admit(&identity.owner())?;
     }
@@ -269,6 +291,30 @@ impl Os {
     pub(super) fn client(&self, request: &Request) -> Option<IpAddr> {
         let peer = request.extensions().get::<Peer>()?;
         Some(self.proxies.client(*peer, request.headers()))
+    }
+
+    /// Looks at a credential, unless too many of its address did not count.
+    ///
+    /// # Errors
+    ///
+    /// It was not looked at.
+    pub(super) async fn authenticated(
+        &self,
+        address: Option<Address>,
+        brought: &[&[u8]],
+    ) -> Result<Result<Identity, AuthError>, Problem> {
+        let credential = brought.concat();
+        // A request that brings nothing guesses nothing.
+        if !brought.is_empty() {
+            self.failures.admit(address, &credential)?;
+        }
+        let identity = self.auth.authenticate(brought.iter().copied()).await;
+        match &identity {
+            Ok(_) => self.failures.counted(&credential),
+            Err(AuthError::Denied(_)) if !brought.is_empty() => self.failures.failed_now(address),
+            Err(_) => {}
+        }
+        Ok(identity)
     }
 
     /// Whether anybody is asked who they are. Once they are, they are for good, whatever becomes of the keys.

@@ -6,7 +6,9 @@ use axum::Json;
 use axum::extract::{Path, RawQuery, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use kern_db::{Approval, ApprovalFilter, ApprovalId, ApprovalStatus, ApprovalType, Owner, PauseType, Resolution};
+use kern_db::{
+    Approval, ApprovalFilter, ApprovalId, ApprovalStatus, ApprovalType, Gathered, Owner, PauseType, Resolution,
+};
 use serde_json::{Value, json};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -275,8 +277,9 @@ async fn resolve_many(State(os): State<Arc<Os>>, who: Who, request: Request) -> 
         fields.done().map_err(|problem| problem.with("item", place))?;
         decisions.push((ApprovalId::from(id), who.decides(resolution.digest(digest), named.clone())));
     }
-    let mut outcomes = Vec::new();
+    let (mut outcomes, gathered) = (Vec::new(), Gathered::default());
     for (id, resolution) in decisions {
+        let resolution = resolution.gathered(&gathered);
         let outcome = match os.db.update_approval(&id, ApprovalStatus::Pending, resolution).await {
             Ok(approval) => json!({ "id": id, "status": 200, "approval": decided(&os, approval).await }),
             Err(error) => {
@@ -285,6 +288,9 @@ async fn resolve_many(State(os): State<Arc<Os>>, who: Who, request: Request) -> 
             }
         };
         outcomes.push(outcome);
+    }
+    if !gathered.is_empty() {
+        os.db.record_gathered(gathered).await?;
     }
     Ok(Json(json!({ "data": outcomes })))
 }
@@ -303,9 +309,10 @@ async fn events(State(os): State<Arc<Os>>, who: Who, headers: HeaderMap) -> Resu
             return Err(Problem::invalid(vec![wrong]));
         }
     };
-    let from = match seen {
+    let place = os.place(&who)?;
+    let from = match seen.or_else(|| os.log.followed_to()) {
         Some(seen) => seen,
         None => os.db.audit_head().await?,
     };
-    Ok(watch::response(os, who, from))
+    Ok(watch::response(os, who, from, place))
 }

@@ -31,14 +31,28 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Os>> {
     params(("after" = Option<i64>, Query, description = "Only entries after this number; `next` of an answer gives the next ones", minimum = 0),
         ("limit" = Option<u32>, Query, description = "At most this many, 1 to 1000, 100 by default", minimum = 1, maximum = 1000)),
     responses((status = 200, description = "The entries", body = Value), QueryProblems))]
-async fn entries(State(os): State<Arc<Os>>, RawQuery(query): RawQuery) -> Result<Json<Value>, Problem> {
+async fn entries(State(os): State<Arc<Os>>, RawQuery(query): RawQuery) -> Result<Response, Problem> {
     let mut fields = Fields::of_query(query.as_deref());
     let after = fields.number("after", 0..=i64::MAX).unwrap_or(0);
     let limit = fields.number("limit", 1..=1000).unwrap_or(100);
     fields.done()?;
     let entries = os.db.audit().entries(after, limit).await?;
-    let next = entries.last().map(|entry| entry.seq);
-    Ok(Json(json!({ "data": entries, "next": next })))
+    let (mut json, mut next) = (br#"{"data":["#.to_vec(), None);
+    for entry in entries {
+        let end = json.len();
+        if next.is_some() {
+            json.push(b',');
+        }
+        serde_json::to_writer(&mut json, &entry).expect("an entry is JSON");
+        if json.len() > os.limits.list && next.is_some() {
+            // The next answer begins with it.
+            json.truncate(end);
+            break;
+        }
+        next = Some(entry.seq);
+    }
+    json.extend_from_slice(format!(r#"],"next":{}}}"#, json!(next)).as_bytes());
+    Ok(([(header::CONTENT_TYPE, "application/json")], json).into_response())
 }
 
 /// Reads the whole log and every row, and says what is not as kern wrote it.

@@ -13,6 +13,7 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use super::access::Lasts;
 use super::feeds::{Feed, Frame, Next};
+use super::places::Place;
 
 /// Events between the feed and the connection.
 const QUEUE: usize = 16;
@@ -24,20 +25,23 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// What a handler puts into a stream.
 pub(super) type Queue = Sender<Event>;
 
-/// The events of one response.
-struct Events(Receiver<Event>);
+/// The events of one response, with the place that they take as long as the connection has them.
+struct Events {
+    queue: Receiver<Event>,
+    _place: Option<Place>,
+}
 
 impl Stream for Events {
     type Item = Result<Event, Infallible>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.0.poll_recv(context).map(|event| event.map(Ok))
+        self.queue.poll_recv(context).map(|event| event.map(Ok))
     }
 }
 
 /// A response of server-sent events. `tell` is given the queue, in a task of its own, and ends the stream when it returns, or
-/// when the credential that it was asked for with counts no more.
-pub(super) fn response<F>(lasts: Lasts, tell: impl FnOnce(Queue) -> F) -> Response
+/// when the credential that it was asked for with counts no more. What is told at once takes no place.
+pub(super) fn response<F>(place: Option<Place>, lasts: Lasts, tell: impl FnOnce(Queue) -> F) -> Response
 where
     F: Future<Output = ()> + Send + 'static,
 {
@@ -50,7 +54,7 @@ where
             () = lasts.over() => {}
         }
     });
-    Sse::new(Events(events)).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response()
+    Sse::new(Events { queue: events, _place: place }).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response()
 }
 
 /// Puts an event into the queue. `false`: the client is gone, or takes nothing.
@@ -63,8 +67,8 @@ pub(super) fn event(frame: &Frame) -> Event {
 }
 
 /// A run's events from number `from` on, until it pauses or ends.
-pub(super) fn of_feed(feed: Arc<Feed>, from: u64, lasts: Lasts) -> Response {
-    response(lasts, move |queue| async move {
+pub(super) fn of_feed(feed: Arc<Feed>, from: u64, place: Place, lasts: Lasts) -> Response {
+    response(Some(place), lasts, move |queue| async move {
         let mut changes = feed.changes();
         let mut at = from;
         loop {

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, RawQuery, Request, State};
+use axum::response::Response;
 use kern_db::{Execution, ExecutionFilter, ExecutionId, ExecutionStatus, Settlement};
-use serde_json::{Value, json};
+use serde_json::json;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -13,6 +14,7 @@ use super::Os;
 use super::access::Who;
 use super::fields::Fields;
 use super::openapi::{BodyProblems, ProblemAnswer, QueryProblems, SettleBody};
+use super::pages::whole;
 use super::problem::Problem;
 
 const STATUSES: &[&str] = &["ready", "executing", "succeeded", "failed", "unknown", "abandoned"];
@@ -29,7 +31,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Os>> {
         ("approval_id" = Option<String>, Query, description = "Only allowed by this approval"),
         ("limit" = Option<u32>, Query, description = "At most this many, 1 to 1000, 100 by default", minimum = 1, maximum = 1000)),
     responses((status = 200, description = "The executions", body = Value), QueryProblems))]
-async fn list(State(os): State<Arc<Os>>, RawQuery(query): RawQuery) -> Result<Json<Value>, Problem> {
+async fn list(State(os): State<Arc<Os>>, RawQuery(query): RawQuery) -> Result<Response, Problem> {
     let mut fields = Fields::of_query(query.as_deref());
     let mut filter = ExecutionFilter::new().limit(fields.number("limit", 1..=1000).unwrap_or(100));
     if fields.text("status").as_deref() != Some("all") {
@@ -44,7 +46,7 @@ async fn list(State(os): State<Arc<Os>>, RawQuery(query): RawQuery) -> Result<Js
     }
     fields.done()?;
     let executions = os.db.list_executions(filter).await?;
-    Ok(Json(json!({ "data": executions })))
+    whole(&os, &json!({ "data": executions }))
 }
 
 /// Says how an execution ended that nobody knows the end of, or has its call asked for again.

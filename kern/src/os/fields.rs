@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{FromRequest, Multipart, Request};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use futures_core::Stream as _;
 use serde_json::{Map, Value, json};
 
@@ -22,6 +22,12 @@ use crate::tools::wire_json::read_arguments;
 const DROPPED: usize = 16 << 20;
 /// For how long.
 const DROPPING: Duration = Duration::from_secs(1);
+
+/// Characters of a multipart boundary at the most (RFC 2046). A longer one would be looked for in the body in a time that grows
+/// with the product of both.
+pub(super) const BOUNDARY: usize = 70;
+/// Parts of a multipart form.
+const PARTS: usize = 256;
 
 /// The fields of a query, a form or a JSON object.
 #[derive(Debug)]
@@ -48,11 +54,18 @@ impl Fields {
         match kind.as_deref() {
             Some("multipart/form-data") => {
                 let (parts, body) = request.into_parts();
-                let whole = Request::from_parts(parts, Body::from(read(body, limits).await?));
+                // A client that is still sending would see a broken connection, and not why.
+                let body = read(body, limits).await?;
+                check_boundary(&parts.headers)?;
+                let whole = Request::from_parts(parts, Body::from(body));
                 let multipart = Multipart::from_request(whole, &()).await;
                 let mut multipart = multipart.map_err(|error| unreadable(error.status(), error.body_text()))?;
                 let mut given = Map::new();
-                loop {
+                for part in 0.. {
+                    if part == PARTS {
+                        let what = format!("the form has more than {PARTS} parts");
+                        return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", what));
+                    }
                     let field = multipart.next_field().await;
                     let field = field.map_err(|error| unreadable(error.status(), error.body_text()))?;
                     let Some(field) = field else { break };
@@ -365,6 +378,19 @@ fn pairs(text: &[u8]) -> Map<String, Value> {
 fn media_type(headers: &HeaderMap) -> Option<String> {
     let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
     Some(value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
+}
+
+/// Refuses a boundary that is none by RFC 2046, before anything is looked for in the body. However it is quoted, it is no longer than its header.
+fn check_boundary(headers: &HeaderMap) -> Result<(), Problem> {
+    let kind = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    let parameters = String::from_utf8_lossy(kind).to_ascii_lowercase();
+    let boundaries = parameters.split(';').filter_map(|parameter| parameter.trim().strip_prefix("boundary="));
+    let is_long = boundaries.map(|boundary| boundary.trim_matches('"')).any(|boundary| boundary.len() > BOUNDARY);
+    if is_long || kind.len() > 2 * BOUNDARY + 60 {
+        let what = format!("the boundary of a multipart form has 1 to {BOUNDARY} characters");
+        return Err(Problem::new(StatusCode::BAD_REQUEST, "unreadable", what));
+    }
+    Ok(())
 }
 
 /// Reads a body. Of one that is too large the rest is read and dropped for a moment: a client that is still sending would

@@ -19,7 +19,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::Os;
 use super::access::Who;
-use super::fields::read;
+use super::fields::{BOUNDARY, read};
 use super::problem::Problem;
 use crate::identity::hex;
 use crate::milliseconds::milliseconds;
@@ -145,7 +145,8 @@ fn boundary_of(kind: &[u8]) -> Option<(&[u8], &[u8])> {
     let value = &kind[place + NAME.len()..];
     let value = value.strip_prefix(b"\"").unwrap_or(value);
     let end = value.iter().position(|byte| matches!(byte, b'"' | b';' | b' ')).unwrap_or(value.len());
-    Some((&kind[..place], &value[..end])).filter(|(_, boundary)| !boundary.is_empty())
+    // One that is longer is refused by whoever reads the form. To look for it would take its length times that of the body.
+    Some((&kind[..place], &value[..end])).filter(|(_, boundary)| (1..=BOUNDARY).contains(&boundary.len()))
 }
 
 /// The answer that was given before.
@@ -180,7 +181,9 @@ async fn renewed(os: &Os, claim: &RequestClaim, work: impl Future<Output = Respo
 async fn kept(os: &Os, claim: RequestClaim, response: Response) -> Response {
     let kind = response.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let (status, kind) = (response.status(), kind.to_owned());
-    let is_kept = !status.is_server_error() && !kind.starts_with("text/event-stream");
+    // Who has asked too often may ask again.
+    let is_refused_for_now = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
+    let is_kept = !is_refused_for_now && !kind.starts_with("text/event-stream");
     let (answer, response) = match is_kept {
         true => {
             let (parts, body) = response.into_parts();

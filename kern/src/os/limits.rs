@@ -20,14 +20,21 @@ pub struct Limits {
     pub(super) answer_time: Duration,
     pub(super) connections: usize,
     pub(super) list: usize,
+    /// Of each address.
+    pub(super) connections_each: usize,
+    /// Of each person.
+    pub(super) streams: usize,
+    /// Credentials that do not count, of each address in a minute.
+    pub(super) failures: usize,
     /// Requests a second, and at once. `None`: any number.
     pub(super) rate: Option<(u32, u32)>,
 }
 
 impl Limits {
     /// The default ones: a head of 16 KiB within 10 seconds, a body of 1 MiB within 30 seconds, an answer of which something
-    /// is taken every 30 seconds, 8 MiB of a list, 4,096 connections, and 100 requests a second for each person, 1,000 of them
-    /// at once.
+    /// is taken every 30 seconds, 8 MiB of a list, 4,096 connections, 64 of them for each address, 100 requests a second for each
+    /// person, 1,000 of them at once, 8 streams of events for each person, and 10 credentials a minute that do not count for
+    /// each address.
     pub fn new() -> Self {
         Self {
             head: 16 << 10,
@@ -37,6 +44,9 @@ impl Limits {
             answer_time: Duration::from_secs(30),
             connections: 4096,
             list: 8 << 20,
+            connections_each: 64,
+            streams: 8,
+            failures: 10,
             rate: Some((100, 1000)),
         }
     }
@@ -94,7 +104,28 @@ impl Limits {
         self
     }
 
-    /// Sets how many connections there are at once. More wait until one is closed.
+    /// Sets how many connections each address may have at once. One more is closed at once, with 429. The connections
+    /// of a [trusted proxy](crate::os::AgentOSBuilder::trusted_proxy) are those of many clients, and are not counted.
+    pub fn connections_each(mut self, count: usize) -> Self {
+        self.connections_each = count;
+        self
+    }
+
+    /// Sets how many streams of events each person may have open at once. One more is answered with 429. All streams together
+    /// take at most half of the connections, so that there is always one for a decision; then one more is answered with 503.
+    pub fn streams(mut self, count: usize) -> Self {
+        self.streams = count;
+        self
+    }
+
+    /// Sets how many credentials of one address may fail within a minute, in a header or on the panel's page for signing in.
+    /// After that, the address gets 429 for every credential that has not counted before.
+    pub fn failures(mut self, count: usize) -> Self {
+        self.failures = count;
+        self
+    }
+
+    /// Sets how many connections there are at once. More wait until one is closed. At most half of them are streams of events.
     pub fn connections(mut self, count: usize) -> Self {
         self.connections = count;
         self

@@ -38,6 +38,7 @@
 //! server, is refused.
 
 mod access;
+mod addresses;
 mod agents;
 mod approvals;
 mod audit;
@@ -54,12 +55,15 @@ mod limits;
 mod openapi;
 mod pages;
 mod panel;
+mod places;
+mod probes;
 mod problem;
 mod proxy;
 mod rate;
 mod runs;
 mod serve;
 mod sessions;
+mod shared;
 mod watch;
 #[cfg(feature = "webhooks")]
 mod webhooks;
@@ -71,15 +75,20 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use axum::http::HeaderValue;
-use kern_db::{Db, IntoDb};
+use kern_db::{Db, IntoDb, RunId};
 
 use crate::agent::Agent;
 use crate::error::{Error, Result};
 use crate::identity::{Authenticator, TokenVerifier};
+use crate::run::RunOutput;
 use crate::run::stop::{Phase, Stop};
+use addresses::Failures;
 use feeds::Feeds;
+use places::Streams;
+use probes::Health;
 use proxy::Proxies;
 use rate::Rate;
+use shared::Shared;
 use watch::Log;
 
 pub use limits::Limits;
@@ -103,6 +112,11 @@ struct Os {
     has_panel: bool,
     limits: Limits,
     rate: Option<Rate>,
+    streams: Streams,
+    failures: Failures,
+    health: Health,
+    /// Runs that are read for those who watch them, and are driven elsewhere.
+    looks: Shared<RunId, Arc<RunOutput>>,
     origins: Vec<HeaderValue>,
     proxies: Proxies,
     /// Who is to be in which, from the start of the server on.
@@ -309,6 +323,10 @@ impl AgentOSBuilder {
             asks: AtomicBool::new(false),
             sessions: panel::session::Sessions::default(),
             has_panel: self.has_panel,
+            streams: Streams::new(self.limits.connections, self.limits.streams),
+            failures: Failures::new(self.limits.failures),
+            health: Health::default(),
+            looks: Shared::default(),
             limits: self.limits,
             rate,
             origins,

@@ -15,7 +15,7 @@ use utoipa::{IntoResponses, OpenApi, ToResponse, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 
 use super::problem::Problem;
-use super::{Os, access, agents, approvals, audit, cors, executions, home, idempotency, panel, runs, sessions};
+use super::{Os, access, agents, approvals, audit, cors, executions, home, idempotency, panel, probes, runs, sessions};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -298,6 +298,9 @@ fn keyed(description: &mut utoipa::openapi::OpenApi) {
 
 pub(super) fn router(os: Arc<Os>) -> Router {
     let (router, mut description) = described().split_for_parts();
+    // Whoever watches the server is not asked who they are, and the store not whether anybody is.
+    let (probes, described) = probes::routes().split_for_parts();
+    description.merge(described);
     named(&mut description);
     keyed(&mut description);
     env!("CARGO_PKG_VERSION").clone_into(&mut description.info.version);
@@ -310,6 +313,7 @@ pub(super) fn router(os: Arc<Os>) -> Router {
             "/openapi.json",
             axum::routing::get(async move || ([(header::CONTENT_TYPE, "application/json")], description.to_string())),
         )
+        .merge(probes)
         .fallback(async || Problem::not_found("Page"))
         .method_not_allowed_fallback(async || {
             let what = "this path does not take this method: see /openapi.json";

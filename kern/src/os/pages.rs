@@ -105,8 +105,22 @@ impl RunsPage {
     }
 }
 
+/// A list that is found by its number or has no pages: in one answer, or not at all.
+///
+/// # Errors
+///
+/// It has more bytes than a list may have.
+pub(super) fn whole(os: &Os, list: &Value) -> Result<Response, Problem> {
+    let json = list.to_string();
+    if json.len() > os.limits.list {
+        let what = "ask for fewer rows with `limit`";
+        return Err(kern_db::Error::Invalid(format!("this list has more than {} bytes: {what}", os.limits.list)).into());
+    }
+    Ok(([(header::CONTENT_TYPE, "application/json")], json).into_response())
+}
+
 /// The problem of a page that was asked for by its number and has more bytes than a list may have.
-pub(super) fn too_large(most: usize) -> Problem {
+fn too_large(most: usize) -> Problem {
     let what = "ask for fewer rows with `limit`, or go on with `cursor` instead of `page`";
     kern_db::Error::Invalid(format!("this page has more than {most} bytes: {what}")).into()
 }

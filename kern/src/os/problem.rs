@@ -12,6 +12,9 @@ use crate::identity::AuthError;
 pub(super) const UNDECIDED: &str =
     "Run has unresolved HITL requirements. Provide the `requirements` parameter (or resolve an admin approval first).";
 
+/// The code of a stream that there is no place for.
+pub(super) const TOO_MANY_STREAMS: &str = "too_many_streams";
+
 /// An answer that is not what was asked for.
 #[derive(Debug)]
 pub(super) struct Problem {
@@ -81,12 +84,16 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let (status, retry_after) = (self.status, self.retry_after);
+        let (status, code, retry_after) = (self.status, self.code, self.retry_after);
         let mut response = (status, self.into_value().to_string()).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if let Some(seconds) = retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if code == TOO_MANY_STREAMS {
+            // A connection that waits for its next request would keep others from their decisions.
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         response
     }

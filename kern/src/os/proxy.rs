@@ -26,7 +26,7 @@ impl Proxies {
         Self(trusted.into_iter().map(|address| address.to_canonical()).collect())
     }
 
-    fn trusts(&self, address: IpAddr) -> bool {
+    pub(super) fn trusts(&self, address: IpAddr) -> bool {
         self.0.contains(&address)
     }
 

@@ -24,6 +24,7 @@ use super::openapi::{
     BodyProblems, ContinueForm, ProblemAnswer, QueryProblems, Refusals, ResumeForm, RunForm, SessionForm,
 };
 use super::pages::RunsPage;
+use super::places::Place;
 use super::problem::Problem;
 use crate::agent::Agent;
 use crate::error::Error;
@@ -94,6 +95,7 @@ async fn start(
         ("output_schema", ""),
     ]);
     fields.done()?;
+    let place = streamed.then(|| os.place(&who)).transpose()?;
     let mut run = agent.run(message).served(who.principal(user_id), os.stop());
     if let Some(session_id) = session_id {
         os.joins(&who, &session_id).await?;
@@ -102,18 +104,22 @@ async fn start(
     if let Some(Extension(keyed)) = keyed {
         if keyed.again {
             match run_of(agent, &who, keyed.run_id.as_str(), None).await {
-                Ok(run) => return as_it_stands(&os, agent, run, Wanted { streamed, background }, &who).await,
-                // Nobody has begun it.
-                Err(problem) if problem.status() == StatusCode::NOT_FOUND => {}
-                Err(problem) => return Err(problem),
+                Ok(run) => return as_it_stands(&os, agent, run, Wanted { place, background }, &who).await,
+                Err(problem) if problem.status() != StatusCode::NOT_FOUND => return Err(problem),
+                // A run that this caller may not see, or whose session was deleted, is there: no other one is started.
+                Err(problem) => match os.db.run_owner(keyed.run_id.clone()).await {
+                    Err(kern_db::Error::NotFound { .. }) => {}
+                    Ok(_) => return Err(problem),
+                    Err(error) => return Err(error.into()),
+                },
             }
         }
         run = run.named(keyed.run_id);
     }
     let run_id = run.run_id().clone();
-    if streamed {
+    if let Some(place) = place {
         let feed = watched(&os, agent, run.stream(), Kind::Started).await?;
-        return Ok(of_feed(feed, 0, who.lasts(&os)));
+        return Ok(of_feed(feed, 0, place, who.lasts(&os)));
     }
     if background {
         // Whoever is told of it finds it in the store.
@@ -129,7 +135,8 @@ async fn start(
 
 /// How a run is to be told of.
 struct Wanted {
-    streamed: bool,
+    /// As a stream, which has its place.
+    place: Option<Place>,
     background: bool,
 }
 
@@ -142,7 +149,7 @@ async fn as_it_stands(
     who: &Who,
 ) -> Result<Response, Problem> {
     match wanted {
-        Wanted { streamed: true, .. } => Ok(events_after(os, agent, run, 0, who)),
+        Wanted { place: Some(place), .. } => Ok(events_after(os, agent, run, 0, place, who)),
         Wanted { background: true, .. } => Ok(accepted(&run)),
         _ => Ok(Json(shown(os, &run).await?).into_response()),
     }
@@ -258,15 +265,16 @@ async fn go_on(
     ]);
     fields.done()?;
     let run = run_of(agent, &who, &run_id, Some(&session_id)).await?;
+    let place = streamed.then(|| os.place(&who)).transpose()?;
     if keyed.is_some_and(|Extension(keyed)| keyed.again) {
         // Continuing confirms what the run waits for, which may be something else by now.
-        return as_it_stands(&os, agent, run, Wanted { streamed, background }, &who).await;
+        return as_it_stands(&os, agent, run, Wanted { place, background }, &who).await;
     }
     requirements.extend(tools.into_iter().filter_map(|tool| answered(&run, tool)));
     let resumed = agent.continue_run(&run.run_id).requirements(requirements).served(who.caller(user_id), os.stop());
-    if streamed {
+    if let Some(place) = place {
         return match watched(&os, agent, resumed.stream(), Kind::Continued).await {
-            Ok(feed) => Ok(of_feed(feed, 0, who.lasts(&os))),
+            Ok(feed) => Ok(of_feed(feed, 0, place, who.lasts(&os))),
             // As recorded: the stream has started when the reference looks.
             Err(error @ (Error::ApprovalPending { .. } | Error::RequirementsUnresolved { .. })) if !who.is_known() => {
                 Ok(told(error.into()))
@@ -351,22 +359,24 @@ async fn resume(
     let seen = fields.number("last_event_index", 0..=u64::MAX - 1);
     fields.done()?;
     let run = run_of(agent, &who, &run_id, Some(&session_id)).await?;
-    Ok(events_after(&os, agent, run, seen.map_or(0, |seen| seen + 1), &who))
+    let place = os.place(&who)?;
+    Ok(events_after(&os, agent, run, seen.map_or(0, |seen| seen + 1), place, &who))
 }
 
 /// The events of a run from this one on; where they are not here, how it ends.
-fn events_after(os: &Arc<Os>, agent: &Agent, run: RunOutput, from: u64, who: &Who) -> Response {
+fn events_after(os: &Arc<Os>, agent: &Agent, run: RunOutput, from: u64, place: Place, who: &Who) -> Response {
     if let Some(feed) = os.feeds.get(&run.run_id)
         && !matches!(feed.at(from), super::feeds::Next::Lost)
     {
-        return of_feed(feed, from, who.lasts(os));
+        return of_feed(feed, from, place, who.lasts(os));
     }
-    as_it_ends(Arc::clone(os), agent.clone(), run, who.lasts(os))
+    as_it_ends(Arc::clone(os), agent.clone(), run, place, who.lasts(os))
 }
 
 /// How a run stands that nobody here has the events of: once it is driven no more, the event that it stopped with.
-fn as_it_ends(os: Arc<Os>, agent: Agent, mut run: RunOutput, lasts: Lasts) -> Response {
-    response(lasts, move |queue| async move {
+fn as_it_ends(os: Arc<Os>, agent: Agent, run: RunOutput, place: Place, lasts: Lasts) -> Response {
+    let mut run = Arc::new(run);
+    response(Some(place), lasts, move |queue| async move {
         let stop = os.stop();
         loop {
             if let Some(event) = last_event(&run) {
@@ -380,10 +390,12 @@ fn as_it_ends(os: Arc<Os>, agent: Agent, mut run: RunOutput, lasts: Lasts) -> Re
                 () = queue.closed() => return,
                 () = stop.closing() => return,
             }
-            match agent.get_run(&run.run_id).await {
+            // Once for all who watch it: a change wakes them together.
+            let look = || async { agent.get_run(&run.run_id).await.map(Arc::new).map_err(Problem::from) };
+            match os.looks.read(run.run_id.clone(), look).await {
                 Ok(now) => run = now,
-                Err(error) => {
-                    send(&queue, refusal(&error.into())).await;
+                Err(problem) => {
+                    send(&queue, refusal(&problem)).await;
                     return;
                 }
             }
@@ -483,7 +495,7 @@ async fn frame(os: &Os, event: &RunEvent, kind: Kind) -> Frame {
 
 /// A stream of one event: why there is nothing to watch.
 fn told(problem: Problem) -> Response {
-    response(Lasts::for_now(), move |queue| async move {
+    response(None, Lasts::for_now(), move |queue| async move {
         send(&queue, refusal(&problem)).await;
     })
 }

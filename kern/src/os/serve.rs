@@ -77,9 +77,9 @@ impl AgentOS {
         let worker = if self.0.has_worker { Some(self.0.worker().await?) } else { None };
         let router = openapi::router(Arc::clone(&self.0));
         let (end, ended) = oneshot::channel();
-        let limits = self.0.limits.clone();
+        let os = Arc::clone(&self.0);
         let serving = tokio::spawn(async move {
-            connections::serve(listener, router, &limits, async {
+            connections::serve(listener, router, &os, async {
                 // Whoever drops the server wants it to end, too.
                 let _ = ended.await;
             })

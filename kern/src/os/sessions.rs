@@ -20,7 +20,7 @@ use super::json::{page, run_schema, time, without_nulls};
 use super::openapi::{
     BodyProblems, DeleteSessionsBody, NewSessionBody, ProblemAnswer, QueryProblems, RenameBody, SessionBody,
 };
-use super::pages::RunsPage;
+use super::pages::{RunsPage, whole};
 use super::problem::Problem;
 use crate::run::{Role, RunOutput};
 
@@ -61,7 +61,7 @@ fn whose(fields: &mut Fields, who: &Who) -> Option<Owner> {
         ("limit" = Option<u32>, Query, description = "Sessions a page, 1 to 1000, 20 by default", minimum = 1, maximum = 1000),
         ("page" = Option<u32>, Query, description = "The page, from 1", minimum = 1)),
     responses((status = 200, description = "A page of sessions", body = Value), QueryProblems))]
-async fn list(State(os): State<Arc<Os>>, who: Who, RawQuery(query): RawQuery) -> Result<Json<Value>, Problem> {
+async fn list(State(os): State<Arc<Os>>, who: Who, RawQuery(query): RawQuery) -> Result<Response, Problem> {
     let mut fields = Fields::of_query(query.as_deref());
     let of_agents = is_of_agents(&mut fields);
     let limit = fields.number("limit", 1..=1000_u32).unwrap_or(PAGE);
@@ -78,14 +78,14 @@ async fn list(State(os): State<Arc<Os>>, who: Who, RawQuery(query): RawQuery) ->
     }
     fields.done()?;
     if !of_agents {
-        return Ok(Json(page(Vec::new(), number, limit, 0)));
+        return whole(&os, &page(Vec::new(), number, limit, 0));
     }
     let sessions = os.db.list_sessions(filter).await?;
     let mut data = Vec::new();
     for session in sessions.data {
         data.push(summary(&os, &session).await?);
     }
-    Ok(Json(page(data, number, limit, sessions.meta.total_count)))
+    whole(&os, &page(data, number, limit, sessions.meta.total_count))
 }
 
 async fn summary(os: &Os, session: &Session) -> Result<Value, Problem> {

@@ -7,13 +7,15 @@ use std::time::Duration;
 
 use axum::response::Response;
 use axum::response::sse::Event;
-use kern_db::{AuditEntry, Owner, RunId};
+use kern_db::{AuditEntry, Owner, Principal, RunId};
 use serde_json::json;
-use tokio::sync::watch;
+use tokio::sync::{OnceCell, watch};
 
 use super::Os;
 use super::access::Who;
 use super::events::{response as stream, send};
+use super::places::Place;
+use super::shared::Shared;
 use crate::run::blocked::TO_DO;
 
 /// How often the log is looked at where nothing says that it has grown.
@@ -29,6 +31,16 @@ pub(super) struct Log {
     recent: Mutex<Recent>,
     /// The number of the last entry that was read.
     read: watch::Sender<i64>,
+    /// Parts of the log that are being read for listeners who are behind, by the entry before them.
+    behind: Shared<i64, Arc<Part>>,
+}
+
+/// A part of the log.
+#[derive(Debug)]
+struct Part {
+    /// Its last entry.
+    last: i64,
+    events: Vec<Told>,
 }
 
 #[derive(Debug, Default)]
@@ -44,13 +56,36 @@ struct Recent {
 struct Told {
     seq: i64,
     name: &'static str,
-    run_id: Option<RunId>,
+    run: Option<Arc<RunOf>>,
     data: Arc<str>,
+}
+
+/// The run of some events. Who asked for it is read once for all listeners, when the first of them needs to know.
+#[derive(Debug)]
+struct RunOf {
+    id: RunId,
+    owner: OnceCell<Option<Principal>>,
+}
+
+impl RunOf {
+    fn new(id: RunId) -> Arc<Self> {
+        Arc::new(Self { id, owner: OnceCell::new() })
+    }
+
+    /// Whether an event of the run is told to a person who is told their own only.
+    ///
+    /// # Errors
+    ///
+    /// It could not be read who asked for it.
+    async fn is_told(&self, os: &Os, only: &Owner) -> kern_db::Result<bool> {
+        let owner = self.owner.get_or_try_init(|| os.db.run_owner(self.id.clone())).await?;
+        Ok(only.owns(owner.as_ref()))
+    }
 }
 
 impl Default for Log {
     fn default() -> Self {
-        Self { recent: Mutex::default(), read: watch::Sender::new(0) }
+        Self { recent: Mutex::default(), read: watch::Sender::new(0), behind: Shared::default() }
     }
 }
 
@@ -68,9 +103,27 @@ impl Log {
         Some(recent.events.iter().filter(|told| told.seq > seq).cloned().collect())
     }
 
+    /// Reads the part of the log after an entry: after a restart of the server, hundreds of listeners come back with the same
+    /// last event.
+    async fn part(&self, os: &Os, seq: i64) -> kern_db::Result<Arc<Part>> {
+        let read = || async {
+            let entries = os.db.audit().entries(seq, READ).await?;
+            let last = entries.last().map_or(seq, |entry| entry.seq);
+            Ok(Arc::new(Part { last, events: all_told(&entries, None) }))
+        };
+        self.behind.read(seq, read).await
+    }
+
+    /// The last entry that was read, where the log is followed: what comes after it is told to all who listen.
+    pub(super) fn followed_to(&self) -> Option<i64> {
+        let recent = self.recent();
+        recent.is_followed.then(|| *self.read.borrow())
+    }
+
     fn add(&self, entries: &[AuditEntry]) {
         let mut recent = self.recent();
-        recent.events.extend(entries.iter().filter_map(told));
+        let before = recent.events.back().and_then(|told| told.run.clone());
+        recent.events.extend(all_told(entries, before));
         while recent.events.len() > RECENT {
             if let Some(oldest) = recent.events.pop_front() {
                 recent.after = oldest.seq;
@@ -79,7 +132,22 @@ impl Log {
     }
 }
 
-/// What an entry is told as. `None`: it is not about an approval or a call that somebody watches.
+/// What entries are told as. Those of a run mostly follow each other, and share what is known of it.
+fn all_told(entries: &[AuditEntry], mut run: Option<Arc<RunOf>>) -> Vec<Told> {
+    let with_run = |entry| {
+        let mut told: Told = told(entry)?;
+        if let (Some(run), Some(own)) = (&run, &mut told.run)
+            && run.id == own.id
+        {
+            *own = Arc::clone(run);
+        }
+        run.clone_from(&told.run);
+        Some(told)
+    };
+    entries.iter().filter_map(with_run).collect()
+}
+
+/// What an entry is told as. `None`: it is not about an approval or a call that is watched.
 fn told(entry: &AuditEntry) -> Option<Told> {
     let is_blocked = entry.action == "tool_changed" && entry.evidence;
     if !is_blocked && (entry.evidence || (entry.approval_id.is_none() && entry.execution_id.is_none())) {
@@ -116,7 +184,8 @@ fn told(entry: &AuditEntry) -> Option<Told> {
         }
         data["to_do"] = TO_DO.into();
     }
-    Some(Told { seq: entry.seq, name, run_id: entry.run_id.clone(), data: data.to_string().into() })
+    let run = entry.run_id.clone().map(RunOf::new);
+    Some(Told { seq: entry.seq, name, run, data: data.to_string().into() })
 }
 
 /// Follows the log as long as somebody listens.
@@ -150,59 +219,37 @@ async fn follow(os: Weak<Os>, mut seq: i64) {
     }
 }
 
-/// Whose events somebody is told who is told their own only. The entries of a run mostly follow each other.
-struct Own {
-    only: Owner,
-    last: Option<(RunId, bool)>,
-}
-
-impl Own {
-    /// # Errors
-    ///
-    /// It could not be asked whose run it is.
-    async fn is_told(&mut self, os: &Os, told: &Told) -> kern_db::Result<bool> {
-        let Some(run_id) = &told.run_id else { return Ok(false) };
-        if let Some((last, is_told)) = &self.last
-            && last == run_id
-        {
-            return Ok(*is_told);
-        }
-        let run = os.db.get_run(run_id).await?;
-        let is_told = self.only.owns(run.requester.as_ref());
-        self.last = Some((run_id.clone(), is_told));
-        Ok(is_told)
-    }
-}
-
 /// The stream of everything after an entry that whoever asks is shown.
-pub(super) fn response(os: Arc<Os>, who: Who, from: i64) -> Response {
-    let mut own = who.only_approvals().map(|only| Own { only, last: None });
-    stream(who.lasts(&os), move |queue| async move {
+pub(super) fn response(os: Arc<Os>, who: Who, from: i64, place: Place) -> Response {
+    let own = who.only_approvals();
+    stream(Some(place), who.lasts(&os), move |queue| async move {
         let (mut read, stop) = (os.log.read.subscribe(), os.stop());
         {
             let mut recent = os.log.recent();
             if !recent.is_followed {
                 *recent = Recent { is_followed: true, after: from, events: VecDeque::new() };
+                os.log.read.send_replace(from);
                 tokio::spawn(follow(Arc::downgrade(&os), from));
             }
         }
         let mut seq = from;
         loop {
             read.mark_unchanged();
-            let (next, events) = match os.log.after(seq) {
-                Some(events) => (events.last().map_or(seq, |told| told.seq), events),
-                None => match os.db.audit().entries(seq, READ).await {
-                    Ok(entries) => {
-                        let next = entries.last().map_or(seq, |entry| entry.seq);
-                        (next, entries.iter().filter_map(told).collect())
-                    }
+            let (next, events, is_behind) = match os.log.after(seq) {
+                Some(events) => (events.last().map_or(seq, |told| told.seq), events, false),
+                None => match os.log.part(&os, seq).await {
+                    Ok(part) => (part.last, part.events.clone(), true),
                     // The client comes back with the last event that it saw.
                     Err(_) => return,
                 },
             };
             for told in &events {
-                if let Some(own) = &mut own {
-                    match own.is_told(&os, told).await {
+                if let Some(own) = &own {
+                    let is_told = match &told.run {
+                        Some(run) => run.is_told(&os, own).await,
+                        None => Ok(false),
+                    };
+                    match is_told {
                         Ok(true) => {}
                         Ok(false) => continue,
                         // The client comes back with the last event that it saw.
@@ -214,7 +261,8 @@ pub(super) fn response(os: Arc<Os>, who: Who, from: i64) -> Response {
                     return;
                 }
             }
-            if next > seq {
+            // The part may have been read for another listener, before this one began to wait for changes.
+            if next > seq || (is_behind && *read.borrow() > seq) {
                 seq = next;
                 continue;
             }

@@ -113,3 +113,46 @@ async fn many_clients_that_continue_one_run_execute_its_call_once() {
     assert_eq!(won, 1);
     assert_eq!(ledger::of("many"), ["delete u1"]);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_request_leaves_one_entry_of_evidence_whatever_it_forges() {
+    const FORGED: usize = 200;
+    let os = Served::new(&[("delete_user", json!({ "user_id": "one" })), ("delete_user", json!({ "user_id": "two" }))])
+        .await;
+    let run = os.run("evidence").await;
+    let (run_id, _) = ids(&run);
+    let evidence = async |action: &str| {
+        let entries = os.client.get("/audit?limit=1000").await;
+        let entries = entries.body["data"].as_array().unwrap().iter();
+        entries.filter(|entry| entry["evidence"] == true && entry["action"] == action).cloned().collect::<Vec<_>>()
+    };
+    let forged: Vec<Value> = (0..FORGED)
+        .map(|number| {
+            let mut requirement = run.body["requirements"][number % 2].clone();
+            requirement["confirmation"] = json!(true);
+            requirement["tool_execution"]["tool_args"] = json!({ "user_id": format!("another-{number}") });
+            requirement
+        })
+        .collect();
+    let answer = os.go_on(&run_id, "evidence", &[("requirements", &Value::Array(forged).to_string())]).await;
+    assert_eq!((answer.status, answer.code()), (422, "requirement_mismatch"), "{answer:?}");
+    let found = evidence("requirement_mismatch").await;
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(found[0]["payload"]["count"], json!(FORGED));
+    assert_eq!(found[0]["payload"]["ids"].as_array().unwrap().len(), 2, "{found:?}");
+    // Their own requests are not decided by them, however many they try at once.
+    let rows = os.client.get("/approvals").await;
+    let own: Vec<Value> = rows.body["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .cycle()
+        .take(60)
+        .map(|row| json!({ "id": row["id"], "digest": row["digest"], "status": "approved" }))
+        .collect();
+    let many = os.client.json("/approvals/resolve", &json!({ "resolved_by": "alice", "approvals": own })).await;
+    assert!(many.body["data"].as_array().unwrap().iter().all(|outcome| outcome["status"] == 403), "{many:?}");
+    let found = evidence("vote_refused").await;
+    assert_eq!((found.len(), &found[0]["payload"]["count"]), (1, &json!(60)), "{found:?}");
+    assert_eq!(ledger::of("evidence"), [] as [&str; 0]);
+}

@@ -171,3 +171,46 @@ async fn a_key_that_is_none_is_said_and_keys_of_two_people_are_two() {
     assert_ne!(runs[0], runs[1]);
     assert_eq!(runs[0], runs[2]);
 }
+
+#[cfg(feature = "failpoints")]
+#[tokio::test]
+async fn a_retry_whose_run_exists_returns_that_run_once_the_claim_has_ended() {
+    let os = Served::new(&[("delete_user", json!({ "user_id": "u1" }))]).await;
+    let first = os.keyed("lost", "/agents/a/runs", &start("lost")).await;
+    assert_eq!((first.status, &first.body["status"]), (200, &json!("PAUSED")), "{first:?}");
+    // As if the server was killed between the run's pause and its answer.
+    let unanswered = "UPDATE kern_requests SET status = NULL, content_type = NULL, body = NULL, lease_until_ms = created_at_ms + 30000";
+    let file = os.store.raw();
+    assert_eq!(file.execute(unanswered, []).unwrap(), 1);
+    drop(file);
+    // On one thread, the server's calls have the clock of this test.
+    for (ahead_ms, status) in [(0, 409), (28_000, 409), (31_000, 200)] {
+        kern_db::clock::set_ahead_ms(ahead_ms);
+        let again = os.keyed("lost", "/agents/a/runs", &start("lost")).await;
+        assert_eq!((again.status, again.replayed), (status, false), "{ahead_ms} ms later: {again:?}");
+        if status == 200 {
+            assert_eq!(again.body["run_id"], first.body["run_id"]);
+        }
+    }
+    assert_eq!(os.runs("lost").await, 1);
+    kern_db::clock::set_ahead_ms(0);
+}
+
+#[cfg(feature = "failpoints")]
+#[tokio::test]
+async fn the_claim_of_a_request_that_is_worked_on_is_renewed() {
+    let gate = gate("renewed");
+    let os = Served::with(SlowModel::new(script(&[]), 0, gate.clone()), false).await;
+    let request = os.client.request("POST", "/agents/a/runs").header("idempotency-key", "k").form(&start("renewed"));
+    let asked = tokio::spawn(request.send());
+    gate.arrival().await;
+    tokio::time::sleep(std::time::Duration::from_secs(12)).await;
+    // 12 and 22 seconds: the claim would have ended after 30, had it not been renewed after 10.
+    kern_db::clock::set_ahead_ms(22_000);
+    let busy = os.keyed("k", "/agents/a/runs", &start("renewed")).await;
+    assert_eq!((busy.status, &busy.body["code"]), (409, &json!("idempotency_key_in_use")), "{busy:?}");
+    kern_db::clock::set_ahead_ms(0);
+    gate.open();
+    assert_eq!(asked.await.unwrap().unwrap().status(), 200);
+    assert_eq!(os.runs("renewed").await, 1);
+}

@@ -36,7 +36,8 @@ async fn sent(server: &OsServer, bytes: &[u8]) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_head_that_does_not_come_ends_its_connection_and_nobody_elses() {
-    let (server, client, _store) = served(Limits::new().head_time(Duration::from_millis(300))).await;
+    let (server, client, _store) =
+        served(Limits::new().head_time(Duration::from_millis(300)).connections_each(200)).await;
     let slow: Vec<_> = (0..100)
         .map(|_| {
             let address = server.address();
@@ -180,4 +181,115 @@ async fn only_pages_of_the_origins_that_were_named_may_ask() {
     }
     let nobody = AgentOS::builder().agent(agent()).limits(Limits::new().rate(0, 1)).build();
     assert!(nobody.is_err_and(|error| error.to_string().contains("without_rate")));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_person_has_so_many_streams_and_another_person_has_others() {
+    let (_server, client, store) = served(Limits::new().streams(2)).await;
+    let scopes = || kern::identity::ScopeSet::parse(["approvals:read"]).unwrap();
+    let known = async |subject: &str| {
+        let made = kern::identity::KeyRequest::new(subject, scopes()).make(&store.db).await.unwrap();
+        client.with(made.secret.reveal())
+    };
+    let (ann, again, bob) = (known("ann").await, known("ann").await, known("bob").await);
+    let ask = async |client: &Client| client.request("GET", "/approvals/events").send().await.unwrap();
+    let open = [ask(&ann).await, ask(&again).await];
+    assert!(open.iter().all(|answer| answer.status() == 200));
+    let refused = ask(&ann).await;
+    assert_eq!(refused.status(), 429);
+    assert!(refused.headers().contains_key("retry-after"));
+    assert_eq!(ask(&bob).await.status(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_address_has_so_many_connections() {
+    let (server, _, _store) = served(Limits::new().connections_each(3)).await;
+    let mut open = Vec::new();
+    for _ in 0..3 {
+        open.push(TcpStream::connect(server.address()).await.unwrap());
+    }
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let mut fourth = TcpStream::connect(server.address()).await.unwrap();
+    let mut answer = Vec::new();
+    tokio::time::timeout(PATIENCE, fourth.read_to_end(&mut answer)).await.expect("it is closed").unwrap();
+    let answer = String::from_utf8(answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 429 ") && answer.contains("too_many_connections"), "{answer}");
+    open.pop();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let ask = b"GET /livez HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+    assert!(sent(&server, ask).await.starts_with("HTTP/1.1 200 "));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_address_may_guess_ten_credentials_a_minute() {
+    let (server, nobody, store) = served(Limits::new()).await;
+    let ann = nobody.with(key(&store, "ann").await);
+    let late = nobody.with(key(&store, "late").await);
+    assert_eq!(ann.get("/agents").await.status, 200);
+    for guess in 0..9 {
+        let wrong = nobody.with(format!("kern_0123456789abcdef_{guess:064}"));
+        assert_eq!(wrong.get("/agents").await.status, 401, "{guess}");
+        assert_eq!(nobody.get("/agents").await.status, 401, "who brings nothing guesses nothing");
+    }
+    let origin = format!("http://{}", server.address());
+    let sign_in = async |credential: &str| {
+        let form =
+            nobody.request("POST", "/panel/signin").header("origin", &origin).form(&[("credential", credential)]);
+        form.send().await.unwrap().status().as_u16()
+    };
+    assert_eq!(sign_in("nonsense").await, 401);
+    assert_eq!(sign_in("nonsense").await, 429);
+    let refused = nobody.with("nonsense").request("GET", "/agents").send().await.unwrap();
+    assert_eq!(refused.status(), 429);
+    let seconds: u32 = refused.headers()["retry-after"].to_str().unwrap().parse().unwrap();
+    assert!((1..=61).contains(&seconds), "{seconds}");
+    assert_eq!(late.get("/agents").await.status, 429, "nothing that has never counted is looked at");
+    assert_eq!(ann.get("/agents").await.status, 200, "what has counted still does");
+    assert_eq!(nobody.get("/livez").await.status, 200);
+}
+
+/// A form with this boundary, of this body.
+async fn multipart(client: &Client, boundary: &str, body: Vec<u8>) -> (u16, Duration) {
+    let kind = format!("multipart/form-data; boundary={boundary}");
+    let started = std::time::Instant::now();
+    let request = client.request("POST", "/agents/a/runs").header("content-type", kind).body(body);
+    let answer = request.send().await.unwrap();
+    (answer.status().as_u16(), started.elapsed())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_form_takes_no_time_that_grows_with_more_than_its_length() {
+    let (_server, client, _store) = served(Limits::new()).await;
+    let part = |boundary: &str, name: &str| {
+        format!("--{boundary}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\ngo\r\n")
+    };
+    let whole = |boundary: &str| {
+        format!("{}--{boundary}--\r\n", part(boundary, "message") + &part(boundary, "stream"))
+            .replace("\r\ngo\r\n--x--", "\r\nfalse\r\n--x--")
+    };
+    assert_eq!(multipart(&client, "x", whole("x").into_bytes()).await.0, 200);
+    // Almost the boundary, again and again.
+    for length in [71, 4000, 15_000] {
+        let boundary = format!("{}b", "a".repeat(length - 1));
+        let keyed = client.request("POST", "/agents/a/runs").header("idempotency-key", format!("k{length}"));
+        let body = "a".repeat((1 << 20) - 100);
+        let started = std::time::Instant::now();
+        let kind = format!("multipart/form-data; boundary={boundary}");
+        let answer = keyed.header("content-type", kind).body(body.clone()).send().await.unwrap();
+        assert_eq!(answer.status(), 400, "{length}");
+        let keyed_time = started.elapsed();
+        let (status, time) = multipart(&client, &boundary, body.into_bytes()).await;
+        assert_eq!(status, 400, "{length}");
+        println!("boundary of {length}: {time:?}, with a key {keyed_time:?}");
+        assert!(time.max(keyed_time) < Duration::from_secs(5), "{time:?} {keyed_time:?}");
+    }
+    let quoted = format!("\"{}b\"", "a;".repeat(7000));
+    assert_eq!(multipart(&client, &quoted, vec![b'a'; 1000]).await.0, 400);
+    let longest = format!("{}b", "a".repeat(69));
+    let (status, time) = multipart(&client, &longest, vec![b'a'; (1 << 20) - 100]).await;
+    println!("longest boundary: {status} in {time:?}");
+    let many: String = (0..5000).map(|number| part("x", &format!("f{number}"))).collect();
+    let (status, time) = multipart(&client, "x", (many + "--x--\r\n").into_bytes()).await;
+    println!("5000 parts: {status} in {time:?}");
+    assert_eq!(status, 413);
 }

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use kern::identity::{KeyRequest, ScopeSet, TokenVerifier};
-use kern::os::{AgentOS, OsServer};
+use kern::os::{AgentOS, Limits, OsServer};
 use kern::prelude::*;
 use kern_tests::http::{Answer, Client};
 use kern_tests::ledger;
@@ -51,6 +51,8 @@ const APPROVER: &[&str] = &["approvals:read", "approvals:write"];
 const TABLE: &[(&str, [u16; 10])] = &[
     ("GET /", [200, 200, 200, 200, 200, 200, 200, 200, 200, 200]),
     ("GET /health", [200, 200, 200, 200, 200, 200, 200, 200, 200, 200]),
+    ("GET /livez", [200, 200, 200, 200, 200, 200, 200, 200, 200, 200]),
+    ("GET /readyz", [200, 200, 200, 200, 200, 200, 200, 200, 200, 200]),
     ("GET /info", [200, 200, 200, 200, 200, 200, 200, 200, 200, 200]),
     ("GET /config", [401, 401, 401, 401, 403, 403, 403, 403, 403, 200]),
     ("GET /metrics", [401, 401, 401, 401, 403, 403, 403, 403, 403, 200]),
@@ -145,7 +147,9 @@ impl Company {
         let model = kern::models::ScriptedModel::new([call, turn().text("done")]);
         let agent = Agent::builder().id("a").model(model).tools(tools![pay]).db(store.db.clone()).build().unwrap();
         let tokens = TokenVerifier::builder(ISSUER, AUDIENCE).shared_secret(SECRET).unwrap().build().unwrap();
-        let os = AgentOS::builder().agent(agent).tokens(tokens).without_worker().build().unwrap();
+        let os = AgentOS::builder().agent(agent).tokens(tokens).without_worker();
+        // The table has far more credentials that do not count than an address may bring.
+        let os = os.limits(Limits::new().failures(usize::MAX)).build().unwrap();
         let server = os.start("127.0.0.1:0").await.unwrap();
         let alice = Client::of(server.address()).with(of("alice", USER));
         let scopes = ScopeSet::parse(USER).unwrap();

@@ -50,6 +50,8 @@ async fn the_description_has_every_route_and_the_log_and_the_metrics_say_what_ha
     for path in [
         "/",
         "/health",
+        "/livez",
+        "/readyz",
         "/info",
         "/config",
         "/agents",

@@ -368,6 +368,7 @@ impl Real<'_> {
                     caller: caller(by),
                     answer,
                     shown: Shown { tool_name: "pay".to_owned(), arguments: arguments(&row.spec, shown).to_owned() },
+                    gathered: None,
                 };
                 said(db.answer_call(request).await, |answered| match answered {
                     Answered::Stored => Said::Stored,

@@ -16,6 +16,7 @@ Examples:
   kern pools set finance ann bob
   kern keys create ann --scopes approvals:read,approvals:write --expires 90d
   kern audit verify --json
+  kern doctor
 
 Exit codes: 0, 1 (the answer is no), 2 (it could not be done).
 Results go to standard output. Questions and errors go to standard error; with --json an error is
@@ -67,6 +68,13 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: Audit,
     },
+    /// Check the store's schema, its clock and its mark, and say what to do about what is wrong.
+    #[command(after_help = "Examples:
+  kern doctor --db sqlite:app.db
+  kern doctor --json
+
+Exit codes: 0 nothing is wrong, 1 something is, 2 the store could not be looked at.")]
+    Doctor,
 }
 
 #[derive(Debug, Args)]

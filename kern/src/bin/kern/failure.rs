@@ -53,6 +53,16 @@ impl Failure {
         Self { code, message: message.into(), exit: Self::COULD_NOT }
     }
 
+    /// Its stable code.
+    pub(crate) fn code(&self) -> &'static str {
+        self.code
+    }
+
+    /// What it says.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
     /// Says what had happened before it went wrong.
     pub(crate) fn after(mut self, done: &str) -> Self {
         self.message = format!("{done}, but {}", self.message);

@@ -11,6 +11,7 @@ mod checkpoint;
 mod clock;
 mod database;
 mod decide;
+mod doctor;
 mod erase;
 mod executions;
 mod failure;
@@ -93,6 +94,7 @@ async fn run(output: &mut Output, arguments: Arguments) -> Outcome {
             Keys::Revoke(revoke) => keys::revoke(output, &database, revoke, json).await,
         },
         Command::Clock(clock) => clock::clock(output, &*database.open().await?, clock, json).await,
+        Command::Doctor => doctor::doctor(output, &database, json).await,
         Command::Audit { command } => match command {
             Audit::Verify { checkpoint, pubkey, .. } => {
                 let kept = checkpoint::Kept::read(checkpoint.as_deref(), pubkey.as_deref())?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use askama::Template;
 use axum::extract::{RawQuery, Request, State};
 use axum::response::{IntoResponse as _, Redirect, Response};
-use kern_db::{Approval, ApprovalFilter, ApprovalId, ApprovalStatus, Candidates, Principal, Resolution};
+use kern_db::{Approval, ApprovalFilter, ApprovalId, ApprovalStatus, Candidates, Gathered, Principal, Resolution};
 
 use super::runs::part;
 use super::{Failure, Frame, When, page as made, prose, safe};
@@ -239,13 +239,14 @@ pub(super) async fn decide(State(os): State<Arc<Os>>, who: Who, request: Request
         let title = if approves { "Approve?" } else { "Reject?" };
         return Ok(made(&Asked { frame: Frame::new(&os, &who, "/panel", title), approves, rows }));
     }
-    let mut outcomes = Vec::new();
+    let (mut outcomes, gathered) = (Vec::new(), Gathered::default());
     for (id, digest) in chosen {
         let mut resolution = if approves { Resolution::approved() } else { Resolution::rejected() };
         resolution = who.decides(resolution.digest(digest), named.clone());
         if let Some(note) = &note {
             resolution = resolution.note(note);
         }
+        resolution = resolution.gathered(&gathered);
         let decided = os.db.update_approval(&ApprovalId::from(id.clone()), ApprovalStatus::Pending, resolution).await;
         outcomes.push(match decided {
             Ok(approval) => Outcome {
@@ -259,6 +260,9 @@ pub(super) async fn decide(State(os): State<Arc<Os>>, who: Who, request: Request
                 Outcome { id, tool: None, status: None, wrong }
             }
         });
+    }
+    if !gathered.is_empty() {
+        os.db.record_gathered(gathered).await?;
     }
     Ok(made(&Decided { frame: Frame::new(&os, &who, "/panel", "Decided"), outcomes }))
 }

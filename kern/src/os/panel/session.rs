@@ -12,6 +12,7 @@ use axum::response::{IntoResponse as _, Redirect, Response};
 use super::{Failure, Frame, page};
 use crate::identity::{AuthError, Denied, Identity, hex};
 use crate::os::Os;
+use crate::os::addresses::Address;
 use crate::os::fields::Fields;
 use crate::os::problem::Problem;
 use crate::os::serve::is_name_of_this_machine;
@@ -130,7 +131,7 @@ pub(super) async fn form(RawQuery(query): RawQuery) -> Response {
 }
 
 pub(super) async fn sign_in(State(os): State<Arc<Os>>, request: Request) -> Result<Response, Failure> {
-    let headers = request.headers().clone();
+    let (headers, address) = (request.headers().clone(), os.client(&request).map(Address::of));
     if !is_own_page(&headers) {
         let what = "sign in on the page of this server";
         return Err(Problem::new(StatusCode::FORBIDDEN, "forbidden_origin", what).into());
@@ -139,7 +140,10 @@ pub(super) async fn sign_in(State(os): State<Arc<Os>>, request: Request) -> Resu
     let (credential, next) = (fields.text("credential").unwrap_or_default(), next_of(fields.text("next")));
     let credential = credential.trim().to_owned();
     let value = format!("Bearer {credential}");
-    let wrong = match os.auth.authenticate([value.as_bytes()]).await {
+    let brought = [value.as_bytes()];
+    // A form without a credential is no attempt.
+    let brought = if credential.is_empty() { &[][..] } else { &brought[..] };
+    let wrong = match os.authenticated(address, brought).await? {
         Ok(identity) => {
             let lasts = lasts(&identity);
             let id = os.sessions.open(credential, lasts)?;
