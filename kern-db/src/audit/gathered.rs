@@ -57,7 +57,7 @@ impl Gathered {
     }
 }
 
-/// What is gathered is no part of what is asked for.
+/// Two decisions are equal whatever evidence they gather.
 impl PartialEq for Gathered {
     fn eq(&self, _: &Self) -> bool {
         true

@@ -298,7 +298,7 @@ fn keyed(description: &mut utoipa::openapi::OpenApi) {
 
 pub(super) fn router(os: Arc<Os>) -> Router {
     let (router, mut description) = described().split_for_parts();
-    // Whoever watches the server is not asked who they are, and the store not whether anybody is.
+    // Outside of the guard: a probe is answered without a look at the stored credentials, which the store may not give.
     let (probes, described) = probes::routes().split_for_parts();
     description.merge(described);
     named(&mut description);

@@ -8,8 +8,8 @@ use tokio::sync::OnceCell;
 
 /// Reads that are under way, by what they are about.
 ///
-/// Listeners are woken together, and each would read the same. Whoever comes while a read is under way gets its result, which
-/// may have been read a moment before they asked; when the last of them has it, the next one reads anew.
+/// A change wakes all listeners together, and each would read the same. A caller who comes while a read is under way gets its
+/// result, which may be older than the call. When the last of these callers has it, the next one reads anew.
 #[derive(Debug)]
 pub(super) struct Shared<K, V>(Mutex<HashMap<K, Weak<OnceCell<V>>>>);
 
@@ -20,7 +20,7 @@ impl<K, V> Default for Shared<K, V> {
 }
 
 impl<K: Eq + Hash, V: Clone> Shared<K, V> {
-    /// Reads, or waits for the one who does. Where that one fails or goes away, the next one reads.
+    /// Reads, or waits for the caller who does. If that caller fails or goes away, the next one reads.
     pub(super) async fn read<E, F>(&self, key: K, read: impl FnOnce() -> F) -> Result<V, E>
     where
         F: Future<Output = Result<V, E>>,
