@@ -425,7 +425,7 @@ async fn i5_a_call_without_an_approval_is_bound_to_its_setting(_: &Store) {
         for setting in settings {
             let store = &Store::on_a_file().await;
             let claim = store.started().await;
-            store.commit_turn(turn(&claim, 1, &[policy.clone()], false)).await.unwrap();
+            store.commit_turn(turn(&claim, 1, std::slice::from_ref(&policy), false)).await.unwrap();
             store.tamper(&format!("UPDATE kern_{setting}"));
             let claimed = store.claim(&claim, 0).await;
             assert!(matches!(claimed, Err(Error::DigestMismatch { .. })), "{setting}: {claimed:?}");
