@@ -454,6 +454,7 @@ impl Real<'_> {
                 requirement_id: RunId::generate().to_string(),
                 tool_call_id: format!("call_{index}"),
                 tool_name: "pay".to_owned(),
+                tool_identity: "1d".repeat(32),
                 tool_version: "1".to_owned(),
                 schema_hash: SCHEMA_HASH.to_owned(),
                 parameters: SCHEMA.to_owned(),
