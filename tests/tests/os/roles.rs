@@ -356,7 +356,8 @@ async fn a_name_under_another_issuer_owns_nothing_of_the_first() {
             assert_eq!(client.get(&path).await.status, 404, "{path}");
         }
         for path in ["cancel", "continue", "resume"] {
-            let refused = client.form(&format!("/agents/a/runs/{}/{path}", foreign.run), &[("stream", "false")]).await;
+            let form = [("stream", "false"), ("session_id", &*foreign.session)];
+            let refused = client.form(&format!("/agents/a/runs/{}/{path}", foreign.run), &form).await;
             assert_eq!(refused.status, 404, "{path}");
         }
         assert_eq!(start(client, &foreign.session).await.status, 404);
