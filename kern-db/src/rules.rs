@@ -141,7 +141,8 @@ pub(crate) fn check_binding(run: &RunRow, rows: &CallRows) -> Result<()> {
     let schema_fits = call.parameters.as_deref().is_none_or(|schema| sha256(schema) == call.schema_hash);
     check(schema_fits, "the call's schema and its hash")?;
     let subject = run.requester.as_ref().map(|requester| &requester.0.subject);
-    check(run.user_id.as_ref() == subject, "the run's user and its requester")?;
+    let issuer = run.requester.as_ref().and_then(|requester| requester.0.issuer.as_ref());
+    check(run.user_id.as_ref() == subject && run.issuer.as_ref() == issuer, "the run's user and its requester")?;
     let view = view_digest_of(run, call, approval.as_ref().filter(|_| policy.is_decided_by_row()));
     check(
         policy_digest_of(call, run, approval.as_ref().filter(|_| policy.is_decided_by_row()), &view)
@@ -169,7 +170,8 @@ pub(crate) fn check_binding(run: &RunRow, rows: &CallRows) -> Result<()> {
             approval.policy == call.policy
                 && approval.policy_digest == call.policy_digest
                 && approval.requester == run.requester
-                && approval.user_id.as_ref() == subject,
+                && approval.user_id.as_ref() == subject
+                && approval.issuer.as_ref() == issuer,
             "the approval's policy and the call's",
         )?;
         // Whose run it is, as the approver is shown it.
