@@ -856,7 +856,9 @@ mod round_trip {
             turn().text("ok"),
         ];
         let case = Case::start(tools![erase_user, lookup, mail_all], turns.to_vec()).await;
-        assert_eq!(through_json(&case.run, |_| {}), case.run);
+        // The requester's issuer is not part of the JSON.
+        let json = |run: &RunOutput| serde_json::to_value(run).expect("it can be written");
+        assert_eq!(json(&through_json(&case.run, |_| {})), json(&case.run));
         for requirement in &case.run.requirements {
             assert_eq!(&through_json(requirement, |_| {}), requirement);
             assert_eq!(through_json(&requirement.tool_execution, |_| {}), requirement.tool_execution);

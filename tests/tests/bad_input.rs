@@ -453,7 +453,11 @@ async fn no_text_is_too_strange_for_a_run() {
         let agent = store.agent(tools![erase_user, lookup], one_call("erase_user", json!({ "user_id": text })));
         let agent = agent.name(text).instructions(text).build().unwrap();
         let session = unique("session");
-        let run = agent.run(text).user_id(text).session_id(&session).await.unwrap();
+        if text.is_empty() {
+            assert_eq!(code(agent.run(text).user_id(text).session_id(&session).await), "invalid_principal");
+        }
+        let user = if text.is_empty() { "ann" } else { text };
+        let run = agent.run(text).user_id(user).session_id(&session).await.unwrap();
         assert!(run.is_paused(), "{text:?}");
         assert_eq!(run.input.input_content, text);
         let row = store.approvals(&run.run_id).await.remove(0);

@@ -185,7 +185,6 @@ mod tests {
             NewKey { id: text("0123456789ABCDEF"), ..new() },
             NewKey { id: text("0123456789abcde"), ..new() },
             NewKey { secret_hash: text("00"), ..new() },
-            NewKey { subject: text(""), ..new() },
             NewKey { subject: text(" ann"), ..new() },
             NewKey { subject: text("ann\u{0}"), ..new() },
             NewKey { scopes: Vec::new(), ..new() },
@@ -199,5 +198,7 @@ mod tests {
         ] {
             assert!(matches!(check(&wrong), Err(Error::Invalid(_))), "{wrong:?}");
         }
+        let nameless = NewKey { subject: text(""), ..new() };
+        assert!(matches!(check(&nameless), Err(Error::InvalidPrincipal { .. })));
     }
 }

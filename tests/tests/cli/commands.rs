@@ -314,9 +314,9 @@ async fn an_execution_whose_end_is_unknown_is_listed_and_settled_once() {
 async fn a_broken_log_is_found_with_its_place_and_exit_code_1() {
     let (store, kern, _) = one().await;
     let intact = kern.run(&["audit", "verify"]);
-    assert!(intact.code == 0 && intact.out.starts_with("intact: 3 entries"), "{intact:?}");
+    assert!(intact.code == 0 && intact.out.starts_with("intact: 4 entries"), "{intact:?}");
     let exported = kern.run(&["audit", "export"]).out.lines().count();
-    assert_eq!(exported, 3);
+    assert_eq!(exported, 4);
     store.tamper("UPDATE kern_audit SET payload = '{}' WHERE seq = 2");
     let broken = kern.run(&["audit", "verify"]);
     assert!(broken.code == 1 && broken.out.starts_with("BROKEN at entry 2: "), "{broken:?}");
@@ -340,7 +340,7 @@ async fn a_checkpoint_that_was_kept_elsewhere_shows_what_was_cut_off() {
         assert_eq!(std::fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
     }
     let signed = kern.run(&["audit", "checkpoint", "--key", &key, "--output", &kept]);
-    assert!(signed.code == 0 && signed.out.starts_with("3 entries signed"), "{signed:?}");
+    assert!(signed.code == 0 && signed.out.starts_with("4 entries signed"), "{signed:?}");
     // What is for programs is said to them, too.
     let again = kern.json(&["audit", "checkpoint", "--key", &key, "--output", &kept]).json();
     let last = std::fs::read_to_string(&kept).unwrap().lines().last().unwrap().to_owned();
@@ -352,9 +352,9 @@ async fn a_checkpoint_that_was_kept_elsewhere_shows_what_was_cut_off() {
     let whole = kern.run(&[&["audit", "verify", "--file", &log][..], &against].concat());
     assert_eq!(whole.code, 0, "{whole:?}");
 
-    store.tamper("DELETE FROM kern_audit WHERE seq = 3");
+    store.tamper("DELETE FROM kern_audit WHERE seq = 4");
     let cut = kern.run(&[&["audit", "verify"][..], &against].concat());
-    assert!(cut.code == 1 && cut.out.starts_with("BROKEN at entry 3: "), "{cut:?}");
+    assert!(cut.code == 1 && cut.out.starts_with("BROKEN at entry 4: "), "{cut:?}");
     let lines = std::fs::read_to_string(&log).unwrap();
     std::fs::write(&log, lines.lines().next().unwrap()).unwrap();
     assert_eq!(kern.run(&["audit", "verify", "--file", &log]).code, 0, "it is whole by itself");

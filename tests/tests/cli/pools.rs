@@ -29,8 +29,8 @@ async fn a_pool_is_set_and_listed_and_it_is_on_record_who_did() {
     }
     let entries = store.audit().entries(0, 10).await.unwrap();
     let actions: Vec<&str> = entries.iter().map(|entry| entry.action.as_str()).collect();
-    assert_eq!(actions, ["pool_set", "pool_set"]);
-    assert!(entries.iter().all(|entry| entry.actor.to_string() == "root (unverified)"), "{entries:?}");
+    assert_eq!(actions, ["shard_opened", "pool_set", "pool_set"]);
+    assert!(entries[1..].iter().all(|entry| entry.actor.to_string() == "root (unverified)"), "{entries:?}");
 }
 
 #[tokio::test]

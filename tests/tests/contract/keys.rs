@@ -30,8 +30,8 @@ async fn a_key_is_made_found_listed_and_on_record(store: &Store) {
     assert!(matches!(store.find_key("0".repeat(16)).await.unwrap(), KeyLookup::Missing));
 
     let entries = kern_tests::history::entries(&**store).await;
-    assert_eq!(entries.len(), 2);
-    let entry = &entries[0];
+    assert_eq!(entries.len(), 3, "the first entry of the chain, and one for each key");
+    let entry = &entries[1];
     assert_eq!((entry.action.as_str(), &entry.run_id, entry.call_digest.as_deref()), ("key_made", &None, Some(ID)));
     assert_eq!(entry.payload["subject"], json!("ann"));
     assert_eq!(entry.payload["scopes"], json!(["approvals:read", "agents:refunds:run"]));
@@ -44,13 +44,14 @@ async fn a_key_that_cannot_be_is_refused_and_an_id_is_taken_once(store: &Store) 
     for wrong in [
         new(ID),
         new("short"),
-        NewKey { subject: String::new(), ..new("1111111111111111") },
         NewKey { scopes: Vec::new(), ..new("1111111111111111") },
         NewKey { expires_in_ms: Some(0), ..new("1111111111111111") },
     ] {
         let refused = store.make_key(wrong).await;
         assert!(matches!(refused, Err(Error::Invalid(_))), "{refused:?}");
     }
+    let nameless = store.make_key(NewKey { subject: String::new(), ..new("1111111111111111") }).await;
+    assert!(matches!(nameless, Err(Error::InvalidPrincipal { .. })), "{nameless:?}");
     assert_eq!(store.list_keys().await.unwrap().len(), 1);
 }
 

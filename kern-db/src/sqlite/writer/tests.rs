@@ -61,7 +61,7 @@ impl File {
             let rows = statement.query_map((), |row| row.get(0)).expect("rows");
             rows.collect::<rusqlite::Result<_>>().expect("text")
         };
-        let logged = read("SELECT action FROM kern_audit ORDER BY seq");
+        let logged = read("SELECT action FROM kern_audit WHERE action <> 'shard_opened' ORDER BY seq");
         (logged, read("SELECT topic FROM kern_outbox WHERE length(topic) < 100 ORDER BY rowid"))
     }
 }
