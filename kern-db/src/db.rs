@@ -43,7 +43,8 @@ pub(crate) mod sealed {
 /// # Errors
 ///
 /// Every method can fail with [`Error::Busy`](crate::Error::Busy), [`Full`](crate::Error::Full),
-/// [`Corrupt`](crate::Error::Corrupt) or [`Unavailable`](crate::Error::Unavailable); then nothing was written.
+/// [`Corrupt`](crate::Error::Corrupt), [`Refused`](crate::Error::Refused) or [`Unavailable`](crate::Error::Unavailable); then
+/// nothing was written. After [`CommitUnknown`](crate::Error::CommitUnknown) it is not known whether something was.
 pub trait Db: sealed::Sealed + Transitions + fmt::Debug + Send + Sync + 'static {
     /// Reads an approval. `None`: there is none with this id, or it was deleted.
     fn get_approval<'a>(&'a self, id: &'a ApprovalId) -> DbFuture<'a, Option<Approval>>;

@@ -180,6 +180,26 @@ pub enum Error {
         /// The newest this build knows.
         known: i64,
     },
+    /// It is not known whether this was stored: the acknowledgement of the commit was lost, or the commit may not have
+    /// reached the standbys that it was to wait for. Asking again is safe: a change that was stored is found then.
+    #[error(
+        "it is not known whether this was stored, while trying to {action}: ask again, a change that was stored is found then"
+    )]
+    CommitUnknown {
+        /// What was tried.
+        action: &'static str,
+        /// Why it is not known.
+        source: Box<dyn StdError + Send + Sync>,
+    },
+    /// The store was reached, and does not allow this: a missing permission, a constraint or a trigger that is not kern's.
+    /// Nothing was written, and trying again does not help.
+    #[error("the store refused this, while trying to {action}")]
+    Refused {
+        /// What was tried.
+        action: &'static str,
+        /// What the store said.
+        source: Box<dyn StdError + Send + Sync>,
+    },
     /// The store itself failed. The driver's error is the source.
     #[error("the store failed while trying to {action}")]
     Unavailable {
@@ -213,13 +233,19 @@ impl Error {
             Self::Invalid(_) => "invalid",
             Self::Busy { .. } => "store_busy",
             Self::Full { .. } => "store_full",
-            Self::RefusedAtCommit { .. } => "store_refused",
+            Self::Refused { .. } | Self::RefusedAtCommit { .. } => "store_refused",
             Self::Corrupt { .. } => "store_corrupt",
             Self::NoStore { .. } => "store_missing",
             Self::TooOld { .. } => "store_too_old",
             Self::Newer { .. } => "store_newer",
+            Self::CommitUnknown { .. } => "commit_unknown",
             Self::Unavailable { .. } => "store_unavailable",
         }
+    }
+
+    /// Whether the store may take the same in a moment: it was busy, full or gone, or did not say what became of it.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::Busy { .. } | Self::Full { .. } | Self::CommitUnknown { .. } | Self::Unavailable { .. })
     }
 
     pub(crate) fn corrupt(place: impl Into<String>, detail: impl ToString) -> Self {

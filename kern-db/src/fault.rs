@@ -27,6 +27,22 @@ pub const LEFT: &str = "left";
 /// How far the clock of the whole process is moved: `return(MILLISECONDS)`.
 pub const CLOCK: &str = "clock";
 
+/// The rule that a commit counts only once every standby has it that it waits for. It can be taken away: [`without`].
+pub const REPLICATED: &str = "commits are replicated";
+
+/// Whether a test has taken a rule away, to show what happens without it.
+#[cfg(feature = "failpoints")]
+pub fn without(rule: &'static str) -> bool {
+    fail::eval(rule, |_| ()).is_some()
+}
+
+#[cfg(not(feature = "failpoints"))]
+#[inline(always)]
+#[allow(missing_docs)]
+pub fn without(_: &'static str) -> bool {
+    false
+}
+
 /// Stops here, fails here, or goes on, as a test has asked.
 ///
 /// # Errors

@@ -191,6 +191,11 @@ impl From<ModelError> for Error {
     }
 }
 
+/// An error as a field of a log line, which keeps its causes: an error that is shown by its words alone loses them.
+pub(crate) fn causes<E: std::error::Error + 'static>(error: &E) -> &(dyn std::error::Error + 'static) {
+    error
+}
+
 fn more(count: usize) -> String {
     if count > 1 { format!(" and {} more", count - 1) } else { String::new() }
 }

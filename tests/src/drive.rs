@@ -13,7 +13,7 @@ use crate::steps::{APPROVER, begin, end, required, turn};
 
 /// Whether a store may answer otherwise in a moment.
 fn passes(error: &Error) -> bool {
-    matches!(error, Error::Busy { .. } | Error::Unavailable { .. })
+    error.is_passing()
 }
 
 async fn again() {

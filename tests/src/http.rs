@@ -101,6 +101,17 @@ impl Client {
         Self { base: format!("http://{address}"), http, credential: None }
     }
 
+    /// A client that waits no longer than this for an answer.
+    ///
+    /// # Panics
+    ///
+    /// When there is no client to be had.
+    #[must_use]
+    pub fn impatient(address: SocketAddr, patience: Duration) -> Self {
+        let http = reqwest::Client::builder().timeout(patience).build().expect("there is a client");
+        Self { base: format!("http://{address}"), http, credential: None }
+    }
+
     /// The same client with a credential.
     #[must_use]
     pub fn with(&self, credential: impl Into<String>) -> Self {

@@ -257,7 +257,14 @@ pub async fn open(address: &str, busy: Duration) -> Arc<dyn Db> {
     #[cfg(feature = "postgres")]
     if address.starts_with("postgres://") {
         let builder = kern::db::PostgresDb::builder(address).busy_timeout(busy).max_connections(CONNECTIONS);
-        return builder.open().await.expect("the store opens").into_db();
+        // The server may restart just now.
+        for _ in 0..100 {
+            match builder.clone().open().await {
+                Err(error) if error.is_passing() => tokio::time::sleep(busy).await,
+                opened => return opened.expect("the store opens").into_db(),
+            }
+        }
+        panic!("the server does not come back");
     }
     SqliteDb::builder(address).busy_timeout(busy).open().await.expect("the store opens").into_db()
 }

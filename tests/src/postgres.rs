@@ -68,7 +68,7 @@ fn programs() -> PathBuf {
 }
 
 /// A command as somebody the server runs as.
-fn unprivileged(program: &Path) -> Command {
+pub fn unprivileged(program: &Path) -> Command {
     if !is_root() {
         return Command::new(program);
     }
@@ -90,6 +90,67 @@ impl Server {
     /// When it does not start.
     #[must_use]
     pub fn start(settings: &[&str]) -> Self {
+        let server = Self::in_a_folder();
+        let data = server.folder.join("data");
+        let mut initdb = unprivileged(&server.programs.join("initdb"));
+        initdb.arg("-D").arg(&data).args(["-U", USER, "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync"]);
+        succeed(&mut initdb);
+        let own = ["listen_addresses=''", "max_connections=300", "logging_collector=off", "timezone='UTC'"];
+        let folder = format!("unix_socket_directories='{}'", server.folder.display());
+        let settings: Vec<&str> = own.iter().chain(settings).copied().chain([folder.as_str()]).collect();
+        server.configure(&settings);
+        server.control(&["-w", "-t", "60", "start"]);
+        server
+    }
+
+    /// Starts a copy of another server that follows it, as its only standby.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start.
+    #[must_use]
+    pub fn follow(&self) -> Self {
+        let copy = Self::in_a_folder();
+        let mut backup = unprivileged(&self.programs.join("pg_basebackup"));
+        backup.arg("-D").arg(copy.folder.join("data")).arg("-h").arg(&self.folder);
+        backup.args(["-p", &self.port.to_string(), "-U", USER, "-R", "-X", "stream", "-c", "fast", "--no-sync"]);
+        succeed(&mut backup);
+        copy.configure(&[&format!("unix_socket_directories='{}'", copy.folder.display())]);
+        copy.control(&["-w", "-t", "60", "start"]);
+        copy
+    }
+
+    /// Makes a standby the primary.
+    ///
+    /// # Panics
+    ///
+    /// When it does not become one.
+    pub fn promote(&self) {
+        self.control(&["-w", "-t", "60", "promote"]);
+    }
+
+    /// Stops the server. `immediate` is as if it had crashed.
+    ///
+    /// # Panics
+    ///
+    /// When it does not stop.
+    pub fn stop(&self, mode: &str) {
+        self.control(&["-w", "-t", "60", "-m", mode, "stop"]);
+    }
+
+    /// Adds lines to its settings. Later ones count.
+    fn configure(&self, settings: &[&str]) {
+        let conf = self.folder.join("data").join("postgresql.conf");
+        let mut text = std::fs::read_to_string(&conf).expect("initdb has written it");
+        for setting in settings {
+            text.push_str(setting);
+            text.push('\n');
+        }
+        std::fs::write(&conf, text).expect("the settings can be written");
+    }
+
+    /// A folder, and what cleans up after it.
+    fn in_a_folder() -> Self {
         let folder = std::env::temp_dir().join(unique("kern-pg"));
         std::fs::create_dir(&folder).expect("the place for temporary files can be written");
         let programs = programs();
@@ -106,22 +167,7 @@ impl Server {
         if is_root() {
             succeed(Command::new("chown").arg("postgres").arg(&folder));
         }
-        let data = folder.join("data");
-        let mut initdb = unprivileged(&programs.join("initdb"));
-        initdb.arg("-D").arg(&data).args(["-U", USER, "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync"]);
-        succeed(&mut initdb);
-        let conf = data.join("postgresql.conf");
-        let mut text = std::fs::read_to_string(&conf).expect("initdb has written it");
-        let own = ["listen_addresses=''", "max_connections=300", "logging_collector=off", "timezone='UTC'"];
-        for setting in own.iter().chain(settings) {
-            text.push_str(setting);
-            text.push('\n');
-        }
-        text.push_str(&format!("unix_socket_directories='{}'\n", folder.display()));
-        std::fs::write(&conf, text).expect("the settings can be written");
-        let server = Self { folder, programs, watcher, next: AtomicU64::new(0), port: 5432 };
-        server.control(&["-w", "-t", "60", "start"]);
-        server
+        Self { folder, programs, watcher, next: AtomicU64::new(0), port: 5432 }
     }
 
     /// Starts one that speaks TLS on a port of this machine.
@@ -176,6 +222,12 @@ impl Server {
     #[must_use]
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.join("log")).unwrap_or_default()
+    }
+
+    /// The folder of its socket.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// The address of a database, for a user.

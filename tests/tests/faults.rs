@@ -4,6 +4,9 @@
 
 #![allow(clippy::unwrap_used, reason = "what a store or a process answers otherwise is what a test shows")]
 
+#[cfg(feature = "postgres")]
+#[path = "faults/chaos.rs"]
+mod chaos;
 #[path = "faults/checkpoints.rs"]
 mod checkpoints;
 #[path = "faults/clock.rs"]

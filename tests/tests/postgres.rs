@@ -10,8 +10,12 @@ mod command;
 mod faults;
 #[path = "postgres/locks.rs"]
 mod locks;
+#[path = "postgres/messages.rs"]
+mod messages;
 #[path = "postgres/opening.rs"]
 mod opening;
+#[path = "postgres/pooler.rs"]
+mod pooler;
 #[path = "postgres/rows.rs"]
 mod rows;
 #[path = "postgres/writes.rs"]

@@ -5,7 +5,7 @@ use std::str::FromStr as _;
 use std::time::Duration;
 
 use tokio_postgres::Config;
-use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
 
 use super::tls::Trust;
 use crate::{Error, Result};
@@ -40,7 +40,7 @@ impl Address {
         }
         let mut trust = Trust::default();
         let mut mode = SslMode::Prefer;
-        let mut kept = Vec::new();
+        let (mut kept, mut target) = (Vec::new(), Some(TargetSessionAttrs::ReadWrite));
         for part in query.split('&').filter(|part| !part.is_empty()) {
             let (key, value) = part.split_once('=').unwrap_or((part, ""));
             match key {
@@ -55,6 +55,11 @@ impl Address {
                     };
                 }
                 "sslrootcert" => trust = Trust::file(decoded(value)?),
+                // What the address says counts.
+                "target_session_attrs" => {
+                    target = None;
+                    kept.push(part);
+                }
                 _ => kept.push(part),
             }
         }
@@ -68,6 +73,9 @@ impl Address {
             config.host("localhost");
         }
         config.ssl_mode(mode);
+        if let Some(target) = target {
+            config.target_session_attrs(target);
+        }
         if config.get_application_name().is_none() {
             config.application_name("kern");
         }
@@ -165,6 +173,19 @@ mod tests {
             assert_eq!(address.config.get_ssl_mode(), mode, "{word}");
         }
         assert!(Address::parse("postgres://a@b/c?sslmode=allow").is_err());
+    }
+
+    #[test]
+    fn a_session_that_takes_writes_is_asked_for_unless_the_address_says_otherwise() {
+        for (query, target) in [
+            ("", TargetSessionAttrs::ReadWrite),
+            ("?target_session_attrs=read-write", TargetSessionAttrs::ReadWrite),
+            ("?target_session_attrs=any", TargetSessionAttrs::Any),
+            ("?target_session_attrs=read-only", TargetSessionAttrs::ReadOnly),
+        ] {
+            let address = Address::parse(&format!("postgres://a@one,two/c{query}")).unwrap();
+            assert_eq!(address.config.get_target_session_attrs(), target, "{query}");
+        }
     }
 
     #[test]

@@ -16,6 +16,8 @@ pub(super) struct Changes {
     config: Config,
     tls: MakeRustlsConnect,
     channel: String,
+    /// Said to the server first.
+    settings: String,
     /// Counts what was heard.
     heard: watch::Sender<u64>,
     /// Listens since somebody waited for the first time.
@@ -23,8 +25,8 @@ pub(super) struct Changes {
 }
 
 impl Changes {
-    pub(super) fn new(config: Config, tls: MakeRustlsConnect, channel: String) -> Self {
-        Self { config, tls, channel, heard: watch::Sender::new(0), listening: Mutex::new(None) }
+    pub(super) fn new(config: Config, tls: MakeRustlsConnect, channel: String, settings: String) -> Self {
+        Self { config, tls, channel, settings, heard: watch::Sender::new(0), listening: Mutex::new(None) }
     }
 
     /// Waits until somebody has committed something that others are told of, or may have while nobody listened.
@@ -35,7 +37,8 @@ impl Changes {
             let mut listening = self.listening.lock().unwrap_or_else(PoisonError::into_inner);
             // One that was started on a runtime that is gone is gone with it.
             if listening.as_ref().is_none_or(JoinHandle::is_finished) {
-                let listener = listen(self.config.clone(), self.tls.clone(), self.channel.clone(), self.heard.clone());
+                let first = format!("{}; LISTEN {}", self.settings, self.channel);
+                let listener = listen(self.config.clone(), self.tls.clone(), first, self.heard.clone());
                 *listening = Some(tokio::spawn(listener));
             }
         }
@@ -62,7 +65,7 @@ fn tell(heard: &watch::Sender<u64>) {
     heard.send_modify(|count| *count = count.wrapping_add(1));
 }
 
-async fn listen(config: Config, tls: MakeRustlsConnect, channel: String, heard: watch::Sender<u64>) {
+async fn listen(config: Config, tls: MakeRustlsConnect, first: String, heard: watch::Sender<u64>) {
     loop {
         if let Ok((client, mut connection)) = config.connect(tls.clone()).await {
             let (told, schema) = (heard.clone(), Arc::new(OnceLock::<String>::new()));
@@ -80,7 +83,7 @@ async fn listen(config: Config, tls: MakeRustlsConnect, channel: String, heard: 
             if let Ok(row) = client.query_one("SELECT coalesce(current_schema()::text, '')", &[]).await
                 && let Ok(found) = row.try_get(0)
                 && schema.set(found).is_ok()
-                && client.batch_execute(&format!("LISTEN {channel}")).await.is_ok()
+                && client.batch_execute(&first).await.is_ok()
             {
                 // What came before it listened was heard by nobody.
                 tell(&heard);

@@ -2,18 +2,24 @@
 
 use std::error::Error as _;
 
-use deadpool_postgres::PoolError;
-use deadpool_postgres::tokio_postgres::error::{DbError, Severity, SqlState};
 use tokio_postgres::Error as Failed;
+use tokio_postgres::error::{DbError, Severity, SqlState};
 
+use super::connection::{NoSession, PoolError};
 use crate::{Error, Result};
 
 /// What an error of the driver means. Nothing of what the server says about values is kept: a detail quotes rows.
 pub(super) fn failed(action: &'static str, error: &Failed) -> Error {
     let Some(said) = error.as_db_error() else {
-        return unavailable(action, chain(error));
+        let text = chain(error);
+        // A column has another type than this build's.
+        if text.starts_with("error serializing parameter") {
+            return Error::corrupt("the schema", text);
+        }
+        return unavailable(action, explained(text));
     };
     let code = said.code();
+    let class = code.code().get(..2).unwrap_or_default();
     if [
         SqlState::LOCK_NOT_AVAILABLE,
         SqlState::QUERY_CANCELED,
@@ -31,19 +37,71 @@ pub(super) fn failed(action: &'static str, error: &Failed) -> Error {
     if [SqlState::DATA_CORRUPTED, SqlState::INDEX_CORRUPTED].contains(code) {
         return Error::corrupt("the database", said.message());
     }
-    if [SqlState::UNDEFINED_TABLE, SqlState::UNDEFINED_COLUMN].contains(code) {
-        return Error::corrupt("the schema", said.message());
+    // Another transaction has made the same row meanwhile. Looked for again, it is found.
+    if *code == SqlState::UNIQUE_VIOLATION && said.constraint().is_some_and(|name| name.ends_with("_pkey")) {
+        return Error::Busy { action };
     }
-    unavailable(action, words(said))
+    if *code == SqlState::INSUFFICIENT_PRIVILEGE {
+        let what = format!("{}: grant it to the user that kern connects as", words(said));
+        return Error::Refused { action, source: what.into() };
+    }
+    match class {
+        // A table, a column or a function that is gone, has another name or another type, also for a statement that was
+        // prepared before.
+        "42" | "0A" => Error::corrupt("the schema", words(said)),
+        // The connection, the resources or the operator of the server; a copy that only reads; a bug of the server.
+        "08" | "53" | "55" | "57" | "58" | "F0" | "XX" => unavailable(action, words(said)),
+        "25" => unavailable(action, format!("{}: {ONLY_READS}", words(said))),
+        // The message itself quotes a value.
+        "22" => Error::Refused { action, source: format!("a value does not fit ({})", code.code()).into() },
+        // Who may connect, constraints, triggers.
+        _ => Error::Refused { action, source: words(said).into() },
+    }
+}
+
+pub(super) const ONLY_READS: &str = "the server takes no writes, since it is a standby or `default_transaction_read_only` is on: give \
+                          the address of the primary, or of all servers, separated by commas; to only look, add \
+                          `target_session_attrs=any`";
+
+/// What the driver says, with a way out where there is one that the words do not name.
+fn explained(said: String) -> String {
+    // A name that differs and a time that is over are told by the words themselves.
+    if said.contains("invalid peer certificate")
+        && !["NotValid", "not valid", "xpired"].iter().any(|word| said.contains(word))
+    {
+        return format!(
+            "{said}: no authority known here vouches for the server's certificate, which may be a self-signed one. Name it, or its authority, with `sslrootcert=FILE` in the address; or, where the network may be trusted, \
+             speak without TLS with `sslmode=disable`"
+        );
+    }
+    if said.contains("database does not allow writes") {
+        return format!("{said}: {ONLY_READS}");
+    }
+    said
+}
+
+/// The same error once more.
+pub(super) fn copy(error: &Error) -> Error {
+    match error {
+        Error::Busy { action } => Error::Busy { action },
+        Error::Full { detail } => Error::Full { detail: detail.clone() },
+        Error::Corrupt { place, detail } => Error::Corrupt { place: place.clone(), detail: detail.clone() },
+        Error::Refused { action, source } => Error::Refused { action, source: source.to_string().into() },
+        Error::Unavailable { action, source } => unavailable(action, source.to_string()),
+        other => unavailable("go on with a transaction", other.to_string()),
+    }
 }
 
 /// What an error of the pool means.
-pub(super) fn no_connection(action: &'static str, error: &PoolError) -> Error {
+pub(super) fn no_connection(action: &'static str, error: PoolError) -> Error {
     match error {
-        PoolError::Timeout(deadpool_postgres::TimeoutType::Wait) => Error::Busy { action },
-        PoolError::Backend(error) => failed(action, error),
-        PoolError::PostCreateHook(deadpool_postgres::HookError::Backend(error)) => failed(action, error),
-        other => unavailable(action, other.to_string()),
+        PoolError::Timeout(deadpool::managed::TimeoutType::Wait) => Error::Busy { action },
+        PoolError::Timeout(_) => unavailable(action, "no connection was made in time"),
+        PoolError::Backend(NoSession::Driver(error)) => failed(action, &error),
+        PoolError::Backend(NoSession::Refused(error)) => error,
+        PoolError::Closed | PoolError::NoRuntimeSpecified | PoolError::PostCreateHook(_) => {
+            unavailable(action, "the connections are closed")
+        }
     }
 }
 
@@ -65,10 +123,7 @@ pub(super) fn is_lost(error: &Failed) -> bool {
 
 /// Whether a connection that could not be made may be made in a moment: the server restarts, or has no place left.
 pub(super) fn is_passing(error: &PoolError) -> bool {
-    let (PoolError::Backend(error) | PoolError::PostCreateHook(deadpool_postgres::HookError::Backend(error))) = error
-    else {
-        return false;
-    };
+    let PoolError::Backend(NoSession::Driver(error)) = error else { return false };
     match error.as_db_error() {
         Some(said) => {
             let code = said.code().code();

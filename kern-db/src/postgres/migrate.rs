@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use deadpool_postgres::{Object, PoolError};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Error as Failed};
 
 use super::address::Address;
+use super::connection::{NoSession, Object, PoolError};
 use super::failure::{failed, no_connection};
 use super::tx::{LOCKS, add};
 use crate::audit::opening;
@@ -34,6 +34,7 @@ const ACTION: &str = "bring the database to this version's schema";
 
 /// Makes the tables where there are none, and gives their names: the recorded ones, where there are any.
 pub(super) async fn migrate(connection: Object, wanted: &[(Table, String)], busy: Duration) -> Result<Names> {
+    let schema = schema(&connection).await?;
     // A database that has the schema is not written: who opens it may not be allowed to.
     if let Some(applied) = applied(&connection).await?
         && is_current(TEXT, &applied)?
@@ -42,7 +43,7 @@ pub(super) async fn migrate(connection: Object, wanted: &[(Table, String)], busy
         return complete(&connection, names).await;
     }
     connection.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE").await.map_err(sql)?;
-    match apply(&connection, wanted, busy).await {
+    match apply(&connection, &schema, wanted, busy).await {
         Ok(names) => {
             fault::point(fault::COMMIT, ACTION)?;
             connection.batch_execute("COMMIT").await.map_err(sql)?;
@@ -57,7 +58,20 @@ pub(super) async fn migrate(connection: Object, wanted: &[(Table, String)], busy
     }
 }
 
-async fn apply(connection: &Client, wanted: &[(Table, String)], busy: Duration) -> Result<Names> {
+/// The schema that has the tables, or will have them.
+async fn schema(connection: &Client) -> Result<String> {
+    let asked = "SELECT quote_ident(current_schema()), current_setting('search_path')";
+    let row = connection.query_one(asked, &[]).await.map_err(sql)?;
+    let (found, path): (Option<String>, String) = (row.try_get(0).map_err(sql)?, row.try_get(1).map_err(sql)?);
+    found.ok_or_else(|| {
+        Error::Invalid(format!(
+            "no schema of the search path `{path}` is there: make one (`CREATE SCHEMA`), or name another in the address \
+             (`?options=-c%20search_path%3DNAME`)"
+        ))
+    })
+}
+
+async fn apply(connection: &Client, schema: &str, wanted: &[(Table, String)], busy: Duration) -> Result<Names> {
     let lock = format!("SELECT pg_advisory_xact_lock({LOCKS}, 0)");
     connection.batch_execute(&lock).await.map_err(sql)?;
     // What others wait for ends as before; what is done here takes as long as it takes.
@@ -78,12 +92,8 @@ async fn apply(connection: &Client, wanted: &[(Table, String)], busy: Duration) 
             )));
         }
     }
-    let schema = connection.query_one("SELECT quote_ident(current_schema())", &[]).await.map_err(sql)?;
-    let schema: Option<String> = schema.try_get(0).map_err(sql)?;
-    let schema =
-        schema.ok_or_else(|| Error::Invalid("the user's search path names no schema that is there".to_owned()))?;
     fault::point(fault::MIGRATE, NAME)?;
-    connection.batch_execute(&names.fill(TEXT).replace("{schema}", &schema)).await.map_err(sql)?;
+    connection.batch_execute(&names.fill(TEXT).replace("{schema}", schema)).await.map_err(sql)?;
     let insert = "INSERT INTO kern_migrations (version, name, checksum, applied_at_ms) VALUES ($1, $2, $3, $4)";
     connection.execute(insert, &[&SCHEMA, &NAME, &sha256(TEXT), &wall_clock()]).await.map_err(sql)?;
     let clock = "SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint";
@@ -98,8 +108,22 @@ async fn apply(connection: &Client, wanted: &[(Table, String)], busy: Duration) 
     Ok(names)
 }
 
+/// Whether this build still knows the schema. A newer kern may have changed it while this process runs.
+///
+/// # Errors
+///
+/// [`Error::Newer`], and [`Error::Corrupt`] where the database does not say.
+pub(super) fn not_newer(found: Option<i64>) -> Result<()> {
+    match found {
+        Some(found) if found > SCHEMA => Err(Error::Newer { found, known: SCHEMA }),
+        Some(_) => Ok(()),
+        None => Err(Error::corrupt("kern_migrations", "it names no version")),
+    }
+}
+
 /// Gives the names of the tables of a database that has the schema, and changes nothing in it.
 pub(super) async fn find(connection: &Client, address: &Address, wanted: &[(Table, String)]) -> Result<Names> {
+    schema(connection).await?;
     let Some(applied) = applied(connection).await? else {
         let detail = "it is a database without kern's tables".to_owned();
         return Err(Error::NoStore { place: format!("`{address}`"), detail });
@@ -112,8 +136,8 @@ pub(super) async fn find(connection: &Client, address: &Address, wanted: &[(Tabl
 }
 
 /// What it means that a database cannot be reached when it is opened.
-pub(super) fn not_opened(address: &Address, error: &PoolError) -> Error {
-    if let PoolError::Backend(said) = error
+pub(super) fn not_opened(address: &Address, error: PoolError) -> Error {
+    if let PoolError::Backend(NoSession::Driver(said)) = &error
         && said.code() == Some(&SqlState::INVALID_CATALOG_NAME)
     {
         let detail = "there is no such database".to_owned();

@@ -6,6 +6,7 @@
 
 mod address;
 mod changes;
+mod connection;
 mod failure;
 mod guest;
 mod migrate;
@@ -19,10 +20,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use deadpool_postgres::{
-    Hook, HookError, Manager, ManagerConfig, Object, Pool as Connections, RecyclingMethod, Runtime,
-};
-use tokio_postgres::types::ToSql;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::audit::{Journal, flush};
@@ -35,8 +32,10 @@ use crate::tx::{Refused, Step, Tx as _};
 use crate::{Error, Result, clock, fault};
 use address::Address;
 use changes::Changes;
-use failure::{failed, is_passing, no_connection, unavailable, within};
-use tx::{CommitEnd, PostgresTx};
+use connection::{Known, Lender, Object, Said, connections};
+use failure::{is_passing, no_connection, unavailable};
+use outcome::Unresolved;
+use tx::{CommitEnd, Mark, PostgresTx};
 
 /// How long a statement waits for another transaction's lock by default.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -54,8 +53,7 @@ type SendJob<'tx, T> = Pin<Box<dyn Future<Output = T> + Send + 'tx>>;
 
 /// A store in a PostgreSQL database. Cheap to clone; clones share their connections.
 ///
-/// Needs PostgreSQL 13 or newer, and a connection that is kern's for a session: a pooler that hands out one for each
-/// transaction loses its settings.
+/// Needs PostgreSQL 13 or newer, and sessions of its own: a pooler that lends them by the transaction is refused.
 ///
 /// ```no_run
 /// # use kern_db::{Db, PostgresDb};
@@ -76,11 +74,15 @@ struct Shared {
     tls: MakeRustlsConnect,
     names: Arc<Names>,
     busy_timeout: Duration,
-    pool: Connections,
+    known: Arc<Known>,
+    pool: Lender,
     /// For renewals of leases only: a full pool must not make a living owner look dead.
-    urgent: Connections,
+    urgent: Lender,
     /// For asking what became of a commit that nobody acknowledged.
-    aside: Connections,
+    aside: Lender,
+    /// For confirming, however long that takes, that commits last again.
+    later: Lender,
+    unresolved: Unresolved,
     changes: Changes,
     floor: Arc<Floor>,
 }
@@ -182,13 +184,13 @@ impl PostgresDb {
         F: for<'tx> FnOnce(&'tx mut PostgresTx) -> SendJob<'tx, Result<V>> + Send,
     {
         let ahead_ms = clock::ahead_ms();
-        let Shared { address, tls, names, busy_timeout, .. } = &*self.shared;
+        let Shared { address, tls, names, busy_timeout, known, .. } = &*self.shared;
         let patience = self.shared.patience();
         let read = || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             runtime.map_err(|error| unavailable(action, error))?.block_on(async {
-                let pool = connections(address, tls, *busy_timeout, 1)?;
-                let connection = pool.get().await.map_err(|error| no_connection(action, &error))?;
+                let pool = connections(address, tls, *busy_timeout, 1, known)?;
+                let connection = pool.get().await.map_err(|error| no_connection(action, error))?;
                 let begun = PostgresTx::begin(connection, Arc::clone(names), action, patience, true).await;
                 let mut tx = begun.map_err(|error| error.unwrap_or_else(|| unavailable(action, CLOSED)))?;
                 *tx.journal() = Journal::new(&self.shared.floor, ahead_ms);
@@ -213,7 +215,7 @@ impl PostgresDb {
 }
 
 impl Shared {
-    fn lane(&self, lane: Lane) -> &Connections {
+    fn lane(&self, lane: Lane) -> &Lender {
         match lane {
             Lane::Urgent => &self.urgent,
             Lane::Normal | Lane::Alone => &self.pool,
@@ -221,13 +223,31 @@ impl Shared {
     }
 
     /// A connection, waited for as long as a lock is. A server that restarts is waited for, too.
-    async fn connection(&self, pool: &Connections, action: &'static str) -> Result<Object, Error> {
+    async fn connection(&self, lender: &Lender, action: &'static str) -> Result<Object, Error> {
         let until = Instant::now() + self.busy_timeout;
         loop {
-            match pool.get().await {
+            match lender.pool.get().await {
                 Ok(connection) => return Ok(connection),
                 Err(error) if is_passing(&error) && Instant::now() < until => tokio::time::sleep(PAUSE).await,
-                Err(error) => return Err(no_connection(action, &error)),
+                Err(error) => return Err(no_connection(action, error)),
+            }
+        }
+    }
+
+    /// Remembers what came of a commit that was not acknowledged.
+    fn resolved(self: &Arc<Self>, found: Result<Option<i64>>, mark: Option<Mark>, action: &'static str) -> Result<()> {
+        match (found, mark) {
+            (Ok(Some(seq)), Some(mark)) => {
+                self.known.saw(seq, &mark.entry);
+                Ok(())
+            }
+            (Ok(_), _) => Ok(()),
+            (Err(error), mark) => {
+                // Nothing hangs on one without an entry: a lease is renewed again.
+                if matches!(error, Error::CommitUnknown { .. }) && mark.is_some() {
+                    outcome::resolve_later(self, action);
+                }
+                Err(error)
             }
         }
     }
@@ -254,27 +274,31 @@ impl Shared {
     /// Stores the store's time where it is ahead of its clock, so that it passes for processes that live for a moment, too. Not in
     /// every transaction: they would all wait for the one row. The transaction itself is committed, whatever comes of this.
     async fn keep_time(&self, time: Time) {
+        let Time { now_ms, clock_ms, resets, .. } = time;
         let sql = format!(
-            "UPDATE {} SET at_ms = $1, wall_ms = $2 WHERE resets = $3 AND at_ms + greatest($2 - wall_ms, 0) < $1",
+            "UPDATE {} SET at_ms = {now_ms}, wall_ms = {clock_ms}
+             WHERE resets = {resets} AND at_ms + greatest({clock_ms} - wall_ms, 0) < {now_ms}",
             self.names.of(Table::Store)
         );
-        let action = "keep the store's time";
-        let kept = async {
-            let connection = self.connection(&self.aside, action).await?;
-            let values: [&(dyn ToSql + Sync); 3] = [&time.now_ms, &time.clock_ms, &time.resets];
-            let kept = within(self.busy_timeout, connection.execute(&sql, &values));
-            kept.await.map_err(|error| match error {
-                Some(error) => failed(action, &error),
-                None => unavailable(action, "the server did not answer in time"),
-            })
+        // No caller waits for a standby here: the session does, and a time that is not stored now is stored with the next one.
+        let kept = match self.connection(&self.aside, "keep the store's time").await {
+            Ok(connection) => self.aside.commit(connection, sql, self.busy_timeout).await.1,
+            Err(error) => {
+                let cause: &(dyn std::error::Error + 'static) = &error;
+                return tracing::warn!(
+                    error = cause,
+                    "the store's time is ahead of its clock, and could not be stored"
+                );
+            }
         };
-        if let Err(error) = kept.await {
-            tracing::warn!(%error, "the store's time is ahead of its clock, and could not be stored");
+        if let Said::Refused(error) = kept {
+            let cause: &(dyn std::error::Error + 'static) = &error;
+            tracing::warn!(error = cause, "the store's time is ahead of its clock, and could not be stored");
         }
     }
 
     async fn transact<V, F>(
-        &self,
+        self: &Arc<Self>,
         connection: Object,
         lane: Lane,
         action: &'static str,
@@ -295,7 +319,7 @@ impl Shared {
             Err(Refused::Keep(error)) => Err(error),
             Err(Refused::Undo(error)) => {
                 tx.roll_back().await;
-                return Err(error);
+                return Err(outcome::refusal(self, action, error));
             }
         };
         let flushed = match fault::point(fault::WRITTEN, action) {
@@ -307,8 +331,11 @@ impl Shared {
             return Err(error);
         }
         let time = tx.journal().time;
-        match tx.commit().await {
-            CommitEnd::Committed => {
+        match tx.commit(self.lane(lane)).await {
+            CommitEnd::Committed(last) => {
+                if let Some((seq, entry)) = &last {
+                    self.known.saw(*seq, entry);
+                }
                 if let Some(time) = time.filter(|time| time.lags()) {
                     self.keep_time(time).await;
                 }
@@ -316,7 +343,13 @@ impl Shared {
             }
             CommitEnd::Refused(error) => Err(error),
             CommitEnd::Unheard(mark) => {
-                outcome::find(self, action, mark).await?;
+                let found = outcome::find(self, action, mark.as_ref()).await;
+                self.resolved(found, mark, action)?;
+                outcome
+            }
+            CommitEnd::Waits(mark) => {
+                let found = outcome::find_late(self, action, mark.as_ref()).await;
+                self.resolved(found, mark, action)?;
                 outcome
             }
         }
@@ -391,55 +424,34 @@ impl PostgresDbBuilder {
     ///   another name than the database has.
     /// - [`Error::Corrupt`]: a table of kern is missing, or its schema is not as this build has it.
     /// - [`Error::Newer`]: a newer kern wrote it.
-    /// - [`Error::Busy`], [`Error::Full`], [`Error::Unavailable`]: the server cannot be reached, or does not let kern in.
+    /// - [`Error::Invalid`], too, for a pooler that lends sessions by the transaction, and a search path without a schema.
+    /// - [`Error::Refused`]: the server does not let kern in, or does not let it do this.
+    /// - [`Error::Busy`], [`Error::Full`], [`Error::Unavailable`]: the server cannot be reached, or takes no writes.
     pub async fn open(self) -> Result<PostgresDb> {
         let Self { address, names, busy_timeout, connections: size, existing } = self;
         let mut address = Address::parse(&address)?;
         address.patience(busy_timeout);
         let tls = address.trust.connector()?;
-        let pool = |size| connections(&address, &tls, busy_timeout, size);
-        let (pool, urgent, aside) = (pool(size)?, pool(1)?, pool(1)?);
-        let connection = pool.get().await.map_err(|error| migrate::not_opened(&address, &error))?;
+        let known = Arc::<Known>::default();
+        let lender = |size| connections(&address, &tls, busy_timeout, size, &known).map(|pool| Lender::new(pool, size));
+        let (pool, urgent, aside, later) = (lender(size)?, lender(1)?, lender(1)?, lender(1)?);
+        let connection = pool.pool.get().await.map_err(|error| migrate::not_opened(&address, error))?;
+        let second = aside.pool.get().await.map_err(|error| migrate::not_opened(&address, error))?;
+        connection::refuse_pooler(&connection, &second, busy_timeout.saturating_mul(3)).await?;
+        drop(Object::take(second));
         let names = match existing {
             true => migrate::find(&connection, &address, &names).await?,
             false => migrate::migrate(connection, &names, busy_timeout).await?,
         };
         let names = Arc::new(names);
-        let changes = Changes::new(address.config.clone(), tls.clone(), tx::channel(&names));
-        let shared = Shared { address, tls, names, busy_timeout, pool, urgent, aside, changes, floor: Arc::default() };
+        known.opened(&names);
+        let settings = connection::looked_after(busy_timeout);
+        let changes = Changes::new(address.config.clone(), tls.clone(), tx::channel(&names), settings);
+        let (unresolved, floor) = (Unresolved::default(), Arc::default());
+        let shared =
+            Shared { address, tls, names, busy_timeout, known, pool, urgent, aside, later, unresolved, changes, floor };
         Ok(PostgresDb { shared: Arc::new(shared), busy_timeout })
     }
-}
-
-/// Connections with kern's settings, made when they are needed.
-fn connections(address: &Address, tls: &MakeRustlsConnect, busy_timeout: Duration, size: usize) -> Result<Connections> {
-    let action = "prepare connections";
-    let manager = Manager::from_config(
-        address.config.clone(),
-        tls.clone(),
-        ManagerConfig { recycling_method: RecyclingMethod::Fast },
-    );
-    let lock = busy_timeout.as_millis();
-    // A commit that the server only promises to write is none. A transaction whose process is silent gives up its locks.
-    let settings = format!(
-        "SET lock_timeout = {lock}; SET statement_timeout = {};
-         SET idle_in_transaction_session_timeout = {}; SET jit = off;
-         SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'",
-        lock * 2,
-        lock * 3
-    );
-    let prepared = Hook::async_fn(move |client, _| {
-        let settings = settings.clone();
-        Box::pin(async move { client.batch_execute(&settings).await.map_err(HookError::Backend) })
-    });
-    Connections::builder(manager)
-        .max_size(size)
-        .wait_timeout(Some(busy_timeout))
-        .create_timeout(Some(busy_timeout.max(Duration::from_secs(1)).saturating_mul(2)))
-        .runtime(Runtime::Tokio1)
-        .post_create(prepared)
-        .build()
-        .map_err(|error| unavailable(action, error))
 }
 
 store!(PostgresDb);

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use deadpool_postgres::Object;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 use tokio_postgres::{Client, Error as Failed, Row as Found};
 
-use super::failure::{failed, is_lost, unavailable, within};
+use super::connection::{self, Behind, Lender, Object, Said};
+use super::failure::{copy, failed, is_lost, unavailable, within};
 use super::migrate;
 use super::text;
 use crate::audit::{Draft, Journal};
@@ -37,7 +37,7 @@ pub(super) struct PostgresTx {
     pub(super) patience: Duration,
     journal: Journal,
     /// A statement failed: the server takes nothing more, and its `COMMIT` would take everything back in silence.
-    failed: Option<&'static str>,
+    failed: Option<Error>,
     /// Whether others wait for what this transaction has put into the outbox.
     tells: bool,
     /// The number of this transaction, and the end of the log as it saw it: from the moment that it has asked for the time.
@@ -50,6 +50,8 @@ pub(super) struct PostgresTx {
 /// What shows, after its connection was lost, whether a transaction was committed.
 #[derive(Clone, Debug)]
 pub(super) struct Mark {
+    /// Where it was written.
+    pub(super) behind: Behind,
     /// Its number, as text: 64 bits without a sign.
     pub(super) xid: String,
     /// Its last entry in the audit log.
@@ -76,11 +78,14 @@ struct Append {
 
 /// How a transaction ended.
 pub(super) enum CommitEnd {
-    Committed,
+    /// With its last entry and the place of that, where it has any.
+    Committed(Option<(i64, LastEntry)>),
     /// The server said that it did not commit it.
     Refused(Error),
-    /// Nobody said anything.
+    /// There was no answer, or the server warned that a standby may not have it.
     Unheard(Option<Mark>),
+    /// Its session still waits for a standby.
+    Waits(Option<Mark>),
 }
 
 impl PostgresTx {
@@ -113,8 +118,9 @@ impl PostgresTx {
             true => "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY",
             false => "BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE",
         };
-        match within(patience, tx.connection().batch_execute(how)).await {
-            Ok(()) => Ok(tx),
+        match connection::begin(tx.connection(), how, !looks, action, patience).await {
+            Ok(Ok(())) => Ok(tx),
+            Ok(Err(error)) => Err(Some(error)),
             Err(Some(error)) if is_lost(&error) => Err(None),
             Err(Some(error)) => Err(Some(failed(action, &error))),
             Err(None) => Err(Some(unavailable(action, SILENT))),
@@ -127,11 +133,14 @@ impl PostgresTx {
 
     /// What a failed statement means. The transaction is over with it.
     pub(super) fn broken(&mut self, error: Option<Failed>) -> Error {
-        self.failed = Some("a statement of it failed");
-        match error {
-            Some(error) => failed(self.action, &error),
-            None => unavailable(self.action, SILENT),
-        }
+        let error = match (error, &self.failed) {
+            // From then on the server says of everything that the transaction has failed, and not why.
+            (_, Some(first)) => copy(first),
+            (Some(error), None) => failed(self.action, &error),
+            (None, None) => unavailable(self.action, SILENT),
+        };
+        self.failed.get_or_insert_with(|| copy(&error));
+        error
     }
 
     /// Runs one statement, prepared once on each connection.
@@ -212,10 +221,10 @@ impl PostgresTx {
 
     /// Commits, and says how that ended. The append of its entries is in the same message as the `COMMIT`: where this process stops
     /// before it has sent that, it holds no chain, and where it stops afterwards, the server goes on without it.
-    pub(super) async fn commit(mut self) -> CommitEnd {
-        if let Some(why) = self.failed {
+    pub(super) async fn commit(mut self, lender: &Lender) -> CommitEnd {
+        if let Some(error) = self.failed.take() {
             self.abandon();
-            return CommitEnd::Refused(unavailable(self.action, why));
+            return CommitEnd::Refused(error);
         }
         let mut sql = String::new();
         if self.tells {
@@ -228,22 +237,23 @@ impl PostgresTx {
             mark = Some(append.mark);
         }
         sql.push_str("COMMIT");
-        match within(self.patience, self.connection().batch_execute(&sql)).await {
-            // As if its answer had not come.
-            Ok(()) if fault::point(fault::COMMITTED, self.action).is_err() => {
-                self.abandon();
-                CommitEnd::Unheard(mark)
-            }
-            Ok(()) => {
+        let session = self.connection.take().expect("only the end of a transaction takes its connection");
+        let (session, said) = lender.commit(session, sql, self.patience).await;
+        self.connection = session;
+        // As if its answer had not come.
+        let unheard = matches!(said, Said::Committed(_)) && fault::point(fault::COMMITTED, self.action).is_err();
+        match said {
+            Said::Committed(seq) if !unheard => {
                 self.give_back();
-                CommitEnd::Committed
+                CommitEnd::Committed(seq.zip(mark.map(|mark| mark.entry)))
             }
-            Err(Some(error)) if !is_lost(&error) => {
+            Said::Refused(error) => {
                 let error = failed(self.action, &error);
                 self.abandon();
                 CommitEnd::Refused(error)
             }
-            Err(_) => {
+            Said::Waits => CommitEnd::Waits(mark),
+            Said::Committed(_) | Said::Warned | Said::Lost => {
                 self.abandon();
                 CommitEnd::Unheard(mark)
             }
@@ -253,7 +263,7 @@ impl PostgresTx {
     /// Takes everything back.
     pub(super) async fn roll_back(mut self) {
         // Where that cannot be said, the connection is closed, and the server does it by itself.
-        if self.failed.is_none_or(|_| !self.connection().is_closed())
+        if self.failed.as_ref().is_none_or(|_| !self.connection().is_closed())
             && within(self.patience, self.connection().batch_execute("ROLLBACK")).await.is_ok()
         {
             self.give_back();
@@ -551,7 +561,7 @@ impl Tx for PostgresTx {
         let resets = self.journal.time.map_or(0, |time| time.resets);
         let sql =
             format!("SELECT {}_append(0, {resets}, {}); ", self.names.of(Table::Audit), literal(&entries.to_string()));
-        self.append = Some(Append { sql, mark: Mark { xid, entry } });
+        self.append = Some(Append { sql, mark: Mark { behind: self.connection().behind.clone(), xid, entry } });
         Ok(())
     }
 

@@ -135,7 +135,16 @@ impl From<kern_db::Error> for Problem {
             | Db::Invalid(_) => said(StatusCode::UNPROCESSABLE_ENTITY),
             Db::Busy { .. } => said(StatusCode::SERVICE_UNAVAILABLE).later(1),
             Db::Full { .. } => hidden(StatusCode::SERVICE_UNAVAILABLE, "the store is full").later(60),
+            Db::CommitUnknown { .. } => hidden(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "it is not known whether this was stored: send the same request again, a change that was stored is found then",
+            )
+            .later(5),
             Db::Unavailable { .. } => hidden(StatusCode::SERVICE_UNAVAILABLE, "the store cannot be reached").later(5),
+            Db::Refused { .. } => hidden(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "the store refused this, a permission or a constraint stands against it: the server's log says which",
+            ),
             Db::Corrupt { .. } => hidden(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "something stored is not what kern wrote: `kern audit verify` says what",

@@ -16,6 +16,7 @@ use super::access::Who;
 use super::events::{response as stream, send};
 use super::places::Place;
 use super::shared::Shared;
+use crate::error::causes;
 use crate::run::blocked::TO_DO;
 
 /// How often the log is looked at where nothing says that it has grown.
@@ -203,7 +204,7 @@ async fn follow(os: Weak<Os>, mut seq: i64) {
                     os.log.read.send_replace(seq);
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "the audit log cannot be followed, it is tried again");
+                    tracing::warn!(error = causes(&error), "the audit log cannot be followed, it is tried again");
                     tokio::time::sleep(POLL).await;
                     break;
                 }

@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 
 use super::stop::Stop;
 use crate::agent::Inner;
+use crate::error::causes;
 
 /// Renews a run's lease while it is driven. Dropping it stops the renewals.
 pub(crate) struct Lease {
@@ -99,7 +100,7 @@ async fn renew(agent: Arc<Inner>, claim: RunClaim, hint: Arc<Notify>) {
         match agent.db.renew_run(claim.clone(), agent.lease_ms()).await {
             Ok(()) => {}
             Err(kern_db::Error::NotMine { .. }) => return,
-            Err(error) => tracing::warn!(run_id = %claim.run_id, %error, "a lease was not renewed"),
+            Err(error) => tracing::warn!(run_id = %claim.run_id, error = causes(&error), "a lease was not renewed"),
         }
     }
 }

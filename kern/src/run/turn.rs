@@ -27,7 +27,7 @@ use super::stream::Events;
 use super::view;
 use crate::agent::Inner;
 use crate::approval::outcome::result_of;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, causes};
 use crate::models::ModelReply;
 use crate::tools::call::Place;
 use crate::tools::transaction::Writes;
@@ -550,7 +550,7 @@ impl Drive {
         if !matches!(error, kern_db::Error::NotMine { .. })
             && let Err(again) = self.agent.db.pause_run(self.claim.clone(), self.state.snapshot(), false).await
         {
-            tracing::warn!(run_id = %self.claim.run_id, error = %again, "a run is kept until its lease is over");
+            tracing::warn!(run_id = %self.claim.run_id, error = causes(&again), "a run is kept until its lease is over");
         }
         error.into()
     }
@@ -601,12 +601,8 @@ impl Drive {
         for pause in RECORD_AGAIN {
             match self.agent.db.finish_call(ticket.clone(), ended.clone(), writes.clone()).await {
                 // One that was recorded, and not acknowledged, is found again by the ticket.
-                Err(
-                    error @ (kern_db::Error::Busy { .. }
-                    | kern_db::Error::Full { .. }
-                    | kern_db::Error::Unavailable { .. }),
-                ) => {
-                    tracing::warn!(execution_id = %ticket.execution_id(), %error, "an outcome is not recorded yet");
+                Err(error) if error.is_passing() => {
+                    tracing::warn!(execution_id = %ticket.execution_id(), error = causes(&error), "an outcome is not recorded yet");
                     tokio::time::sleep(pause).await;
                 }
                 other => return Ok(other?),

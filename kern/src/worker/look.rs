@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use super::trouble::Troubles;
 use crate::agent::Agent;
 use crate::agent::resume::{ContinueRun, recover};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, causes};
 use crate::run::RunOutput;
 use crate::run::stop::Stop;
 
@@ -88,7 +88,10 @@ pub(super) async fn watch(db: Arc<dyn Db>, stop: Stop, hint: Arc<Notify>, poll_i
         match stop.unless_closing(change).await {
             Some(Ok(())) => stop.unless_closing(tokio::time::sleep(GATHER)).await,
             Some(Err(error)) => {
-                tracing::debug!(%error, "the store does not say whether it has changed: the worker polls");
+                tracing::debug!(
+                    error = causes(&error),
+                    "the store does not say whether it has changed: the worker polls"
+                );
                 stop.unless_closing(tokio::time::sleep(poll_interval)).await
             }
             None => return,
@@ -103,13 +106,18 @@ pub(super) async fn keep_up(agent: Agent, stop: Stop, poll_interval: Duration) {
         match keep(&agent, &mut troubles).await {
             Ok(kept) => {
                 for error in kept.failed {
-                    tracing::warn!(%error, "a run was not recovered, or what is past its time in it not closed");
+                    tracing::warn!(
+                        error = causes(&error),
+                        "a run was not recovered, or what is past its time in it not closed"
+                    );
                 }
                 if kept.more {
                     continue;
                 }
             }
-            Err(error) => tracing::warn!(%error, "runs that are lost or past their time could not be listed"),
+            Err(error) => {
+                tracing::warn!(error = causes(&error), "runs that are lost or past their time could not be listed")
+            }
         }
         stop.unless_closing(tokio::time::sleep(poll_interval)).await;
     }
@@ -126,7 +134,7 @@ pub(crate) async fn tidy(db: Arc<dyn Db>, stop: Stop) {
                 Ok(true) if !stop.is_closing() => {}
                 Ok(_) => break,
                 Err(error) => {
-                    tracing::warn!(%error, "old events could not be removed, it is tried again later");
+                    tracing::warn!(error = causes(&error), "old events could not be removed, it is tried again later");
                     break;
                 }
             }
@@ -152,7 +160,11 @@ pub(super) async fn work(work: Work) {
                 work.stop.unless_closing(hint).await;
             }
             Err(error) => {
-                tracing::warn!(%error, agent_id = work.agent.id(), "the worker cannot look at the store, and tries again");
+                tracing::warn!(
+                    error = causes(&error),
+                    agent_id = work.agent.id(),
+                    "the worker cannot look at the store, and tries again"
+                );
                 work.stop.unless_closing(tokio::time::sleep(store_pause)).await;
                 store_pause = LONGEST_STORE_PAUSE.min(store_pause * 2);
             }
@@ -283,7 +295,7 @@ impl Underway {
             // Somebody else was faster.
             Err(Error::AlreadyRunning { .. } | Error::NotPaused { .. }) => None,
             Err(error) => {
-                tracing::warn!(%run_id, %error, code = error.code(), "the worker could not go on with a run");
+                tracing::warn!(%run_id, error = causes(error), code = error.code(), "the worker could not go on with a run");
                 Some(!is_the_stores(error))
             }
         };
@@ -303,8 +315,7 @@ impl Drop for Underway {
 
 /// Whether an error says something about the store, and nothing about the run.
 fn is_the_stores(error: &Error) -> bool {
-    use kern_db::Error as Store;
-    matches!(error, Error::Store(Store::Busy { .. } | Store::Full { .. } | Store::Unavailable { .. }))
+    matches!(error, Error::Store(error) if error.is_passing())
 }
 
 /// The runs that entries are about which may let them go on, each once.

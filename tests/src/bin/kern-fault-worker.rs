@@ -145,6 +145,15 @@ async fn main() {
                 say(&checkpoint(&*db, &key).await);
             }
         }
+        // Until its input ends.
+        "serve" => {
+            let os = kern::os::AgentOS::builder().agent(agent).build().expect("it is right");
+            let server = os.start("127.0.0.1:0").await.expect("it starts");
+            say(&server.address().to_string());
+            let told = || std::io::stdin().lock().read_line(&mut String::new());
+            tokio::task::spawn_blocking(told).await.expect("a line is waited for").expect("the test says when to end");
+            server.shutdown().await;
+        }
         "load" => load(&agent, word().parse().expect("a number of tasks")).await,
         "decide" => decide(&*db).await,
         other => panic!("no command `{other}`"),

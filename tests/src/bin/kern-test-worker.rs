@@ -157,7 +157,7 @@ async fn drive(address: &str, busy_ms: u64) {
             kern_db::PostgresDb::builder(address).busy_timeout(busy).max_connections(2).existing().open().await;
         match opened {
             Ok(db) => break db.into_db(),
-            Err(Error::Busy { .. } | Error::Unavailable { .. }) => tokio::time::sleep(Duration::from_millis(20)).await,
+            Err(error) if error.is_passing() => tokio::time::sleep(Duration::from_millis(20)).await,
             Err(error) => panic!("{error:?}"),
         }
     };

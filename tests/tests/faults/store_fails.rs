@@ -54,7 +54,9 @@ async fn i2_a_store_that_fails_at_any_call_is_told_of_and_nothing_is_doubled_or_
                 "full" => "store_full",
                 _ => "store_unavailable",
             };
-            assert_eq!(code, expected, "{fails}: {said:?}");
+            // Of an acknowledgement that was lost, a server may not be able to tell.
+            let unknown = fails.starts_with("committed") && code == "commit_unknown";
+            assert!(code == expected || unknown, "{fails}: {said:?}");
             told += 1;
         } else {
             // The outcome of a body is recorded again, and a renewal comes again.

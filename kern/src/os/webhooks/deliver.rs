@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 
 use super::request::{Means, Sender, Sent};
 use super::{Webhook, body};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, causes};
 use crate::milliseconds::milliseconds;
 use crate::run::stop::Stop;
 use crate::worker::tidy;
@@ -46,7 +46,7 @@ impl Deliveries {
         let ended = async {
             while let Some(ended) = self.tasks.join_next().await {
                 if let Err(error) = ended {
-                    tracing::error!(%error, "a part of what sends to webhooks ended early");
+                    tracing::error!(error = causes(&error), "a part of what sends to webhooks ended early");
                 }
             }
         };
@@ -91,7 +91,7 @@ async fn again<T, F: Future<Output = kern_db::Result<T>>>(ask: impl Fn() -> F) -
     let mut pause = PAUSE;
     for _ in 1..TRIES {
         match ask().await {
-            Err(kern_db::Error::Busy { .. } | kern_db::Error::Full { .. } | kern_db::Error::Unavailable { .. }) => {}
+            Err(error) if error.is_passing() => {}
             other => return other,
         }
         tokio::time::sleep(pause).await;
@@ -105,7 +105,11 @@ async fn stay_known(db: Arc<dyn Db>, webhooks: Vec<Webhook>, stop: Stop) {
     while stop.unless_closing(tokio::time::sleep(SEEN)).await.is_some() {
         for webhook in &webhooks {
             if let Err(error) = register(&*db, webhook).await {
-                tracing::warn!(%error, webhook = webhook.id(), "the store was not told that a webhook is sent to");
+                tracing::warn!(
+                    error = causes(&error),
+                    webhook = webhook.id(),
+                    "the store was not told that a webhook is sent to"
+                );
             }
         }
     }
@@ -119,12 +123,14 @@ async fn hand_over(db: Arc<dyn Db>, hints: Vec<Arc<Notify>>, stop: Stop) {
         match hand_over_all(&*db, &stop).await {
             Ok(0) => {}
             Ok(_) => hints.iter().for_each(|hint| hint.notify_one()),
-            Err(error) => tracing::warn!(%error, "events could not be handed over to webhooks, it is tried again"),
+            Err(error) => {
+                tracing::warn!(error = causes(&error), "events could not be handed over to webhooks, it is tried again")
+            }
         }
         match stop.unless_closing(tokio::time::timeout(POLL, change)).await {
             Some(Ok(Ok(()))) => stop.unless_closing(tokio::time::sleep(GATHER)).await,
             Some(Ok(Err(error))) => {
-                tracing::debug!(%error, "the store does not say whether it has changed: webhooks poll");
+                tracing::debug!(error = causes(&error), "the store does not say whether it has changed: webhooks poll");
                 stop.unless_closing(tokio::time::sleep(POLL)).await
             }
             Some(Err(_)) | None => None,
@@ -159,7 +165,11 @@ async fn deliver(db: Arc<dyn Db>, sender: Sender, hint: Arc<Notify>, stop: Stop)
             }
             Err(error) => {
                 let webhook = sender.webhook().id();
-                tracing::warn!(%error, webhook, "the store cannot be asked what a webhook is told, it is tried again");
+                tracing::warn!(
+                    error = causes(&error),
+                    webhook,
+                    "the store cannot be asked what a webhook is told, it is tried again"
+                );
                 POLL
             }
         };
@@ -234,7 +244,7 @@ async fn attempt(db: Arc<dyn Db>, sender: Sender, claim: DeliveryClaim) {
             tracing::debug!(webhook, %event_id, attempts, "somebody else is at the delivery by now");
         }
         (Err(error), _) => {
-            tracing::warn!(%error, webhook, %event_id, outcome, "what came of a delivery was not noted: it is sent again");
+            tracing::warn!(error = causes(&error), webhook, %event_id, outcome, "what came of a delivery was not noted: it is sent again");
         }
     }
 }
