@@ -23,7 +23,7 @@ use crate::records::session::{
 use crate::requests::{
     AnswerCall, Answered, AskAgain, BeginRun, CallClaim, CallClaimed, Candidates, ClaimCall, ClaimRun, CommitTurn,
     DeliveryClaim, DeliveryEnd, EndRun, Ended, Finished, KeptAnswer, KeyLookup, NewKey, OpenRequest, OpenedRequest,
-    Quarantine, Recovered, RequestClaim, Resumable, RunClaim, RunClaimed, Swept, Ticket, Write, WrongTool,
+    Quarantine, Recovered, RequestClaim, Resumable, RunClaim, RunClaimed, StoreInput, Swept, Ticket, Write, WrongTool,
 };
 use crate::{ApprovalId, ApprovalStatus, DeliveryStatus, ExecutionId, Result, RunId, SessionId};
 
@@ -329,6 +329,7 @@ impl Audit {
 pub trait Transitions: Send + Sync {
     fn begin_run(&self, request: BeginRun) -> DbFuture<'_, RunClaim>;
     /// What leaves the run in a new state gives the run as it is then: nobody has to read it again.
+    fn store_input(&self, request: StoreInput) -> DbFuture<'_, Run>;
     fn commit_turn(&self, request: CommitTurn) -> DbFuture<'_, Run>;
     /// `commit_turn` of a run that nobody was told of: it starts with it. The claim is [`RunClaim::first`].
     fn begin_with_turn(&self, begin: BeginRun, request: CommitTurn) -> DbFuture<'_, Run>;
@@ -371,6 +372,8 @@ pub trait Transitions: Send + Sync {
     fn begin_and_end(&self, begin: BeginRun, request: EndRun) -> DbFuture<'_, Run>;
     fn cancel_run(&self, run_id: RunId, caller: Caller) -> DbFuture<'_, ()>;
     fn renew_run(&self, claim: RunClaim, lease_ms: i64) -> DbFuture<'_, ()>;
+    /// R10b: for as long as `longest_ms` after the start.
+    fn renew_call(&self, ticket: Ticket, lease_ms: i64, longest_ms: i64) -> DbFuture<'_, ()>;
     fn recover_run(&self, run_id: RunId) -> DbFuture<'_, Recovered>;
     fn lapsed_runs(&self, agent_id: String, limit: u32) -> DbFuture<'_, Vec<RunId>>;
     /// Looks which paused runs of an agent could go on. A run whose rows cannot be read is one of them: who tries is told.

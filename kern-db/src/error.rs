@@ -67,6 +67,15 @@ pub enum Error {
         /// The approval.
         id: ApprovalId,
     },
+    /// What allowed another system's call is past its time, or the call has an end already. The result is kept with the
+    /// execution, for the person who settles it.
+    #[error(
+        "execution `{id}` takes no result any more: its approval has lapsed, and the result was kept for whoever settles it"
+    )]
+    Lapsed {
+        /// The execution.
+        id: ExecutionId,
+    },
     /// The execution is in another state than the one this needs.
     #[error("execution `{id}` is {found}: {needs}")]
     ExecutionConflict {
@@ -224,6 +233,7 @@ impl Error {
             Self::ReasonRequired { .. } | Self::NoteRequired { .. } => "reason_required",
             Self::NotEditable { .. } => "not_editable",
             Self::Expired { .. } => "expired",
+            Self::Lapsed { .. } => "approval_lapsed",
             Self::NotPermitted { .. } => "not_permitted",
             Self::DigestMismatch { .. } => "digest_mismatch",
             Self::NotMine { .. } => "already_running",

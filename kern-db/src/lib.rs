@@ -75,7 +75,7 @@ pub use requests::{
     AnswerCall, Answered, AskAgain, BeginRun, Blocker, CallClaim, CallClaimed, Candidates, ClaimCall, ClaimRun,
     CommitTurn, DeliveryClaim, DeliveryEnd, EndRun, Ended, Finished, FoundKey, KeptAnswer, KeyLookup, NewAnswer,
     NewCall, NewKey, OpenRequest, OpenedRequest, Quarantine, Recovered, RequestClaim, Resumable, RunClaim, RunClaimed,
-    Shown, SqlValue, Swept, Ticket, Write, WrongTool,
+    Shown, SqlValue, StoreInput, Swept, Ticket, Write, WrongTool,
 };
 #[cfg(feature = "sqlite")]
 pub use sqlite::{SqliteDb, SqliteDbBuilder};

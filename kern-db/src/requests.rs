@@ -124,7 +124,19 @@ pub struct BeginRun {
     pub agent_name: Option<String>,
     pub requester: Option<Principal>,
     pub snapshot: String,
+    /// JSON of what was asked, unless hooks have to pass it first ([`StoreInput`]).
+    pub input: Option<String>,
     pub lease_ms: i64,
+}
+
+/// Stores the input of a run whose hooks have passed (R1b).
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct StoreInput {
+    pub claim: RunClaim,
+    pub snapshot: String,
+    /// JSON of what was asked, as the hooks left it.
+    pub input: String,
 }
 
 /// Commits a turn with protected calls (R2).
@@ -418,6 +430,16 @@ impl Ticket {
     /// The execution.
     pub fn execution_id(&self) -> &ExecutionId {
         &self.execution_id
+    }
+
+    /// Its run.
+    pub fn run_id(&self) -> &RunId {
+        &self.run_id
+    }
+
+    /// The fence of this start.
+    pub fn fence(&self) -> i64 {
+        self.fence
     }
 }
 

@@ -115,6 +115,11 @@ pub(crate) fn is_void(execution: &ExecutionRow, now: i64) -> bool {
     execution.status == ExecutionStatus::Ready && execution.valid_until_ms.is_some_and(|valid_until| now >= valid_until)
 }
 
+/// Whether another system may have acted on a call: it executes it, and was allowed to.
+pub(crate) fn is_exposed(rows: &CallRows) -> bool {
+    rows.policy.pause == Some(PauseType::ExternalExecution) && gate(rows) == Gate::Open
+}
+
 fn note(approval: &ApprovalRow) -> Option<String> {
     let data: serde_json::Value = serde_json::from_str(approval.resolution_data.as_deref()?).ok()?;
     data.get("note")?.as_str().map(str::to_owned)
@@ -344,6 +349,10 @@ fn way<'a>(
             }
             (Some(Word::Executing), "retry") => Way { word: Word::Retry, attempts },
             (Some(Word::Executing | Word::Retry), "unknown") => Way { word: Word::Unknown, attempts },
+            // Another system may have acted on it.
+            (Some(Word::Ready), "unknown") if policy.pause == Some(PauseType::ExternalExecution) => {
+                Way { word: Word::Unknown, attempts }
+            }
             _ => return None,
         });
     }
@@ -399,7 +408,8 @@ fn check_way(rows: &CallRows, entries: &[AuditRow], word: Word) -> Result<()> {
 /// What is on record of a call that nothing may follow on.
 const CLOSES: &[&str] = &["rejected", "expired", "cancelled", "hidden", "user_rejected"];
 /// What is on record of a call that has started, or of an execution that is over.
-const STARTS: &[&str] = &["executing", "retry", "succeeded", "failed", "unknown", "settled", "abandoned"];
+const STARTS: &[&str] =
+    &["executing", "retry", "succeeded", "failed", "unknown", "late_succeeded", "late_failed", "settled", "abandoned"];
 /// What is on record of a call that is another one from then on: the next generation.
 const AGAIN: &[&str] = &["asked_again", "run_again"];
 

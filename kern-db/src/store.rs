@@ -131,6 +131,10 @@ macro_rules! store {
                 self.write(Lane::Normal, "start a run", move |tx| Box::pin(run::begin(tx, request)))
             }
 
+            fn store_input(&self, request: StoreInput) -> DbFuture<'_, Run> {
+                self.write(Lane::Normal, "store an input", move |tx| Box::pin(run::store_input(tx, request)))
+            }
+
             fn commit_turn(&self, request: CommitTurn) -> DbFuture<'_, Run> {
                 self.write(Lane::Normal, "commit a turn", move |tx| Box::pin(run::commit_turn(tx, None, request)))
             }
@@ -272,6 +276,12 @@ macro_rules! store {
 
             fn renew_run(&self, claim: RunClaim, lease_ms: i64) -> DbFuture<'_, ()> {
                 self.write(Lane::Urgent, "renew a lease", move |tx| Box::pin(run::renew(tx, claim, lease_ms)))
+            }
+
+            fn renew_call(&self, ticket: Ticket, lease_ms: i64, longest_ms: i64) -> DbFuture<'_, ()> {
+                self.write(Lane::Urgent, "renew a lease", move |tx| {
+                    Box::pin(execution::renew(tx, ticket, lease_ms, longest_ms))
+                })
             }
 
             fn recover_run(&self, run_id: RunId) -> DbFuture<'_, Recovered> {
@@ -457,7 +467,8 @@ pub(crate) mod prelude {
     pub(crate) use crate::requests::{
         AnswerCall, Answered, AskAgain, BeginRun, CallClaim, CallClaimed, Candidates, ClaimCall, ClaimRun, CommitTurn,
         DeliveryClaim, DeliveryEnd, EndRun, Ended, Finished, KeptAnswer, KeyLookup, NewKey, OpenRequest, OpenedRequest,
-        Quarantine, Recovered, RequestClaim, Resumable, RunClaim, RunClaimed, Swept, Ticket, Write, WrongTool,
+        Quarantine, Recovered, RequestClaim, Resumable, RunClaim, RunClaimed, StoreInput, Swept, Ticket, Write,
+        WrongTool,
     };
     pub(crate) use crate::transitions::clock as store_clock;
     pub(crate) use crate::transitions::{

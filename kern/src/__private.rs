@@ -7,6 +7,11 @@ pub use schemars;
 pub use serde;
 pub use serde_json;
 
+/// Whether this process drives anything of a run, for tests.
+pub fn drives(run_id: &crate::run::RunId) -> bool {
+    crate::run::driven::is_known(run_id)
+}
+
 pub use crate::hooks::mode::{HookReturn, background, inline};
 pub use crate::tools::argument::{
     AnyArg, Arg, IsOpaque, IsShown, arg, check, doc_text, fallback, nothing_left, object_schema, text,

@@ -98,6 +98,7 @@ pub fn script(name: &str) -> ScriptedModel {
         "two" => vec![one("delete").tool_call("delete", none()), done],
         "again" => vec![one("delete"), one("delete"), done],
         "looks first" => vec![one("lookup").tool_call("delete", none()), done],
+        "five" => vec![one("export"), one("export"), one("export"), one("export"), one("export"), done],
         "all" => {
             let many = one("lookup").tool_call("export", none()).tool_call("delete", none());
             vec![many.tool_call("erase", none()), one("explode"), done]
@@ -128,6 +129,28 @@ impl Model for Scripts {
         let name = input.and_then(|message| message.content.clone()).expect("a run has an input");
         Box::pin(async move { script(&name).respond(request).await })
     }
+}
+
+/// What the hook of [`hooked`] takes out of an input.
+pub const SECRET: &str = "tell-nobody-4711";
+
+/// Takes the secret out of the input, and leaves a line in the ledger.
+async fn redact(input: &mut RunInput, _: &HookContext) -> HookResult {
+    crate::ledger::note("hook");
+    input.input_content = input.input_content.replace(SECRET, "").trim().to_owned();
+    Ok(())
+}
+
+/// The agent, with a hook that looks at what it is asked.
+///
+/// # Panics
+///
+/// When it cannot be built.
+#[must_use]
+pub fn hooked(db: Arc<dyn Db>, lease: Duration) -> Agent {
+    let tools = tools![lookup, delete, erase, restart, export, explode];
+    let agent = Agent::builder().id(AGENT).model(Scripts).tools(tools).pre_hook(redact).lease(lease).db(db);
+    agent.build().expect("the agent is right")
 }
 
 /// The agent, on a store.

@@ -20,13 +20,22 @@ static LINES: LazyLock<Mutex<HashMap<String, Vec<String>>>> = LazyLock::new(Mute
 /// When the file cannot be written.
 pub fn enter(ctx: &RunContext, what: impl Into<String>) {
     let what = what.into();
+    note(&what);
+    let mut lines = LINES.lock().unwrap_or_else(PoisonError::into_inner);
+    lines.entry(ctx.session_id.to_string()).or_default().push(what);
+}
+
+/// Writes a line into the file, where there is one, down to the disk.
+///
+/// # Panics
+///
+/// When the file cannot be written.
+pub fn note(what: &str) {
     if let Some(path) = std::env::var_os(FILE) {
         let mut file = OpenOptions::new().create(true).append(true).open(path).expect("the ledger can be opened");
         file.write_all(format!("{what}\n").as_bytes()).expect("the ledger can be written");
         file.sync_all().expect("the ledger reaches the disk");
     }
-    let mut lines = LINES.lock().unwrap_or_else(PoisonError::into_inner);
-    lines.entry(ctx.session_id.to_string()).or_default().push(what);
 }
 
 /// The bodies entered in a session of this process, in order.

@@ -100,6 +100,17 @@ impl Place {
         Self { db: open(&address, PATIENT).await, address, program, folder }
     }
 
+    /// Gives the files beside the ledger: those of a store that is one.
+    ///
+    /// # Panics
+    ///
+    /// When they cannot be listed.
+    #[must_use]
+    pub fn files(&self) -> Vec<PathBuf> {
+        let all = std::fs::read_dir(self.folder.path()).expect("the folder is there");
+        all.map(|file| file.expect("it can be listed").path()).filter(|path| *path != self.ledger_file()).collect()
+    }
+
     /// Gives what other processes open.
     #[must_use]
     pub fn address(&self) -> &str {

@@ -218,6 +218,15 @@ impl Server {
         self.control(&["-w", "-t", "60", "-m", mode, "restart"]);
     }
 
+    /// Starts the server again.
+    ///
+    /// # Panics
+    ///
+    /// When it does not come back.
+    pub fn go_on(&self) {
+        self.control(&["-w", "-t", "60", "start"]);
+    }
+
     /// What the server has said.
     #[must_use]
     pub fn log(&self) -> String {

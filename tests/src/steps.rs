@@ -417,6 +417,7 @@ pub fn begin(run_id: &RunId) -> BeginRun {
         agent_name: Some("Agent".to_owned()),
         requester: Some(Principal::unverified(REQUESTER)),
         snapshot: "{}".to_owned(),
+        input: Some("{}".to_owned()),
         lease_ms: LONG,
     }
 }

@@ -17,6 +17,8 @@ mod crash_points;
 mod endings;
 #[path = "faults/killed.rs"]
 mod killed;
+#[path = "faults/lost_owners.rs"]
+mod lost_owners;
 #[path = "faults/no_means_no.rs"]
 mod no_means_no;
 #[path = "faults/races.rs"]

@@ -415,7 +415,7 @@ mod pre_hooks {
         assert!(agent.resume_decided_runs().await.unwrap().is_empty(), "the run was taken for lost");
         let run = running.await.unwrap().unwrap();
         assert_eq!((run.status, run.content()), (RunStatus::Completed, "done"));
-        assert_eq!(store.actions(&run.run_id).await, ["run_started", "run_completed"]);
+        assert_eq!(store.actions(&run.run_id).await, ["run_started", "input_stored", "run_completed"]);
     }
 }
 

@@ -193,6 +193,23 @@ const RUNNING: Config = Config {
     ..Config::of("a bare audit call beside a two-stage call, rows reached into", &[&[AUDIT, TWO_STAGE]])
 };
 
+/// Another system acts as soon as it is allowed to, in time and too late.
+const OUTSIDE: Config = Config {
+    ticks: 2,
+    voters: &[Bob],
+    callers: &[Who::Ana, Who::Worker],
+    settlers: &[Ana, Bob],
+    failing: true,
+    again: 1,
+    cancel: true,
+    delete: true,
+    processes: 1,
+    ..Config::of(
+        "another system's call, valid for a time",
+        &[&[Spec { waits: Waits::External, valid_for: Some(1), ..REQUIRED }]],
+    )
+};
+
 /// Nobody decides in time, nobody starts in time.
 const EXPIRY: Config = Config {
     ticks: 3,
@@ -207,7 +224,8 @@ const EXPIRY: Config = Config {
 
 /// A run that nobody survives.
 const POISON: Config = Config {
-    ticks: 4,
+    ticks: 5,
+    hooks: true,
     crashes: 1,
     fence: 10,
     voters: &[Bob],
@@ -349,6 +367,7 @@ walked! {
     an_approver_and_the_requester: BOTH_STAGES,
     calls_that_may_be_started_again: IDEMPOTENT,
     calls_that_write_with_their_outcome: TRANSACTIONAL,
+    calls_of_another_system: OUTSIDE,
     calls_that_were_ordered_again: AGAIN,
     a_restore_of_a_required_call: RESTORED,
     a_restore_and_a_crash: RESTORED_CRASH,
@@ -385,6 +404,10 @@ const NEEDED: &[(&[Guard], &Config, &str)] = &[
     (&[Guard::RecoverLease], &TWO_CALLS, "I7"),
     (&[Guard::RecoverLive], &TWO_CALLS, "I7"),
     (&[Guard::RecoverBound], &POISON, "schedule 15"),
+    (&[Guard::RecoverInput], &POISON, "R6"),
+    (&[Guard::CommitResets], &POISON, "I7"),
+    (&[Guard::RenewOwn], &ZOMBIE, "R10b"),
+    (&[Guard::RenewBound], &CRASHES, "R10b"),
     (&[Guard::CompleteOutcomes], &TWO_CALLS, "R8"),
     (&[Guard::ClosePending], &CRASHES, "I7"),
     (&[Guard::CloseReady], &CRASHES, "I7"),
@@ -424,7 +447,12 @@ const NEEDED: &[(&[Guard], &Config, &str)] = &[
     (&[Guard::ClaimValid], &EXPIRY, "I15"),
     (&[Guard::ClaimOnce, Guard::ClaimReady], &TWO_CALLS, "I6"),
     (&[Guard::FinishOwn], &ZOMBIE, "X5"),
-    (&[Guard::FinishOwn, Guard::FinishExecuting], &TWO_CALLS, "I8"),
+    (&[Guard::FinishOwn, Guard::FinishExecuting], &TWO_CALLS, "I7"),
+    (&[Guard::LateOwn], &IDEMPOTENT, "I8"),
+    (&[Guard::LateOwn, Guard::LateUnknown], &CRASHES, "I7"),
+    (&[Guard::LateEffect], &TRANSACTIONAL, "X4b"),
+    (&[Guard::LostKeeps], &CRASHES, "I7"),
+    (&[Guard::LateKept], &CRASHES, "I7"),
     (&[Guard::RetryEffect], &TWO_CALLS, "I8"),
     (&[Guard::RetryAttempts], &IDEMPOTENT, "X6"),
     (&[Guard::RetryValid], &IDEMPOTENT, "X6"),
@@ -432,6 +460,11 @@ const NEEDED: &[(&[Guard], &Config, &str)] = &[
     (&[Guard::LostLease], &CRASHES, "X5"),
     (&[Guard::SweepStarted], &IDEMPOTENT, "schedule 11"),
     (&[Guard::SweepVoid], &CRASHES, "X8"),
+    (&[Guard::ExternalUnknown], &OUTSIDE, "X7"),
+    (&[Guard::DeleteExternal], &OUTSIDE, "X7"),
+    (&[Guard::ResultValid], &OUTSIDE, "I15"),
+    (&[Guard::AdoptStored], &OUTSIDE, "X9"),
+    (&[Guard::AdoptEffect], &TRANSACTIONAL, "X9"),
     (&[Guard::SettleUnknown], &CRASHES, "X9"),
     (&[Guard::SettleSeparation], &CRASHES, "I10"),
     (&[Guard::SettlePersonKey], &CRASHES, "I10"),

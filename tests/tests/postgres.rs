@@ -4,6 +4,8 @@
 
 #[path = "postgres/append.rs"]
 mod append;
+#[path = "postgres/away.rs"]
+mod away;
 #[path = "postgres/command.rs"]
 mod command;
 #[path = "postgres/faults.rs"]

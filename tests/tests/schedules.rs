@@ -1,6 +1,6 @@
 //! The schedules of the approval specification that an agent can be driven through: something happens in the middle.
 //!
-//! Where each of the fifteen is tested, by `schedule_N_…` in the names:
+//! Where each of the first eighteen is tested, by `schedule_N_…` in the names:
 //!
 //! | # | What happens | Through an agent or in processes | On each store |
 //! |---|---|---|---|
@@ -19,6 +19,9 @@
 //! | 13 | a bare audit call is killed in a resumed run | here | `contract/schedules.rs` |
 //! | 14 | the same call twice | here | `contract/schedules.rs` |
 //! | 15 | a writer kept out, a clock that jumps, a run that kills | `faults/clock.rs` | `contract/binding.rs` (the clock) |
+//! | 16 | results that come too late | `late_results.rs` | `contract/executions.rs` |
+//! | 17 | owners lost before a turn, and often | `faults/lost_owners.rs` | `contract/runs.rs` |
+//! | 18 | a store that is away for a while | `late_results.rs`, `postgres/away.rs` | |
 
 use std::future::IntoFuture as _;
 use std::path::PathBuf;
@@ -771,30 +774,43 @@ mod failing_stores {
     }
 
     #[tokio::test]
-    async fn a_result_that_cannot_be_recorded_is_unknown_and_not_run_again() {
+    async fn a_result_that_cannot_be_recorded_for_a_while_is_kept_by_its_process() {
         let store = Store::new().await;
         let (agent, session, run) = deletion(&store).await;
         refuse(&store, "executions", "NEW.status = 'succeeded'");
-        assert_eq!(code(agent.continue_run(&run.run_id).await), "store_unavailable");
+        let continued = tokio::spawn(agent.continue_run(&run.run_id).into_future());
+        while ledger::of(&session).is_empty() {
+            tokio::task::yield_now().await;
+        }
+        // Longer than its lease: this process recovers nothing that it drives.
+        let since = std::time::Instant::now();
+        while since.elapsed() < SHORT_LEASE * 2 {
+            assert!(agent.resume_decided_runs().await.unwrap().is_empty());
+            assert_eq!(store.states(&run.run_id).await, ["executing"]);
+            tokio::time::sleep(SHORT_LEASE / 10).await;
+        }
         allow(&store);
-        store.lapsed(&run.run_id).await;
-        assert_eq!(code(agent.continue_run(&run.run_id).await), "execution_unknown");
-        assert!(agent.resume_decided_runs().await.unwrap().is_empty());
-        assert_eq!(store.states(&run.run_id).await, ["unknown"]);
+        assert_eq!(told(&continued.await.unwrap().unwrap()), ["deleted u1"]);
+        assert_eq!(store.states(&run.run_id).await, ["succeeded"]);
         assert_eq!(ledger::of(&session), ["delete u1"]);
     }
 
     #[tokio::test]
-    async fn a_run_whose_end_cannot_be_stored_asks_the_model_again_and_no_tool() {
+    async fn a_run_whose_end_cannot_be_stored_for_a_while_asks_no_model_again_and_no_tool() {
         let store = Store::new().await;
         let (agent, session, run) = deletion(&store).await;
         refuse(&store, "runs", "NEW.status = 'COMPLETED'");
-        assert_eq!(code(agent.continue_run(&run.run_id).await), "store_unavailable");
+        let continued = tokio::spawn(agent.continue_run(&run.run_id).into_future());
+        while ledger::of(&session).is_empty() {
+            tokio::task::yield_now().await;
+        }
+        tokio::time::sleep(SHORT_LEASE * 2).await;
+        assert_eq!(code(agent.continue_run(&run.run_id).await), "already_running");
         allow(&store);
-        store.lapsed(&run.run_id).await;
-        assert_eq!(told(&agent.continue_run(&run.run_id).await.unwrap()), ["deleted u1"]);
+        assert_eq!(told(&continued.await.unwrap().unwrap()), ["deleted u1"]);
         assert_eq!(ledger::of(&session), ["delete u1"]);
         assert_eq!(store.count_actions(&run.run_id, "executing").await, 1);
+        assert_eq!(store.count_actions(&run.run_id, "run_recovered").await, 0);
     }
 
     #[tokio::test]

@@ -60,6 +60,7 @@ async fn one_pass_recovers_every_run_whose_process_is_gone() {
             agent_name: None,
             requester: None,
             snapshot: "{}".to_owned(),
+            input: None,
             lease_ms: 1,
         };
         db.begin_run(begin).await.unwrap();

@@ -31,7 +31,9 @@ CREATE TABLE {runs} (
     user_id TEXT COLLATE "C",
     issuer TEXT COLLATE "C",
     -- When the session of a run was deleted. The run has ended then, and stays.
-    deleted_at_ms BIGINT
+    deleted_at_ms BIGINT,
+    -- What was asked, as the hooks left it.
+    input TEXT COLLATE "C"
 );
 CREATE INDEX idx_{runs}_agent_id_status ON {runs} (agent_id, status, run_id);
 CREATE INDEX idx_{runs}_session_id ON {runs} (session_id, run_id) WHERE deleted_at_ms IS NULL;
@@ -177,6 +179,9 @@ CREATE TABLE {executions} (
     started_at_ms BIGINT,
     finished_at_ms BIGINT,
     erased_at_ms BIGINT,
+    -- The first report that came too late to be the outcome.
+    late_status TEXT COLLATE "C" CHECK (late_status IN ('succeeded', 'failed')),
+    late_result TEXT COLLATE "C",
     UNIQUE (run_id, turn, idx, generation)
 );
 CREATE INDEX idx_{executions}_approval_id ON {executions} (approval_id);
@@ -342,7 +347,8 @@ BEGIN
               AND NEW.erased_at_ms IS NOT DISTINCT FROM OLD.erased_at_ms
               AND NEW.snapshot IS NOT DISTINCT FROM OLD.snapshot
               AND NEW.snapshot_digest IS NOT DISTINCT FROM OLD.snapshot_digest
-              AND NEW.snapshot_salt IS NOT DISTINCT FROM OLD.snapshot_salt)
+              AND NEW.snapshot_salt IS NOT DISTINCT FROM OLD.snapshot_salt
+              AND NEW.input IS NOT DISTINCT FROM OLD.input)
           AND NOT (
               NEW.status IS DISTINCT FROM OLD.status
               OR NEW.owner IS DISTINCT FROM OLD.owner
@@ -354,6 +360,11 @@ BEGIN
               OR NEW.agent_name IS DISTINCT FROM OLD.agent_name
               OR NEW.updated_at_ms IS DISTINCT FROM OLD.updated_at_ms)) THEN
             RAISE EXCEPTION 'kern: a run that has ended does not change';
+        END IF;
+        IF NEW.input IS DISTINCT FROM OLD.input
+          AND NOT (OLD.input IS NULL AND OLD.status = 'RUNNING' AND NEW.status = 'RUNNING' AND OLD.turn = 0 AND NEW.turn = 0)
+          AND NOT (NEW.input IS NULL AND OLD.erased_at_ms IS NULL AND NEW.erased_at_ms IS NOT NULL) THEN
+            RAISE EXCEPTION 'kern: what was asked is stored once, before the first turn';
         END IF;
         IF NEW.run_id IS DISTINCT FROM OLD.run_id OR NEW.session_id IS DISTINCT FROM OLD.session_id OR NEW.agent_id IS DISTINCT FROM OLD.agent_id
           OR NEW.requester IS DISTINCT FROM OLD.requester OR NEW.user_id IS DISTINCT FROM OLD.user_id OR NEW.issuer IS DISTINCT FROM OLD.issuer
@@ -570,6 +581,7 @@ BEGIN
     IF TG_OP = 'INSERT' THEN
         IF NOT (NEW.status = 'ready' AND NEW.attempt = 0
                   OR NEW.status = 'executing' AND NEW.attempt = 1 AND NEW.authority = 'policy')
+          OR NEW.late_status IS NOT NULL OR NEW.late_result IS NOT NULL
           OR NOT (CASE NEW.authority
             WHEN 'approval' THEN EXISTS (SELECT 1 FROM {approvals} WHERE id = NEW.approval_id AND id = NEW.id
               AND approval_type = 'required' AND status = 'approved' AND deleted_at IS NULL AND decided_digest = NEW.decided_digest)
@@ -592,7 +604,9 @@ BEGIN
         END IF;
         IF NEW.status IS DISTINCT FROM OLD.status AND NOT (
              (OLD.status = 'ready' AND NEW.status IN ('abandoned', 'succeeded') AND OLD.attempt = 0)
-          OR (OLD.status = 'ready' AND NEW.status = 'unknown' AND OLD.attempt > 0)
+          OR (OLD.status = 'ready' AND NEW.status = 'unknown' AND (OLD.attempt > 0 OR EXISTS (
+                SELECT 1 FROM {calls} WHERE run_id = OLD.run_id AND turn = OLD.turn AND idx = OLD.idx
+                  AND generation = OLD.generation AND (policy::json ->> 'pause') = 'external_execution')))
           OR (OLD.status = 'ready' AND NEW.status = 'executing' AND (OLD.attempt = 0 OR EXISTS (
                 SELECT 1 FROM {calls} WHERE run_id = OLD.run_id AND turn = OLD.turn AND idx = OLD.idx
                   AND generation = OLD.generation AND (policy::json ->> 'effect') IN ('idempotent', 'transactional'))))
@@ -608,8 +622,19 @@ BEGIN
           AND NOT (OLD.status = 'ready' AND NEW.status = 'executing' AND NEW.attempt = OLD.attempt + 1 AND NEW.fence = OLD.fence + 1) THEN
             RAISE EXCEPTION 'kern: starts are counted one by one';
         END IF;
-        IF OLD.status IN ('succeeded', 'failed', 'abandoned') AND NOT (OLD.erased_at_ms IS NULL AND NEW.erased_at_ms IS NOT NULL) THEN
+        IF OLD.status IN ('succeeded', 'failed', 'abandoned') AND NOT (OLD.erased_at_ms IS NULL AND NEW.erased_at_ms IS NOT NULL)
+          AND (NEW.status IS DISTINCT FROM OLD.status OR NEW.owner IS DISTINCT FROM OLD.owner
+            OR NEW.lease_until_ms IS DISTINCT FROM OLD.lease_until_ms OR NEW.result IS DISTINCT FROM OLD.result
+            OR NEW.error IS DISTINCT FROM OLD.error OR NEW.settled_by IS DISTINCT FROM OLD.settled_by
+            OR NEW.note IS DISTINCT FROM OLD.note OR NEW.started_at_ms IS DISTINCT FROM OLD.started_at_ms
+            OR NEW.finished_at_ms IS DISTINCT FROM OLD.finished_at_ms OR NEW.erased_at_ms IS DISTINCT FROM OLD.erased_at_ms) THEN
             RAISE EXCEPTION 'kern: an outcome does not change';
+        END IF;
+        IF (NEW.late_status IS DISTINCT FROM OLD.late_status OR NEW.late_result IS DISTINCT FROM OLD.late_result) AND NOT (
+             (OLD.late_status IS NULL AND NEW.late_status IS NOT NULL AND NEW.late_result IS NOT NULL)
+          OR (NEW.late_status IS NOT DISTINCT FROM OLD.late_status AND NEW.late_result IS NULL
+              AND EXISTS (SELECT 1 FROM {runs} WHERE run_id = OLD.run_id AND erased_at_ms IS NOT NULL))) THEN
+            RAISE EXCEPTION 'kern: what was reported too late is kept once, until it is erased';
         END IF;
         IF NEW.erased_at_ms IS DISTINCT FROM OLD.erased_at_ms AND (OLD.erased_at_ms IS NOT NULL
               OR NEW.status IS DISTINCT FROM OLD.status

@@ -32,7 +32,9 @@ CREATE TABLE {runs} (
     user_id TEXT,
     issuer TEXT,
     -- When the session of a run was deleted. The run has ended then, and stays.
-    deleted_at_ms INTEGER
+    deleted_at_ms INTEGER,
+    -- What was asked, as the hooks left it.
+    input TEXT
 ) STRICT;
 CREATE INDEX idx_{runs}_agent_id_status ON {runs} (agent_id, status, run_id);
 CREATE INDEX idx_{runs}_session_id ON {runs} (session_id, run_id, deleted_at_ms) WHERE deleted_at_ms IS NULL;
@@ -179,6 +181,9 @@ CREATE TABLE {executions} (
     started_at_ms INTEGER,
     finished_at_ms INTEGER,
     erased_at_ms INTEGER,
+    -- The first report that came too late to be the outcome.
+    late_status TEXT CHECK (late_status IN ('succeeded', 'failed')),
+    late_result TEXT,
     UNIQUE (run_id, turn, idx, generation)
 ) STRICT;
 CREATE INDEX idx_{executions}_approval_id ON {executions} (approval_id);
@@ -355,11 +360,16 @@ WHEN OLD.status IN ('COMPLETED', 'ERROR', 'CANCELLED') AND NOT (
     AND NEW.deleted_at_ms IS OLD.deleted_at_ms
   OR OLD.deleted_at_ms IS NULL AND NEW.deleted_at_ms IS NOT NULL AND NEW.erased_at_ms IS OLD.erased_at_ms
     AND NEW.snapshot IS OLD.snapshot AND NEW.snapshot_digest IS OLD.snapshot_digest
-    AND NEW.snapshot_salt IS OLD.snapshot_salt)
+    AND NEW.snapshot_salt IS OLD.snapshot_salt AND NEW.input IS OLD.input)
   AND NEW.status IS OLD.status AND NEW.owner IS OLD.owner AND NEW.fence IS OLD.fence
   AND NEW.lease_until_ms IS OLD.lease_until_ms AND NEW.turn IS OLD.turn AND NEW.recoveries IS OLD.recoveries
   AND NEW.attention IS OLD.attention AND NEW.agent_name IS OLD.agent_name AND NEW.updated_at_ms IS OLD.updated_at_ms)
 BEGIN SELECT RAISE(ABORT, 'kern: a run that has ended does not change'); END;
+CREATE TRIGGER {runs}_input BEFORE UPDATE ON {runs}
+WHEN NEW.input IS NOT OLD.input
+  AND NOT (OLD.input IS NULL AND OLD.status = 'RUNNING' AND NEW.status = 'RUNNING' AND OLD.turn = 0 AND NEW.turn = 0)
+  AND NOT (NEW.input IS NULL AND OLD.erased_at_ms IS NULL AND NEW.erased_at_ms IS NOT NULL)
+BEGIN SELECT RAISE(ABORT, 'kern: what was asked is stored once, before the first turn'); END;
 CREATE TRIGGER {runs}_identity BEFORE UPDATE ON {runs}
 WHEN NEW.run_id IS NOT OLD.run_id OR NEW.session_id IS NOT OLD.session_id OR NEW.agent_id IS NOT OLD.agent_id
   OR NEW.requester IS NOT OLD.requester OR NEW.user_id IS NOT OLD.user_id OR NEW.issuer IS NOT OLD.issuer
@@ -591,6 +601,7 @@ BEGIN SELECT RAISE(ABORT, 'kern: executions are never replaced'); END;
 CREATE TRIGGER {executions}_born BEFORE INSERT ON {executions}
 WHEN NOT (NEW.status = 'ready' AND NEW.attempt = 0
           OR NEW.status = 'executing' AND NEW.attempt = 1 AND NEW.authority = 'policy')
+  OR NEW.late_status IS NOT NULL OR NEW.late_result IS NOT NULL
   OR NOT CASE NEW.authority
     WHEN 'approval' THEN EXISTS (SELECT 1 FROM {approvals} WHERE id = NEW.approval_id AND id = NEW.id
       AND approval_type = 'required' AND status = 'approved' AND deleted_at IS NULL AND decided_digest = NEW.decided_digest)
@@ -612,7 +623,9 @@ BEGIN SELECT RAISE(ABORT, 'kern: what may run does not change'); END;
 CREATE TRIGGER {executions}_step BEFORE UPDATE ON {executions}
 WHEN NEW.status IS NOT OLD.status AND NOT (
      (OLD.status = 'ready' AND NEW.status IN ('abandoned', 'succeeded') AND OLD.attempt = 0)
-  OR (OLD.status = 'ready' AND NEW.status = 'unknown' AND OLD.attempt > 0)
+  OR (OLD.status = 'ready' AND NEW.status = 'unknown' AND (OLD.attempt > 0 OR EXISTS (
+        SELECT 1 FROM {calls} WHERE run_id = OLD.run_id AND turn = OLD.turn AND idx = OLD.idx
+          AND generation = OLD.generation AND json_extract(policy, '$.pause') = 'external_execution')))
   OR (OLD.status = 'ready' AND NEW.status = 'executing' AND (OLD.attempt = 0 OR EXISTS (
         SELECT 1 FROM {calls} WHERE run_id = OLD.run_id AND turn = OLD.turn AND idx = OLD.idx
           AND generation = OLD.generation AND json_extract(policy, '$.effect') IN ('idempotent', 'transactional'))))
@@ -626,7 +639,17 @@ BEGIN SELECT RAISE(ABORT, 'kern: an execution does not go that way'); END;
 CREATE TRIGGER {executions}_ended BEFORE UPDATE ON {executions}
 WHEN OLD.status IN ('succeeded', 'failed', 'abandoned')
   AND NOT (OLD.erased_at_ms IS NULL AND NEW.erased_at_ms IS NOT NULL)
+  AND (NEW.status IS NOT OLD.status OR NEW.owner IS NOT OLD.owner OR NEW.lease_until_ms IS NOT OLD.lease_until_ms
+    OR NEW.result IS NOT OLD.result OR NEW.error IS NOT OLD.error OR NEW.settled_by IS NOT OLD.settled_by
+    OR NEW.note IS NOT OLD.note OR NEW.started_at_ms IS NOT OLD.started_at_ms
+    OR NEW.finished_at_ms IS NOT OLD.finished_at_ms OR NEW.erased_at_ms IS NOT OLD.erased_at_ms)
 BEGIN SELECT RAISE(ABORT, 'kern: an outcome does not change'); END;
+CREATE TRIGGER {executions}_late BEFORE UPDATE ON {executions}
+WHEN (NEW.late_status IS NOT OLD.late_status OR NEW.late_result IS NOT OLD.late_result) AND NOT (
+     (OLD.late_status IS NULL AND NEW.late_status IS NOT NULL AND NEW.late_result IS NOT NULL)
+  OR (NEW.late_status IS OLD.late_status AND NEW.late_result IS NULL
+      AND EXISTS (SELECT 1 FROM {runs} WHERE run_id = OLD.run_id AND erased_at_ms IS NOT NULL)))
+BEGIN SELECT RAISE(ABORT, 'kern: what was reported too late is kept once, until it is erased'); END;
 CREATE TRIGGER {executions}_attempt BEFORE UPDATE ON {executions}
 WHEN (NEW.attempt IS NOT OLD.attempt OR NEW.fence IS NOT OLD.fence)
   AND NOT (OLD.status = 'ready' AND NEW.status = 'executing' AND NEW.attempt = OLD.attempt + 1 AND NEW.fence = OLD.fence + 1)

@@ -36,6 +36,10 @@ row! {
         finished_at_ms: Option<i64>,
         /// When the secrets of its call were taken out.
         erased_at_ms: Option<i64>,
+        /// How the first report ended that came too late to be the outcome.
+        late_status: Option<ExecutionStatus>,
+        /// What it gave, cut where it is long.
+        late_result: Option<String>,
     }
 }
 
@@ -83,9 +87,21 @@ pub struct Execution {
     pub started_at_ms: Option<i64>,
     /// Epoch milliseconds.
     pub finished_at_ms: Option<i64>,
+    /// How a body, or another system, said that the call ended, where that came too late to be its outcome.
+    #[serde(default)]
+    pub late_status: Option<ExecutionStatus>,
+    /// What it gave, at most 64 KiB. Gone after an erasure.
+    #[serde(default)]
+    pub late_result: Option<String>,
 }
 
 impl Execution {
+    /// Gives the digest of the late result, by which [`Settlement::adopt`] names it.
+    #[must_use]
+    pub fn late_digest(&self) -> Option<String> {
+        self.late_result.as_deref().map(crate::digest::sha256)
+    }
+
     /// Gives the key for the other side's deduplication: the same for every start and every generation of the call.
     #[must_use]
     pub fn idempotency_key(&self) -> String {
@@ -116,6 +132,8 @@ impl From<ExecutionRow> for Execution {
             created_at_ms: row.created_at_ms,
             started_at_ms: row.started_at_ms,
             finished_at_ms: row.finished_at_ms,
+            late_status: row.late_status,
+            late_result: row.late_result,
         }
     }
 }
@@ -177,11 +195,13 @@ pub struct Settlement {
     pub(crate) note: Option<String>,
     /// Whether the call is asked for again.
     pub(crate) again: bool,
+    /// The digest of the late result that it ended with.
+    pub(crate) adopts: Option<String>,
 }
 
 impl Settlement {
     fn new(to: ExecutionStatus, result: Option<String>) -> Self {
-        Self { to, result, by: None, note: None, again: false }
+        Self { to, result, by: None, note: None, again: false, adopts: None }
     }
 
     /// It did happen, with this result for the model.
@@ -197,6 +217,12 @@ impl Settlement {
     /// It did not happen and shall not.
     pub fn abandoned() -> Self {
         Self::new(ExecutionStatus::Abandoned, None)
+    }
+
+    /// It ended as its late result says. The digest is that of the result that was shown
+    /// ([`Execution::late_digest`]). Not for a transactional call, whose writes are not there.
+    pub fn adopt(digest: impl Into<String>) -> Self {
+        Self { adopts: Some(digest.into()), ..Self::new(ExecutionStatus::Unknown, None) }
     }
 
     /// Whatever became of it, it shall be run again: this execution is abandoned, and the same call is asked for once more,

@@ -40,6 +40,8 @@ row! {
         issuer: Option<String>,
         /// When its session was deleted: no list has it any more.
         deleted_at_ms: Option<i64>,
+        /// JSON of what was asked, as the hooks left it. `None`: they have not passed yet, or it was erased.
+        input: Option<String>,
     }
 }
 
@@ -66,6 +68,9 @@ pub struct Run {
     pub requester: Option<Principal>,
     /// Its state.
     pub status: RunStatus,
+    /// Whether the input is stored that the hooks have passed: then a run that loses its owner is recovered.
+    #[serde(skip)]
+    pub has_input: bool,
     /// Raised by every claim, recovery and cancellation.
     pub fence: i64,
     /// The last committed turn; 0 before the first.

@@ -3,7 +3,10 @@
 use serde_json::json;
 
 use super::edit::{Edit, Edited, edit};
-use super::{Decider, abandon, call, check_bound, close_pending, entries, evidence, make_ready, record, run};
+use super::{
+    Decider, NOT_IN_TIME, call, check_bound, close_pending, drop_ready, entries, evidence, late, make_ready, record,
+    run,
+};
 use crate::audit::{Entry, Gathered};
 use crate::cell::{Cond, Json};
 use crate::digest::sha256;
@@ -13,7 +16,7 @@ use crate::records::principal::Actor;
 use crate::records::run::RunRow;
 use crate::requests::{AnswerCall, Answered, NewAnswer};
 use crate::rules::{
-    CallRows, Gate, check_arguments, check_record, check_unstarted, digest_of, gate, is_confirmed, is_due,
+    CallRows, Gate, check_arguments, check_record, check_unstarted, digest_of, gate, is_confirmed, is_due, is_void,
 };
 use crate::tx::{Refused, Step, Tx};
 use crate::{Answer, ApprovalStatus, Error, ExecutionId, ExecutionStatus, PauseType, RunStatus};
@@ -32,8 +35,12 @@ pub(crate) async fn answer<T: Tx>(tx: &mut T, request: AnswerCall) -> Step<Answe
         }));
     }
     if run.status != RunStatus::Paused || run.turn != request.turn {
+        if let NewAnswer::ExternalResult(result) = &request.answer {
+            let rows = call(tx, &request.run_id, request.turn, request.index).await?;
+            keep_result(tx, &run, &rows, &request, result).await?;
+        }
         let needs = "answers are taken while it is paused at the call";
-        return Err(Refused::Undo(Error::RunConflict { run_id: run.run_id, found: run.status, needs }));
+        return Err(Refused::Keep(Error::RunConflict { run_id: run.run_id, found: run.status, needs }));
     }
     let rows = match call(tx, &request.run_id, request.turn, request.index).await {
         Ok(rows) => rows,
@@ -44,6 +51,11 @@ pub(crate) async fn answer<T: Tx>(tx: &mut T, request: AnswerCall) -> Step<Answe
         .as_ref()
         .is_some_and(|execution| execution.attempt > 0 || !matches!(execution.status, ExecutionStatus::Ready))
     {
+        if let NewAnswer::ExternalResult(result) = &request.answer
+            && let Some(lapsed) = keep_result(tx, &run, &rows, &request, result).await?
+        {
+            return Err(lapsed);
+        }
         return Ok(Answered::NotAsked);
     }
     // A no is taken whatever is there.
@@ -231,7 +243,8 @@ async fn reject<T: Tx>(
         close_pending(tx, approval, ApprovalStatus::Cancelled, actor.clone(), person, now).await?;
     }
     if let Some(execution) = execution {
-        abandon(tx, execution, "the person who asked took it back", actor, now).await?;
+        // The rows are as they were before the no: whether the gate was open then is what counts.
+        drop_ready(tx, rows, execution, "the person who asked took it back", actor, now).await?;
     }
     record_answer(tx, run, rows, &call, request, ApprovalStatus::Rejected, now).await?;
     tx.journal().tell("call.answered", &run.run_id, None, None);
@@ -327,6 +340,12 @@ async fn external<T: Tx>(
                 if let Err(error) = check_record(rows, &entries(tx, call).await?) {
                     return Err(evidence(tx, &run.run_id, actor, error).await);
                 }
+                // X10 asks for the time itself: a result that comes too late is for a person to look at.
+                if is_void(execution, now) {
+                    drop_ready(tx, rows, execution, NOT_IN_TIME, actor.clone(), now).await?;
+                    late::keep(tx, run, execution, ExecutionStatus::Succeeded, &result, execution.fence, actor).await?;
+                    return Err(Refused::Keep(Error::Lapsed { id: execution.id.clone() }));
+                }
                 execution.id.clone()
             }
             // Nobody has allowed it yet: a result of something that must not happen is not taken.
@@ -335,6 +354,34 @@ async fn external<T: Tx>(
     };
     bring_result(tx, run, call, &id, result, actor, now).await?;
     Ok(Answered::Stored)
+}
+
+/// Keeps the result of a call that another system was allowed to execute, and that takes none any more. Gives the refusal, where it has not its
+/// result already.
+///
+/// Of such a call that never started here, UNKNOWN and what was settled say that it was allowed.
+async fn keep_result<T: Tx>(
+    tx: &mut T,
+    run: &RunRow,
+    rows: &CallRows,
+    request: &AnswerCall,
+    result: &str,
+) -> Step<Option<Refused>> {
+    let Some(execution) = &rows.execution else { return Ok(None) };
+    let was_allowed = execution.status == ExecutionStatus::Unknown
+        || execution.settled_by.is_some()
+        || execution.status == ExecutionStatus::Succeeded && execution.result.as_deref() != Some(result);
+    let is_shown = request.generation == rows.call.generation
+        && request.shown.tool_name == rows.call.tool_name
+        && digest_of(&rows.call, &request.shown.arguments) == rows.call.digest;
+    if rows.policy.pause != Some(PauseType::ExternalExecution) || !was_allowed || !is_shown {
+        return Ok(None);
+    }
+    let actor = Actor::from(&request.caller);
+    late::keep(tx, run, execution, ExecutionStatus::Succeeded, result, execution.fence, actor).await?;
+    // One that has its result already did not lapse: it asks for none.
+    let answered = execution.status == ExecutionStatus::Succeeded && execution.settled_by.is_none();
+    Ok((!answered).then(|| Refused::Keep(Error::Lapsed { id: execution.id.clone() })))
 }
 
 /// X10: a READY execution of another system has its result. One result: nothing that is not READY any more takes another.

@@ -14,7 +14,7 @@ use crate::records::execution::{Execution, ExecutionRow};
 use crate::records::pool::Pool;
 use crate::records::principal::{Actor, Principal, check_named, check_separation};
 use crate::records::run::RunRow;
-use crate::rules::{CallRows, Gate, check_votes, gate, is_due, is_same_voter, not_on_record, voter_key};
+use crate::rules::{CallRows, Gate, check_votes, gate, is_due, is_exposed, is_same_voter, not_on_record, voter_key};
 use crate::tx::{Query, Refused, Step, Tx};
 use crate::{ApprovalId, ApprovalStatus, Error, ExecutionStatus, Result, RunId};
 
@@ -536,6 +536,14 @@ pub(crate) async fn delete<T: Tx>(tx: &mut T, id: ApprovalId, by: Option<Princip
     let Some(approval) = rows.approval.as_ref().filter(|approval| approval.id == id) else {
         return Err(not_found(&id).into());
     };
+    // Another system may have acted on it already. Once its row was hidden, nobody would look what became of it.
+    if let Some(execution) =
+        rows.execution.as_ref().filter(|row| row.status == ExecutionStatus::Ready && is_exposed(&rows))
+    {
+        let needs = "an approval cannot be deleted while another system may execute its call";
+        let (id, found) = (execution.id.clone(), execution.status);
+        return Err(Refused::Undo(Error::ExecutionConflict { id, found, needs }));
+    }
     close_pending(tx, approval, ApprovalStatus::Cancelled, actor.clone(), by.as_ref(), now).await?;
     // The call's execution, whether the row allows it or only records what the requester allowed.
     if let Some(execution) = &rows.execution {

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{close_pending, drop_ready};
+use super::{call, close_pending, drop_ready};
 use crate::audit::Entry;
 use crate::cell::Table;
 use crate::clock::StoreClock;
@@ -64,8 +64,9 @@ pub(crate) async fn reset<T: Tx>(tx: &mut T, by: Principal, note: String) -> Ste
     let ready = Query::of(vec![E::C.status.is(ExecutionStatus::Ready)]).oldest(E::C.id.order());
     let executions = tx.select::<E>(ready).await?;
     for execution in &executions {
-        drop_ready(tx, execution, "the store's time was set back before the call was started", actor.clone(), now)
-            .await?;
+        let rows = call(tx, &execution.run_id, execution.turn, execution.idx).await?;
+        let why = "the store's time was set back before the call was started";
+        drop_ready(tx, &rows, execution, why, actor.clone(), now).await?;
     }
     let ended = Some(now);
     tx.update(

@@ -66,7 +66,7 @@ pub(crate) async fn erase<T: Tx>(tx: &mut T, run_id: RunId, by: Option<Principal
         names.extend(found.iter().map(|name| format!("{}.{name}", call.tool_name)));
         add_secrets(&mut secrets, &call.tool_name, &salts.0);
     }
-    if secrets.is_empty() {
+    if secrets.is_empty() && executions.iter().all(|row| row.late_result.is_none()) {
         return Ok(erased);
     }
     let actor = Actor::of(by.as_ref());
@@ -80,6 +80,8 @@ pub(crate) async fn erase<T: Tx>(tx: &mut T, run_id: RunId, by: Option<Principal
         R::C.snapshot.to(snapshot),
         R::C.snapshot_digest.to(digest.clone()),
         R::C.snapshot_salt.to(None),
+        // A run that has ended is not started again from it.
+        R::C.input.to(None),
         R::C.erased_at_ms.to(Some(now)),
     ];
     let expect = vec![
@@ -92,6 +94,9 @@ pub(crate) async fn erase<T: Tx>(tx: &mut T, run_id: RunId, by: Option<Principal
     one(&run, tx.update(set, expect).await?)?;
     for call in &calls {
         erase_call(tx, &run, call, &approvals, &executions, now).await?;
+    }
+    for execution in executions.iter().filter(|row| row.late_result.is_some()) {
+        erase_late(tx, &run, execution).await?;
     }
     request::forget_answers(tx).await?;
     erased.erased_at_ms = Some(now);
@@ -109,6 +114,16 @@ pub(crate) async fn erase<T: Tx>(tx: &mut T, run_id: RunId, by: Option<Principal
 
 fn one(run: &RunRow, rows: u64) -> Step<()> {
     if rows == 1 { Ok(()) } else { Err(Refused::Undo(Error::NotMine { run_id: run.run_id.clone() })) }
+}
+
+/// What came too late may say anything, as a result may, and nothing needs it any more.
+async fn erase_late<T: Tx>(tx: &mut T, run: &RunRow, execution: &ExecutionRow) -> Step<()> {
+    let expect = vec![
+        E::C.id.is(execution.id.clone()),
+        E::C.status.is(execution.status),
+        E::C.late_result.is(execution.late_result.clone()),
+    ];
+    one(run, tx.update(vec![E::C.late_result.to(None)], expect).await?)
 }
 
 /// One call with its rows, of all generations.
@@ -173,6 +188,14 @@ async fn as_stored<T: Tx>(
     });
     if said.as_ref() != Some(&run.snapshot_digest) || run.digest_of_snapshot() != run.snapshot_digest {
         let what = "the run's snapshot and the audit log";
+        return Err(Error::DigestMismatch { run_id: run.run_id.clone(), turn: run.turn, index: 0, what });
+    }
+    let input = entries.iter().rev().find_map(|entry| {
+        let payload: Value = serde_json::from_str(&entry.payload).ok()?;
+        payload.get("input_digest")?.as_str().map(str::to_owned)
+    });
+    if input != run.input.as_deref().map(sha256) {
+        let what = "the run's input and the audit log";
         return Err(Error::DigestMismatch { run_id: run.run_id.clone(), turn: run.turn, index: 0, what });
     }
     for call in calls {

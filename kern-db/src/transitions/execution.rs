@@ -4,8 +4,8 @@ use serde_json::json;
 
 use super::run::own;
 use super::{
-    Decider, GivenUp, NOT_IN_TIME, call, check_bound, drop_ready, entries, evidence, execution_row, lose, lose_start,
-    next, record, run, token,
+    Decider, GivenUp, NOT_IN_TIME, call, check_bound, drop_ready, entries, evidence, execution_row, late, lose,
+    lose_start, next, record, run, token,
 };
 use crate::audit::Entry;
 use crate::digest::{idempotency_key, sha256};
@@ -100,7 +100,7 @@ pub(crate) async fn readiness<T: Tx>(tx: &mut T, run: &RunRow, rows: CallRows, n
         _ => return Ok(Readiness::NotStartable),
     }
     if execution.valid_until_ms.is_some_and(|valid_until| now >= valid_until) {
-        match drop_ready(tx, &execution, NOT_IN_TIME, Actor::Runtime, now).await? {
+        match drop_ready(tx, &rows, &execution, NOT_IN_TIME, Actor::Runtime, now).await? {
             GivenUp::Abandoned => return Ok(Readiness::Over),
             GivenUp::Unknown | GivenUp::Not | GivenUp::Retry => return Ok(Readiness::NotStartable),
         }
@@ -206,7 +206,35 @@ fn call_claim(execution: &ExecutionRow, call: &CallRow, owner: String, fence: i6
     }
 }
 
-/// X4, or X5 or X6 by the owner. No condition on the run: a body that ends after its run was cancelled is recorded too.
+/// R10b: renews the lease of a start. No transition, no entry.
+///
+/// It asks nothing of the run: a body outlives a cancel of its run, and recovery elsewhere would make `unknown` of a call
+/// whose process is about to report its result. It ends after `longest_ms`: else a body that hangs would keep its run from
+/// everybody for ever.
+pub(crate) async fn renew<T: Tx>(tx: &mut T, ticket: Ticket, lease_ms: i64, longest_ms: i64) -> Step<()> {
+    let mine = || {
+        vec![
+            E::C.id.is(ticket.execution_id.clone()),
+            E::C.status.is(ExecutionStatus::Executing),
+            // Another start has another owner, and another fence: a body that was given up keeps no lease of it.
+            E::C.owner.is(Some(ticket.owner.clone())),
+            E::C.fence.is(ticket.fence),
+        ]
+    };
+    let not_mine = || Refused::Undo(Error::NotMine { run_id: ticket.run_id.clone() });
+    // Locked before the time is read.
+    let execution = tx.one(mine()).await?.ok_or_else(not_mine)?;
+    let now = tx.now().await?;
+    if execution.started_at_ms.is_none_or(|started| now >= started.saturating_add(longest_ms)) {
+        return Err(not_mine());
+    }
+    if tx.update(vec![E::C.lease_until_ms.to(Some(now.saturating_add(lease_ms)))], mine()).await? != 1 {
+        return Err(not_mine());
+    }
+    Ok(())
+}
+
+/// X4, X4b, or X5 or X6 by the owner. No condition on the run: a body that ends after its run was cancelled is recorded too.
 ///
 /// What a transactional call wrote is written here, before its outcome and in the same transaction, and only for a start
 /// that still counts. Of what the store refuses nothing stays, and the outcome is that refusal.
@@ -223,17 +251,12 @@ pub(crate) async fn finish<T: Tx>(tx: &mut T, ticket: Ticket, ended: Ended, writ
             .execution(&execution.id)
             .digest(&execution.decided_digest)
     };
-    // What it says happened is worth keeping, though the row has an end already. Its text may be anything and could
-    // never be erased from the log, so only its digest goes there.
-    let late = |said: ExecutionStatus, text: &str| {
-        let payload = json!({ "as": said, "digest": sha256(text), "fence": ticket.fence });
-        entry("late_result").evidence().payload(payload)
-    };
     let own = execution.owner.as_deref() == Some(ticket.owner.as_str()) && execution.fence == ticket.fence;
     if own && has_ended(&execution, &ended) {
         return Ok(Finished::Recorded);
     }
     let mine = own && execution.status == ExecutionStatus::Executing;
+    let given_up = own && execution.status == ExecutionStatus::Unknown;
     let (status, text, result, error) = match ended {
         Ended::Succeeded(result) => (ExecutionStatus::Succeeded, result.clone(), Some(result), None),
         Ended::Failed(error) => (ExecutionStatus::Failed, error.clone(), None, Some(error)),
@@ -243,7 +266,9 @@ pub(crate) async fn finish<T: Tx>(tx: &mut T, ticket: Ticket, ended: Ended, writ
                 GivenUp::Unknown => Finished::Recorded,
                 GivenUp::Retry => Finished::Retry,
                 GivenUp::Not | GivenUp::Abandoned => {
-                    tx.journal().record(late(ExecutionStatus::Unknown, &why));
+                    // It reports no result: there is nothing to keep.
+                    let payload = json!({ "as": "unknown", "fence": ticket.fence, "digest": sha256(&why) });
+                    tx.journal().record(late::entry(&execution, Actor::Runtime).payload(payload));
                     Finished::Late
                 }
             });
@@ -279,7 +304,16 @@ pub(crate) async fn finish<T: Tx>(tx: &mut T, ticket: Ticket, ended: Ended, writ
         )
         .await?;
     if finished != 1 {
-        tx.journal().record(late(status, &text));
+        if given_up
+            && may_end_late(tx, &execution).await?
+            && end_late(tx, &execution, &ticket, (status, &text), now).await?
+        {
+            let word = if status == ExecutionStatus::Succeeded { "late_succeeded" } else { "late_failed" };
+            tx.journal().record(entry(word).payload(json!({ "digest": sha256(&text), "fence": ticket.fence })));
+            tx.journal().tell("execution.finished", &run.run_id, execution.approval_id.as_ref(), Some(&execution.id));
+            return Ok(Finished::Recorded);
+        }
+        late::keep(tx, &run, &execution, status, &text, ticket.fence, Actor::Runtime).await?;
         return Ok(Finished::Late);
     }
     let mut payload = json!({ "digest": sha256(&text), "fence": ticket.fence });
@@ -305,13 +339,57 @@ pub(crate) async fn wrong_tool<T: Tx>(tx: &mut T, refused: WrongTool) -> Step<()
     Ok(())
 }
 
+/// X4b: UNKNOWN → SUCCEEDED, FAILED, by the body that was given up. Says whether it was.
+///
+/// By its owner and its fence: X6 clears the owner, so that the result of one start is not taken for that of the next, and
+/// so does whoever settles the call, so that nothing overwrites what a person has said.
+async fn end_late<T: Tx>(
+    tx: &mut T,
+    execution: &ExecutionRow,
+    ticket: &Ticket,
+    (status, text): (ExecutionStatus, &str),
+    now: i64,
+) -> Step<bool> {
+    let text = Some(text.to_owned());
+    let (result, error) = if status == ExecutionStatus::Succeeded { (text, None) } else { (None, text) };
+    let ended = tx
+        .update(
+            vec![
+                E::C.status.to(status),
+                E::C.result.to(result),
+                E::C.error.to(error),
+                E::C.finished_at_ms.to(Some(now)),
+            ],
+            vec![
+                E::C.id.is(execution.id.clone()),
+                E::C.status.is(ExecutionStatus::Unknown),
+                E::C.owner.is(Some(ticket.owner.clone())),
+                E::C.fence.is(ticket.fence),
+            ],
+        )
+        .await?;
+    Ok(ended == 1)
+}
+
+/// Whether an outcome may be recorded after its start was given up. Not of a transactional call: what it wanted to write
+/// with its outcome is not written any more, and SUCCEEDED would say that it was.
+async fn may_end_late<T: Tx>(tx: &mut T, execution: &ExecutionRow) -> Result<bool, Error> {
+    match call(tx, &execution.run_id, execution.turn, execution.idx).await {
+        Ok(rows) => Ok(rows.policy.effect != Effect::Transactional && rows.execution.as_ref() == Some(execution)),
+        // What cannot be read decides nothing. The result is kept.
+        Err(Error::Corrupt { .. } | Error::NotFound { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// Whether this start, which is the caller's by its token, has this very end already: then the commit of it was not
 /// acknowledged, and the caller asks again.
 fn has_ended(execution: &ExecutionRow, ended: &Ended) -> bool {
     let (status, result, error) = match ended {
         Ended::Succeeded(result) => (ExecutionStatus::Succeeded, Some(result), None),
         Ended::Failed(error) => (ExecutionStatus::Failed, None, Some(error)),
-        Ended::Lost(why) => (ExecutionStatus::Unknown, None, Some(why)),
+        // Whoever gave it up: nobody knows more.
+        Ended::Lost(_) => return execution.status == ExecutionStatus::Unknown,
     };
     let said = (execution.status, execution.result.as_ref(), execution.error.as_ref());
     execution.settled_by.is_none() && said == (status, result, error)

@@ -25,6 +25,7 @@ pub(super) async fn paused_for(db: &InMemoryDb, policy: CallPolicy) -> (Run, App
         agent_name: None,
         requester: None,
         snapshot: "{}".to_owned(),
+        input: Some("{}".to_owned()),
         lease_ms: 60_000,
     };
     let claim = db.begin_run(begin).await.expect("it starts");

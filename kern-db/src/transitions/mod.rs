@@ -15,6 +15,7 @@ pub(crate) mod execution;
 #[cfg(test)]
 mod fixture;
 pub(crate) mod key;
+mod late;
 pub(crate) mod pool;
 pub(crate) mod read;
 pub(crate) mod recovery;
@@ -37,7 +38,8 @@ use crate::records::execution::ExecutionRow;
 use crate::records::principal::{Actor, Caller, Principal};
 use crate::records::run::RunRow;
 use crate::rules::{
-    CallRows, SOURCE_TYPE, check_asked, check_binding, check_retry, may_retry, not_on_record, view_digest_of,
+    CallRows, SOURCE_TYPE, check_asked, check_binding, check_retry, is_exposed, may_retry, not_on_record,
+    view_digest_of,
 };
 use crate::tx::{Query, Refused, Step, Tx};
 use crate::{
@@ -286,6 +288,8 @@ fn execution_row(
         started_at_ms: None,
         finished_at_ms: None,
         erased_at_ms: None,
+        late_status: None,
+        late_result: None,
     }
 }
 
@@ -477,14 +481,17 @@ async fn abandon<T: Tx>(tx: &mut T, execution: &ExecutionRow, why: &str, actor: 
     Ok(abandoned == 1)
 }
 
-/// X5: EXECUTING → UNKNOWN for this very start, or X7: READY, to be started again → UNKNOWN. Says whether it was still so.
+/// X5: EXECUTING → UNKNOWN for this very start, or X7: READY → UNKNOWN. Says whether it was still so.
+///
+/// Owner and fence stay: a body that was given up while it went on reports its result by them (X4b), and `unknown` hides
+/// nothing that is known.
 async fn lose<T: Tx>(tx: &mut T, execution: &ExecutionRow, why: &str, actor: Actor) -> Result<bool> {
     use ExecutionRow as E;
     let mut expect =
         vec![E::C.id.is(execution.id.clone()), E::C.status.is(execution.status), E::C.fence.is(execution.fence)];
     match execution.status {
         ExecutionStatus::Executing => {}
-        ExecutionStatus::Ready => expect.push(E::C.attempt.above(0)),
+        ExecutionStatus::Ready => expect.push(E::C.attempt.is(execution.attempt)),
         _ => return Ok(false),
     }
     let lost = tx
@@ -500,7 +507,11 @@ async fn lose<T: Tx>(tx: &mut T, execution: &ExecutionRow, why: &str, actor: Act
     if lost == 1 {
         let entry = Entry::new("unknown", actor, &execution.run_id).at(execution.turn, execution.idx);
         let entry = entry.execution(&execution.id).digest(&execution.decided_digest);
-        tx.journal().record(entry.payload(json!({ "why": why })));
+        let mut payload = json!({ "why": why });
+        if execution.status == ExecutionStatus::Ready && execution.attempt == 0 {
+            payload["outside"] = true.into();
+        }
+        tx.journal().record(entry.payload(payload));
         tx.journal().tell("execution.unknown", &execution.run_id, execution.approval_id.as_ref(), Some(&execution.id));
     }
     Ok(lost == 1)
@@ -564,9 +575,17 @@ async fn lose_start<T: Tx>(
     Ok(if lose(tx, execution, why, actor).await? { GivenUp::Unknown } else { GivenUp::Not })
 }
 
-/// X8 for what never started, X7 for what has.
-async fn drop_ready<T: Tx>(tx: &mut T, execution: &ExecutionRow, why: &str, actor: Actor, now: i64) -> Result<GivenUp> {
-    if execution.attempt == 0 {
+/// X8 for what never started, X7 for what has, and for what another system may have acted on: as soon as the gate of an
+/// external call is open, nobody here can say that nothing has happened.
+async fn drop_ready<T: Tx>(
+    tx: &mut T,
+    rows: &CallRows,
+    execution: &ExecutionRow,
+    why: &str,
+    actor: Actor,
+    now: i64,
+) -> Result<GivenUp> {
+    if execution.attempt == 0 && !is_exposed(rows) {
         return Ok(if abandon(tx, execution, why, actor, now).await? { GivenUp::Abandoned } else { GivenUp::Not });
     }
     Ok(if lose(tx, execution, why, actor).await? { GivenUp::Unknown } else { GivenUp::Not })
@@ -579,13 +598,15 @@ async fn close_rows<T: Tx>(tx: &mut T, calls: &[CallRows], actor: &Actor, now: i
     for approval in calls.iter().filter_map(|rows| rows.approval.as_ref()).filter(pending) {
         any |= close_pending(tx, approval, ApprovalStatus::Cancelled, actor.clone(), None, now).await?;
     }
-    let ready = |execution: &&ExecutionRow| execution.status == ExecutionStatus::Ready;
-    for execution in calls.iter().filter_map(|rows| rows.execution.as_ref()).filter(ready) {
+    let ready = |(_, execution): &(&CallRows, &ExecutionRow)| execution.status == ExecutionStatus::Ready;
+    let executions = calls.iter().filter_map(|rows| Some((rows, rows.execution.as_ref()?)));
+    for (rows, execution) in executions.filter(ready) {
         let why = match execution.attempt {
+            0 if is_exposed(rows) => "the run ended before the other system had reported a result",
             0 => "the run ended before the call was started",
             _ => "the run ended before the call was started again",
         };
-        any |= drop_ready(tx, execution, why, actor.clone(), now).await? != GivenUp::Not;
+        any |= drop_ready(tx, rows, execution, why, actor.clone(), now).await? != GivenUp::Not;
     }
     Ok(any)
 }

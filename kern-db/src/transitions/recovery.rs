@@ -12,7 +12,7 @@ use crate::{Error, ExecutionStatus, RunId, RunStatus};
 
 use RunRow as R;
 
-/// A run that was recovered this often is given up: something in it kills its owners.
+/// A run that was recovered this often since its last turn was committed is given up: something in it kills its owners.
 const RECOVERIES: u32 = 3;
 
 /// Recovers a run whose owner's lease is over. Its executing calls, whose leases are over too, become unknown, or ready to be
@@ -31,7 +31,8 @@ pub(crate) async fn recover<T: Tx>(tx: &mut T, run_id: RunId) -> Step<Recovered>
     let lost = run.status == RunStatus::Running
         && over(run.lease_until_ms)
         && !executing().any(|(_, execution)| !over(execution.lease_until_ms));
-    let gone = lost && (run.turn == 0 || run.recoveries >= RECOVERIES);
+    // Without its input nobody can go on with it: what the hooks have not passed was never stored.
+    let gone = lost && (run.input.is_none() || run.recoveries >= RECOVERIES);
     for (rows, execution) in executing().filter(|(_, execution)| over(execution.lease_until_ms)) {
         let why = "the process that ran it is gone";
         if gone {

@@ -1,4 +1,4 @@
-//! R1 to R5 and R8 to R10: what the owner of a run does with it, and cancelling.
+//! R1 to R5 and R8 to R10a: what the owner of a run does with it, and cancelling.
 
 use std::collections::HashSet;
 
@@ -19,7 +19,7 @@ use crate::records::execution::ExecutionRow;
 use crate::records::principal::{Actor, Caller, check_named};
 use crate::records::run::{Run, RunRow};
 use crate::requests::{
-    BeginRun, Blocker, CallClaim, CallClaimed, ClaimRun, CommitTurn, EndRun, RunClaim, RunClaimed, Swept,
+    BeginRun, Blocker, CallClaim, CallClaimed, ClaimRun, CommitTurn, EndRun, RunClaim, RunClaimed, StoreInput, Swept,
 };
 use crate::rules::{CallRows, check_asked, check_binding, check_run, is_due, is_void, not_on_record, standing};
 use crate::sensitive::snapshot_digest;
@@ -84,6 +84,7 @@ async fn started<T: Tx>(tx: &mut T, new: BeginRun, claim: &RunClaim) -> Step<Run
         fence: claim.fence,
         lease_until_ms: Some(now.saturating_add(new.lease_ms)),
         turn: 0,
+        input: new.input,
         recoveries: 0,
         attention: false,
         snapshot_digest: sha256(&new.snapshot),
@@ -100,9 +101,39 @@ async fn started<T: Tx>(tx: &mut T, new: BeginRun, claim: &RunClaim) -> Step<Run
         "agent_name": row.agent_name,
         "session_id": row.session_id,
         "snapshot_digest": row.snapshot_digest,
+        "input_digest": row.input.as_deref().map(sha256),
     });
     tx.journal().record(Entry::new("run_started", actor, &row.run_id).payload(payload));
     Ok(row)
+}
+
+/// R1b: the input as the hooks left it. From here on the run is recovered where its owner is lost, and no hook is asked
+/// again.
+///
+/// Only before the first turn, and once: what the model was asked does not change afterwards.
+pub(crate) async fn store_input<T: Tx>(tx: &mut T, request: StoreInput) -> Step<Run> {
+    let StoreInput { claim, snapshot, input } = request;
+    let run = own(tx, &claim).await?;
+    if run.turn > 0 || run.input.is_some() {
+        return Err(Error::Invalid(format!("the input of run `{}` is stored already", run.run_id)).into());
+    }
+    let now = tx.now().await?;
+    let snapshot = Snapshot::of(&run, snapshot);
+    let payload = json!({ "input_digest": sha256(&input), "snapshot_digest": snapshot.digest });
+    let run = stepped(RunRow { input: Some(input), ..run }, RunStatus::Running, snapshot, now);
+    let mut expect = mine(&claim);
+    expect.extend([R::C.turn.is(0), R::C.input.is(None)]);
+    let set = vec![
+        R::C.input.to(run.input.clone()),
+        R::C.snapshot_digest.to(run.snapshot_digest.clone()),
+        R::C.snapshot.to(run.snapshot.clone()),
+        R::C.updated_at_ms.to(now),
+    ];
+    if tx.update(set, expect).await? != 1 {
+        return Err(Refused::Undo(Error::NotMine { run_id: claim.run_id }));
+    }
+    tx.journal().record(Entry::new("input_stored", Actor::Runtime, &run.run_id).turn(run.turn).payload(payload));
+    Ok(read::run_of(tx, run, Vec::new()).await?)
 }
 
 /// A run as it is after its owner's step. One that is not RUNNING has no owner and no lease.
@@ -133,7 +164,8 @@ pub(crate) async fn commit_turn<T: Tx>(tx: &mut T, begin: Option<BeginRun>, turn
     let run = RunRow { snapshot_salt: snapshot_salt(&run, turn.calls.iter())?, ..run };
     let snapshot = Snapshot::of(&run, turn.snapshot);
     let digest = snapshot.digest.clone();
-    let run = stepped(RunRow { turn: turn.turn, ..run }, status, snapshot, now);
+    // Three lost owners within the life of a long run are nothing unusual; three within one turn are.
+    let run = stepped(RunRow { turn: turn.turn, recoveries: 0, ..run }, status, snapshot, now);
     store(tx, &turn.claim, &run, starts).await?;
     let (place, calls, mut asked, mut alone) = (tx.journal().place(), turn.calls.len(), Vec::new(), Vec::new());
     for call in turn.calls {
@@ -200,6 +232,7 @@ async fn store<T: Tx>(tx: &mut T, claim: &RunClaim, run: &RunRow, starts: bool) 
     let set = vec![
         R::C.status.to(run.status),
         R::C.turn.to(run.turn),
+        R::C.recoveries.to(run.recoveries),
         R::C.attention.to(run.attention),
         R::C.owner.to(run.owner.clone()),
         R::C.lease_until_ms.to(run.lease_until_ms),
@@ -469,8 +502,9 @@ pub(super) async fn expire_due<T: Tx>(tx: &mut T, calls: &[CallRows], now: i64) 
             swept.expired += 1;
         }
     }
-    for execution in calls.iter().filter_map(|rows| rows.execution.as_ref()).filter(|row| is_void(row, now)) {
-        match drop_ready(tx, execution, NOT_IN_TIME, Actor::Recovery, now).await? {
+    let executions = calls.iter().filter_map(|rows| Some((rows, rows.execution.as_ref()?)));
+    for (rows, execution) in executions.filter(|(_, row)| is_void(row, now)) {
+        match drop_ready(tx, rows, execution, NOT_IN_TIME, Actor::Recovery, now).await? {
             GivenUp::Abandoned => swept.abandoned += 1,
             GivenUp::Unknown => swept.unknown += 1,
             GivenUp::Not | GivenUp::Retry => {}
@@ -543,20 +577,13 @@ pub(crate) async fn cancel<T: Tx>(tx: &mut T, run_id: RunId, caller: Caller) -> 
     Ok(())
 }
 
-/// R10: renews the lease of a run and of its executing calls. No transition, no entry. While the run is the caller's,
-/// every executing call of it is the caller's too: a run with an executing call cannot be claimed.
+/// R10a: renews the lease of a run. No transition, no entry. Its executing calls have leases of their own (R10b).
 pub(crate) async fn renew<T: Tx>(tx: &mut T, claim: RunClaim, lease_ms: i64) -> Step<()> {
-    use ExecutionRow as E;
     let now = tx.now().await?;
     let until = now.saturating_add(lease_ms);
     if tx.update(vec![R::C.lease_until_ms.to(Some(until))], mine(&claim)).await? != 1 {
         return Err(Refused::Undo(Error::NotMine { run_id: claim.run_id }));
     }
-    tx.update(
-        vec![E::C.lease_until_ms.to(Some(until))],
-        vec![E::C.run_id.is(claim.run_id.clone()), E::C.status.is(ExecutionStatus::Executing)],
-    )
-    .await?;
     Ok(())
 }
 

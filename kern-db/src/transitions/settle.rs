@@ -5,6 +5,7 @@ use serde_json::json;
 use super::{ask, calls, check_bound, evidence, run};
 use crate::audit::Entry;
 use crate::digest::sha256;
+use crate::records::call::Effect;
 use crate::records::execution::{Execution, ExecutionRow, Settlement};
 use crate::records::principal::{Actor, Principal, check_named, check_separation};
 use crate::records::run::RunRow;
@@ -45,10 +46,11 @@ pub(crate) async fn settle<T: Tx>(
     let run = run(tx, &found.run_id).await?;
     let rows = calls(tx, &found.run_id, found.turn).await?.into_iter().find(|rows| rows.call.idx == found.idx);
     let now = tx.now().await?;
-    let by = settlement.by.as_ref().filter(|_| settler == Settler::Person);
-    may_settle(&run, rows.as_ref(), by)?;
+    let by = settlement.by.as_ref().filter(|_| settler == Settler::Person).cloned();
+    may_settle(&run, rows.as_ref(), by.as_ref())?;
+    let settlement = adopted(settlement, &found, rows.as_ref())?;
     let actor = match settler {
-        Settler::Person => Actor::of(by),
+        Settler::Person => Actor::of(by.as_ref()),
         Settler::Probe => Actor::Probe,
     };
     // A person says what they know of the call that they are shown, and a probe has looked up what the rows say it is: they must
@@ -68,13 +70,36 @@ pub(crate) async fn settle<T: Tx>(
     } else {
         let actor = settling.actor.clone();
         let digest = settling.text().map(sha256);
-        let payload = json!({ "as": settlement.to, "note": settling.note, "digest": digest });
+        let mut payload = json!({ "as": settlement.to, "note": settling.note, "digest": digest });
+        if settlement.adopts.is_some() {
+            payload["adopted"] = true.into();
+        }
         settling.close(tx, &found).await?;
         let entry = Entry::new("settled", actor, &run.run_id).at(found.turn, found.idx);
         tx.journal().record(entry.execution(&id).digest(&found.decided_digest).payload(payload));
         tx.journal().tell("execution.settled", &run.run_id, found.approval_id.as_ref(), Some(&id));
     }
     Ok(read(tx, &id).await?.into())
+}
+
+/// A settlement by the late result of the execution, as it is stored: the very one that was shown, by its digest.
+fn adopted(settlement: Settlement, found: &ExecutionRow, rows: Option<&CallRows>) -> Result<Settlement> {
+    let Some(shown) = &settlement.adopts else { return Ok(settlement) };
+    let conflict = |needs| Error::ExecutionConflict { id: found.id.clone(), found: found.status, needs };
+    let (Some(to), Some(result)) = (found.late_status, found.late_result.clone()) else {
+        return Err(conflict("no result of it was reported: say how it ended"));
+    };
+    // Nobody adopts what they have not seen.
+    if *shown != sha256(&result) {
+        return Err(conflict(
+            "the result that was reported is another one than the one that was shown: look at it again",
+        ));
+    }
+    // SUCCEEDED would say that its writes are there, and they were given up with the start.
+    if rows.is_none_or(|rows| rows.policy.effect == Effect::Transactional) {
+        return Err(conflict("what a transactional call was to write is not written: say how it ended"));
+    }
+    Ok(Settlement { to, result: Some(result), ..settlement })
 }
 
 /// Whether every copy of an unknown call is what was asked for, and the log says, too, that its end is unknown.
@@ -126,6 +151,8 @@ impl Settling<'_> {
                     E::C.settled_by.to(Some(self.actor.to_string())),
                     E::C.note.to(self.note.clone()),
                     E::C.finished_at_ms.to(Some(self.now)),
+                    // A body that goes on reports to nobody any more: what a person has said stays.
+                    E::C.owner.to(None),
                 ],
                 vec![E::C.id.is(self.id.clone()), E::C.status.is(ExecutionStatus::Unknown)],
             )

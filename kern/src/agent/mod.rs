@@ -123,8 +123,7 @@ impl Agent {
     }
 
     /// Stops a run, paused or running. Await it for the run's output. Its open approvals are cancelled, what was allowed and
-    /// not started never will be. A body under way ends by itself, and where it is protected its result is recorded (after a
-    /// cancel nobody renews its lease: a body that outlasts it may be `unknown` by then). The
+    /// not started never will be. A body under way ends by itself, and where it is protected its result is recorded. The
     /// model's answer, and what plain tools give, is not waited for any more: at once where the run is driven by this very
     /// agent, elsewhere within a third of the lease.
     ///

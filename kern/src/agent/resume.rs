@@ -15,6 +15,7 @@ use super::{Agent, Inner, Requirements, caller, driven, probe};
 use crate::approval::answers::{answer_of, call_of};
 use crate::error::{Error, Result};
 use crate::run::call::Preparing;
+use crate::run::driven;
 use crate::run::state::RunState;
 use crate::run::stop::Stop;
 use crate::run::stream::{Events, RunStream};
@@ -207,15 +208,18 @@ pub(super) async fn load(agent: &Inner, run_id: &RunId) -> Result<Run> {
 /// Loads a run, after taking it from a process that is gone.
 async fn recovered(agent: &Inner, run_id: &RunId) -> Result<Run> {
     let run = load(agent, run_id).await?;
-    if !run.lapsed {
+    if !run.lapsed || driven::drives(&run) {
         return Ok(run);
     }
     recover(agent, run_id).await?;
     load(agent, run_id).await
 }
 
-/// Takes a run from a process that is gone. Somebody else may have been faster: that is as good.
+/// Takes a run from a process that is gone, and leaves alone what this very process drives. Somebody else may have been faster: that is as good.
 pub(crate) async fn recover(agent: &Inner, run_id: &RunId) -> Result<()> {
+    if driven::is_known(run_id) && driven::drives(&agent.db.get_run(run_id).await?) {
+        return Ok(());
+    }
     match agent.db.recover_run(run_id.clone()).await {
         Ok(_) | Err(kern_db::Error::NotMine { .. }) => Ok(()),
         Err(error) => Err(error.into()),

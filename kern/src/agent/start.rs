@@ -148,6 +148,8 @@ impl StartRun {
             requester,
             // Taken when the run is stored.
             snapshot: String::new(),
+            // What hooks look at first may be redacted or refused, and is not stored before.
+            input: agent.hooks.pre.is_empty().then(|| state.input_json()),
             lease_ms: agent.lease_ms(),
         };
         let drive = Drive {

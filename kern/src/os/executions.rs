@@ -18,7 +18,7 @@ use super::pages::whole;
 use super::problem::Problem;
 
 const STATUSES: &[&str] = &["ready", "executing", "succeeded", "failed", "unknown", "abandoned"];
-const OUTCOMES: &[&str] = &["succeeded", "failed", "abandoned", "run_again"];
+const OUTCOMES: &[&str] = &["succeeded", "failed", "abandoned", "run_again", "adopt"];
 
 pub(super) fn routes() -> OpenApiRouter<Arc<Os>> {
     OpenApiRouter::new().routes(routes!(list)).routes(routes!(settle))
@@ -62,7 +62,7 @@ async fn settle(
     request: Request,
 ) -> Result<Json<Execution>, Problem> {
     let mut fields = Fields::of_json(request, &os.limits).await?;
-    fields.nothing_but(&["as", "result", "note", "settled_by"]);
+    fields.nothing_but(&["as", "result", "digest", "note", "settled_by"]);
     let settlement = settlement(&mut fields, &who);
     fields.done()?;
     Ok(Json(os.db.settle_execution(&ExecutionId::from(id), settlement).await?))
@@ -71,11 +71,12 @@ async fn settle(
 /// What somebody says of how a call ended, as a body or a form has it.
 pub(super) fn settlement(fields: &mut Fields, who: &Who) -> Settlement {
     let outcome = fields.word("as", OUTCOMES);
-    // What the model is told of it has to be said by whoever knows.
-    let mut result = || fields.needed("result");
+    // What the model is told of it has to be said by the person who knows.
     let settlement = match outcome.as_str() {
-        "succeeded" => Settlement::succeeded(result()),
-        "failed" => Settlement::failed(result()),
+        "succeeded" => Settlement::succeeded(fields.needed("result")),
+        "failed" => Settlement::failed(fields.needed("result")),
+        // By the digest of the result that was shown.
+        "adopt" => Settlement::adopt(fields.needed("digest")),
         "run_again" => Settlement::run_again(),
         // What is none of these is refused with the rest.
         _ => Settlement::abandoned(),

@@ -237,11 +237,13 @@ pub(super) struct DeleteSessionsBody {
 #[derive(Deserialize, ToSchema)]
 #[allow(dead_code, reason = "it describes what the handler reads")]
 pub(super) struct SettleBody {
-    /// `succeeded`, `failed`, `abandoned`, or `run_again`.
-    #[schema(pattern = "^(succeeded|failed|abandoned|run_again)$")]
+    /// `succeeded`, `failed`, `abandoned`, `run_again`, or `adopt`: it ended as its late result says.
+    #[schema(pattern = "^(succeeded|failed|abandoned|run_again|adopt)$")]
     r#as: String,
     /// What the model is told of a call that succeeded or failed.
     result: Option<String>,
+    /// SHA-256 of the late result that was shown, where that is adopted.
+    digest: Option<String>,
     /// How they know.
     note: String,
     /// Who says so.

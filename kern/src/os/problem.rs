@@ -127,6 +127,7 @@ impl From<kern_db::Error> for Problem {
             Db::RunConflict { found, .. } => said(StatusCode::CONFLICT).with("run_status", found.as_str()),
             Db::DigestMismatch { .. } | Db::NotMine { .. } | Db::SessionExists { .. } => said(StatusCode::CONFLICT),
             Db::Expired { .. } => said(StatusCode::GONE),
+            Db::Lapsed { .. } => said(StatusCode::CONFLICT),
             Db::NotPermitted { .. } => said(StatusCode::FORBIDDEN),
             Db::ReasonRequired { .. }
             | Db::NoteRequired { .. }

@@ -164,7 +164,7 @@ fn told(entry: &AuditEntry) -> Option<Told> {
         "cancelled" => "cancelled",
         "hidden" => "deleted",
         "executing" => "executing",
-        "succeeded" | "failed" => "executed",
+        "succeeded" | "failed" | "late_succeeded" | "late_failed" => "executed",
         "unknown" => "unknown",
         "settled" | "run_again" => "settled",
         _ => return None,

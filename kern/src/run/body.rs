@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use kern_db::{Call, Ended};
 use serde_json::{Value, json};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
 use super::event::{RunEvent, ended_line};
 use super::requirement::{Consent, ToolExecution};
@@ -18,6 +18,7 @@ use super::view::overlay;
 use crate::approval::policy::policy_of;
 use crate::error::Result;
 use crate::tools::call::Waiting;
+use crate::tools::output::Blocks;
 use crate::tools::{Arguments, ToolCall, ToolError, ToolHandle, ToolOutput};
 
 /// Enters a body in a task of its own, so that its panic stays its own, and stops waiting for it when its time is up. A
@@ -25,16 +26,21 @@ use crate::tools::{Arguments, ToolCall, ToolError, ToolHandle, ToolOutput};
 /// The same goes for one whose worker is closed.
 ///
 /// The call's permit is closed before its outcome is known to anybody: a body that was not entered until then stays so.
-pub(super) async fn enter(tool: &ToolHandle, (call, waiting): (ToolCall, Waiting), stop: &Stop) -> Ended {
-    let ended = wait(tool, call, &waiting, stop).await;
+pub(super) async fn enter(
+    tool: &ToolHandle,
+    (call, waiting): (ToolCall, Waiting),
+    limit: Option<Duration>,
+    stop: &Stop,
+) -> Entered {
+    let entered = wait(tool, call, &waiting, limit, stop).await;
     waiting.close().await;
-    ended
+    entered
 }
 
-async fn wait(tool: &ToolHandle, call: ToolCall, waiting: &Waiting, stop: &Stop) -> Ended {
-    let limit = tool.descriptor().options.timeout;
-    let tool = tool.clone();
-    let mut body = tokio::spawn(waiting.run(async move { tool.tool().call(call).await }));
+async fn wait(tool: &ToolHandle, call: ToolCall, waiting: &Waiting, limit: Option<Duration>, stop: &Stop) -> Entered {
+    let (tool, blocks) = (tool.clone(), Blocks::default());
+    let body = blocks.clone().scope(async move { tool.tool().call(call).await });
+    let mut body = tokio::spawn(waiting.run(body));
     let ended = {
         let (mut closed, mut over) = (pin!(stop.closed()), pin!(over(limit)));
         poll_fn(|context| {
@@ -49,13 +55,36 @@ async fn wait(tool: &ToolHandle, call: ToolCall, waiting: &Waiting, stop: &Stop)
         })
         .await
     };
-    let ended = match ended {
-        Ok(ended) => ended,
+    match ended {
+        Ok(ended) => Entered { ended: of(ended), body: None },
         Err(why) => {
-            body.abort();
-            return Ended::Lost(why);
+            // What blocks cannot be cancelled: it goes on, and so does the task that waits for what it gives.
+            if !blocks.is_true() {
+                body.abort();
+            }
+            Entered { ended: Ended::Lost(why), body: Some(Body(body)) }
         }
-    };
+    }
+}
+
+/// How a body ended, as far as it was waited for.
+pub(super) struct Entered {
+    pub(super) ended: Ended,
+    /// The body, where it may go on.
+    pub(super) body: Option<Body>,
+}
+
+/// A body that is not waited for any more, and may still say how it ended.
+pub(super) struct Body(JoinHandle<std::result::Result<ToolOutput, ToolError>>);
+
+impl Body {
+    /// Waits for it all the same.
+    pub(super) async fn end(self) -> Ended {
+        of(self.0.await)
+    }
+}
+
+fn of(ended: std::result::Result<std::result::Result<ToolOutput, ToolError>, tokio::task::JoinError>) -> Ended {
     match ended {
         Ok(Ok(ToolOutput { content, .. })) => Ended::Succeeded(content),
         Ok(Err(ToolError { message, .. })) => Ended::Failed(message),
@@ -110,7 +139,8 @@ impl Drive {
             self.tell_entered(self.watched_tool(self.state.turn(), index).as_ref());
             bodies.spawn(async move {
                 let (since, entered) = (jiff::Timestamp::now(), Instant::now());
-                let ended = enter(&tool, entry, &Stop::never()).await;
+                let limit = tool.descriptor().options.timeout;
+                let Entered { ended, .. } = enter(&tool, entry, limit, &Stop::never()).await;
                 Plain { index, tool, since, took: entered.elapsed(), ended }
             });
         }

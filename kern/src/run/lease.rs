@@ -1,15 +1,18 @@
-//! The lease of a run that is driven here: renewed while it is, and given up when the store says that the run is not ours.
+//! The leases of a run that is driven here and of its bodies: renewed while they are, and given up when the store says that
+//! they are not ours.
 
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
-use kern_db::{RunClaim, RunId};
+use kern_db::{RunClaim, RunId, Ticket};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
+use super::driven::Registration;
 use super::stop::Stop;
 use crate::agent::Inner;
 use crate::error::causes;
@@ -62,6 +65,40 @@ impl Lease {
     fn poll_lost(&mut self, context: &mut Context<'_>) -> bool {
         self.lost = self.lost || Pin::new(&mut self.renewals).poll(context).is_ready();
         self.lost
+    }
+}
+
+/// Keeps a start, whatever becomes of its run, until the outcome is recorded: registered, and its lease renewed (R10b).
+/// Dropping it ends both.
+pub(super) struct Started {
+    renewals: JoinHandle<()>,
+    _driven: Registration,
+}
+
+impl Started {
+    pub(super) fn keep(agent: &Arc<Inner>, ticket: &Ticket, longest: Duration) -> Self {
+        let renewals = tokio::spawn(renew_call(Arc::clone(agent), ticket.clone(), longest));
+        Self { renewals, _driven: Registration::of_call(ticket) }
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        self.renewals.abort();
+    }
+}
+
+async fn renew_call(agent: Arc<Inner>, ticket: Ticket, longest: Duration) {
+    let longest_ms = i64::try_from(longest.as_millis()).unwrap_or(i64::MAX);
+    loop {
+        tokio::time::sleep(agent.lease / 3).await;
+        match agent.db.renew_call(ticket.clone(), agent.lease_ms(), longest_ms).await {
+            Ok(()) => {}
+            Err(kern_db::Error::NotMine { .. }) => return,
+            Err(error) => {
+                tracing::warn!(execution_id = %ticket.execution_id(), error = causes(&error), "the lease of a call was not renewed");
+            }
+        }
     }
 }
 

@@ -128,6 +128,11 @@ impl RunState {
         self
     }
 
+    /// The input, as it is stored beside the snapshot.
+    pub(crate) fn input_json(&self) -> String {
+        serde_json::to_string(&self.input).expect("an input is JSON")
+    }
+
     /// Puts an input in the place of the one before, also where the model reads it.
     pub(crate) fn set_input(&mut self, input: RunInput) {
         let asked = self.messages.iter_mut().rfind(|message| message.role == Role::User && !message.from_history);

@@ -10,17 +10,19 @@ use std::time::{Duration, Instant};
 
 use kern_db::{
     BeginRun, Call, CallClaim, CallClaimed, ClaimCall, CommitTurn, Effect, EndRun, Ended, Finished, NewCall, Run,
-    RunClaim, RunStatus, SessionId, Standing, Ticket, Tier, Write, fault,
+    RunClaim, RunStatus, SessionId, Standing, StoreInput, Ticket, Tier, Write, fault,
 };
 
 use super::ask::Conversation;
-use super::body::enter;
+use super::body::{Body, Entered, enter};
 use super::call::Preparing;
+use super::driven::Registration;
 use super::event::{EventBase, RunEvent};
 use super::history::History;
-use super::lease::{Lease, Left, while_mine};
+use super::lease::{Lease, Left, Started, while_mine};
 use super::message::{Message, ToolCallRequest};
 use super::output::RunOutput;
+use super::retry::Pauses;
 use super::state::{CallKind, CallResult, Closed, OpenCall, OpenTurn, RunState};
 use super::stop::{Stop, shut_down};
 use super::stream::Events;
@@ -33,10 +35,8 @@ use crate::tools::call::Place;
 use crate::tools::transaction::Writes;
 use crate::tools::{Arguments, RunContext, ToolCall, ToolHandle};
 
-/// How often an outcome that the store would not take is tried again, and how long after each time. A body has run:
-/// losing its result would leave it `unknown`.
-const RECORD_AGAIN: [Duration; 4] =
-    [Duration::from_millis(50), Duration::from_millis(200), Duration::from_secs(1), Duration::from_secs(3)];
+/// How long a body of a protected call may take where its tool has no timeout: its lease is not renewed for longer.
+const LONGEST_BODY: Duration = Duration::from_secs(60 * 60);
 
 /// How often a call that is allowed is started while one owner drives its run, and how long the first pause between two
 /// starts is. The store counts attempts, too; this keeps a body that always panics from starting for ever.
@@ -104,6 +104,8 @@ enum Handled {
 impl Drive {
     /// Drives the run until it pauses or ends.
     pub(crate) async fn run(mut self) -> Result<RunOutput> {
+        // From the claim on, and until this task has ended.
+        let _driven = Registration::of_run(&self.claim);
         // Whoever watches is told of the run before its first step, and so are hooks.
         if self.events.are_watched() || self.agent.hooks.are_any() {
             self.begin().await?;
@@ -218,6 +220,9 @@ impl Drive {
             && let Some(why) = self.check_input().await?
         {
             return Ok(Stopped::Ended(self.end(RunStatus::Error, Some(why)).await?));
+        }
+        if !self.resumed && !self.agent.hooks.pre.is_empty() {
+            self.store_input().await?;
         }
         // What the model said with calls that may end the run: then it is the run's output, and held back with it.
         let mut unsaid = (None, None);
@@ -364,6 +369,14 @@ impl Drive {
         open.is_none_or(|open| open.calls.iter().all(|call| !matches!(call.kind, CallKind::Plain { .. })))
     }
 
+    /// R1b: from here on the run is not lost with this process, and no hook is asked again.
+    async fn store_input(&mut self) -> Result<()> {
+        self.clock();
+        let (claim, snapshot, input) = (self.claim.clone(), self.state.snapshot(), self.state.input_json());
+        let request = StoreInput { claim, snapshot, input };
+        self.step(false, || self.agent.db.store_input(request.clone()), |run| run.has_input).await.map(drop)
+    }
+
     /// R2: from here on the calls are durable, and so is that they wait.
     async fn commit_turn(&mut self, calls: Vec<NewCall>, pause: bool) -> Result<Run> {
         self.clock();
@@ -374,10 +387,12 @@ impl Drive {
             calls,
             pause,
         };
-        let run = match self.unbegun.take() {
-            Some(begin) => self.agent.db.begin_with_turn(begin, turn).await?,
-            None => self.agent.db.commit_turn(turn).await?,
+        let (begin, number) = (self.unbegun.take(), turn.turn);
+        let commit = || match &begin {
+            Some(begin) => self.agent.db.begin_with_turn(begin.clone(), turn.clone()),
+            None => self.agent.db.commit_turn(turn.clone()),
         };
+        let run = self.step(begin.is_some(), commit, |run| run.turn >= number).await?;
         if !pause {
             self.keep_lease();
         }
@@ -386,9 +401,11 @@ impl Drive {
 
     /// R3, R5.
     async fn pause(&mut self, attention: bool) -> Result<Stopped> {
+        self.begin().await?;
         self.clock();
-        let run = self.agent.db.pause_run(self.claim.clone(), self.state.snapshot(), attention).await?;
-        Ok(Stopped::Paused(run))
+        let snapshot = self.state.snapshot();
+        let pause = || self.agent.db.pause_run(self.claim.clone(), snapshot.clone(), attention);
+        Ok(Stopped::Paused(self.step(false, pause, |run| run.status == RunStatus::Paused).await?))
     }
 
     async fn complete(&mut self) -> Result<Stopped> {
@@ -402,10 +419,12 @@ impl Drive {
         let (status, error) = (ending.status, ending.error.clone());
         self.state.error.clone_from(&error);
         let end = EndRun { claim: self.claim.clone(), snapshot: self.state.snapshot(), status, error };
-        let run = match self.unbegun.take() {
-            Some(begin) => self.agent.db.begin_and_end(begin, end).await?,
-            None => self.agent.db.end_run(end).await?,
+        let begin = self.unbegun.take();
+        let store = || match &begin {
+            Some(begin) => self.agent.db.begin_and_end(begin.clone(), end.clone()),
+            None => self.agent.db.end_run(end.clone()),
         };
+        let run = self.step(begin.is_some(), store, |run| run.status == status).await?;
         ending.tell();
         Ok(run)
     }
@@ -483,7 +502,7 @@ impl Drive {
             }
         }
         loop {
-            let run = match self.agent.db.get_run(&self.claim.run_id).await {
+            let run = match self.read_run().await {
                 Ok(run) => run,
                 Err(error) => return Err(self.let_go(error).await),
             };
@@ -567,22 +586,28 @@ impl Drive {
             ..self.context(&call.tool_call_id, &call.tool_name, claim.idempotency_key().to_owned())
         };
         let (shown, place) = (self.about_to_start(call), self.place(call.turn, call.index));
-        let (ticket, ended, took) =
+        let limit = tool.descriptor().options.timeout.unwrap_or(LONGEST_BODY);
+        let started = Started::keep(&self.agent, &claimed.ticket(), limit);
+        let (ticket, ended, took, body) =
             match ToolCall::claimed(claimed, tool.descriptor(), call.policy.tier, place, context) {
                 Ok((entry, waiting, ticket)) => {
                     self.tell_entered(shown.as_ref());
                     let entered = Instant::now();
                     fault::point(fault::ENTER, "run a tool")?;
-                    let ended = enter(tool, (entry, waiting), &self.stop).await;
+                    let Entered { ended, body } = enter(tool, (entry, waiting), Some(limit), &self.stop).await;
                     fault::point(fault::LEFT, "run a tool")?;
-                    (ticket, ended, Some(entered.elapsed()))
+                    (ticket, ended, Some(entered.elapsed()), body)
                 }
-                Err((ticket, why)) => (ticket, Ended::Failed(why), None),
+                Err((ticket, why)) => (ticket, Ended::Failed(why), None, None),
             };
         // Whatever became of the body, it adds nothing to them from here on.
         let written = writes.map(|writes| writes.take()).unwrap_or_default();
         let written = if matches!(ended, Ended::Succeeded(_)) { written } else { Vec::new() };
-        let ended = match self.record(ticket, ended.clone(), written).await? {
+        let recorded = record(&self.agent, ticket.clone(), ended.clone(), written).await;
+        if let Some(body) = body {
+            tokio::spawn(wait_on(Arc::clone(&self.agent), started, ticket, body));
+        }
+        let ended = match recorded? {
             Finished::Recorded | Finished::Retry => ended,
             Finished::WritesRefused(why) => Ended::Failed(why),
             _ => return Ok(None),
@@ -594,21 +619,6 @@ impl Drive {
             // Unknown, or to be started again: what the store made of it is what its row says.
             _ => None,
         })
-    }
-
-    /// X4, X5, X6. The body has run: a store that is busy or full for a moment must not lose what came of it.
-    async fn record(&self, ticket: Ticket, ended: Ended, writes: Vec<Write>) -> Result<Finished> {
-        for pause in RECORD_AGAIN {
-            match self.agent.db.finish_call(ticket.clone(), ended.clone(), writes.clone()).await {
-                // One that was recorded, and not acknowledged, is found again by the ticket.
-                Err(error) if error.is_passing() => {
-                    tracing::warn!(execution_id = %ticket.execution_id(), error = causes(&error), "an outcome is not recorded yet");
-                    tokio::time::sleep(pause).await;
-                }
-                other => return Ok(other?),
-            }
-        }
-        Ok(self.agent.db.finish_call(ticket, ended, writes).await?)
     }
 
     /// Where a call belongs, for its permit.
@@ -631,6 +641,35 @@ impl Drive {
             states: Arc::clone(&self.agent.states),
         }
     }
+}
+
+/// X4, X4b, X5, X6. The body has run: a store that is away must not lose what came of it, however long it is.
+async fn record(agent: &Inner, ticket: Ticket, ended: Ended, writes: Vec<Write>) -> Result<Finished> {
+    let mut pauses = Pauses::new();
+    loop {
+        // It reads the row first: an outcome that was recorded, and not acknowledged, is found by the ticket.
+        match agent.db.finish_call(ticket.clone(), ended.clone(), writes.clone()).await {
+            Err(error) if error.is_passing() => {
+                tracing::warn!(execution_id = %ticket.execution_id(), error = causes(&error), "an outcome is not recorded yet");
+                pauses.rest().await;
+            }
+            outcome => return Ok(outcome?),
+        }
+    }
+}
+
+/// Waits for a body that was given up, and records what it says: by then it is a late result.
+async fn wait_on(agent: Arc<Inner>, started: Started, ticket: Ticket, body: Body) {
+    let ended = body.end().await;
+    if matches!(ended, Ended::Lost(_)) {
+        // It was cancelled, as far as it could be: it says nothing.
+        return;
+    }
+    let execution_id = ticket.execution_id().clone();
+    if let Err(error) = record(&agent, ticket, ended, Vec::new()).await {
+        tracing::error!(%execution_id, %error, "a late result could not be recorded");
+    }
+    drop(started);
 }
 
 /// The name of a call. Longer than a tool's can be, it is cut, and ends with a character that no tool's has.

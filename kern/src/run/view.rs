@@ -50,7 +50,9 @@ pub(crate) fn view(agent: &Inner, run: &Run, mut state: RunState) -> RunOutput {
         // Whatever the model said before: nothing that people decide lets the run go on here.
         RunStatus::Paused if blocked.is_some() => blocked.as_ref().map(RunBlocked::sentence),
         RunStatus::Paused => {
-            let said = state.messages.last().and_then(|message| message.content.clone());
+            // A run that was recovered before its first turn has only what it was asked.
+            let last = state.messages.last().filter(|message| message.role != Role::User);
+            let said = last.and_then(|message| message.content.clone());
             said.filter(|text| !text.is_empty()).or_else(|| Some(waiting(&requirements)))
         }
         RunStatus::Completed => said,

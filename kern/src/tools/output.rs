@@ -1,6 +1,8 @@
 //! What a body gives back, and how it runs: a text for the model, whatever the return type.
 
 use std::fmt::Display;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
 
@@ -142,6 +144,25 @@ impl ContentOutput {
     }
 }
 
+tokio::task_local! {
+    static BLOCKS: Blocks;
+}
+
+/// Whether the body of a task is on the pool for what blocks, where nothing can cancel it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Blocks(Arc<AtomicBool>);
+
+impl Blocks {
+    /// The task of a body that says so here.
+    pub(crate) fn scope<F: Future>(self, body: F) -> impl Future<Output = F::Output> {
+        BLOCKS.scope(self, body)
+    }
+
+    pub(crate) fn is_true(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// Runs a body that blocks on the pool that is there for it. Its panic goes on as a panic of the caller.
 ///
 /// # Errors
@@ -150,6 +171,8 @@ impl ContentOutput {
 pub async fn blocking(
     body: impl FnOnce() -> Result<ToolOutput, ToolError> + Send + 'static,
 ) -> Result<ToolOutput, ToolError> {
+    // Where nobody asks, it is not said.
+    let _ = BLOCKS.try_with(|blocks| blocks.0.store(true, Ordering::Relaxed));
     match tokio::task::spawn_blocking(body).await {
         Ok(result) => result,
         Err(error) => match error.try_into_panic() {

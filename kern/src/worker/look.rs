@@ -34,7 +34,7 @@ const LONGEST_STORE_PAUSE: Duration = Duration::from_secs(10);
 
 /// After what a run may be able to go on that could not before: a decision, an answer, an outcome, a recovery, and that it
 /// has paused.
-const WAKES: [&str; 15] = [
+const WAKES: [&str; 17] = [
     "abandoned",
     "approved",
     "cancelled",
@@ -42,6 +42,8 @@ const WAKES: [&str; 15] = [
     "expired",
     "failed",
     "hidden",
+    "late_failed",
+    "late_succeeded",
     "ready",
     "rejected",
     "retry",

@@ -10,7 +10,7 @@ use kern::db::{
     ApprovalFilter, ApprovalStatus, CheckpointKey, ExecutionFilter, ExecutionStatus, RunFilter, Settlement,
 };
 use kern::prelude::*;
-use kern_tests::faults::{MADE_TO, agent, say};
+use kern_tests::faults::{MADE_TO, agent, hooked, say};
 use kern_tests::place::{FAIL, HERE, STOP, open};
 
 /// Stops where the test says so, and stays there until it is killed.
@@ -65,6 +65,10 @@ async fn main() {
         // Does nothing but open the store.
         "open" => say("open"),
         "run" => say(&outcome(&agent.run(word()).user_id("alice").await)),
+        "run hooked" => {
+            let agent = hooked(db.clone(), busy * 3);
+            say(&outcome(&agent.run(word()).user_id("alice").await));
+        }
         "resume" => say(&outcome(&agent.continue_run(word()).user_id("bob").await)),
         // Whoever asked for it confirms by going on.
         "go on" => say(&outcome(&agent.continue_run(word()).user_id("alice").await)),

@@ -7,8 +7,8 @@ use super::restore::{expected_words, is_restore};
 use super::state::{
     Answer, Approval, ApprovalState, Call, Effect, Execution, ExecutionState, Person, RunState, State, Tier, Waits,
 };
-use super::step::{Event, Rules, Step, Word};
-use super::{ATTEMPTS, RECOVERIES, restore};
+use super::step::{Ending, Event, Rules, Says, Step, Word};
+use super::{ATTEMPTS, LONGEST, RECOVERIES, restore};
 
 /// Gives the invariant that a state breaks, however it came about.
 #[must_use]
@@ -36,7 +36,7 @@ pub fn broken_step(before: &State, event: Event, step: &Step) -> Option<String> 
             let was = before.call(place);
             let was = was.filter(|was| was.generation == now.generation);
             approval(before, event, was, now)
-                .or_else(|| execution(before, event, was, now))
+                .or_else(|| execution(before, event, usize::from(place), was, now))
                 .map(|what| format!("call {place}: {what}"))
         })
     })
@@ -60,6 +60,7 @@ fn run(before: &State, event: Event, after: &State) -> Option<&'static str> {
         | Event::Pause(process)
         | Event::Attention(process)
         | Event::End(process, _)
+        | Event::Input(process)
         | Event::ClaimCall(process, _) => Some(process),
         _ => None,
     };
@@ -91,6 +92,13 @@ fn run(before: &State, event: Event, after: &State) -> Option<&'static str> {
         if after.all().any(|(_, call)| unknown.contains(&call.state())) {
             return Some("I8: a run goes on past a call that nobody knows the end of");
         }
+    }
+    if event == Event::Recover && was.state == RunState::Running && now.state == RunState::Paused && !was.input {
+        return Some("R6: a run goes on without the input that its hooks have passed");
+    }
+    let given_up = event == Event::Recover && was.state == RunState::Running && now.state == RunState::Error;
+    if given_up && was.input && before.lost < RECOVERIES {
+        return Some("I7: a run ends in an error that nothing but lost owners has caused");
     }
     if event == Event::Recover && was.state == RunState::Running && now.state != RunState::Running {
         let live = before.all().any(|(_, call)| {
@@ -131,6 +139,9 @@ fn in_every_state(state: &State) -> Option<&'static str> {
             && !call.facts.settled
         {
             return Some("schedule 11: what has started is abandoned");
+        }
+        if call.facts.exposed && call.state() == Some(ExecutionState::Abandoned) && !call.facts.settled {
+            return Some("X7: what another system may have done is abandoned");
         }
         if call.facts.results > 1 {
             return Some("X4, X10: two results for one execution");
@@ -219,7 +230,7 @@ fn approval(before: &State, event: Event, was: Option<&Call>, now: &Call) -> Opt
 }
 
 /// I1, I5, I6, I8, I9, I15: how a body is entered, and what becomes of it.
-fn execution(before: &State, event: Event, was: Option<&Call>, now: &Call) -> Option<&'static str> {
+fn execution(before: &State, event: Event, place: usize, was: Option<&Call>, now: &Call) -> Option<&'static str> {
     let old: Option<Execution> = was.and_then(|was| was.execution);
     let row = now.execution;
     let from = old.map(|old| old.state);
@@ -230,8 +241,61 @@ fn execution(before: &State, event: Event, was: Option<&Call>, now: &Call) -> Op
     if old.is_some_and(|old| old.state.is_outcome()) && from != to {
         return Some("I6: an outcome changes");
     }
-    if from == Some(ExecutionState::Unknown) && from != to && !matches!(event, Event::Settle { .. }) {
-        return Some("I8: unknown goes on without a human's word");
+    let ticket = match event {
+        Event::Finish(process, _) | Event::RenewCall(process) => before.procs[usize::from(process)].ticket,
+        _ => None,
+    };
+    let ticket = ticket.filter(|ticket| ticket.generation == now.generation);
+    let of_row =
+        |row: &Execution| ticket.is_some_and(|ticket| Some(ticket.owner) == row.owner && ticket.fence == row.fence);
+    if from == Some(ExecutionState::Unknown)
+        && from != to
+        && !matches!(event, Event::Settle { .. } | Event::Adopt { .. })
+    {
+        if !old.is_some_and(|old| of_row(&old)) {
+            return Some("I8: unknown goes on without a human's word");
+        }
+        if now.spec.effect == Effect::Transactional {
+            return Some("X4b: an outcome is recorded without what was to be written with it");
+        }
+    }
+    if let (Some(old), Some(row)) = (old, row)
+        && old.lease_until < row.lease_until
+        && matches!(event, Event::RenewCall(_))
+        && (!of_row(&old) || before.now >= old.started_at + LONGEST)
+    {
+        return Some("R10b: the lease of a start is held by somebody else, or for ever");
+    }
+    if let (Event::Finish(_, Ending::Succeeded | Ending::Failed), Some(ticket), Some(old), Some(row)) =
+        (event, ticket, old, row)
+        && usize::from(ticket.call) == place
+    {
+        let given_up = now.facts.given_up & 1 << ticket.fence != 0;
+        let decides = old.fence == ticket.fence && !given_up && now.spec.effect != Effect::Transactional;
+        // A quarantined store takes no such result.
+        let open = !before.store.watched;
+        if from == Some(ExecutionState::Unknown) && open && decides && !row.state.is_outcome() {
+            return Some("I7: unknown hides the result that its own body has reported");
+        }
+        if from == to && row.late.is_none() {
+            return Some("I7: a result that came too late is lost");
+        }
+    }
+    if let Event::Answer { says: Says::Result, call, shown, by } = event
+        && usize::from(call) == place
+        && now.facts.exposed
+        && by.is_requester()
+        && shown == now.arguments
+        && to == Some(ExecutionState::Unknown)
+        && row.is_some_and(|row| row.late.is_none())
+    {
+        return Some("I7: a result that came too late is lost");
+    }
+    if from == Some(ExecutionState::Ready)
+        && to == Some(ExecutionState::Succeeded)
+        && old.is_some_and(|old| old.is_void(before.now))
+    {
+        return Some("I15: a result is taken after its time");
     }
     if from == Some(ExecutionState::Executing) && from != to {
         let old = old.expect("it was executing");
@@ -320,13 +384,26 @@ fn execution(before: &State, event: Event, was: Option<&Call>, now: &Call) -> Op
 
 /// I8, I10, X9, X11: who says how something ended that nobody knows, and what that may do.
 fn settled(before: &State, event: Event, after: &State) -> Option<&'static str> {
-    let (Event::Settle { by, call, note, .. } | Event::RunAgain { by, call, note }) = event else { return None };
+    let (Event::Settle { by, call, note, .. } | Event::RunAgain { by, call, note } | Event::Adopt { by, call, note }) =
+        event
+    else {
+        return None;
+    };
     let (was, now) = (before.call(call)?, after.call(call)?);
     if was == now {
         return None;
     }
     if was.state() != Some(ExecutionState::Unknown) {
         return Some("X9: something else than unknown is settled");
+    }
+    if matches!(event, Event::Adopt { .. }) {
+        let late = was.execution.and_then(|row| row.late);
+        if late.is_none() || now.state() != late {
+            return Some("X9: what is adopted was never reported");
+        }
+        if now.spec.effect == Effect::Transactional {
+            return Some("X9: a result is adopted without what was to be written with it");
+        }
     }
     if by.human() == Person::Ana && !now.spec.allow_self {
         return Some("I10: who asked settles");
@@ -357,7 +434,7 @@ pub fn broken_log(before: &State, event: Event, step: &Step) -> Option<String> {
     match (was.state, now.state) {
         (RunState::None, RunState::Running) => expected.push(("run_started", None)),
         (RunState::Running, RunState::Running) if was.turn != now.turn => expected.push(("turn_committed", None)),
-        (RunState::Running, RunState::Paused) if was.recoveries != now.recoveries => {
+        (RunState::Running, RunState::Paused) if was.recoveries < now.recoveries => {
             expected.push(("run_recovered", None));
         }
         (RunState::Running, RunState::Paused) if accepted => {}
@@ -367,6 +444,9 @@ pub fn broken_log(before: &State, event: Event, step: &Step) -> Option<String> {
         (RunState::Running, RunState::Error) => expected.push(("run_failed", None)),
         (from, RunState::Cancelled) if from != RunState::Cancelled => expected.push(("run_cancelled", None)),
         _ => {}
+    }
+    if was.state == RunState::Running && !was.input && now.input {
+        expected.push(("input_stored", None));
     }
     for (place, call) in after.all() {
         let was = before.call(place);
@@ -425,7 +505,14 @@ pub fn broken_log(before: &State, event: Event, step: &Step) -> Option<String> {
             }
             (_, Some(ExecutionState::Executing)) => expected.push(("executing", Some(place))),
             (_, Some(ExecutionState::Unknown)) if accepted => expected.push(("restored", Some(place))),
-            (Some(ExecutionState::Unknown), Some(_)) => expected.push(("settled", Some(place))),
+            (Some(ExecutionState::Unknown), Some(to)) => {
+                let word = match (event, to) {
+                    (Event::Finish(..), ExecutionState::Succeeded) => "late_succeeded",
+                    (Event::Finish(..), _) => "late_failed",
+                    _ => "settled",
+                };
+                expected.push((word, Some(place)));
+            }
             (Some(ExecutionState::Executing), Some(ExecutionState::Ready)) => expected.push(("retry", Some(place))),
             (_, Some(ExecutionState::Succeeded)) => expected.push(("succeeded", Some(place))),
             (_, Some(ExecutionState::Failed)) => expected.push(("failed", Some(place))),

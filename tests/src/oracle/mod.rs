@@ -18,6 +18,8 @@ pub use search::{Config, Explored, events, explore};
 
 /// Leases end this many ticks after they were given.
 pub const LEASE: u8 = 1;
+/// How many ticks after its start the lease of a start is no longer renewed.
+pub const LONGEST: u8 = 2;
 /// How often an idempotent call is started.
 pub const ATTEMPTS: u8 = 3;
 /// How often a run is recovered.

@@ -287,6 +287,7 @@ impl Tx<'_> {
             }
             if matches!(row.state, ExecutionState::Ready | ExecutionState::Executing) {
                 (row.state, row.owner) = (ExecutionState::Unknown, None);
+                call.facts.given_up |= 1 << row.fence;
                 self.put(place, call);
                 self.tell("restored", place);
             }
@@ -298,7 +299,7 @@ impl Tx<'_> {
             if self.rules.on(Guard::AcceptFence) {
                 run.fence += 1;
             }
-            if run.turn > 0 {
+            if run.input {
                 run.state = RunState::Paused;
                 self.say("run_restored");
             } else {

@@ -50,6 +50,8 @@ pub struct Config {
     pub silent: bool,
     /// Whether processes also look at a run that somebody drives.
     pub eager: bool,
+    /// Whether hooks look at the input first.
+    pub hooks: bool,
     /// Whether bodies fail, too: the table makes no difference between that and a result.
     pub failing: bool,
     /// Whether an operator sets the store's time back.
@@ -87,6 +89,7 @@ impl Config {
             reach: &[],
             silent: false,
             eager: false,
+            hooks: false,
             failing: false,
             reset: false,
             processes: 2,
@@ -204,7 +207,10 @@ pub fn events(config: &Config, rules: &Rules, state: &State, events: &mut Vec<Ev
     let run = &state.run;
     if run.state == RunState::None {
         // The processes are alike until one of them starts the run.
-        events.push(Event::Begin(0));
+        events.push(Event::Begin(0, true));
+        if config.hooks {
+            events.push(Event::Begin(0, false));
+        }
         return;
     }
     if state.now < config.ticks {
@@ -240,6 +246,9 @@ pub fn events(config: &Config, rules: &Rules, state: &State, events: &mut Vec<Ev
                 if config.failing {
                     events.push(Event::Settle { by, call: place, to: ExecutionState::Failed, note });
                 }
+                if call.execution.is_some_and(|row| row.late.is_some()) || config.failing {
+                    events.push(Event::Adopt { by, call: place, note });
+                }
                 if call.generation < config.again {
                     events.push(Event::RunAgain { by, call: place, note });
                 }
@@ -260,19 +269,26 @@ fn process_events(config: &Config, rules: &Rules, state: &State, process: u8, ev
     }
     if proc.ticket.is_some() {
         // A process is in one body at a time, and waits for it.
-        events.extend([Ending::Succeeded, Ending::Lost].map(|ending| Event::Finish(process, ending)));
+        events.extend([Ending::Succeeded, Ending::Lost, Ending::Late].map(|ending| Event::Finish(process, ending)));
         if config.failing {
             events.push(Event::Finish(process, Ending::Failed));
         }
         if config.ticks > 0 {
-            events.push(Event::Renew(process));
+            events.push(Event::RenewCall(process));
+            if proc.claim.is_some() {
+                events.push(Event::Renew(process));
+            }
         }
         return;
     }
     if proc.claim.is_some() {
         let all = state.all().all(|(_, call)| call.has_outcome());
         let more = usize::from(state.script) < rules.script.len();
-        if more && all {
+        // Nobody asks a model about an input that hooks have not passed.
+        if !state.run.input && state.run.turn == 0 {
+            events.push(Event::Input(process));
+        }
+        if more && all && state.run.input {
             let plain = rules.script[usize::from(state.script)].iter().all(|spec| spec.tier != Tier::Audit);
             events.push(Event::Commit(process, plain));
         }

@@ -171,10 +171,13 @@ pub struct RunRow {
     pub fence: u8,
     pub lease_until: u8,
     pub turn: u8,
+    /// Since the last turn was committed.
     pub recoveries: u8,
     pub attention: bool,
     /// The epoch in which a person last let it go on.
     pub epoch: u8,
+    /// Whether the input is stored that the hooks have passed.
+    pub input: bool,
 }
 
 /// Where an approval stands.
@@ -250,6 +253,7 @@ pub struct Execution {
     pub fence: u8,
     pub owner: Option<u8>,
     pub lease_until: u8,
+    pub started_at: u8,
     pub valid_until: Option<u8>,
     /// The digest that was decided on.
     pub decided: u8,
@@ -257,6 +261,8 @@ pub struct Execution {
     pub arguments: u8,
     /// The tick at which it became ready. A fact, no column.
     pub ready_at: u8,
+    /// The first result that came too late to be the outcome.
+    pub late: Option<ExecutionState>,
 }
 
 /// What the requester said.
@@ -289,6 +295,10 @@ pub struct Facts {
     pub results: u8,
     /// Whether a human said how it ended.
     pub settled: bool,
+    /// Whether another system may have acted on it: its gate was open while it was ready.
+    pub exposed: bool,
+    /// Fences that were given up for another start, as a mask.
+    pub given_up: u8,
 }
 
 /// A call's row, with the approval and the execution of its latest generation.
@@ -404,6 +414,8 @@ pub struct State {
     pub script: u8,
     /// Where the store stands, and its mark.
     pub store: Store,
+    /// How often the run was recovered since its last turn was committed. A fact, no column.
+    pub lost: u8,
 }
 
 impl State {
@@ -425,6 +437,7 @@ impl State {
                 recoveries: 0,
                 attention: false,
                 epoch: 0,
+                input: false,
             },
             calls: [None; CALLS],
             procs: [Proc::default(); 2],
@@ -434,6 +447,7 @@ impl State {
             tampered: 0,
             script: 0,
             store: Store::default(),
+            lost: 0,
         }
     }
 
@@ -486,6 +500,12 @@ impl Call {
             Tier::Required => approved && self.answer != Answer::Rejected,
             Tier::TwoStage => approved && confirmed,
         }
+    }
+
+    /// Whether another system may have acted on it, though no result is here.
+    #[must_use]
+    pub fn is_exposed(&self) -> bool {
+        self.spec.waits == Waits::External && self.gate_open()
     }
 
     /// *Gate closed*, in the words of the table.

@@ -7,7 +7,7 @@ use super::state::{
     Answer, Approval, ApprovalState, Authority, CALLS, Call, Claim, Effect, Execution, ExecutionState, Facts, Loaded,
     Person, Proc, RunState, Spec, State, Tamper, Ticket, Tier, Waits,
 };
-use super::{ATTEMPTS, LEASE, RECOVERIES};
+use super::{ATTEMPTS, LEASE, LONGEST, RECOVERIES};
 
 /// Who continues a run or answers a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -23,7 +23,7 @@ pub enum Who {
 }
 
 impl Who {
-    fn is_requester(self) -> bool {
+    pub(super) fn is_requester(self) -> bool {
         matches!(self, Self::Ana | Self::Nobody)
     }
 }
@@ -48,14 +48,18 @@ pub enum Ending {
     Succeeded,
     Failed,
     Lost,
+    /// Its time is up, and the body goes on.
+    Late,
 }
 
 /// What may happen next. Processes and calls by their place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(missing_docs)]
 pub enum Event {
-    /// R1, by a process.
-    Begin(u8),
+    /// R1, by a process; whether the input is stored with it, because no hook has to look at it first.
+    Begin(u8, bool),
+    /// R1b: the hooks have passed.
+    Input(u8),
     /// R2, by a process: the next turn of the script; whether the run pauses with it.
     Commit(u8, bool),
     /// R3.
@@ -72,8 +76,10 @@ pub enum Event {
     End(u8, bool),
     /// R9.
     Cancel,
-    /// R10.
+    /// R10a.
     Renew(u8),
+    /// R10b, of the body that the process is in.
+    RenewCall(u8),
     /// A2 to A5: who, about which call, yes or no, the digest of what they saw, other arguments, a note.
     Vote { by: Person, call: u8, yes: bool, seen: Option<u8>, edit: Option<u8>, note: bool },
     /// A8.
@@ -82,10 +88,12 @@ pub enum Event {
     Answer { by: Who, call: u8, says: Says, shown: u8 },
     /// X2 and X3.
     ClaimCall(u8, u8),
-    /// X4; X5 and X6 by the owner.
+    /// X4, X4b; X5 and X6 by the owner.
     Finish(u8, Ending),
     /// X9.
     Settle { by: Person, call: u8, to: ExecutionState, note: bool },
+    /// X9, with the late result.
+    Adopt { by: Person, call: u8, note: bool },
     /// X11.
     RunAgain { by: Person, call: u8, note: bool },
     /// A6, X7 and X8 by the sweeper.
@@ -154,6 +162,7 @@ pub enum Said {
     Invalid,
     NotEditable,
     Restored,
+    Lapsed,
 }
 
 /// All of them.
@@ -189,6 +198,7 @@ const SAID: &[Said] = &[
     Said::Invalid,
     Said::NotEditable,
     Said::Restored,
+    Said::Lapsed,
 ];
 
 /// The answers that the table allows.
@@ -275,8 +285,16 @@ guards! {
     RecoverLease,
     /// R6: no executing call has a live lease.
     RecoverLive,
-    /// R6: at most three times.
+    /// R6: at most three times since the last turn was committed.
     RecoverBound,
+    /// R6: the input is stored.
+    RecoverInput,
+    /// R2: a committed turn resets the count of recoveries.
+    CommitResets,
+    /// R10b: own owner and fence.
+    RenewOwn,
+    /// R10b: not for ever.
+    RenewBound,
     /// R8: completed only with an outcome for every call.
     CompleteOutcomes,
     /// T: PENDING is cancelled.
@@ -359,6 +377,16 @@ guards! {
     FinishOwn,
     /// X4: the execution is EXECUTING.
     FinishExecuting,
+    /// X4b: own owner and fence.
+    LateOwn,
+    /// X4b: the execution is UNKNOWN, or the result is only kept.
+    LateUnknown,
+    /// X4b: not what was to be written with its outcome.
+    LateEffect,
+    /// X5 keeps owner and fence.
+    LostKeeps,
+    /// What came too late is kept.
+    LateKept,
     /// X6: only an effect that allows it.
     RetryEffect,
     /// X6: attempts left.
@@ -373,6 +401,10 @@ guards! {
     SweepStarted,
     /// X8: only what is past its time.
     SweepVoid,
+    /// X7: what another system may have acted on is not abandoned, but unknown.
+    ExternalUnknown,
+    /// A8: what another system may have acted on is not deleted.
+    DeleteExternal,
     /// X9: the execution is UNKNOWN.
     SettleUnknown,
     /// X9: who asked does not settle.
@@ -381,8 +413,14 @@ guards! {
     SettlePersonKey,
     /// X9: a note.
     SettleReason,
+    /// X9: what is adopted is stored.
+    AdoptStored,
+    /// X9: of a transactional call nothing is adopted: its writes are not there.
+    AdoptEffect,
     /// X10: one result.
     ResultOnce,
+    /// X10: valid_until.
+    ResultValid,
     /// X11: the run goes on.
     AgainLive,
     /// X11: asked again.
@@ -528,7 +566,8 @@ impl Tx<'_> {
 
     fn run(&mut self, event: Event) -> Answers {
         match event {
-            Event::Begin(process) => self.begin(process),
+            Event::Begin(process, input) => self.begin(process, input),
+            Event::Input(process) => self.input_stored(process),
             Event::Commit(process, pause) => self.commit(process, pause),
             Event::Pause(process) => self.pause(process, false),
             Event::Attention(process) => self.pause(process, true),
@@ -538,12 +577,14 @@ impl Tx<'_> {
             Event::End(process, completed) => self.end(process, completed),
             Event::Cancel => self.cancel(),
             Event::Renew(process) => self.renew(process),
+            Event::RenewCall(process) => self.renew_call(process),
             Event::Vote { by, call, yes, seen, edit, note } => self.vote(by, call, yes, seen, edit, note),
             Event::Delete(call) => self.delete(call),
             Event::Answer { by, call, says, shown } => self.answer(by, call, says, shown),
             Event::ClaimCall(process, call) => self.claim_call(process, call),
             Event::Finish(process, ending) => self.finish(process, ending),
             Event::Settle { by, call, to, note } => self.settle(by, call, Some(to), note),
+            Event::Adopt { by, call, note } => self.adopt(by, call, note),
             Event::RunAgain { by, call, note } => self.settle(by, call, None, note),
             Event::Sweep => self.sweep(),
             Event::ResetClock => self.reset_clock(),
@@ -573,15 +614,30 @@ impl Tx<'_> {
     }
 
     /// R1.
-    fn begin(&mut self, process: u8) -> Answers {
+    fn begin(&mut self, process: u8, input: bool) -> Answers {
         if self.state.run.state != RunState::None {
             return Said::Invalid.into();
         }
         let run = &mut self.state.run;
         (run.state, run.owner, run.fence) = (RunState::Running, Some(process), 1);
         run.lease_until = self.state.now + LEASE;
+        run.input = input;
         self.proc(process).claim = Some(Claim { fence: 1, owner: process });
         self.say("run_started");
+        Said::Done.into()
+    }
+
+    /// R1b.
+    fn input_stored(&mut self, process: u8) -> Answers {
+        if !self.mine(process) {
+            self.proc(process).claim = None;
+            return Said::NotMine.into();
+        }
+        if self.state.run.turn > 0 || self.state.run.input {
+            return Said::Invalid.into();
+        }
+        self.state.run.input = true;
+        self.say("input_stored");
         Said::Done.into()
     }
 
@@ -597,6 +653,10 @@ impl Tx<'_> {
         }
         self.state.run.turn += 1;
         self.state.script += 1;
+        if self.on(Guard::CommitResets) {
+            self.state.run.recoveries = 0;
+        }
+        self.state.lost = 0;
         let first = self.places().count() as u8;
         for (spec, place) in turn.iter().zip(first..) {
             let mut call = Call {
@@ -752,6 +812,7 @@ impl Tx<'_> {
     /// order of the two forbids.
     fn meet(&mut self, place: u8) {
         let mut call = self.call(place).expect("it is there");
+        let exposed = call.is_exposed();
         if let Some(approval) = &mut call.approval
             && approval.is_due(self.state.now)
         {
@@ -763,9 +824,9 @@ impl Tx<'_> {
             && execution.state == ExecutionState::Ready
             && execution.is_void(self.state.now)
         {
-            let started = execution.attempt > 0;
-            execution.state = if started { ExecutionState::Unknown } else { ExecutionState::Abandoned };
-            self.tell(if started { "unknown" } else { "abandoned" }, place);
+            let lost = execution.attempt > 0 || exposed && self.rules.on(Guard::ExternalUnknown);
+            execution.state = if lost { ExecutionState::Unknown } else { ExecutionState::Abandoned };
+            self.tell(if lost { "unknown" } else { "abandoned" }, place);
         }
         self.put(place, call);
     }
@@ -793,8 +854,10 @@ impl Tx<'_> {
         let run = &mut self.state.run;
         run.fence += 1;
         run.owner = None;
-        let again = run.turn > 0 && (run.recoveries < RECOVERIES || self.rules.off.contains(&Guard::RecoverBound));
+        let again = (run.input || self.rules.off.contains(&Guard::RecoverInput))
+            && (run.recoveries < RECOVERIES || self.rules.off.contains(&Guard::RecoverBound));
         run.recoveries += 1;
+        self.state.lost += 1;
         if again {
             run.state = RunState::Paused;
             self.lose_lapsed();
@@ -835,7 +898,13 @@ impl Tx<'_> {
                 }
                 Effect::Transactional => true,
             };
-        row.owner = None;
+        // X5 keeps them, so that the body that was given up may say how it ended. X6 does not: it is another start by then.
+        if retried || !self.rules.on(Guard::LostKeeps) {
+            row.owner = None;
+        }
+        if retried {
+            call.facts.given_up |= 1 << row.fence;
+        }
         row.state = if retried { ExecutionState::Ready } else { ExecutionState::Unknown };
         self.put(place, call);
         self.tell(if retried { "retry" } else { "unknown" }, place);
@@ -846,6 +915,7 @@ impl Tx<'_> {
     pub(super) fn close(&mut self) {
         for place in self.places() {
             let mut call = self.call(place).expect("it is there");
+            let exposed = call.is_exposed();
             if let Some(approval) = &mut call.approval
                 && approval.state == ApprovalState::Pending
                 && self.on(Guard::ClosePending)
@@ -858,7 +928,9 @@ impl Tx<'_> {
                 && execution.state == ExecutionState::Ready
                 && self.on(Guard::CloseReady)
             {
-                if execution.attempt == 0 || !self.on(Guard::CloseStarted) {
+                let exposed = exposed && self.rules.on(Guard::ExternalUnknown);
+                let started = execution.attempt > 0 && self.rules.on(Guard::CloseStarted);
+                if !exposed && !started {
                     execution.state = ExecutionState::Abandoned;
                     self.tell("abandoned", place);
                 } else {
@@ -905,22 +977,30 @@ impl Tx<'_> {
         Said::Done.into()
     }
 
-    /// R10.
+    /// R10a.
     fn renew(&mut self, process: u8) -> Answers {
         if !self.mine(process) {
             return Said::NotMine.into();
         }
-        let until = self.state.now + LEASE;
-        self.state.run.lease_until = until;
-        for place in self.places() {
-            let mut call = self.call(place).expect("it is there");
-            if let Some(row) = &mut call.execution
-                && row.state == ExecutionState::Executing
-            {
-                row.lease_until = until;
-            }
-            self.put(place, call);
+        self.state.run.lease_until = self.state.now + LEASE;
+        Said::Done.into()
+    }
+
+    /// R10b: whatever became of the run.
+    fn renew_call(&mut self, process: u8) -> Answers {
+        let Some(ticket) = self.proc(process).ticket else { return Said::Invalid.into() };
+        let Some(mut call) = self.call(ticket.call) else { return Said::NotMine.into() };
+        let now = self.state.now;
+        let Some(row) = &mut call.execution else { return Said::NotMine.into() };
+        let own = call.generation == ticket.generation && row.owner == Some(ticket.owner) && row.fence == ticket.fence;
+        if row.state != ExecutionState::Executing
+            || !self.rules.holds(Guard::RenewOwn, own)
+            || !self.rules.holds(Guard::RenewBound, now < row.started_at + LONGEST)
+        {
+            return Said::NotMine.into();
         }
+        row.lease_until = now + LEASE;
+        self.put(ticket.call, call);
         Said::Done.into()
     }
 
@@ -1033,6 +1113,7 @@ impl Tx<'_> {
                 call.execution = Some(self.ready(&call, Authority::Approval));
                 self.tell("ready", place);
             }
+            call.facts.exposed = call.spec.waits == Waits::External;
         }
         call.approval = Some(approval);
         self.put(place, call);
@@ -1061,10 +1142,12 @@ impl Tx<'_> {
             fence: 0,
             owner: None,
             lease_until: 0,
+            started_at: 0,
             valid_until: call.spec.valid_for.map(|ticks| self.state.now + ticks),
             decided: call.arguments,
             arguments: call.arguments,
             ready_at: self.state.now,
+            late: None,
         }
     }
 
@@ -1095,7 +1178,8 @@ impl Tx<'_> {
             ExecutionState::Ready => row.attempt > 0,
             _ => false,
         });
-        if !self.holds(Guard::DeleteStarted, !started) {
+        let exposed = call.is_exposed() && call.state() == Some(ExecutionState::Ready);
+        if !self.holds(Guard::DeleteStarted, !started) || !self.holds(Guard::DeleteExternal, !exposed) {
             return Said::ExecutionConflict.into();
         }
         if self.on(Guard::DeleteCloses) {
@@ -1128,6 +1212,9 @@ impl Tx<'_> {
             .or_if(!self.holds(Guard::AnswerRequester, by.is_requester()), Said::NotPermitted)
             .or_if(run.state != RunState::Paused || call.turn != run.turn, Said::RunConflict);
         if !refused.is_empty() {
+            if says == Says::Result && by.is_requester() {
+                self.keep_result(place);
+            }
             return refused;
         }
         if says != Says::No && (self.is_set_back() || self.is_unacknowledged()) {
@@ -1204,11 +1291,12 @@ impl Tx<'_> {
         let started = call.execution.is_some_and(|row| row.attempt > 0);
         // Also after somebody else's no, or a time that is over: the table asks for attempt 0 and nothing else. Only what
         // has ended, with a result from outside or abandoned, is not taken back any more.
-        let ended = call.state().is_some_and(ExecutionState::is_outcome);
-        let over = ended || started && self.on(Guard::AnswerStarted);
+        let ended = call.state().is_some_and(|state| state.is_outcome() || state == ExecutionState::Unknown);
+        let over = ended && self.on(Guard::AnswerStarted) || started && self.on(Guard::AnswerStarted);
         if call.spec.tier == Tier::Audit || over {
             return Said::NotAsked.into();
         }
+        let exposed = call.is_exposed() && self.on(Guard::ExternalUnknown);
         call.answer = Answer::Rejected;
         call.facts.no = true;
         self.tell("user_rejected", place);
@@ -1221,8 +1309,8 @@ impl Tx<'_> {
         if let Some(row) = &mut call.execution
             && row.state == ExecutionState::Ready
         {
-            row.state = ExecutionState::Abandoned;
-            self.tell("abandoned", place);
+            row.state = if exposed { ExecutionState::Unknown } else { ExecutionState::Abandoned };
+            self.tell(if exposed { "unknown" } else { "abandoned" }, place);
         }
         if call.spec.tier == Tier::User && call.spec.record {
             self.record(&mut call, place, ApprovalState::Rejected);
@@ -1303,7 +1391,7 @@ impl Tx<'_> {
         if call.spec.waits != Waits::External {
             return not_asked;
         }
-        if call.state() == Some(ExecutionState::Succeeded) && self.on(Guard::ResultOnce) {
+        if call.state() == Some(ExecutionState::Succeeded) && !call.facts.settled && self.on(Guard::ResultOnce) {
             return not_asked.or(Said::Already);
         }
         let open = match call.spec.tier {
@@ -1311,6 +1399,16 @@ impl Tx<'_> {
             _ => call.gate_open() && call.state() == Some(ExecutionState::Ready),
         };
         let again = !self.on(Guard::ResultOnce) && call.state() == Some(ExecutionState::Succeeded);
+        let lapsed =
+            call.execution.is_some_and(|row| row.state == ExecutionState::Ready && row.is_void(self.state.now));
+        if current && !again && (lapsed && open && self.on(Guard::ResultValid) || !open && call.facts.exposed) {
+            // The other system has acted, and nobody may lose what it says.
+            if lapsed {
+                self.meet(place);
+            }
+            self.keep_result(place);
+            return not_asked.or(Said::Lapsed);
+        }
         if !open && !again {
             return not_asked;
         }
@@ -1327,6 +1425,18 @@ impl Tx<'_> {
         self.put(place, call);
         self.tell("succeeded", place);
         Said::Stored.into()
+    }
+
+    /// What another system says of a call that it was allowed to execute, and that takes no result any more.
+    fn keep_result(&mut self, place: u8) {
+        let mut call = self.call(place).expect("it is there");
+        let given = call.state() == Some(ExecutionState::Succeeded) && !call.facts.settled;
+        let Some(row) = &mut call.execution else { return };
+        let over = row.state != ExecutionState::Ready && !given;
+        if call.facts.exposed && over && row.late.is_none() && self.rules.on(Guard::LateKept) {
+            row.late = Some(ExecutionState::Succeeded);
+            self.put(place, call);
+        }
     }
 
     /// X2, X3.
@@ -1387,6 +1497,7 @@ impl Tx<'_> {
         row.fence += 1;
         row.owner = Some(process);
         row.lease_until = self.state.now + LEASE;
+        row.started_at = self.state.now;
         let (generation, fence, owner) = (call.generation, row.fence, process);
         let (stage, at) = (Stage::Entered, Mark::default());
         let ticket = Ticket { call: place, generation, fence, owner, stage, at, until: 0, settled: false };
@@ -1399,30 +1510,73 @@ impl Tx<'_> {
         self.tell("executing", place);
     }
 
-    /// X4, X5, X6.
+    /// X4, X4b, X5, X6.
     fn finish(&mut self, process: u8, ending: Ending) -> Answers {
-        let Some(ticket) = self.proc(process).ticket.take() else { return Said::Invalid.into() };
+        let Some(ticket) = self.proc(process).ticket else { return Said::Invalid.into() };
+        if ending != Ending::Late {
+            self.proc(process).ticket = None;
+        }
         // A copy that was put back may lack the call.
         let Some(mut call) = self.call(ticket.call) else { return Said::Late.into() };
+        let same = call.generation == ticket.generation;
         let Some(row) = &mut call.execution else { return Said::Late.into() };
-        let own = call.generation == ticket.generation && row.owner == Some(ticket.owner) && row.fence == ticket.fence;
+        let own = same && row.owner == Some(ticket.owner) && row.fence == ticket.fence;
+        let lost = matches!(ending, Ending::Lost | Ending::Late);
         let executing = row.state == ExecutionState::Executing;
-        if !self.rules.holds(Guard::FinishOwn, own) || !self.rules.holds(Guard::FinishExecuting, executing) {
-            return Said::Late.into();
+        if self.rules.holds(Guard::FinishOwn, own) && self.rules.holds(Guard::FinishExecuting, executing) {
+            if lost {
+                let retried = self.lose(ticket.call);
+                return if retried { Said::Retried.into() } else { Said::Recorded.into() };
+            }
+            let (state, word) = match ending {
+                Ending::Succeeded => (ExecutionState::Succeeded, "succeeded"),
+                _ => (ExecutionState::Failed, "failed"),
+            };
+            row.state = state;
+            call.facts.results += 1;
+            self.put(ticket.call, call);
+            self.tell(word, ticket.call);
+            return Said::Recorded.into();
         }
-        if ending == Ending::Lost {
-            let retried = self.lose(ticket.call);
-            return if retried { Said::Retried.into() } else { Said::Recorded.into() };
+        if lost {
+            // Nothing is known that the row does not say.
+            return Answers::from(Said::Late).or_if(own && row.state == ExecutionState::Unknown, Said::Recorded);
         }
         let (state, word) = match ending {
-            Ending::Succeeded => (ExecutionState::Succeeded, "succeeded"),
-            _ => (ExecutionState::Failed, "failed"),
+            Ending::Succeeded => (ExecutionState::Succeeded, "late_succeeded"),
+            _ => (ExecutionState::Failed, "late_failed"),
         };
-        row.state = state;
-        call.facts.results += 1;
-        self.put(ticket.call, call);
-        self.tell(word, ticket.call);
-        Said::Recorded.into()
+        let transactional = call.spec.effect == Effect::Transactional;
+        if self.rules.holds(Guard::LateOwn, own)
+            && self.rules.holds(Guard::LateUnknown, row.state == ExecutionState::Unknown)
+            && self.rules.holds(Guard::LateEffect, !transactional)
+            && !self.is_set_back()
+        {
+            row.state = state;
+            call.facts.results += 1;
+            self.put(ticket.call, call);
+            self.tell(word, ticket.call);
+            return Said::Recorded.into();
+        }
+        if same && row.late.is_none() && self.rules.on(Guard::LateKept) {
+            row.late = Some(state);
+            self.put(ticket.call, call);
+        }
+        Said::Late.into()
+    }
+
+    /// X9, with what was reported too late.
+    fn adopt(&mut self, by: Person, place: u8, note: bool) -> Answers {
+        let late = self.call(place).and_then(|call| call.execution).and_then(|row| row.late);
+        let Some(call) = self.call(place) else { return Said::NotFound.into() };
+        if call.execution.is_none() {
+            return Said::NotFound.into();
+        }
+        let transactional = call.spec.effect == Effect::Transactional;
+        if !self.holds(Guard::AdoptStored, late.is_some()) || !self.holds(Guard::AdoptEffect, !transactional) {
+            return Answers::from(Said::ExecutionConflict).or(Said::NotPermitted).or_if(!note, Said::ReasonRequired);
+        }
+        self.settle(by, place, Some(late.unwrap_or(ExecutionState::Succeeded)), note)
     }
 
     /// X9, and X11 where it is ordered again.
@@ -1444,7 +1598,7 @@ impl Tx<'_> {
             return refused;
         }
         if let Some(to) = to {
-            row.state = to;
+            (row.state, row.owner) = (to, None);
             call.execution = Some(row);
             call.facts.settled = true;
             self.put(place, call);
@@ -1501,11 +1655,12 @@ impl Tx<'_> {
                 self.meet(place);
             }
             let mut call = self.call(place).expect("it is there");
+            let exposed = call.is_exposed() && self.on(Guard::ExternalUnknown);
             let Some(row) = call.execution.as_mut().filter(|row| row.state == ExecutionState::Ready) else { continue };
             let void = self.rules.holds(Guard::SweepVoid, row.is_void(self.state.now));
             let over = void || row.attempt > 0 && self.state.run.state.is_terminal();
             if over {
-                let started = row.attempt > 0 && self.rules.on(Guard::SweepStarted);
+                let started = exposed || row.attempt > 0 && self.rules.on(Guard::SweepStarted);
                 row.state = if started { ExecutionState::Unknown } else { ExecutionState::Abandoned };
                 self.put(place, call);
                 self.tell(if started { "unknown" } else { "abandoned" }, place);
@@ -1526,15 +1681,16 @@ impl Tx<'_> {
         }
         for place in self.places() {
             let mut call = self.call(place).expect("it is there");
+            let exposed = call.is_exposed() && self.on(Guard::ExternalUnknown);
             if let Some(approval) = call.approval.as_mut().filter(|row| row.state == ApprovalState::Pending) {
                 approval.state = ApprovalState::Expired;
                 call.facts.no = true;
                 self.tell("expired", place);
             }
             if let Some(row) = call.execution.as_mut().filter(|row| row.state == ExecutionState::Ready) {
-                let started = row.attempt > 0;
-                row.state = if started { ExecutionState::Unknown } else { ExecutionState::Abandoned };
-                self.tell(if started { "unknown" } else { "abandoned" }, place);
+                let lost = row.attempt > 0 || exposed;
+                row.state = if lost { ExecutionState::Unknown } else { ExecutionState::Abandoned };
+                self.tell(if lost { "unknown" } else { "abandoned" }, place);
             }
             self.put(place, call);
         }

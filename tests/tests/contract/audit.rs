@@ -12,11 +12,11 @@ async fn busy(store: &Store) {
     store.succeed(&call).await;
     store.complete(&claim).await.unwrap();
     let (claim, call) = store.unknown().await;
-    store.finish_call(call.ticket(), Ended::Failed("late".to_owned()), Vec::new()).await.unwrap();
     store
         .settle_execution(call.ticket().execution_id(), Settlement::abandoned().by(APPROVER).note("looked"))
         .await
         .unwrap();
+    store.finish_call(call.ticket(), Ended::Failed("late".to_owned()), Vec::new()).await.unwrap();
     store.end_run(end(&claim, RunStatus::Error)).await.unwrap();
     let run_id = store.paused(&[user().record(true), two_stage()]).await;
     store.answer(&run_id, 0, NewAnswer::Confirm).await.unwrap();
@@ -392,7 +392,7 @@ async fn i16_a_new_row_does_not_push_an_old_one_out(store: &Store) {
            policy_digest, requester, NULL, NULL, NULL, NULL, NULL, view_digest FROM kern_approvals WHERE status = 'approved' LIMIT 1",
         "INSERT OR REPLACE INTO kern_executions
          SELECT 'new', run_id, turn, idx, generation, approval_id, authority, tool_name, arguments, decided_digest, 'ready',
-           0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, created_at_ms, NULL, NULL, NULL
+           0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, created_at_ms, NULL, NULL, NULL, NULL, NULL
            FROM kern_executions WHERE status = 'succeeded' LIMIT 1",
     ] {
         let outcome = connection.execute(sql, ());
@@ -436,7 +436,7 @@ async fn i1_no_execution_is_born_without_what_allows_it(store: &Store) {
     let insert = |status: &str, attempt: u32| {
         let sql = format!(
             "INSERT INTO kern_executions SELECT approval_id, run_id, turn, idx, generation, approval_id, 'approval', tool_name,
-             arguments, digest, '{status}', {attempt}, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, created_at_ms, NULL, NULL, NULL
+             arguments, digest, '{status}', {attempt}, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, created_at_ms, NULL, NULL, NULL, NULL, NULL
              FROM kern_calls"
         );
         let outcome = connection.execute(&sql, ());

@@ -290,7 +290,7 @@ async fn i1_a_pending_approval_opens_nothing_whatever_else_is_there(_: &Store) {
     store.commit_turn(turn(&claim, 1, &[required()], false)).await.unwrap();
     store.tamper(
         "INSERT INTO kern_executions SELECT approval_id, run_id, turn, idx, generation, approval_id, 'approval', tool_name,
-         arguments, digest, 'ready', 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, created_at_ms, NULL, NULL, NULL
+         arguments, digest, 'ready', 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, created_at_ms, NULL, NULL, NULL, NULL, NULL
          FROM kern_calls",
     );
     assert!(matches!(store.claim(&claim, 0).await, Ok(CallClaimed::NotStartable)));
@@ -307,7 +307,7 @@ async fn i1_a_yes_that_is_only_in_the_rows_opens_nothing(_: &Store) {
     assert!(matches!(store.claim(&claim, 0).await, Ok(CallClaimed::NotStartable)));
     store.tamper(
         "INSERT INTO kern_executions SELECT approval_id, run_id, turn, idx, generation, approval_id, 'approval', tool_name,
-         arguments, digest, 'ready', 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, created_at_ms, NULL, NULL, NULL
+         arguments, digest, 'ready', 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, created_at_ms, NULL, NULL, NULL, NULL, NULL
          FROM kern_calls",
     );
     let claimed = store.claim(&claim, 0).await;
@@ -370,7 +370,7 @@ async fn i6_a_start_that_was_taken_back_with_sql_stays_a_start(_: &Store) {
         store.succeed(&call).await;
         store.tamper(
             "INSERT INTO kern_executions SELECT 'again', run_id, turn, idx, 1, approval_id, authority, tool_name, arguments,
-             decided_digest, 'ready', 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, created_at_ms, NULL, NULL, NULL
+             decided_digest, 'ready', 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, created_at_ms, NULL, NULL, NULL, NULL, NULL
              FROM kern_executions",
         );
         store.tamper(&format!(

@@ -2,7 +2,7 @@
 
 use kern_db::{
     Blocker, CallClaimed, Caller, Ended, Error, ExecutionFilter, ExecutionStatus, Finished, NewAnswer, Outcome,
-    PauseType, RunClaimed, RunStatus, Settlement, Standing, Tier,
+    PauseType, Recovered, RunClaimed, RunStatus, Settlement, Standing, Tier,
 };
 use kern_tests::steps::{
     APPROVER, ARGUMENTS, LONG, REQUESTER, Store, audit, call, person, required, turn, two_stage, user, wait_until,
@@ -191,34 +191,147 @@ async fn x4_a_result_is_recorded_after_the_run_was_cancelled(store: &Store) {
     assert_eq!((execution.status, execution.result.as_deref()), (ExecutionStatus::Succeeded, Some("done")));
 }
 
-async fn x4_a_late_end_is_evidence_and_changes_nothing(store: &Store) {
+/// Schedule 16: the body of a call that was given up says how it ended, and nothing is unknown any more.
+async fn x4b_a_body_that_was_given_up_says_how_it_ended(store: &Store) {
+    let ends = [
+        (Ended::Succeeded("paid".to_owned()), "late_succeeded", Outcome::Succeeded("paid".to_owned())),
+        (Ended::Failed("no".to_owned()), "late_failed", Outcome::Failed("no".to_owned())),
+    ];
+    for (ended, word, outcome) in ends {
+        // Given up by somebody else, by its own owner, and after its run was cancelled.
+        for how in 0..3 {
+            let run_id = store.paused(&[required()]).await;
+            store.approve(&run_id, 0).await.unwrap();
+            let claim = store.resumed(&run_id).await;
+            let call = store.start_and_die(&claim, 0).await;
+            match how {
+                0 => drop(store.recover_run(run_id.clone()).await.unwrap()),
+                1 => drop(store.finish_call(call.ticket(), Ended::Lost("slow".to_owned()), Vec::new()).await.unwrap()),
+                _ => {
+                    store.cancel_run(run_id.clone(), Caller::Anonymous).await.unwrap();
+                    store.recover_run(run_id.clone()).await.unwrap();
+                }
+            }
+            assert_eq!(store.call(&run_id).await.standing, Standing::Unknown);
+            let again = store.finish_call(call.ticket(), Ended::Lost("gone".to_owned()), Vec::new()).await;
+            assert_eq!(again.unwrap(), Finished::Recorded, "nobody knows more");
+            for _ in 0..2 {
+                let finished = store.finish_call(call.ticket(), ended.clone(), Vec::new()).await;
+                assert_eq!(finished.unwrap(), Finished::Recorded);
+            }
+            assert_eq!(store.call(&run_id).await.standing, Standing::Outcome(outcome.clone()));
+            assert_eq!((store.count(&run_id, word).await, store.count(&run_id, "[late_result]").await), (1, 0));
+            // One result: another one is evidence, and kept.
+            let other = store.finish_call(call.ticket(), Ended::Succeeded("other".to_owned()), Vec::new()).await;
+            assert_eq!(other.unwrap(), Finished::Late);
+            assert_eq!(store.call(&run_id).await.standing, Standing::Outcome(outcome.clone()));
+        }
+    }
+}
+
+/// A settlement stays, whatever its body says later; what it says is kept beside it.
+async fn x9_a_settlement_stays_and_what_came_too_late_is_kept_beside_it(store: &Store) {
     let run_id = store.paused(&[required()]).await;
     store.approve(&run_id, 0).await.unwrap();
     let claim = store.resumed(&run_id).await;
     let call = store.start_and_die(&claim, 0).await;
     store.recover_run(run_id.clone()).await.unwrap();
-    let before = store.call(&run_id).await.execution;
-    for (number, ended) in
-        [Ended::Succeeded("paid".to_owned()), Ended::Failed("no".to_owned()), Ended::Lost("it panicked".to_owned())]
-            .into_iter()
-            .enumerate()
-    {
-        assert_eq!(store.finish_call(call.ticket(), ended, Vec::new()).await.unwrap(), Finished::Late);
-        assert_eq!(store.count(&run_id, "[late_result]").await, number + 1);
+    let id = call.ticket().execution_id().clone();
+    store.settle_execution(&id, Settlement::abandoned().by(APPROVER).note("looked")).await.unwrap();
+    for (number, result) in ["paid".to_owned(), "x".repeat(100_000)].into_iter().enumerate() {
+        for _ in 0..2 {
+            let late = store.finish_call(call.ticket(), Ended::Succeeded(result.clone()), Vec::new()).await;
+            assert_eq!(late.unwrap(), Finished::Late);
+        }
+        let execution = store.call(&run_id).await.execution.unwrap();
+        assert_eq!(execution.status, ExecutionStatus::Abandoned);
+        assert_eq!(execution.late_status, Some(ExecutionStatus::Succeeded));
+        assert_eq!(execution.late_result.as_deref(), Some("paid"), "the first one is kept");
+        let evidence = kern_tests::history::entries(&**store).await;
+        let last = evidence.iter().rfind(|entry| entry.action == "late_result").unwrap();
+        assert!(last.evidence);
+        assert_eq!(
+            (last.payload["as"].as_str(), last.payload["size"].as_u64()),
+            (Some("succeeded"), Some(result.len() as u64))
+        );
+        assert_eq!(last.payload.get("kept").is_some(), number == 0);
+        assert!(!last.payload.to_string().contains("paid"), "the log cannot be erased");
     }
-    assert_eq!(store.call(&run_id).await.execution, before);
-    store
-        .settle_execution(call.ticket().execution_id(), Settlement::abandoned().by(APPROVER).note("looked"))
-        .await
-        .unwrap();
-    assert_eq!(
-        store.finish_call(call.ticket(), Ended::Succeeded("paid".to_owned()), Vec::new()).await.unwrap(),
-        Finished::Late
-    );
-    assert_eq!(store.call(&run_id).await.execution.unwrap().status, ExecutionStatus::Abandoned);
-    let evidence = kern_tests::history::entries(&**store).await;
-    let last = evidence.last().unwrap();
-    assert_eq!((last.action.as_str(), last.payload["as"].as_str()), ("late_result", Some("succeeded")));
+    let again = Settlement::adopt(store.call(&run_id).await.execution.unwrap().late_digest().unwrap());
+    let again = store.settle_execution(&id, again.by(APPROVER).note("it says so")).await;
+    assert!(matches!(again, Err(Error::ExecutionConflict { found: ExecutionStatus::Abandoned, .. })), "{again:?}");
+}
+
+fn external() -> kern_db::CallPolicy {
+    kern_db::CallPolicy::new(Tier::Required, Some(PauseType::ExternalExecution))
+}
+
+/// Another system may have acted as soon as it was allowed to: nothing here says that it has not.
+async fn x7_what_another_system_may_have_done_is_unknown_and_its_result_adoptable(store: &Store) {
+    let result = |text: &str| NewAnswer::ExternalResult(text.to_owned());
+    // Lapsed before the result, lapsed and swept, cancelled, taken back.
+    for how in ["lapsed", "swept", "cancelled", "taken back"] {
+        let valid = if matches!(how, "lapsed" | "swept") { external().valid_for_ms(300) } else { external() };
+        let run_id = store.paused(&[valid]).await;
+        let id = store.approve(&run_id, 0).await.unwrap().execution.unwrap().id;
+        let until = store.call(&run_id).await.execution.unwrap().created_at_ms + 300;
+        let row = store.approval_id(&run_id, 0).await;
+        let hidden = store.hide_approval(row, None).await;
+        assert!(matches!(hidden, Err(Error::ExecutionConflict { .. })), "A8: {hidden:?}");
+        match how {
+            "cancelled" => store.cancel_run(run_id.clone(), Caller::Anonymous).await.unwrap(),
+            "taken back" => drop(store.answer(&run_id, 0, NewAnswer::Reject(None)).await.unwrap()),
+            _ => wait_until(until).await,
+        }
+        if how == "swept" {
+            assert_eq!(store.sweep_run(run_id.clone()).await.unwrap().unknown, 1);
+        }
+        let late = store.answer(&run_id, 0, result("seen")).await.unwrap_err();
+        let code = if how == "cancelled" { "not_paused" } else { "approval_lapsed" };
+        assert_eq!(late.code(), code, "{how}");
+        let call = store.call(&run_id).await;
+        assert_eq!(call.standing, Standing::Unknown, "{how}");
+        let execution = call.execution.unwrap();
+        assert_eq!(
+            (execution.late_status, execution.late_result.as_deref()),
+            (Some(ExecutionStatus::Succeeded), Some("seen"))
+        );
+        assert_eq!((store.count(&run_id, "unknown").await, store.count(&run_id, "abandoned").await), (1, 0));
+        // Adopted by who did not ask, with a note, and with the digest of what was shown.
+        let digest = execution.late_digest().unwrap();
+        let wrong = store.settle_execution(&id, Settlement::adopt("0").by(APPROVER).note("looked")).await;
+        assert!(matches!(wrong, Err(Error::ExecutionConflict { .. })), "{wrong:?}");
+        let own = store.settle_execution(&id, Settlement::adopt(&digest).by(REQUESTER).note("looked")).await;
+        assert!(matches!(own, Err(Error::NotPermitted { .. })), "{own:?}");
+        let adopted =
+            store.settle_execution(&id, Settlement::adopt(&digest).by(APPROVER).note("looked")).await.unwrap();
+        assert_eq!((adopted.status, adopted.result.as_deref()), (ExecutionStatus::Succeeded, Some("seen")));
+        if how == "cancelled" {
+            store.audit().erase(&run_id, None, "as they asked").await.unwrap();
+            let execution = store.call(&run_id).await.execution.unwrap();
+            assert_eq!((execution.late_status, execution.late_result), (Some(ExecutionStatus::Succeeded), None));
+        }
+    }
+    // In time, it is the outcome.
+    let run_id = store.paused(&[external().valid_for_ms(60_000)]).await;
+    store.approve(&run_id, 0).await.unwrap();
+    assert_eq!(store.answer(&run_id, 0, result("seen")).await.unwrap(), kern_db::Answered::Stored);
+}
+
+/// R10b: whatever became of the run, and not for ever.
+async fn r10_a_body_keeps_its_lease_after_its_run_was_cancelled_and_not_for_ever(store: &Store) {
+    let run_id = store.paused(&[required()]).await;
+    store.approve(&run_id, 0).await.unwrap();
+    let claim = store.resumed(&run_id).await;
+    let call = store.start_and_die(&claim, 0).await;
+    store.cancel_run(run_id.clone(), Caller::Anonymous).await.unwrap();
+    assert!(matches!(store.renew_call(call.ticket(), LONG, 0).await, Err(Error::NotMine { .. })), "its time is up");
+    store.renew_call(call.ticket(), LONG, LONG).await.unwrap();
+    assert_eq!(store.recover_run(run_id.clone()).await.unwrap(), Recovered::NotNeeded);
+    assert_eq!(store.call(&run_id).await.standing, Standing::Executing);
+    store.succeed(&call).await;
+    assert_eq!(store.count(&run_id, "unknown").await, 0);
+    assert!(matches!(store.renew_call(call.ticket(), LONG, LONG).await, Err(Error::NotMine { .. })), "it has ended");
 }
 
 async fn x4_the_same_end_counts_once(store: &Store) {
@@ -357,7 +470,10 @@ on_each_store! {
     x10_an_external_result_is_taken_once_and_only_through_an_open_gate,
     x3_a_bare_audit_call_starts_once,
     x3_what_was_void_before_it_was_confirmed_is_over,
-    x4_a_late_end_is_evidence_and_changes_nothing,
+    r10_a_body_keeps_its_lease_after_its_run_was_cancelled_and_not_for_ever,
+    x4b_a_body_that_was_given_up_says_how_it_ended,
+    x7_what_another_system_may_have_done_is_unknown_and_its_result_adoptable,
+    x9_a_settlement_stays_and_what_came_too_late_is_kept_beside_it,
     x4_a_result_is_recorded_after_the_run_was_cancelled,
     x4_both_ends_of_a_body_are_outcomes,
     x4_the_same_end_counts_once,

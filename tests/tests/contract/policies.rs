@@ -134,7 +134,7 @@ async fn i10_allow_self_counts_at_the_vote_and_when_settling(store: &Store) {
     }
 }
 
-/// A retry has a lease of its own, renewed with its run's.
+/// A retry has a lease of its own, renewed by its own ticket.
 async fn r10_a_start_that_was_made_again_is_kept_alive_as_any_other(store: &Store) {
     let run_id = store.paused(&[required().effect(kern_db::Effect::Idempotent)]).await;
     store.approve(&run_id, 0).await.unwrap();
@@ -144,7 +144,10 @@ async fn r10_a_start_that_was_made_again_is_kept_alive_as_any_other(store: &Stor
     store.recover_run(run_id.clone()).await.unwrap();
     let claim = store.resumed(&run_id).await;
     let second = store.start_and_die(&claim, 0).await;
-    store.renew_run(claim.clone(), LONG).await.unwrap();
+    // The start that was given up renews nothing any more.
+    let given_up = store.renew_call(first.ticket(), LONG, LONG).await;
+    assert!(matches!(given_up, Err(Error::NotMine { .. })), "{given_up:?}");
+    store.renew_call(second.ticket(), LONG, LONG).await.unwrap();
     store.recover_run(run_id.clone()).await.unwrap();
     let execution = store.call(&run_id).await.execution.unwrap();
     assert_eq!((execution.status, execution.attempt, execution.fence), (ExecutionStatus::Executing, 2, 2));

@@ -1,10 +1,10 @@
 //! R1 to R10 and T: what happens to a run.
 
 use kern_db::{
-    ApprovalFilter, ApprovalStatus, Blocker, Caller, Ended, Error, ExecutionStatus, NewAnswer, Recovered, RunClaimed,
-    RunFilter, RunId, RunStatus, Settlement, Standing,
+    ApprovalFilter, ApprovalStatus, BeginRun, Blocker, Caller, Candidates, Ended, Error, ExecutionStatus, NewAnswer,
+    Recovered, RunClaimed, RunFilter, RunId, RunStatus, Settlement, Standing, StoreInput,
 };
-use kern_tests::steps::{APPROVER, LONG, REQUESTER, Store, begin, end, person, required, turn, two_stage, user};
+use kern_tests::steps::{APPROVER, LONG, REQUESTER, Store, audit, begin, end, person, required, turn, two_stage, user};
 
 async fn r1_a_run_starts_once(store: &Store) {
     let claim = store.started().await;
@@ -165,8 +165,43 @@ async fn r6_a_run_waits_for_the_lease_of_its_call(store: &Store) {
     assert_eq!(store.recover_run(run_id.clone()).await.unwrap(), Recovered::Paused);
 }
 
-async fn r7_a_run_that_never_committed_a_turn_is_given_up(store: &Store) {
-    let claim = store.lapsed().await;
+/// Schedule 17: what was asked is stored, and somebody else goes on from there.
+async fn r6_a_run_whose_input_is_stored_is_recovered_before_its_first_turn(store: &Store) {
+    let stored_with_r1 = store.lapsed().await;
+    let stored_later = withheld(store, 0).await;
+    let request = StoreInput { claim: stored_later.clone(), snapshot: "{}".to_owned(), input: "{}".to_owned() };
+    assert!(store.store_input(request.clone()).await.unwrap().has_input);
+    assert!(matches!(store.store_input(request).await, Err(Error::Invalid(_))), "it is stored once");
+    assert_eq!(store.words(&stored_later.run_id).await, ["run_started", "input_stored"]);
+    for claim in [stored_with_r1, stored_later] {
+        assert_eq!(store.recover_run(claim.run_id.clone()).await.unwrap(), Recovered::Paused);
+        let run = store.get_run(&claim.run_id).await.unwrap();
+        assert_eq!((run.status, run.turn, run.recoveries), (RunStatus::Paused, 0, 1));
+        let found =
+            store.resumable_runs("agent".to_owned(), Candidates::These(vec![run.run_id.clone()])).await.unwrap();
+        assert_eq!(found.decided, [run.run_id], "the worker finds it");
+        let late = StoreInput { claim: claim.clone(), snapshot: "{}".to_owned(), input: "{}".to_owned() };
+        assert!(matches!(store.store_input(late).await, Err(Error::NotMine { .. })), "the fence has moved");
+        let claim = store.resumed(&claim.run_id).await;
+        // A turn that is committed makes the count start anew.
+        store.commit_turn(turn(&claim, 1, &[required()], true)).await.unwrap();
+        assert_eq!(store.get_run(&claim.run_id).await.unwrap().recoveries, 0);
+    }
+    let claim = store.started().await;
+    store.commit_turn(turn(&claim, 1, &[required(), audit()], false)).await.unwrap();
+    let late = StoreInput { claim, snapshot: "{}".to_owned(), input: "{}".to_owned() };
+    assert!(matches!(store.store_input(late).await, Err(Error::Invalid(_))), "before the first turn, or never");
+}
+
+/// A run whose hooks look at its input still.
+async fn withheld(store: &Store, lease_ms: i64) -> kern_db::RunClaim {
+    let run_id = kern_db::RunId::generate();
+    let request = BeginRun { input: None, lease_ms, ..begin(&run_id) };
+    store.begin_run(request).await.unwrap()
+}
+
+async fn r7_a_run_whose_input_was_never_stored_is_given_up(store: &Store) {
+    let claim = withheld(store, 0).await;
     assert_eq!(store.recover_run(claim.run_id.clone()).await.unwrap(), Recovered::Failed);
     assert_eq!(store.get_run(&claim.run_id).await.unwrap().status, RunStatus::Error);
     assert!(matches!(store.complete(&claim).await, Err(Error::NotMine { .. })));
@@ -305,6 +340,7 @@ async fn r10_a_renewed_lease_keeps_the_run_and_its_body(store: &Store) {
     let Ok(RunClaimed::Claimed(claim)) = store.claim_run(request).await else { panic!("it is claimed") };
     let call = store.start_and_die(&claim, 0).await;
     let words = store.words(&run_id).await;
+    store.renew_call(call.ticket(), LONG, LONG).await.unwrap();
     store.renew_run(claim.clone(), LONG).await.unwrap();
     assert_eq!(store.words(&run_id).await, words, "a renewal is no transition");
     assert!(!store.get_run(&run_id).await.unwrap().lapsed);
@@ -408,7 +444,8 @@ on_each_store! {
     r6_a_living_owner_is_not_recovered,
     r6_a_run_is_recovered_three_times_and_then_given_up,
     r6_a_run_waits_for_the_lease_of_its_call,
-    r7_a_run_that_never_committed_a_turn_is_given_up,
+    r6_a_run_whose_input_is_stored_is_recovered_before_its_first_turn,
+    r7_a_run_whose_input_was_never_stored_is_given_up,
     r8_a_run_completes_only_when_every_call_has_an_outcome,
     r8_a_run_ends_only_as_completed_or_as_an_error,
     r9_every_state_but_an_end_can_be_cancelled,

@@ -219,7 +219,7 @@ async fn i1_a_yes_that_is_only_in_the_rows_takes_no_result(_: &Store) {
     store.tamper("UPDATE kern_approvals SET status = 'approved', decided_digest = digest, resolved_by = 'bob'");
     store.tamper(
         "INSERT INTO kern_executions SELECT approval_id, run_id, turn, idx, generation, approval_id, 'approval', tool_name,
-         arguments, digest, 'ready', 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, created_at_ms, NULL, NULL, NULL
+         arguments, digest, 'ready', 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, created_at_ms, NULL, NULL, NULL, NULL, NULL
          FROM kern_calls",
     );
     let answered = store.answer(&run_id, 0, NewAnswer::ExternalResult("done".to_owned())).await;

@@ -9,15 +9,15 @@ use kern_db::{
     Answer as StoredAnswer, AnswerCall, Answered, ApprovalId, ApprovalStatus, AuditEntry, BeginRun, Call as StoredCall,
     CallClaimed, CallPolicy, Caller, ClaimCall, ClaimRun, CommitTurn, Db, Effect as StoredEffect, EndRun, Ended, Error,
     ExecutionId, ExecutionStatus, Finished, NewAnswer, NewCall, Outcome, PauseType, Principal, Recovered, Resolution,
-    Run, RunClaim, RunClaimed, RunId, RunStatus, SessionId, Settlement, Shown, Standing, Ticket, Tier as StoredTier,
-    clock,
+    Run, RunClaim, RunClaimed, RunId, RunStatus, SessionId, Settlement, Shown, Standing, StoreInput, Ticket,
+    Tier as StoredTier, clock,
 };
 use kern_tests::folder::Folder;
 use kern_tests::oracle::state::{
     Answer, ApprovalState, CALLS, Call, Effect, ExecutionState, Person, RunState, Spec, State, Tier, Waits,
 };
 use kern_tests::oracle::step::{Ending, Event, Rules, Said, Says, Step, Who, Word};
-use kern_tests::oracle::{LEASE, broken_log, broken_state, broken_step};
+use kern_tests::oracle::{LEASE, LONGEST, broken_log, broken_state, broken_step};
 use kern_tests::steps::{SCHEMA, SCHEMA_HASH, verified};
 use serde_json::{Value, json};
 
@@ -146,6 +146,11 @@ fn policy(spec: &Spec) -> CallPolicy {
     policy
 }
 
+fn digest_of(text: &str) -> String {
+    use sha2::{Digest as _, Sha256};
+    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 fn refused(error: &Error) -> Said {
     match error {
         Error::NotFound { .. } => Said::NotFound,
@@ -160,6 +165,7 @@ fn refused(error: &Error) -> Said {
         Error::RunConflict { .. } => Said::RunConflict,
         Error::Invalid(_) => Said::Invalid,
         Error::NotEditable { .. } => Said::NotEditable,
+        Error::Lapsed { .. } => Said::Lapsed,
         other => panic!("the store failed: {other:?}"),
     }
 }
@@ -265,7 +271,7 @@ impl Real<'_> {
     async fn act(&mut self, before: &State, event: Event) -> Said {
         let db = self.db();
         match event {
-            Event::Begin(process) => {
+            Event::Begin(process, input) => {
                 let begin = BeginRun {
                     run_id: self.run_id.clone(),
                     session_id: SessionId::from("session"),
@@ -273,12 +279,17 @@ impl Real<'_> {
                     agent_name: None,
                     requester: Some(Principal::unverified("ana")),
                     snapshot: "{}".to_owned(),
+                    input: input.then(|| "{}".to_owned()),
                     lease_ms: ms(LEASE),
                 };
                 said(db.begin_run(begin).await, |claim| {
                     self.held[usize::from(process)].claim = Some(claim);
                     Said::Done
                 })
+            }
+            Event::Input(process) => {
+                let (claim, text) = (self.claim(process), "{}".to_owned());
+                done(db.store_input(StoreInput { claim, snapshot: text.clone(), input: text }).await)
             }
             Event::Commit(process, pause) => self.commit(&*db, before, process, pause).await,
             Event::Pause(process) | Event::Attention(process) => {
@@ -325,6 +336,10 @@ impl Real<'_> {
             }
             Event::Cancel => done(db.cancel_run(self.run_id.clone(), Caller::Anonymous).await),
             Event::Renew(process) => done(db.renew_run(self.claim(process), ms(LEASE)).await),
+            Event::RenewCall(process) => {
+                let ticket = self.held[usize::from(process)].ticket.clone().expect("it is in a body");
+                done(db.renew_call(ticket, ms(LEASE), ms(LONGEST)).await)
+            }
             Event::Vote { by, call, yes, seen, edit, note } => {
                 let row = before.call(call).expect("it is there");
                 let id = self.approval(call);
@@ -381,11 +396,14 @@ impl Real<'_> {
             }
             Event::ClaimCall(process, call) => self.claim_call(&*db, before, process, call).await,
             Event::Finish(process, ending) => {
-                let ticket = self.held[usize::from(process)].ticket.take().expect("it is in a body");
+                let held = &mut self.held[usize::from(process)].ticket;
+                // What blocks goes on after its time is up.
+                let ticket = if ending == Ending::Late { held.clone() } else { held.take() };
+                let ticket = ticket.expect("it is in a body");
                 let ended = match ending {
                     Ending::Succeeded => Ended::Succeeded("done".to_owned()),
                     Ending::Failed => Ended::Failed("no such account".to_owned()),
-                    Ending::Lost => Ended::Lost("it panicked".to_owned()),
+                    Ending::Lost | Ending::Late => Ended::Lost("it panicked".to_owned()),
                 };
                 said(db.finish_call(ticket, ended, Vec::new()).await, |finished| match finished {
                     Finished::Recorded => Said::Recorded,
@@ -401,6 +419,16 @@ impl Real<'_> {
                     _ => Settlement::abandoned(),
                 };
                 self.settle(&*db, call, settlement, by, note).await
+            }
+            Event::Adopt { by, call, note } => {
+                let late = before.call(call).and_then(|call| call.execution).and_then(|row| row.late);
+                let external = before.call(call).is_some_and(|call| call.spec.waits == Waits::External);
+                let text = match late {
+                    Some(ExecutionState::Failed) => "no such account",
+                    _ if external => "done elsewhere",
+                    _ => "done",
+                };
+                self.settle(&*db, call, Settlement::adopt(digest_of(text)), by, note).await
             }
             Event::RunAgain { by, call, note } => self.settle(&*db, call, Settlement::run_again(), by, note).await,
             Event::Sweep => done(db.sweep_run(self.run_id.clone()).await),
@@ -636,6 +664,11 @@ impl Real<'_> {
             same("its execution", status, execution.status)?;
             same("its attempts", u32::from(row.attempt), execution.attempt)?;
             same("its fence", i64::from(row.fence), execution.fence)?;
+            let late = execution.late_status.map(|status| match status {
+                ExecutionStatus::Failed => ExecutionState::Failed,
+                _ => ExecutionState::Succeeded,
+            });
+            same("its late result", row.late, late)?;
             same("what was decided", &self.digests[&(place, row.decided)], &execution.decided_digest)?;
         }
         compare_standing(call, &stored.standing)
@@ -678,6 +711,7 @@ fn check_evidence(event: Event, told: Said, entries: &[AuditEntry]) -> Result<()
     let found: Vec<&str> = entries.iter().filter(|entry| entry.evidence).map(|entry| entry.action.as_str()).collect();
     let asked: Option<&str> = match (event, told) {
         (_, Said::Late) => Some("late_result"),
+        (Event::Answer { says: Says::Result, .. }, _) if found == ["late_result"] => Some("late_result"),
         (_, Said::Mismatch) => Some("requirement_mismatch"),
         (Event::Vote { .. }, Said::NotPermitted | Said::StaleView | Said::ReasonRequired) => Some("vote_refused"),
         _ => None,

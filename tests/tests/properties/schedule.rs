@@ -63,7 +63,7 @@ fn spec() -> impl Strategy<Value = Spec> {
                 require_reason: decided && require_reason,
                 record: tier == Tier::User && record,
                 expires_in: expires_in.filter(|_| decided),
-                valid_for: valid_for.filter(|_| decided && !outside),
+                valid_for: valid_for.filter(|_| decided),
             }
         },
     )
@@ -95,6 +95,7 @@ const ANYTHING: Config = Config {
     cancel: true,
     silent: true,
     eager: true,
+    hooks: true,
     failing: true,
     reset: true,
     ..Config::of("anything", &[])
@@ -145,6 +146,7 @@ fn passes(_: &State, event: &Event) -> bool {
             | Event::Crash(_)
             | Event::Pool(_)
             | Event::Renew(_)
+            | Event::RenewCall(_)
     )
 }
 
@@ -152,7 +154,12 @@ fn passes(_: &State, event: &Event) -> bool {
 fn drives(state: &State, event: &Event) -> bool {
     match event {
         Event::Load(_) => state.run.state == RunState::Paused,
-        Event::Begin(_) | Event::Commit(..) | Event::ClaimRun(..) | Event::ClaimCall(..) | Event::Finish(..) => true,
+        Event::Begin(..)
+        | Event::Input(_)
+        | Event::Commit(..)
+        | Event::ClaimRun(..)
+        | Event::ClaimCall(..)
+        | Event::Finish(..) => true,
         _ => false,
     }
 }
@@ -162,7 +169,7 @@ fn agrees(_: &State, event: &Event) -> bool {
     match event {
         Event::Vote { yes, .. } => *yes,
         Event::Answer { says, .. } => *says != Says::No,
-        Event::Settle { .. } | Event::RunAgain { .. } => true,
+        Event::Settle { .. } | Event::Adopt { .. } | Event::RunAgain { .. } => true,
         _ => false,
     }
 }

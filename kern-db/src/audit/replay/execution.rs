@@ -24,12 +24,13 @@ impl Run {
             return Ok(true);
         };
         let gate_is_open = call.gate_is_open(&call.executions[found]);
+        let was_allowed = call.was_allowed(&call.executions[found]);
         let execution = &mut call.executions[found];
         check(execution.digest == digest, "it is about another version than the one that was decided on")?;
         let to = match line.action {
             "executing" => Executing,
-            "succeeded" => Succeeded,
-            "failed" => Failed,
+            "succeeded" | "late_succeeded" => Succeeded,
+            "failed" | "late_failed" => Failed,
             "unknown" => Unknown,
             "retry" => Ready,
             "abandoned" | "run_again" => Abandoned,
@@ -48,13 +49,16 @@ impl Run {
             ("succeeded" | "failed", Executing) => said.fence == Some(execution.fence),
             ("unknown", Executing) | ("settled" | "run_again", Unknown) => true,
             ("retry", Executing) => !ended,
-            ("unknown", Ready) => execution.attempt > 0,
+            // A body that was given up may still say how it ended, until another start or a person has said more.
+            ("late_succeeded" | "late_failed", Unknown) => execution.owned && said.fence == Some(execution.fence),
+            ("unknown", Ready) => execution.attempt > 0 || said.outside && was_allowed,
             ("abandoned", Ready) => execution.attempt == 0,
             _ => false,
         };
         if !fits {
             return Err(format!("`{}`, and the execution is {}", line.action, execution.status).into());
         }
+        let waited = execution.status == Ready;
         (execution.status, execution.seq) = (to, line.seq);
         match line.action {
             "executing" => {
@@ -62,17 +66,24 @@ impl Run {
                 check(said.fence == execution.fence.checked_add(1), "its fence does not follow")?;
                 (execution.attempt, execution.fence) = (execution.attempt + 1, execution.fence + 1);
                 (execution.started_ms, execution.why) = (Some(*at_ms), None);
+                execution.owned = true;
             }
-            "succeeded" | "failed" => {
+            "succeeded" | "failed" | "late_succeeded" | "late_failed" => {
+                execution.why = None;
                 execution.result = Some(sha(said.digest).ok_or("it has no digest of the outcome")?);
                 execution.ended_ms = Some(*at_ms);
             }
-            "unknown" | "retry" => execution.why = said.why.as_deref().map(Box::from),
+            "unknown" | "retry" => {
+                execution.why = said.why.as_deref().map(Box::from);
+                execution.owned &= line.action == "unknown";
+                execution.outside = waited && execution.attempt == 0;
+            }
             "abandoned" => {
                 execution.why = said.why.as_deref().map(Box::from);
                 execution.ended_ms = Some(*at_ms);
             }
             _ => {
+                execution.owned = false;
                 execution.settled = Some((*by, step.note()));
                 (execution.result, execution.why) = (sha(said.digest), None);
                 execution.ended_ms = Some(*at_ms);
@@ -85,11 +96,36 @@ impl Run {
     }
 }
 
+impl Run {
+    /// What came too late: it changes nothing but what is kept of it.
+    pub(super) fn reported_late(&mut self, step: &Step<'_>) -> Result<(), Wrong> {
+        let Some(kept) = step.said.kept else { return Ok(()) };
+        let kept = Sha::parse(kept).ok_or("it has no digest of what is kept")?;
+        let id = need(step.line.execution_id, "execution")?;
+        let status = match step.said.settled_as {
+            Some("succeeded") => ExecutionStatus::Succeeded,
+            Some("failed") => ExecutionStatus::Failed,
+            _ => return Err("it does not say how the call ended".into()),
+        };
+        let call = self.known(step)?;
+        let execution = call.executions.iter_mut().find(|execution| &*execution.id == id);
+        let execution = execution.ok_or("nothing has allowed this execution")?;
+        check(execution.late.is_none(), "only the first late result is kept")?;
+        execution.late = Some((status, kept));
+        Ok(())
+    }
+}
+
 impl Call {
     /// Whether what allows an execution still does.
     pub(super) fn gate_is_open(&self, execution: &Execution) -> bool {
         let said_no = self.answer.as_ref().is_some_and(|answer| !answer.confirmed);
-        let allowed = match execution.authority {
+        !said_no && self.was_allowed(execution)
+    }
+
+    /// Whether it was allowed before the person who asked took it back.
+    fn was_allowed(&self, execution: &Execution) -> bool {
+        match execution.authority {
             Authority::Approval => self.approvals.iter().rev().any(|approval| {
                 approval.id == execution.id
                     && approval.required
@@ -101,8 +137,7 @@ impl Call {
                 self.answer.as_ref().is_some_and(|answer| answer.confirmed && answer.digest == execution.digest)
             }
             Authority::Policy => true,
-        };
-        allowed && !said_no
+        }
     }
 
     /// X1 and X2.
@@ -132,6 +167,9 @@ impl Call {
             made_ms: *at_ms,
             started_ms: None,
             ended_ms: None,
+            owned: false,
+            outside: false,
+            late: None,
         };
         if starts {
             let recorded = self.approvals.iter().any(|row| {
@@ -141,6 +179,7 @@ impl Call {
             check(said.attempt == Some(1) && said.fence == Some(1), "the first start is not the first")?;
             execution.status = ExecutionStatus::Executing;
             (execution.attempt, execution.fence, execution.started_ms) = (1, 1, Some(*at_ms));
+            execution.owned = true;
         }
         check(self.gate_is_open(&execution), "nothing has allowed this execution")?;
         Ok(execution)

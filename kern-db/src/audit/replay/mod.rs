@@ -37,6 +37,7 @@ pub(super) struct Replay {
 /// The words of the table that change a state.
 const ACTIONS: &[&str] = &[
     "run_started",
+    "input_stored",
     "turn_committed",
     "run_paused",
     "run_claimed",
@@ -63,6 +64,8 @@ const ACTIONS: &[&str] = &[
     "unknown",
     "retry",
     "abandoned",
+    "late_succeeded",
+    "late_failed",
     "settled",
     "run_again",
     "asked_again",
@@ -87,7 +90,7 @@ impl Replay {
     /// Takes the next entry.
     pub(super) fn step(&mut self, line: &Line<'_>) -> Result<(), Wrong> {
         let by = self.who(line.actor)?;
-        if line.evidence {
+        if line.evidence && line.action != "late_result" {
             return check(!ACTIONS.contains(&line.action), "it is marked as evidence, and its action changes a state");
         }
         let said: Said<'_> =
@@ -124,9 +127,13 @@ impl Replay {
         let run = self.runs.get_mut(run_id).ok_or("its run has not started")?;
         check_member(&said, self.who[by as usize].person.as_ref(), at_ms)?;
         let step = Step { line, said: &said, by, at_ms };
+        if line.evidence {
+            return run.reported_late(&step);
+        }
         match line.action {
             "turn_committed" | "run_paused" | "run_claimed" | "run_recovered" | "run_completed" | "run_failed"
             | "run_cancelled" => run.step(&step),
+            "input_stored" => run.input_stored(&step),
             "asked_again" => run.asked_again(&step),
             "confirmed" | "confirmed_implied" | "user_rejected" => run.answered(&step),
             "requested" | "recorded" => {
@@ -137,8 +144,8 @@ impl Replay {
                 run.asked(&step, id)
             }
             "voted" | "edited" | "approved" | "rejected" | "expired" | "cancelled" | "hidden" => run.decided(&step),
-            "ready" | "executing" | "succeeded" | "failed" | "unknown" | "retry" | "abandoned" | "settled"
-            | "run_again" => {
+            "ready" | "executing" | "succeeded" | "failed" | "unknown" | "retry" | "abandoned" | "late_succeeded"
+            | "late_failed" | "settled" | "run_again" => {
                 self.executions += u64::from(run.executed(&step)?);
                 Ok(())
             }

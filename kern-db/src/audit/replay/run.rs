@@ -22,6 +22,7 @@ impl Run {
             attention: false,
             fence: 1,
             snapshot: sha(said.snapshot_digest),
+            input: sha(said.input_digest),
             erased_ms: None,
             hidden_ms: None,
             started_ms: at_ms,
@@ -56,6 +57,7 @@ impl Run {
                 check(turn > self.turn, "the turn is over")?;
                 self.turns.push(Turn { turn, calls, at_ms: *at_ms });
                 self.turn = turn;
+                self.recoveries = 0;
                 for asked in &said.asked {
                     let digest = Sha::parse(asked.digest).ok_or("it names no digest of a call")?;
                     let named = Asked {
@@ -76,7 +78,11 @@ impl Run {
                 check(said.fence == self.fence.checked_add(1), "its fence does not follow")?;
                 self.fence += 1;
             }
-            "run_recovered" | "run_cancelled" => self.fence = self.fence.saturating_add(1),
+            "run_recovered" => {
+                check(self.input.is_some(), "nobody can go on with a run whose input is not stored")?;
+                self.fence = self.fence.saturating_add(1);
+            }
+            "run_cancelled" => self.fence = self.fence.saturating_add(1),
             "run_failed" if said.recoveries.is_some() => self.fence = self.fence.saturating_add(1),
             _ => {}
         }
@@ -98,6 +104,18 @@ impl Run {
             self.snapshot = Some(Sha::parse(snapshot).ok_or("its snapshot has no digest")?);
         }
         (self.status, self.seq, self.changed_ms) = (to, line.seq, *at_ms);
+        Ok(())
+    }
+
+    /// R1b.
+    pub(super) fn input_stored(&mut self, step: &Step<'_>) -> Result<(), Wrong> {
+        let Step { line, said, at_ms, .. } = step;
+        check(self.status == RunStatus::Running, "nobody drives the run")?;
+        check(self.turn == 0 && line.turn == Some(0), "a turn is committed already")?;
+        check(self.input.is_none(), "the input was stored before")?;
+        self.input = Some(sha(said.input_digest).ok_or("it has no digest of the input")?);
+        self.snapshot = Some(sha(said.snapshot_digest).ok_or("its snapshot has no digest")?);
+        (self.seq, self.changed_ms) = (line.seq, *at_ms);
         Ok(())
     }
 

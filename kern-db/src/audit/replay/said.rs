@@ -19,8 +19,15 @@ pub(super) struct Said<'a> {
     pub(super) session_id: Option<Cow<'a, str>>,
     #[serde(borrow)]
     pub(super) snapshot_digest: Option<&'a str>,
+    #[serde(borrow)]
+    pub(super) input_digest: Option<&'a str>,
     pub(super) calls: Option<u32>,
     pub(super) attention: bool,
+    /// Whether another system may have acted on a call that never started here.
+    pub(super) outside: bool,
+    /// Of a late result, as it is kept.
+    #[serde(borrow)]
+    pub(super) kept: Option<&'a str>,
     pub(super) fence: Option<i64>,
     pub(super) recoveries: Option<u32>,
     pub(super) attempt: Option<u32>,

@@ -99,6 +99,8 @@ pub(in crate::audit) struct Run {
     pub(in crate::audit) fence: i64,
     /// `None`: nothing has been said of it yet.
     pub(in crate::audit) snapshot: Option<Sha>,
+    /// Of its input, once the hooks have passed.
+    pub(in crate::audit) input: Option<Sha>,
     /// When the secrets of its calls were taken out.
     pub(in crate::audit) erased_ms: Option<i64>,
     /// When its session was deleted.
@@ -229,4 +231,10 @@ pub(in crate::audit) struct Execution {
     pub(in crate::audit) made_ms: i64,
     pub(in crate::audit) started_ms: Option<i64>,
     pub(in crate::audit) ended_ms: Option<i64>,
+    /// Whether the last start may still say how it ended.
+    pub(in crate::audit) owned: bool,
+    /// Whether it became unknown without a start: another system executes it.
+    pub(in crate::audit) outside: bool,
+    /// How the report ended that came too late, and the digest of what is kept of it.
+    pub(in crate::audit) late: Option<(ExecutionStatus, Sha)>,
 }

@@ -11,7 +11,7 @@ use crate::digest::sha256;
 use crate::page::RowRef;
 use crate::records::call::CallRow;
 use crate::records::execution::ExecutionRow;
-use crate::{Authority, ExecutionStatus};
+use crate::{Authority, ExecutionStatus, PauseType};
 
 impl Rows<'_> {
     pub(super) fn executions<'r>(
@@ -35,7 +35,7 @@ impl Rows<'_> {
             met.push(id);
             let outcome = match call {
                 Some(call) => self
-                    .execution(&row, said, call, approvals)
+                    .execution(state, &row, said, call, approvals)
                     .and_then(|()| is_erased(&row, ExecutionRow::C.erased_at_ms.order(), &call.row, state)),
                 None => Err(wrong("the call that it is about is not there")),
             };
@@ -57,6 +57,7 @@ impl Rows<'_> {
 
     pub(super) fn execution(
         &self,
+        state: &Run,
         row: &RowRef<'_>,
         said: &Execution,
         call: &KnownCall<'_>,
@@ -106,6 +107,20 @@ impl Rows<'_> {
                     _ => is_text(row, c.error.order(), said.why.as_deref())?,
                 }
             }
+        }
+        if said.outside {
+            let outside = call.policy.pause == Some(PauseType::ExternalExecution);
+            check(outside, "it is unknown and never started, and no other system executes it")?;
+        }
+        is_text(row, c.late_status.order(), said.late.map(|(status, _)| status.as_str()))?;
+        match (row.text(c.late_result.order()), said.late) {
+            (Some(found), Some((_, sha))) => {
+                check(sha.is(&sha256(found)), "what came too late is not what the audit log says")?;
+                check(state.erased_ms.is_none(), "its run was erased, and what came too late is there")?;
+            }
+            (None, Some(_)) => check(state.erased_ms.is_some(), "what came too late is not there")?,
+            (None, None) => {}
+            (Some(_), None) => return Err(wrong("no entry of the audit log says what came too late")),
         }
         let settled = said.settled.as_ref();
         is_text(row, c.settled_by.order(), settled.map(|(by, _)| self.replay.who[*by as usize].shown.as_str()))?;

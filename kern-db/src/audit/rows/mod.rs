@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::replay::{Call, Replay, Run};
 use crate::cell::Table;
-use crate::digest::{KeyFields, canonical, key_digest};
+use crate::digest::{KeyFields, canonical, key_digest, sha256};
 use crate::page::{CellRef, Page, RowRef};
 use crate::records::approval::ApprovalRow;
 use crate::records::audit::AuditBreak;
@@ -176,6 +176,11 @@ impl<'a> Rows<'a> {
             state.snapshot.is_none_or(|said| said.is(&digest)),
             "its snapshot is not the one that the audit log says",
         )?;
+        match (row.text(c.input.order()), state.input, state.erased_ms) {
+            (None, _, Some(_)) | (None, None, None) => {}
+            (Some(input), Some(said), None) if said.is(&sha256(input)) => {}
+            _ => return Err(wrong("its input is not the one that the audit log says")),
+        }
         let open = state.calls.iter().any(|call| {
             call.approvals.iter().any(|approval| approval.status == ApprovalStatus::Pending)
                 || call.executions.iter().any(|execution| execution.status == ExecutionStatus::Ready)

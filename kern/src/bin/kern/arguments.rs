@@ -177,7 +177,8 @@ pub(crate) enum Executions {
     #[command(after_help = "Examples:
   kern executions settle 01a2… --as succeeded --result 'refund 4711' --note 'seen in the bank statement'
   kern executions settle 01a2… --as abandoned --note 'the host was down before it could start'
-  kern executions settle 01a2… --as run-again --note 'the bank has no such payment'")]
+  kern executions settle 01a2… --as run-again --note 'the bank has no such payment'
+  kern executions settle 01a2… --as adopt --digest 9f86… --note 'the bank says the same'")]
     Settle(Settle),
 }
 
@@ -201,11 +202,14 @@ pub(crate) struct Settle {
     /// The execution's whole id.
     pub(crate) id: String,
     /// How it ended. `run-again`: whatever became of it, the same call is asked for once more; the old approval counts no
-    /// longer.
+    /// longer. `adopt`: it ended as the result says that was reported too late.
     #[arg(long = "as", value_name = "END", value_parser = PossibleValuesParser::new(
-        ["succeeded", "failed", "abandoned", "run-again"]
+        ["succeeded", "failed", "abandoned", "run-again", "adopt"]
     ))]
     pub(crate) end: String,
+    /// The digest of the result that was reported, as it is shown with it.
+    #[arg(long, value_name = "SHA256")]
+    pub(crate) digest: Option<String>,
     /// How you know, or why it shall be run again.
     #[arg(long, value_name = "TEXT")]
     pub(crate) note: String,

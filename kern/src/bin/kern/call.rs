@@ -220,6 +220,10 @@ fn outcome(facts: &mut Facts, execution: &Execution) {
             facts.add_text(what, text);
         }
     }
+    if let (Some(status), Some(result)) = (execution.late_status, &execution.late_result) {
+        facts.say("too late", status.as_str());
+        facts.add_text("reported", result);
+    }
     if let Some(by) = &execution.settled_by {
         facts.say("settled by", &safe(by));
     }

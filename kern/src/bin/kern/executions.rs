@@ -38,6 +38,15 @@ pub(crate) async fn list(output: &mut Output, db: &dyn Db, list: ListExecutions,
     let head = ["ID", "STATUS", "TOOL", "ATTEMPT", "RUN", "AGE", "OUTCOME"];
     output.line(table(output.ink(), &head, rows))?;
     output.line("")?;
+    for execution in &found {
+        if let (Some(status), Some(result), Some(digest)) =
+            (execution.late_status, &execution.late_result, execution.late_digest())
+        {
+            let (id, result) = (safe(execution.id.as_str()), cell(&safe(result), 60));
+            output.line(format!("{id} was reported too late as {status}: {result}"))?;
+            output.line(format!("  --as adopt --digest {digest}"))?;
+        }
+    }
     let count = if found.len() == 1 { "1 execution".to_owned() } else { format!("{} executions", found.len()) };
     let rest = if more { ", and there are more: give a higher --limit, or --run" } else { "" };
     let next = if list.status == "unknown" {
@@ -77,10 +86,21 @@ fn nothing(list: &ListExecutions) -> String {
 
 /// What can be refused before the store is opened.
 pub(crate) fn check(settle: &Settle) -> Outcome<()> {
-    if settle.result.is_some() && matches!(settle.end.as_str(), "abandoned" | "run-again") {
-        let what = if settle.end == "abandoned" { "what was abandoned" } else { "what is to be run again" };
-        let message = format!("{what} has no result: leave out --result, --note says why");
+    let without_result = match settle.end.as_str() {
+        "abandoned" => Some("what was abandoned has no result"),
+        "run-again" => Some("what is to be run again has no result"),
+        "adopt" => Some("what is adopted is the result that was reported"),
+        _ => None,
+    };
+    if let Some(why) = without_result.filter(|_| settle.result.is_some()) {
+        return Err(Failure::could_not("invalid", format!("{why}: leave out --result, --note says why")));
+    }
+    if settle.end == "adopt" && settle.digest.is_none() {
+        let message = "--as adopt takes --digest, which `kern executions list` shows with the result that was reported";
         return Err(Failure::could_not("invalid", message));
+    }
+    if settle.end != "adopt" && settle.digest.is_some() {
+        return Err(Failure::could_not("invalid", "--digest goes with --as adopt"));
     }
     if settle.note.trim().is_empty() {
         return Err(Failure::could_not("invalid", "--note is empty: say how you know"));
@@ -100,6 +120,7 @@ pub(crate) async fn settle(output: &mut Output, db: &dyn Db, settle: Settle, jso
         "failed" => Settlement::failed(told),
         "abandoned" => Settlement::abandoned(),
         "run-again" => Settlement::run_again(),
+        "adopt" => Settlement::adopt(settle.digest.unwrap_or_default()),
         other => return Err(Failure::could_not("usage", format!("`{other}` is no end of an execution"))),
     };
     let id = ExecutionId::from(settle.id);

@@ -113,7 +113,9 @@ impl From<db::Error> for Failure {
             db::Error::ExecutionConflict { .. } | db::Error::RunConflict { .. } => {
                 Self::no(code, format!("{message}, nothing was changed"))
             }
-            db::Error::Expired { .. } | db::Error::NotPermitted { .. } => Self::no(code, message),
+            db::Error::Expired { .. } | db::Error::Lapsed { .. } | db::Error::NotPermitted { .. } => {
+                Self::no(code, message)
+            }
             db::Error::DigestMismatch { .. } => {
                 Self::no(code, format!("{message}: somebody may have changed the database, nothing was decided"))
             }

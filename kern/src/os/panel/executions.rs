@@ -7,7 +7,7 @@ use std::sync::Arc;
 use askama::Template;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse as _, Redirect, Response};
-use kern_db::{Call, Execution, ExecutionFilter, ExecutionId, ExecutionStatus, Run, RunId};
+use kern_db::{Call, Effect, Execution, ExecutionFilter, ExecutionId, ExecutionStatus, Run, RunId};
 
 use super::{Failure, Frame, When, arguments, page as made, safe};
 use crate::display::Argument;
@@ -24,12 +24,25 @@ struct Row {
     arguments: Vec<Argument>,
     started: Option<When>,
     error: Option<String>,
+    late: Option<Late>,
+}
+
+/// A result that was reported too late.
+struct Late {
+    /// Whether it says that the call was done.
+    done: bool,
+    result: String,
+    /// Of the result as it is stored. `None`: it is not for adoption.
+    digest: Option<String>,
 }
 
 impl Row {
     fn of(os: &Os, run: &Run, execution: &Execution) -> Self {
         let is_of_it = |call: &&Call| call.turn == execution.turn && call.index == execution.index;
-        let approval = run.calls.iter().find(is_of_it).and_then(|call| call.approval.as_ref());
+        let call = run.calls.iter().find(is_of_it);
+        let approval = call.and_then(|call| call.approval.as_ref());
+        // The writes of a transactional call are not there.
+        let adoptable = call.is_some_and(|call| call.policy.effect != Effect::Transactional);
         let given = serde_json::from_str(&execution.arguments).map_err(|error| error.to_string());
         let unreadable = given.as_ref().err().map(|error| format!("its arguments cannot be read: {error}"));
         let given = given.unwrap_or_default();
@@ -40,6 +53,11 @@ impl Row {
             arguments: arguments(os, &run.agent_id, &execution.tool_name, &given, approval),
             started: execution.started_at_ms.map(|at| When::of(at / 1000)),
             error: unreadable.or(execution.error.clone()).as_deref().map(safe),
+            late: execution.late_result.as_deref().map(|result| Late {
+                done: execution.late_status == Some(ExecutionStatus::Succeeded),
+                result: safe(result),
+                digest: execution.late_digest().filter(|_| adoptable),
+            }),
         }
     }
 }
