@@ -358,6 +358,7 @@ stored_as_text! {
     ExecutionStatus: |text| text.parse().map_err(|error: crate::UnknownWord| error.to_string()),
     crate::Answer: |text| text.parse().map_err(|error: crate::UnknownWord| error.to_string()),
     crate::DeliveryStatus: |text| text.parse().map_err(|error: crate::UnknownWord| error.to_string()),
+    crate::StoreState: |text| text.parse().map_err(|error: crate::UnknownWord| error.to_string()),
     crate::Authority: |text| text.parse().map_err(|error: crate::UnknownWord| error.to_string()),
 }
 

@@ -20,6 +20,7 @@ use crate::records::run::{Run, RunFilter};
 use crate::records::session::{
     DeletedSession, NewSession, Session, SessionChange, SessionDeletion, SessionFilter, SessionOwner,
 };
+use crate::records::store::{RestoreAcceptance, RestoreAccepted, StoreStatus};
 use crate::requests::{
     AnswerCall, Answered, AskAgain, BeginRun, CallClaim, CallClaimed, Candidates, ClaimCall, ClaimRun, CommitTurn,
     DeliveryClaim, DeliveryEnd, EndRun, Ended, Finished, KeptAnswer, KeyLookup, NewKey, OpenRequest, OpenedRequest,
@@ -142,6 +143,35 @@ pub trait Db: sealed::Sealed + Transitions + fmt::Debug + Send + Sync + 'static 
     /// - [`Error::Invalid`](crate::Error::Invalid): the pool's name is no plain word, or a member's name is blank, is there
     ///   twice, or is none.
     fn write_pool(&self, name: String, members: Vec<String>, by: Option<Principal>) -> DbFuture<'_, Pool>;
+
+    /// Tells whether the store was set back to an older copy.
+    fn store_status(&self) -> DbFuture<'_, StoreStatus>;
+
+    /// Accepts that the store was set back (Z2): a new epoch, every open run paused until a person acknowledges that, and every
+    /// call that could start, or runs, unknown.
+    ///
+    /// A lease that was granted before the quarantine has to be over first: [`RestoreAccepted::Waits`] says for how long.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::Invalid`](crate::Error::Invalid): there is no note; or nothing proves that the store was set back, and it is not
+    ///   forced.
+    fn accept_restore(&self, acceptance: RestoreAcceptance) -> DbFuture<'_, RestoreAccepted>;
+
+    /// Lets a run go on after an accepted restore (R13). Where it needs no such word, nothing happens.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::NotFound`](crate::Error::NotFound): there is none with this id.
+    /// - [`Error::NotPermitted`](crate::Error::NotPermitted): whoever asked for its calls may not acknowledge.
+    /// - [`Error::RunConflict`](crate::Error::RunConflict): it is not paused.
+    /// - [`Error::StoreRestored`](crate::Error::StoreRestored): the store is quarantined.
+    fn acknowledge_restore<'a>(
+        &'a self,
+        id: &'a RunId,
+        by: Option<Principal>,
+        note: Option<String>,
+    ) -> DbFuture<'a, ()>;
 
     /// Lists all pools, by name.
     fn list_pools(&self) -> DbFuture<'_, Vec<Pool>>;

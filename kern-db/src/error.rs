@@ -132,6 +132,19 @@ pub enum Error {
         /// The name, escaped.
         name: String,
     },
+    /// The store was set back to an older copy, and an operator has not accepted that yet; or a run waits for a person to
+    /// acknowledge it.
+    #[error("{what}")]
+    StoreRestored {
+        /// What has to happen first.
+        what: String,
+    },
+    /// It is committed, and the mark of the store could not be written: the body is not entered, and the no is not answered.
+    #[error("the mark of the store could not be written, without which nothing is started or refused: {detail}")]
+    NotMarked {
+        /// What was said.
+        detail: String,
+    },
     /// The caller's own input is not usable.
     #[error("{0}")]
     Invalid(String),
@@ -240,6 +253,8 @@ impl Error {
             Self::RunConflict { .. } => "not_paused",
             Self::SessionExists { .. } => "session_exists",
             Self::InvalidPrincipal { .. } => "invalid_principal",
+            Self::StoreRestored { .. } => "store_restored",
+            Self::NotMarked { .. } => "mark_not_written",
             Self::Invalid(_) => "invalid",
             Self::Busy { .. } => "store_busy",
             Self::Full { .. } => "store_full",

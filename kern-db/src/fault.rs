@@ -16,6 +16,10 @@ pub const WRITTEN: &str = "written";
 pub const COMMIT: &str = "commit";
 /// Everything is committed, and nobody was told.
 pub const COMMITTED: &str = "committed";
+/// The mark is about to be written.
+pub const MARK: &str = "mark";
+/// The mark is written and synced.
+pub const MARKED: &str = "marked";
 /// A transaction that only reads is about to begin.
 pub const READ: &str = "read";
 /// A migration is about to be applied: its action is the name of the migration.

@@ -18,6 +18,7 @@ mod error;
 #[doc(hidden)]
 pub mod fault;
 mod ids;
+mod mark;
 mod memory;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod migrations;
@@ -51,6 +52,7 @@ pub use clock::StoreClock;
 pub use db::{Audit, Db, DbExt, DbFuture, IntoDb, Transitions};
 pub use error::{Error, Result};
 pub use ids::{ApprovalId, ExecutionId, RunId, SessionId, fresh_id};
+pub use mark::{Heads, Mark, MarkPlace, MarkSink};
 pub use memory::InMemoryDb;
 #[cfg(feature = "postgres")]
 pub use postgres::{PostgresDb, PostgresDbBuilder};
@@ -69,8 +71,10 @@ pub use records::session::{
     DeletedSession, NewSession, Session, SessionChange, SessionDeletion, SessionFilter, SessionOwner,
 };
 pub use records::status::{
-    Answer, ApprovalStatus, ApprovalType, Authority, DeliveryStatus, ExecutionStatus, PauseType, RunStatus, UnknownWord,
+    Answer, ApprovalStatus, ApprovalType, Authority, DeliveryStatus, ExecutionStatus, PauseType, RunStatus, StoreState,
+    UnknownWord,
 };
+pub use records::store::{RestoreAcceptance, RestoreAccepted, StoreStatus};
 pub use requests::{
     AnswerCall, Answered, AskAgain, BeginRun, Blocker, CallClaim, CallClaimed, Candidates, ClaimCall, ClaimRun,
     CommitTurn, DeliveryClaim, DeliveryEnd, EndRun, Ended, Finished, FoundKey, KeptAnswer, KeyLookup, NewAnswer,

@@ -189,6 +189,8 @@ pub struct ClaimRun {
     pub fence: i64,
     /// As loaded.
     pub turn: u32,
+    /// As loaded: [`Run::loaded`](crate::Run::loaded).
+    pub loaded: String,
     pub caller: Caller,
     pub lease_ms: i64,
 }

@@ -348,6 +348,8 @@ fn way<'a>(
                 Way { word: Word::Executing, attempts }
             }
             (Some(Word::Executing), "retry") => Way { word: Word::Retry, attempts },
+            // X12: of a store that was set back, also what never started.
+            (Some(Word::Ready | Word::Executing | Word::Retry), "restored") => Way { word: Word::Unknown, attempts },
             (Some(Word::Executing | Word::Retry), "unknown") => Way { word: Word::Unknown, attempts },
             // Another system may have acted on it.
             (Some(Word::Ready), "unknown") if policy.pause == Some(PauseType::ExternalExecution) => {
@@ -408,8 +410,18 @@ fn check_way(rows: &CallRows, entries: &[AuditRow], word: Word) -> Result<()> {
 /// What is on record of a call that nothing may follow on.
 const CLOSES: &[&str] = &["rejected", "expired", "cancelled", "hidden", "user_rejected"];
 /// What is on record of a call that has started, or of an execution that is over.
-const STARTS: &[&str] =
-    &["executing", "retry", "succeeded", "failed", "unknown", "late_succeeded", "late_failed", "settled", "abandoned"];
+const STARTS: &[&str] = &[
+    "executing",
+    "retry",
+    "succeeded",
+    "failed",
+    "unknown",
+    "restored",
+    "late_succeeded",
+    "late_failed",
+    "settled",
+    "abandoned",
+];
 /// What is on record of a call that is another one from then on: the next generation.
 const AGAIN: &[&str] = &["asked_again", "run_again"];
 

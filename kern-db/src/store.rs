@@ -69,6 +69,26 @@ macro_rules! store {
                 self.write(Lane::Normal, "set a pool", move |tx| Box::pin(pool::set(tx, name, members, by)))
             }
 
+            fn store_status(&self) -> DbFuture<'_, StoreStatus> {
+                self.read("read the store's state", move |tx| Box::pin(restore::status(tx)))
+            }
+
+            fn accept_restore(&self, acceptance: RestoreAcceptance) -> DbFuture<'_, RestoreAccepted> {
+                self.write(Lane::Alone, "accept a restore", move |tx| Box::pin(restore::accept(tx, acceptance)))
+            }
+
+            fn acknowledge_restore<'a>(
+                &'a self,
+                id: &'a RunId,
+                by: Option<Principal>,
+                note: Option<String>,
+            ) -> DbFuture<'a, ()> {
+                let id = id.clone();
+                self.write(Lane::Normal, "acknowledge a restore", move |tx| {
+                    Box::pin(restore::acknowledge(tx, id, by, note))
+                })
+            }
+
             fn list_pools(&self) -> DbFuture<'_, Vec<Pool>> {
                 self.read("list pools", move |tx| Box::pin(pool::list(tx)))
             }
@@ -313,7 +333,7 @@ macro_rules! store {
             }
 
             fn quarantine(&self) -> DbFuture<'_, Quarantine> {
-                Box::pin(std::future::ready(Ok(Quarantine::Open)))
+                self.read("read the store's state", move |tx| Box::pin(restore::state(tx)))
             }
 
             fn run_owner(&self, run_id: RunId) -> DbFuture<'_, Option<Principal>> {
@@ -464,6 +484,7 @@ pub(crate) mod prelude {
     pub(crate) use crate::records::session::{
         DeletedSession, NewSession, Session, SessionChange, SessionDeletion, SessionFilter, SessionOwner,
     };
+    pub(crate) use crate::records::store::{RestoreAcceptance, RestoreAccepted, StoreStatus};
     pub(crate) use crate::requests::{
         AnswerCall, Answered, AskAgain, BeginRun, CallClaim, CallClaimed, Candidates, ClaimCall, ClaimRun, CommitTurn,
         DeliveryClaim, DeliveryEnd, EndRun, Ended, Finished, KeptAnswer, KeyLookup, NewKey, OpenRequest, OpenedRequest,
@@ -472,8 +493,8 @@ pub(crate) mod prelude {
     };
     pub(crate) use crate::transitions::clock as store_clock;
     pub(crate) use crate::transitions::{
-        answer, approval, ask, delivery, erase, execution, key, pool, read, recovery, request, run, session, settle,
-        sweep,
+        answer, approval, ask, delivery, erase, execution, key, pool, read, recovery, request, restore, run, session,
+        settle, sweep,
     };
     pub(crate) use crate::{ApprovalId, ApprovalStatus, DeliveryStatus, ExecutionId, RunId, SessionId};
 }

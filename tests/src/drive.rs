@@ -96,8 +96,8 @@ async fn step(
         db.settle_execution(&execution.id, nobody_knows).await?;
         return Ok(false);
     }
-    let request =
-        ClaimRun { run_id: run_id.clone(), fence: run.fence, turn: run.turn, caller: Caller::Worker, lease_ms };
+    let (fence, turn, loaded) = (run.fence, run.turn, run.loaded.clone());
+    let request = ClaimRun { run_id: run_id.clone(), fence, turn, loaded, caller: Caller::Worker, lease_ms };
     let RunClaimed::Claimed(claim) = db.claim_run(request).await? else { return Ok(false) };
     let request = ClaimCall { claim: claim.clone(), turn: 1, index: 0, lease_ms };
     if let CallClaimed::Claimed(call) = db.claim_call(request).await? {

@@ -62,6 +62,10 @@ struct Replay {
     hidden: HashSet<String>,
     /// By id: whether it was revoked.
     keys: HashMap<String, bool>,
+    /// Whether the store is quarantined.
+    quarantined: bool,
+    /// Executions that an accepted restore has made unknown.
+    restored: HashSet<String>,
 }
 
 /// Walks the audit log and compares it with every row there is.
@@ -161,6 +165,12 @@ impl Replay {
             assert_eq!((entry.seq, &entry.run_id), (1, &None), "a chain begins once: {entry:?}");
             return;
         }
+        if matches!(action, "quarantined" | "restore_accepted") {
+            assert_eq!(entry.run_id, None, "the store is of no run: {entry:?}");
+            assert_eq!(self.quarantined, action == "restore_accepted", "one after the other: {entry:?}");
+            self.quarantined = !self.quarantined;
+            return;
+        }
         if action == "clock_reset" {
             assert_eq!(entry.run_id, None, "the time of the store is of no run: {entry:?}");
             return;
@@ -184,7 +194,7 @@ impl Replay {
         let run = self.runs.get(&run_id).copied();
         match action {
             "run_started" | "input_stored" | "turn_committed" | "run_paused" | "run_claimed" | "run_recovered"
-            | "run_completed" | "run_failed" | "run_cancelled" => {
+            | "run_completed" | "run_failed" | "run_cancelled" | "run_restored" => {
                 let after = run_step(entry, run);
                 self.runs.insert(run_id, after);
             }
@@ -194,10 +204,17 @@ impl Replay {
                 let after = approval_step(entry, self.approvals.get(&id).copied());
                 self.approvals.insert(id, after);
             }
-            "ready" | "executing" | "succeeded" | "failed" | "unknown" | "late_succeeded" | "late_failed" | "retry"
-            | "abandoned" | "settled" => {
+            "restore_acknowledged" => {
+                assert_eq!(run.map(|run| run.status), Some(RunStatus::Paused), "while it waits: {entry:?}");
+            }
+            "ready" | "executing" | "succeeded" | "failed" | "unknown" | "restored" | "late_succeeded"
+            | "late_failed" | "retry" | "abandoned" | "settled" => {
+                assert!(action != "restored" || self.quarantined, "only of a store that was set back: {entry:?}");
                 let id = entry.execution_id.as_ref().expect("the entry names its execution").to_string();
                 let after = execution_step(entry, self.executions.get(&id).copied());
+                if action == "restored" {
+                    self.restored.insert(id.clone());
+                }
                 if action == "retry" {
                     let open = run.map(|run| matches!(run.status, RunStatus::Running | RunStatus::Paused));
                     assert_eq!(open, Some(true), "nothing of a run that has ended is made again: {entry:?}");
@@ -277,6 +294,7 @@ fn run_step(entry: &AuditEntry, before: Option<RunState>) -> RunState {
         "run_paused" => (&[Running], Paused),
         "run_claimed" => (&[Paused], Running),
         "run_recovered" => (&[Running], Paused),
+        "run_restored" => (&[Running, Paused], Paused),
         "run_completed" => (&[Running], Completed),
         "run_failed" => (&[Running], Error),
         _ => (&[Paused, Running], Cancelled),
@@ -351,6 +369,7 @@ fn execution_step(entry: &AuditEntry, before: Option<ExecutionState>) -> Executi
         // By the body that was given up.
         "late_succeeded" => (&[Some(Unknown)], Succeeded),
         "late_failed" => (&[Some(Unknown)], Failed),
+        "restored" => (&[Some(Executing), Some(Ready)], Unknown),
         "retry" => (&[Some(Executing)], Ready),
         "abandoned" => (&[Some(Ready)], Abandoned),
         "settled" => match entry.payload["as"].as_str() {

@@ -236,7 +236,8 @@ impl Store {
     /// What a process that has just loaded a run would claim it with.
     pub async fn load(&self, run_id: &RunId, caller: Caller) -> ClaimRun {
         let run = self.get_run(run_id).await.expect("the run is there");
-        ClaimRun { run_id: run_id.clone(), fence: run.fence, turn: run.turn, caller, lease_ms: LONG }
+        let (fence, turn, loaded) = (run.fence, run.turn, run.loaded);
+        ClaimRun { run_id: run_id.clone(), fence, turn, loaded, caller, lease_ms: LONG }
     }
 
     /// Claims a run that the worker can claim.

@@ -1033,7 +1033,8 @@ mod workers {
         store.approve_all(&sound.run_id).await;
         // The first one's owner is gone, and one of its rows is spoilt.
         let (run_id, caller) = (poisoned.run_id.clone(), kern_db::Caller::Anonymous);
-        let claim = kern_db::ClaimRun { run_id, fence: 1, turn: 1, caller, lease_ms: 1 };
+        let loaded = store.db.get_run(&run_id).await.unwrap().loaded;
+        let claim = kern_db::ClaimRun { run_id, fence: 1, turn: 1, loaded, caller, lease_ms: 1 };
         assert!(matches!(store.db.claim_run(claim).await.unwrap(), kern_db::RunClaimed::Claimed(_)));
         store.lapsed(&poisoned.run_id).await;
         let spoil = format!(

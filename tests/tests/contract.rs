@@ -91,6 +91,8 @@ mod pools;
 mod requester;
 #[path = "contract/requests.rs"]
 mod requests;
+#[path = "contract/restore.rs"]
+mod restore;
 #[path = "contract/resuming.rs"]
 mod resuming;
 #[path = "contract/run_again.rs"]

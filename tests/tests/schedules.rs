@@ -123,6 +123,7 @@ async fn schedule_2_what_was_loaded_at_turn_1_is_not_claimed_at_turn_2() {
         run_id: loaded.run_id,
         fence: loaded.fence,
         turn: loaded.turn,
+        loaded: loaded.loaded,
         caller: Caller::Anonymous,
         lease_ms: 30_000,
     };

@@ -33,7 +33,9 @@ CREATE TABLE {runs} (
     -- When the session of a run was deleted. The run has ended then, and stays.
     deleted_at_ms BIGINT,
     -- What was asked, as the hooks left it.
-    input TEXT COLLATE "C"
+    input TEXT COLLATE "C",
+    -- The epoch of the store in which a person last let it go on.
+    epoch TEXT COLLATE "C" NOT NULL
 );
 CREATE INDEX idx_{runs}_agent_id_status ON {runs} (agent_id, status, run_id);
 CREATE INDEX idx_{runs}_session_id ON {runs} (session_id, run_id) WHERE deleted_at_ms IS NULL;
@@ -224,7 +226,13 @@ CREATE TABLE {store} (
     shards BIGINT NOT NULL,
     at_ms BIGINT NOT NULL,
     wall_ms BIGINT NOT NULL,
-    resets BIGINT NOT NULL
+    resets BIGINT NOT NULL,
+    -- The longest lease that was ever granted.
+    lease_ms BIGINT NOT NULL,
+    state TEXT COLLATE "C" NOT NULL CHECK (state IN ('open', 'quarantined')),
+    -- JSON: what the log lacks, while the store is quarantined.
+    proof TEXT COLLATE "C",
+    quarantined_at_ms BIGINT
 );
 
 CREATE TABLE {outbox} (
@@ -606,7 +614,8 @@ BEGIN
              (OLD.status = 'ready' AND NEW.status IN ('abandoned', 'succeeded') AND OLD.attempt = 0)
           OR (OLD.status = 'ready' AND NEW.status = 'unknown' AND (OLD.attempt > 0 OR EXISTS (
                 SELECT 1 FROM {calls} WHERE run_id = OLD.run_id AND turn = OLD.turn AND idx = OLD.idx
-                  AND generation = OLD.generation AND (policy::json ->> 'pause') = 'external_execution')))
+                  AND generation = OLD.generation AND (policy::json ->> 'pause') = 'external_execution')
+                OR EXISTS (SELECT 1 FROM {store} WHERE state = 'quarantined')))
           OR (OLD.status = 'ready' AND NEW.status = 'executing' AND (OLD.attempt = 0 OR EXISTS (
                 SELECT 1 FROM {calls} WHERE run_id = OLD.run_id AND turn = OLD.turn AND idx = OLD.idx
                   AND generation = OLD.generation AND (policy::json ->> 'effect') IN ('idempotent', 'transactional'))))
@@ -816,7 +825,8 @@ BEGIN
         END IF;
         RETURN NEW;
     END IF;
-    IF NEW.store_id IS DISTINCT FROM OLD.store_id OR NEW.shards IS DISTINCT FROM OLD.shards OR NEW.resets < OLD.resets THEN
+    IF NEW.store_id IS DISTINCT FROM OLD.store_id OR NEW.shards IS DISTINCT FROM OLD.shards OR NEW.resets < OLD.resets
+      OR (NEW.epoch IS DISTINCT FROM OLD.epoch AND NOT (OLD.state = 'quarantined' AND NEW.state = 'open')) THEN
         RAISE EXCEPTION 'kern: what a store is does not change';
     END IF;
     RETURN NEW;

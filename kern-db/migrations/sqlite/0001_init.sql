@@ -34,7 +34,9 @@ CREATE TABLE {runs} (
     -- When the session of a run was deleted. The run has ended then, and stays.
     deleted_at_ms INTEGER,
     -- What was asked, as the hooks left it.
-    input TEXT
+    input TEXT,
+    -- The epoch of the store in which a person last let it go on.
+    epoch TEXT NOT NULL
 ) STRICT;
 CREATE INDEX idx_{runs}_agent_id_status ON {runs} (agent_id, status, run_id);
 CREATE INDEX idx_{runs}_session_id ON {runs} (session_id, run_id, deleted_at_ms) WHERE deleted_at_ms IS NULL;
@@ -226,7 +228,13 @@ CREATE TABLE {store} (
     shards INTEGER NOT NULL,
     at_ms INTEGER NOT NULL,
     wall_ms INTEGER NOT NULL,
-    resets INTEGER NOT NULL
+    resets INTEGER NOT NULL,
+    -- The longest lease that was ever granted.
+    lease_ms INTEGER NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('open', 'quarantined')),
+    -- JSON: what the log lacks, while the store is quarantined.
+    proof TEXT,
+    quarantined_at_ms INTEGER
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE {outbox} (
@@ -625,7 +633,8 @@ WHEN NEW.status IS NOT OLD.status AND NOT (
      (OLD.status = 'ready' AND NEW.status IN ('abandoned', 'succeeded') AND OLD.attempt = 0)
   OR (OLD.status = 'ready' AND NEW.status = 'unknown' AND (OLD.attempt > 0 OR EXISTS (
         SELECT 1 FROM {calls} WHERE run_id = OLD.run_id AND turn = OLD.turn AND idx = OLD.idx
-          AND generation = OLD.generation AND json_extract(policy, '$.pause') = 'external_execution')))
+          AND generation = OLD.generation AND json_extract(policy, '$.pause') = 'external_execution')
+        OR EXISTS (SELECT 1 FROM {store} WHERE state = 'quarantined')))
   OR (OLD.status = 'ready' AND NEW.status = 'executing' AND (OLD.attempt = 0 OR EXISTS (
         SELECT 1 FROM {calls} WHERE run_id = OLD.run_id AND turn = OLD.turn AND idx = OLD.idx
           AND generation = OLD.generation AND json_extract(policy, '$.effect') IN ('idempotent', 'transactional'))))
@@ -757,4 +766,5 @@ WHEN EXISTS (SELECT 1 FROM {store})
 BEGIN SELECT RAISE(ABORT, 'kern: a store has one row about itself'); END;
 CREATE TRIGGER {store}_identity BEFORE UPDATE ON {store}
 WHEN NEW.store_id IS NOT OLD.store_id OR NEW.shards IS NOT OLD.shards OR NEW.resets < OLD.resets
+  OR (NEW.epoch IS NOT OLD.epoch AND NOT (OLD.state = 'quarantined' AND NEW.state = 'open'))
 BEGIN SELECT RAISE(ABORT, 'kern: what a store is does not change'); END;

@@ -22,13 +22,16 @@ use crate::records::outbox::{OutboxRow, TOPICS};
 use crate::records::principal::Actor;
 use crate::records::store::{StoreRow, random_id};
 use crate::tx::{Head, Query, Tx};
-use crate::{ApprovalId, Error, ExecutionId, Result, RunId};
+use crate::{ApprovalId, Error, ExecutionId, Result, RunId, StoreState};
 
 pub use checkpoint::Sign;
 pub use export::verify_export;
 pub use gathered::Gathered;
 use line::{Line, chain_hash, genesis};
 pub(crate) use verify::verify;
+
+/// X2 and X3, and a person's no: A5, A7, A8, U2 and R9.
+const NEED_MARK: &[&str] = &["executing", "rejected", "cancelled", "hidden", "user_rejected", "run_cancelled"];
 
 /// What a transaction adds to the audit log and the outbox when it commits.
 #[derive(Debug, Default)]
@@ -143,6 +146,22 @@ impl Journal {
         self.entries.push(entry);
     }
 
+    /// Whether the mark has to be synced before anybody is told of this: a start, whose body is entered next, or a no.
+    pub(crate) fn needs_mark(&self) -> bool {
+        let needs = |entry: &Entry| !entry.evidence && NEED_MARK.contains(&entry.action);
+        self.entries.iter().any(needs)
+    }
+
+    /// Whether it says something new.
+    pub(crate) fn has_entries(&self) -> bool {
+        !self.entries.is_empty()
+    }
+
+    /// Whether it closes an epoch (Z2).
+    pub(crate) fn closes_epoch(&self) -> bool {
+        self.entries.iter().any(|entry| entry.action == "restore_accepted")
+    }
+
     /// How many entries there are so far.
     pub(crate) fn place(&self) -> usize {
         self.entries.len()
@@ -233,7 +252,19 @@ pub(crate) fn opening(now: i64) -> (StoreRow, AuditRow) {
     let mut buffer = Vec::new();
     let genesis = genesis(&store_id, 0, shards);
     let first = Draft::new(entry, now, &mut buffer).place(&store_id, 1, now, genesis, &mut buffer);
-    (StoreRow { store_id, epoch: random_id(), shards, at_ms: now, wall_ms: now, resets: 0 }, first)
+    let store = StoreRow {
+        store_id,
+        epoch: random_id(),
+        shards,
+        at_ms: now,
+        wall_ms: now,
+        resets: 0,
+        lease_ms: 0,
+        state: StoreState::Open,
+        proof: None,
+        quarantined_at_ms: None,
+    };
+    (store, first)
 }
 
 /// The action of the first entry of a chain.

@@ -522,6 +522,7 @@ pub struct Resolution {
     pub(crate) digest: Option<String>,
     /// Where evidence goes of a decision that is one of many.
     pub(crate) gathered: Option<Gathered>,
+    pub(crate) acknowledge_restore: bool,
 }
 
 /// Yes or no. An enum, so that no default and no `false` can stand for either.
@@ -544,7 +545,16 @@ const LAST_MS: i64 = (1 << 53) - 1;
 
 impl Resolution {
     fn new(approve: Decision) -> Self {
-        Self { approve, by: None, member: None, note: None, data: None, digest: None, gathered: None }
+        Self {
+            approve,
+            by: None,
+            member: None,
+            note: None,
+            data: None,
+            digest: None,
+            gathered: None,
+            acknowledge_restore: false,
+        }
     }
 
     /// Yes.
@@ -627,6 +637,13 @@ impl Resolution {
     /// and objects within each other.
     pub fn data(mut self, data: Value) -> Self {
         self.data = Some(data);
+        self
+    }
+
+    /// Lets the run go on after an accepted restore, with a yes to this call: whoever decides knows that it may have been decided
+    /// and executed in the history that was lost.
+    pub fn acknowledge_restore(mut self) -> Self {
+        self.acknowledge_restore = true;
         self
     }
 

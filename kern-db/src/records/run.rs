@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::call::Call;
 use super::principal::{Owner, Principal};
 use crate::cell::{Json, row};
+use crate::digest::Fields;
 use crate::sensitive::snapshot_digest;
 use crate::{RunId, RunStatus, SessionId};
 
@@ -42,10 +43,17 @@ row! {
         deleted_at_ms: Option<i64>,
         /// JSON of what was asked, as the hooks left it. `None`: they have not passed yet, or it was erased.
         input: Option<String>,
+        /// The epoch of the store in which a person last let it go on.
+        epoch: String,
     }
 }
 
 impl RunRow {
+    /// Of the snapshot and the epoch, as a process reads them before it claims the run.
+    pub(crate) fn loaded(&self) -> String {
+        Fields::new("kern/loaded/v1").text(&self.snapshot_digest).text(&self.epoch).finish()
+    }
+
     /// The digest that the run's snapshot has to have.
     pub(crate) fn digest_of_snapshot(&self) -> String {
         snapshot_digest(&self.snapshot, self.snapshot_salt.as_deref())
@@ -96,6 +104,12 @@ pub struct Run {
     /// When its session was deleted, epoch milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deleted_at_ms: Option<i64>,
+    /// The epoch of the store in which a person last let it go on.
+    #[serde(skip)]
+    pub epoch: String,
+    /// Of the snapshot and the epoch as they were read: what a claim of the run compares, because fences repeat after a restore.
+    #[serde(skip)]
+    pub loaded: String,
 }
 
 /// Which runs to list. Those of a session that was deleted are in no list.

@@ -110,6 +110,16 @@ words! {
 }
 
 words! {
+    /// State of a store.
+    StoreState {
+        /// It takes everything.
+        Open = "open",
+        /// A process has proved that it was set back, and an operator has not accepted that yet.
+        Quarantined = "quarantined",
+    }
+}
+
+words! {
     /// State of an execution.
     ExecutionStatus {
         /// Allowed, not started.

@@ -5,6 +5,7 @@
 
 mod counts;
 mod guard;
+mod mark;
 mod migrate;
 mod place;
 mod readers;
@@ -23,10 +24,12 @@ use rusqlite::{Connection, OpenFlags};
 use crate::audit::Journal;
 use crate::cell::Table;
 use crate::clock::Floor;
+use crate::mark::MarkPlace;
 use crate::store::Lane;
 use crate::store::prelude::*;
 use crate::tx::{Job, Step, Tx, finish_now};
 use crate::{Error, Result, clock};
+use mark::Keeper;
 use place::Place;
 use readers::Readers;
 use tx::SqliteTx;
@@ -68,6 +71,7 @@ pub struct SqliteDbBuilder {
     names: Vec<(Table, String)>,
     busy_timeout: Duration,
     existing: bool,
+    mark: Option<MarkPlace>,
 }
 
 impl SqliteDb {
@@ -94,6 +98,7 @@ impl SqliteDb {
             names: Vec::new(),
             busy_timeout: BUSY_TIMEOUT,
             existing: false,
+            mark: None,
         }
     }
 
@@ -181,6 +186,13 @@ impl SqliteDbBuilder {
         self
     }
 
+    /// Sets where the mark is kept: the audit log as a process last knew it, by which kern notices that the file was set back. By
+    /// default it is a file beside the database, `app.db-mark` beside `app.db`, and moves with it.
+    pub fn mark(mut self, place: impl Into<MarkPlace>) -> Self {
+        self.mark = Some(place.into());
+        self
+    }
+
     /// Opens only what is there: no file is made, no table, and no schema is brought up to date. For programs that look
     /// into a store that is not theirs.
     pub fn existing(mut self) -> Self {
@@ -194,14 +206,14 @@ impl SqliteDbBuilder {
     ///
     /// - [`Error::NoStore`]: there is none, after [`existing`](Self::existing).
     /// - [`Error::TooOld`]: an older kern wrote the file.
-    /// - [`Error::Invalid`]: a table name that is none or that something else has, another name than the file has, or no
+    /// - [`Error::Invalid`]: the mark is of another store; a table name that is none or that something else has, another name than the file has, or no
     ///   file at all.
     /// - [`Error::Corrupt`]: the file is no SQLite database, a table of kern is missing, or its schema is not as this
     ///   build has it.
     /// - [`Error::Newer`]: a newer kern wrote the file.
     /// - [`Error::Busy`], [`Error::Full`], [`Error::Unavailable`]: it cannot be written.
     pub async fn open(self) -> Result<SqliteDb> {
-        let Self { path, names, busy_timeout, existing } = self;
+        let Self { path, names, busy_timeout, existing, mark } = self;
         if !existing && (path.as_os_str() == ":memory:" || path.as_os_str().is_empty()) {
             let reason = "a SQLite store is a file that several connections share: use `InMemoryDb` for one in memory";
             return Err(Error::Invalid(reason.to_owned()));
@@ -222,9 +234,11 @@ impl SqliteDbBuilder {
             let names = Arc::new(names);
             let watch = Arc::new(Watch::new(path.clone(), busy_timeout));
             let place = Arc::new(Place::of(&path)?);
+            let mut keeper = Keeper::new(mark, &path);
+            keeper.open(&connection, &names, !existing)?;
             let readers = Readers::new(path, Arc::clone(&place), Arc::clone(&names), busy_timeout);
             let changes = Arc::clone(watch.changes());
-            Ok((Writer::start(connection, place, names, changes)?, readers, watch))
+            Ok((Writer::start(connection, place, names, changes, keeper)?, readers, watch))
         })
         .await;
         let (writer, readers, watch) = opened.map_err(|error| unavailable("open the database", error))??;

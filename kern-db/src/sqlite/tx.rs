@@ -50,6 +50,13 @@ pub(super) struct Known {
     pub(super) time: Option<Time>,
 }
 
+impl Known {
+    /// The end of the log, where it is known.
+    pub(super) fn head(&self) -> Option<&Head> {
+        self.head.as_ref()
+    }
+}
+
 impl<'a> SqliteTx<'a> {
     pub(super) fn new(connection: &'a Connection, names: &'a Names, action: &'static str) -> Self {
         Self { connection, names, action, guard: None, journal: Journal::default(), known: Known::default() }

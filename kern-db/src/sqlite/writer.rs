@@ -14,6 +14,7 @@ use rusqlite::Connection;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::guard::Guard;
+use super::mark::Keeper;
 use super::place::Place;
 use super::tx::{Known, SqliteTx};
 use super::{Failure, failed, say, unavailable};
@@ -22,7 +23,7 @@ use crate::cell::Table;
 use crate::clock::Time;
 use crate::names::Names;
 use crate::store::Lane;
-use crate::tx::{Refused, Step, finish_now};
+use crate::tx::{Refused, Step, Tx as _, finish_now};
 use crate::{Error, Result, fault};
 
 /// Jobs that may wait before callers wait themselves.
@@ -31,6 +32,8 @@ const QUEUE: usize = 1024;
 const GROUP: usize = 64;
 /// The pause between two tries to get the write lock.
 const ASK_AGAIN: Duration = Duration::from_millis(2);
+
+const MARK: &str = "compare the store with its mark";
 
 /// What a job leaves behind until the commit: how to answer its caller.
 type Answer = Box<dyn FnOnce(Option<Error>) + Send>;
@@ -48,15 +51,28 @@ struct Desk {
     known: RefCell<Known>,
     /// Changes of rows before this transaction.
     changes: Cell<u64>,
+    keeper: RefCell<Keeper>,
 }
 
 /// What a job did.
 struct Done {
     /// Whether its savepoint stays.
     keep: bool,
+    /// What it adds to the log, as far as the mark is concerned.
+    adds: Adds,
     /// What it failed with, in case the whole transaction went with it.
     failure: Option<Failure>,
     answer: Answer,
+}
+
+/// What a job adds to the audit log.
+#[derive(Clone, Copy, Debug, Default)]
+struct Adds {
+    entries: bool,
+    /// A start or a no: it is in the mark before anybody is told.
+    marked: bool,
+    /// A new epoch: it is in the mark before the commit.
+    epoch: bool,
 }
 
 struct Queued {
@@ -102,14 +118,24 @@ impl Queue {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next jobs to commit together; `None` when nobody can add any more.
-    fn next(&self) -> Option<Vec<Queued>> {
+    /// The next jobs to commit together, none after this long; `None` when nobody can add any more.
+    fn next(&self, patience: Option<Duration>) -> Option<Vec<Queued>> {
         let mut lanes = self.lanes();
         while lanes.urgent.is_empty() && lanes.normal.is_empty() {
             if lanes.closed {
                 return None;
             }
-            lanes = self.filled.wait(lanes).unwrap_or_else(PoisonError::into_inner);
+            lanes = match patience {
+                None => self.filled.wait(lanes).unwrap_or_else(PoisonError::into_inner),
+                Some(patience) => {
+                    let waited = self.filled.wait_timeout(lanes, patience);
+                    let (lanes, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+                    if waited.timed_out() {
+                        return Some(Vec::new());
+                    }
+                    lanes
+                }
+            };
         }
         let mut group: Vec<Queued> = Vec::new();
         while group.len() < GROUP {
@@ -138,9 +164,11 @@ impl Writer {
         place: Arc<Place>,
         names: Arc<Names>,
         changes: Arc<Notify>,
+        keeper: Keeper,
     ) -> Result<Self> {
         let guard = Guard::set(&mut connection, &names)?;
-        let desk = Desk { connection, place, names, guard, known: RefCell::default(), changes: Cell::default() };
+        let (known, keeper) = (RefCell::default(), RefCell::new(keeper));
+        let desk = Desk { connection, place, names, guard, known, changes: Cell::default(), keeper };
         let queue = Arc::new(Queue {
             lanes: Mutex::default(),
             filled: Condvar::new(),
@@ -154,9 +182,17 @@ impl Writer {
                 // As the connection was opened with: nothing is begun that waits longer.
                 let patience = desk.connection.query_row("PRAGMA busy_timeout", (), |row| row.get::<_, u32>(0));
                 let patience = Duration::from_millis(patience.unwrap_or(0).into());
-                while let Some(group) = jobs.next() {
-                    commit(&desk, patience, group);
-                    changes.notify_waiters();
+                while let Some(group) = jobs.next(desk.due_in()) {
+                    if !group.is_empty() {
+                        commit(&desk, patience, group);
+                        changes.notify_waiters();
+                    }
+                    if desk.due_in().is_some_and(|left| left.is_zero()) {
+                        desk.sync_later();
+                    }
+                }
+                if desk.due_in().is_some() {
+                    desk.sync_later();
                 }
             })
             .map_err(|error| unavailable("start the writer's thread", error))?;
@@ -196,11 +232,19 @@ impl Writer {
                 Err(Refused::Keep(error)) => (true, Err(error)),
                 Err(Refused::Undo(error)) => (false, Err(error)),
             };
-            let (keep, outcome) =
-                match keep.then(|| fault::point(fault::WRITTEN, action).and_then(|()| finish_now(flush(&mut tx)))) {
-                    Some(Err(error)) => (false, Err(error)),
-                    _ => (keep, outcome),
+            let mut adds = Adds::default();
+            let (keep, outcome) = match keep.then(|| {
+                let journal = tx.journal();
+                adds = Adds {
+                    entries: journal.has_entries(),
+                    marked: journal.needs_mark(),
+                    epoch: journal.closes_epoch(),
                 };
+                fault::point(fault::WRITTEN, action).and_then(|()| finish_now(flush(&mut tx)))
+            }) {
+                Some(Err(error)) => (false, Err(error)),
+                _ => (keep, outcome),
+            };
             if keep {
                 desk.known.replace(tx.known());
             }
@@ -210,7 +254,8 @@ impl Writer {
                     let _ = sender.send(lost.map_or(outcome, Err));
                 }
             });
-            Done { keep, failure, answer }
+            let adds = if keep { adds } else { Adds::default() };
+            Done { keep, adds, failure, answer }
         });
         {
             let mut lanes = self.queue.lanes();
@@ -236,6 +281,23 @@ impl Drop for Writer {
     }
 }
 
+impl Desk {
+    /// How long until the mark has to be synced. `None`: it lacks nothing.
+    fn due_in(&self) -> Option<Duration> {
+        self.keeper.borrow().due_in()
+    }
+
+    /// Syncs the mark with what nobody waits for. A mark that cannot be written now is written with the next start or no, or that
+    /// is refused.
+    fn sync_later(&self) {
+        let mut keeper = self.keeper.borrow_mut();
+        if let Err(error) = keeper.sync(&self.connection, &self.names) {
+            tracing::warn!(%error, "the mark of the store is not synced");
+            keeper.put_off();
+        }
+    }
+}
+
 /// Runs a group of jobs in one transaction, each in its savepoint, and answers after the commit.
 fn commit(desk: &Desk, patience: Duration, group: Vec<Queued>) {
     let connection = &desk.connection;
@@ -253,7 +315,25 @@ fn commit(desk: &Desk, patience: Duration, group: Vec<Queued>) {
         }
         return;
     }
-    let mut answers: Vec<(&'static str, Answer)> = Vec::with_capacity(group.len());
+    // Each transaction looks whether the file was set back, and commits the quarantine before anything else if it was.
+    let compared = desk.keeper.borrow_mut().compare(connection, &desk.names).and_then(|()| {
+        if connection.is_autocommit() {
+            begin(connection, patience).map_err(|error| Failure::from(error).means(MARK))?;
+        }
+        Ok(())
+    });
+    if let Err(error) = compared {
+        if !connection.is_autocommit() {
+            let _ = connection.execute_batch("ROLLBACK");
+        }
+        let failure = Failure::from(&error);
+        for queued in group {
+            (queued.abandon)(failure.clone().means(queued.action));
+        }
+        return;
+    }
+    let mut answers: Vec<(&'static str, Answer, bool)> = Vec::with_capacity(group.len());
+    let mut adds = Adds::default();
     let mut failure = None;
     // A job that is alone needs no savepoint, which would copy every page it changes: the transaction is its own.
     let alone = group.len() == 1;
@@ -266,10 +346,13 @@ fn commit(desk: &Desk, patience: Duration, group: Vec<Queued>) {
             continue;
         }
         match run(desk, queued.job, alone) {
-            Ok(Ran { answer, kept }) => {
+            Ok(Ran { answer, kept, adds: added }) => {
                 taken_back = alone && !kept;
+                adds.entries |= added.entries;
+                adds.marked |= added.marked;
+                adds.epoch |= added.epoch;
                 match answer {
-                    Some(answer) => answers.push((action, answer)),
+                    Some(answer) => answers.push((action, answer, added.marked)),
                     None => {
                         let panicked = std::io::Error::other("a transition of kern panicked");
                         (queued.abandon)(unavailable(action, panicked));
@@ -284,9 +367,11 @@ fn commit(desk: &Desk, patience: Duration, group: Vec<Queued>) {
         }
     }
     if failure.is_none() && !taken_back {
-        let reach = |place| answers.iter().find_map(|(action, _)| fault::point(place, action).err());
-        let moved = answers.first().and_then(|(action, _)| desk.place.check(action).err());
+        let reach = |place| answers.iter().find_map(|(action, ..)| fault::point(place, action).err());
+        let moved = answers.first().and_then(|(action, ..)| desk.place.check(action).err());
         let kept = moved.map_or_else(|| keep_time(desk), Err);
+        let close = || desk.keeper.borrow_mut().close_epoch(connection, &desk.names);
+        let kept = kept.and_then(|()| if adds.epoch { close() } else { Ok(()) });
         failure = match kept.err().or_else(|| reach(fault::COMMIT)) {
             Some(error) => Some(Failure::from(&error)),
             // kern's own rules are all looked at before: this one is about what somebody else's statements wrote.
@@ -301,8 +386,20 @@ fn commit(desk: &Desk, patience: Duration, group: Vec<Queued>) {
         // Takes back what is left of it. Where even that fails, the next BEGIN fails too, and nobody is told a lie.
         let _ = connection.execute_batch("ROLLBACK");
     }
-    for (action, answer) in answers {
-        answer(failure.clone().map(|failure| failure.means(action)));
+    let mut unmarked = None;
+    if failure.is_none() && !taken_back && adds.entries {
+        let mut keeper = desk.keeper.borrow_mut();
+        keeper.saw(desk.known.borrow().head());
+        keeper.committed();
+        // What was started or refused is in the mark before anybody is told of it.
+        if adds.marked {
+            unmarked = keeper.sync(connection, &desk.names).err();
+        }
+    }
+    for (action, answer, marked) in answers {
+        let failure = failure.clone().map(|failure| failure.means(action));
+        let unmarked = || unmarked.as_ref().filter(|_| marked).map(|error| not_marked(error));
+        answer(failure.or_else(unmarked));
     }
 }
 
@@ -333,6 +430,15 @@ fn begin(connection: &Connection, patience: Duration) -> rusqlite::Result<()> {
     begun
 }
 
+/// What a caller is told whose change is committed and not in the mark: it does not enter the body, and answers no no.
+fn not_marked(error: &Error) -> Error {
+    match error {
+        Error::StoreRestored { what } => Error::StoreRestored { what: what.clone() },
+        // No error that lets a claim be read back: what is committed is in no mark.
+        error => Error::NotMarked { detail: Failure::from(error).text },
+    }
+}
+
 fn is_busy(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy)
 }
@@ -343,6 +449,7 @@ struct Ran {
     answer: Option<Answer>,
     /// Whether what it did stays.
     kept: bool,
+    adds: Adds,
 }
 
 /// Runs one job in its savepoint, or in the transaction itself where it is alone.
@@ -365,13 +472,14 @@ fn run(desk: &Desk, job: Job, alone: bool) -> Result<Ran, Failure> {
         return Err(failure);
     }
     let kept = done.as_ref().is_some_and(|done| done.keep);
+    let adds = done.as_ref().map_or_else(Adds::default, |done| done.adds);
     match (kept, alone) {
         (true, true) => {}
         (true, false) => say(connection, "RELEASE job")?,
         (false, true) => connection.execute_batch("ROLLBACK")?,
         (false, false) => connection.execute_batch("ROLLBACK TO job; RELEASE job")?,
     }
-    Ok(Ran { answer: done.map(|done| done.answer), kept })
+    Ok(Ran { answer: done.map(|done| done.answer), kept, adds })
 }
 
 #[cfg(test)]

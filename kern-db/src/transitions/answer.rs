@@ -5,7 +5,7 @@ use serde_json::json;
 use super::edit::{Edit, Edited, edit};
 use super::{
     Decider, NOT_IN_TIME, call, check_bound, close_pending, drop_ready, entries, evidence, late, make_ready, record,
-    run,
+    restore, run,
 };
 use crate::audit::{Entry, Gathered};
 use crate::cell::{Cond, Json};
@@ -60,6 +60,9 @@ pub(crate) async fn answer<T: Tx>(tx: &mut T, request: AnswerCall) -> Step<Answe
     }
     // A no is taken whatever is there.
     let is_yes = matches!(request.answer, NewAnswer::Confirm | NewAnswer::Input(_) | NewAnswer::ExternalResult(_));
+    if is_yes {
+        restore::open_to(tx, &run, &Actor::from(&request.caller)).await?;
+    }
     if is_yes && let Err(error) = check_bound(tx, &run, &rows).await {
         return Err(evidence(tx, &run.run_id, Actor::from(&request.caller), error).await);
     }

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::answer::bring_result;
 use super::edit::{Edit, edit};
-use super::{abandon, call, check_bound, close_pending, evidence, make_ready, pool, read, run};
+use super::{abandon, call, check_bound, close_pending, evidence, make_ready, pool, read, restore, run};
 use crate::arguments::{Change, change};
 use crate::audit::Entry;
 use crate::cell::Json;
@@ -123,6 +123,14 @@ pub(crate) async fn resolve<T: Tx>(
     if is_due(approval, now) && close_pending(tx, approval, ApprovalStatus::Expired, Actor::Recovery, None, now).await?
     {
         return Err(Refused::Keep(Error::Expired { id }));
+    }
+    if resolution.approve == Decision::Approve {
+        // Nothing is allowed in a store that was set back, nor for a run that no person has acknowledged since.
+        if resolution.acknowledge_restore {
+            restore::acknowledge(tx, run.run_id.clone(), resolution.by.clone(), resolution.note.clone()).await?;
+        } else {
+            restore::open_to(tx, &run, &actor).await?;
+        }
     }
     let change = change(&rows, &id, &resolution);
     // Other words than those that are there: the same again are only a vote, also where they come as an edit.

@@ -8,7 +8,7 @@ use super::answer::{lost_race, unchanged};
 use super::run::{expire_due, open_turn};
 use super::{
     Decider, NewApproval, abandon, approval_row, check_bound, close_pending, evidence, make_ready, next, pool, record,
-    sensitive, with_view,
+    restore, sensitive, with_view,
 };
 use crate::audit::Entry;
 use crate::cell::Json;
@@ -234,6 +234,7 @@ pub(crate) async fn ask_again<T: Tx>(tx: &mut T, again: AskAgain) -> Step<()> {
     if run.status != RunStatus::Paused || run.fence != again.fence || run.turn != again.turn {
         return Err(Refused::Undo(Error::NotMine { run_id: again.run_id }));
     }
+    restore::open_to(tx, &run, &actor).await?;
     let mut places = HashSet::new();
     let mut asked = Vec::new();
     for new in again.calls {

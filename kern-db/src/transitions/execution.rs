@@ -5,7 +5,7 @@ use serde_json::json;
 use super::run::own;
 use super::{
     Decider, GivenUp, NOT_IN_TIME, call, check_bound, drop_ready, entries, evidence, execution_row, late, lose,
-    lose_start, next, record, run, token,
+    lose_start, next, record, restore, run, token,
 };
 use crate::audit::Entry;
 use crate::digest::{idempotency_key, sha256};
@@ -22,6 +22,8 @@ use ExecutionRow as E;
 
 /// X3, or X2 for a bare audit call that has no execution yet. This is the promise: nothing else makes a [`CallClaim`].
 pub(crate) async fn claim<T: Tx>(tx: &mut T, request: ClaimCall) -> Step<CallClaimed> {
+    let store = restore::open(tx).await?;
+    restore::granted(tx, &store, request.lease_ms).await?;
     let read = match own(tx, &request.claim).await {
         Ok(run) => {
             let rows = call(tx, &request.claim.run_id, request.turn, request.index).await;

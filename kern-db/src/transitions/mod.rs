@@ -20,6 +20,7 @@ pub(crate) mod pool;
 pub(crate) mod read;
 pub(crate) mod recovery;
 pub(crate) mod request;
+pub(crate) mod restore;
 pub(crate) mod run;
 pub(crate) mod session;
 pub(crate) mod settle;

@@ -50,6 +50,8 @@ pub(crate) async fn run_of<T: Tx>(tx: &mut T, row: RunRow, rows: Vec<CallRows>) 
 
 fn assemble(row: RunRow, calls: Vec<Call>, now: i64) -> Run {
     Run {
+        loaded: row.loaded(),
+        epoch: row.epoch,
         lapsed: row.status == RunStatus::Running && row.lease_until_ms.is_none_or(|lease| now >= lease),
         has_input: row.input.is_some(),
         run_id: row.run_id,

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{all_calls, close_rows, lose, lose_start, next, run};
+use super::{all_calls, close_rows, lose, lose_start, next, restore, run};
 use crate::audit::Entry;
 use crate::records::principal::Actor;
 use crate::records::run::RunRow;
@@ -18,6 +18,8 @@ const RECOVERIES: u32 = 3;
 /// Recovers a run whose owner's lease is over. Its executing calls, whose leases are over too, become unknown, or ready to be
 /// started again where their effect allows it.
 pub(crate) async fn recover<T: Tx>(tx: &mut T, run_id: RunId) -> Step<Recovered> {
+    // Z2 says what becomes of the rows of a store that was set back.
+    restore::open(tx).await?;
     let run = run(tx, &run_id).await?;
     let calls = all_calls(tx, &run_id).await?;
     let now = tx.now().await?;

@@ -8,7 +8,7 @@ use super::ask::{add_call, check_new, snapshot_salt};
 use super::execution::{self, Readiness, ReadyCall, readiness};
 use super::{
     GivenUp, NOT_IN_TIME, all_calls, call, calls, close_pending, close_rows, drop_ready, entries, entries_of_turn,
-    evidence, next, of_call, read, run, token,
+    evidence, next, of_call, read, restore, run, token,
 };
 use crate::audit::{Entry, is_whole};
 use crate::cell::Json;
@@ -70,8 +70,11 @@ async fn started<T: Tx>(tx: &mut T, new: BeginRun, claim: &RunClaim) -> Step<Run
     if claim.run_id != new.run_id || tx.count(vec![R::C.run_id.is(new.run_id.clone())]).await? > 0 {
         return Err(Error::Invalid(format!("there is a run `{}` already", new.run_id)).into());
     }
+    let store = restore::open(tx).await?;
+    restore::granted(tx, &store, new.lease_ms).await?;
     let now = tx.now().await?;
     let row = RunRow {
+        epoch: store.epoch,
         run_id: new.run_id,
         session_id: new.session_id,
         agent_id: new.agent_id,
@@ -102,6 +105,7 @@ async fn started<T: Tx>(tx: &mut T, new: BeginRun, claim: &RunClaim) -> Step<Run
         "session_id": row.session_id,
         "snapshot_digest": row.snapshot_digest,
         "input_digest": row.input.as_deref().map(sha256),
+        "epoch": row.epoch,
     });
     tx.journal().record(Entry::new("run_started", actor, &row.run_id).payload(payload));
     Ok(row)
@@ -155,7 +159,10 @@ pub(crate) async fn commit_turn<T: Tx>(tx: &mut T, begin: Option<BeginRun>, turn
     let starts = begin.is_some();
     let run = match begin {
         Some(new) => started(tx, new, &turn.claim).await?,
-        None => own(tx, &turn.claim).await?,
+        None => {
+            restore::open(tx).await?;
+            own(tx, &turn.claim).await?
+        }
     };
     check_turn(&run, &turn)?;
     let now = tx.now().await?;
@@ -210,6 +217,7 @@ fn check_turn(run: &RunRow, turn: &CommitTurn) -> Result<(), Error> {
 /// R3 and R5: the owner pauses its run, because everything that could run at once has run, or because a call needs
 /// somebody to look.
 pub(crate) async fn pause<T: Tx>(tx: &mut T, claim: RunClaim, snapshot: String, attention: bool) -> Step<Run> {
+    restore::open(tx).await?;
     let run = own(tx, &claim).await?;
     let now = tx.now().await?;
     let snapshot = Snapshot::of(&run, snapshot);
@@ -267,6 +275,9 @@ pub(crate) async fn claim<T: Tx>(
     {
         return Err(evidence(tx, &run.run_id, actor, error).await);
     }
+    // R4 of a quarantined store, or of a run that was set back, would start what may have been started already.
+    let store = restore::open_to(tx, &run, &actor).await?;
+    restore::granted(tx, &store, request.lease_ms).await?;
     let now = tx.now().await?;
     let expired = expire_due(tx, &open, now).await?;
     // A caller that loaded an older turn is answered for that one: the claim below finds that it is over.
@@ -295,6 +306,10 @@ pub(crate) async fn claim<T: Tx>(
     if !blockers.is_empty() && run.status == RunStatus::Paused {
         return Ok((RunClaimed::Blocked(blockers), None));
     }
+    // Fences repeat after a restore: what was read in a lost history claims nothing.
+    if run.loaded() != request.loaded && run.fence == request.fence && run.turn == request.turn {
+        return Ok((RunClaimed::AlreadyRunning, None));
+    }
     let first = first_ready(tx, &run, open, first, now).await?;
     let claim = RunClaim { run_id: run.run_id.clone(), fence: next(request.fence, "runs.fence")?, owner: token() };
     let claimed = tx
@@ -312,6 +327,8 @@ pub(crate) async fn claim<T: Tx>(
                 R::C.status.is(RunStatus::Paused),
                 R::C.fence.is(request.fence),
                 R::C.turn.is(request.turn),
+                R::C.snapshot_digest.is(run.snapshot_digest.clone()),
+                R::C.epoch.is(store.epoch.clone()),
             ],
         )
         .await?;
@@ -522,7 +539,10 @@ pub(crate) async fn end<T: Tx>(tx: &mut T, begin: Option<BeginRun>, end: EndRun)
     let starts = begin.is_some();
     let run = match begin {
         Some(new) => started(tx, new, &end.claim).await?,
-        None => own(tx, &end.claim).await?,
+        None => {
+            restore::open(tx).await?;
+            own(tx, &end.claim).await?
+        }
     };
     let now = tx.now().await?;
     let calls = if starts { Vec::new() } else { all_calls(tx, &run.run_id).await? };
@@ -579,6 +599,8 @@ pub(crate) async fn cancel<T: Tx>(tx: &mut T, run_id: RunId, caller: Caller) -> 
 
 /// R10a: renews the lease of a run. No transition, no entry. Its executing calls have leases of their own (R10b).
 pub(crate) async fn renew<T: Tx>(tx: &mut T, claim: RunClaim, lease_ms: i64) -> Step<()> {
+    // Every process that notices the quarantine drops its claims.
+    restore::open(tx).await?;
     let now = tx.now().await?;
     let until = now.saturating_add(lease_ms);
     if tx.update(vec![R::C.lease_until_ms.to(Some(until))], mine(&claim)).await? != 1 {

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{ask, calls, check_bound, evidence, run};
+use super::{ask, calls, check_bound, evidence, restore, run};
 use crate::audit::Entry;
 use crate::digest::sha256;
 use crate::records::call::Effect;
@@ -114,7 +114,7 @@ async fn read<T: Tx>(tx: &mut T, id: &ExecutionId) -> Result<ExecutionRow> {
 }
 
 /// Separation, as for a decision: the requester of a call, and every link of the requester's chain, settles nothing.
-fn may_settle(run: &RunRow, rows: Option<&CallRows>, by: Option<&Principal>) -> Result<()> {
+pub(super) fn may_settle(run: &RunRow, rows: Option<&CallRows>, by: Option<&Principal>) -> Result<()> {
     let allow_self = rows.is_some_and(|rows| rows.policy.allow_self);
     check_separation(run.requester.as_ref().map(|requester| &requester.0), by, allow_self, "settle it")
 }
@@ -173,6 +173,8 @@ async fn run_again<T: Tx>(
     found: ExecutionRow,
     settling: Settling<'_>,
 ) -> Step<()> {
+    // It asks for the call again.
+    restore::open(tx).await?;
     let conflict = |needs| Error::ExecutionConflict { id: found.id.clone(), found: found.status, needs };
     if found.status != ExecutionStatus::Unknown {
         return Err(conflict("only an unknown execution can be run again").into());

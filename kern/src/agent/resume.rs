@@ -143,6 +143,7 @@ impl ContinueRun {
             run_id: run.run_id.clone(),
             fence: run.fence,
             turn: run.turn,
+            loaded: run.loaded.clone(),
             caller: self.caller,
             lease_ms: agent.lease_ms(),
         };
@@ -151,6 +152,7 @@ impl ContinueRun {
             let next = run.calls.iter().find(|call| (call.turn, call.index) == (run.turn, index));
             next.filter(|call| agent.tools.shown_with(call).is_ok()).cloned()
         });
+        let since = Instant::now();
         let (claimed, started) = match &first {
             // By its digest: what was answered or asked for anew since was not looked at here.
             Some(call) => agent.db.claim_run_and_call(claim, call.digest.clone()).await?,
@@ -168,7 +170,7 @@ impl ContinueRun {
             agent,
             claim,
             unbegun: None,
-            first: first.zip(started).map(|(call, claim)| StartedCall { call, claim }),
+            first: first.zip(started).map(|(call, claim)| StartedCall { call, claim, since }),
             lease: None,
             state,
             conversation: None,

@@ -175,6 +175,7 @@ fn needed(method: &Method, path: &str, agent_id: Option<&str>) -> Needed {
         "/panel/chat" if read => Scope::AgentsRead,
         "/panel/executions" if read => Scope::ExecutionsRead,
         "/panel/executions/{execution_id}" => Scope::ExecutionsSettle,
+        "/panel/runs/{run_id}" if !read => Scope::ExecutionsSettle,
         // Verifying it changes nothing.
         "/panel/audit" => Scope::AuditRead,
         path if read && (is_below("/panel/sessions", path) || is_below("/panel/runs", path)) => Scope::SessionsRead,
@@ -184,7 +185,7 @@ fn needed(method: &Method, path: &str, agent_id: Option<&str>) -> Needed {
         "/agents" | "/agents/{agent_id}" | "/workflows" if read => Scope::AgentsRead,
         "/approvals/resolve" | "/approvals/{approval_id}/resolve" => Scope::ApprovalsWrite,
         "/approvals/{approval_id}" if method == Method::DELETE => Scope::ApprovalsDelete,
-        "/executions/{execution_id}/settle" => Scope::ExecutionsSettle,
+        "/executions/{execution_id}/settle" | "/runs/{run_id}/acknowledge" => Scope::ExecutionsSettle,
         "/executions" if read => Scope::ExecutionsRead,
         path if path.starts_with("/agents/{agent_id}/runs") => match agent_id {
             Some(id) => Scope::run_agent(id),

@@ -177,7 +177,7 @@ async fn delete(State(os): State<Arc<Os>>, who: Who, Path(id): Path<String>) -> 
     Ok(StatusCode::NO_CONTENT)
 }
 
-const RESOLVE: &[&str] = &["status", "resolved_by", "resolution_data", "note", "digest"];
+const RESOLVE: &[&str] = &["status", "resolved_by", "resolution_data", "note", "digest", "acknowledge_restore"];
 
 /// A decision as a body says it.
 fn decision(fields: &mut Fields, who: &Who) -> Resolution {
@@ -189,6 +189,7 @@ fn decision(fields: &mut Fields, who: &Who) -> Resolution {
     let inner = fields.text_in("resolution_data", "note");
     let note = fields.text("note").or(inner);
     let digest = fields.text("digest");
+    let acknowledged = fields.flag("acknowledge_restore", false);
     let mut resolution = match status.as_str() {
         "approved" => Resolution::approved(),
         // What is neither is refused with the rest of the body.
@@ -203,6 +204,9 @@ fn decision(fields: &mut Fields, who: &Who) -> Resolution {
     }
     if let Some(digest) = digest {
         resolution = resolution.digest(digest);
+    }
+    if acknowledged {
+        resolution = resolution.acknowledge_restore();
     }
     resolution
 }

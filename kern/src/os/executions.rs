@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, RawQuery, Request, State};
+use axum::http::StatusCode;
 use axum::response::Response;
-use kern_db::{Execution, ExecutionFilter, ExecutionId, ExecutionStatus, Settlement};
+use kern_db::{Execution, ExecutionFilter, ExecutionId, ExecutionStatus, RunId, Settlement};
 use serde_json::json;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -13,7 +14,7 @@ use utoipa_axum::routes;
 use super::Os;
 use super::access::Who;
 use super::fields::Fields;
-use super::openapi::{BodyProblems, ProblemAnswer, QueryProblems, SettleBody};
+use super::openapi::{AcknowledgeBody, BodyProblems, ProblemAnswer, QueryProblems, SettleBody};
 use super::pages::whole;
 use super::problem::Problem;
 
@@ -21,7 +22,7 @@ const STATUSES: &[&str] = &["ready", "executing", "succeeded", "failed", "unknow
 const OUTCOMES: &[&str] = &["succeeded", "failed", "abandoned", "run_again", "adopt"];
 
 pub(super) fn routes() -> OpenApiRouter<Arc<Os>> {
-    OpenApiRouter::new().routes(routes!(list)).routes(routes!(settle))
+    OpenApiRouter::new().routes(routes!(list)).routes(routes!(settle)).routes(routes!(acknowledge))
 }
 
 /// Lists executions, oldest first: by default those that nobody knows the end of.
@@ -66,6 +67,26 @@ async fn settle(
     let settlement = settlement(&mut fields, &who);
     fields.done()?;
     Ok(Json(os.db.settle_execution(&ExecutionId::from(id), settlement).await?))
+}
+
+/// Lets a run go on after an accepted restore. What it waits for may have been decided and executed in the lost history.
+#[utoipa::path(post, path = "/runs/{run_id}/acknowledge", tag = "runs",
+    params(("run_id" = String, Path, description = "The run")),
+    request_body = AcknowledgeBody,
+    responses((status = 204, description = "It may go on"),
+        (status = 404, response = ProblemAnswer), (status = 409, response = ProblemAnswer), BodyProblems))]
+async fn acknowledge(
+    State(os): State<Arc<Os>>,
+    who: Who,
+    Path(id): Path<String>,
+    request: Request,
+) -> Result<StatusCode, Problem> {
+    let mut fields = Fields::of_json(request, &os.limits).await?;
+    fields.nothing_but(&["note", "acknowledged_by"]);
+    let (note, by) = (fields.needed("note"), fields.short("acknowledged_by", 255));
+    fields.done()?;
+    os.db.acknowledge_restore(&RunId::from(id), who.principal(by), Some(note)).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// What somebody says of how a call ended, as a body or a form has it.

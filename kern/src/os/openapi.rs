@@ -152,6 +152,8 @@ pub(super) struct ResolveBody {
     note: Option<String>,
     /// The digest of the version that was seen. Another one is refused.
     digest: Option<String>,
+    /// Whether the run goes on after an accepted restore: the call may have been decided and executed in the lost history.
+    acknowledge_restore: Option<bool>,
 }
 
 /// Several decisions.
@@ -249,6 +251,17 @@ pub(super) struct SettleBody {
     /// Who says so.
     #[schema(max_length = 255)]
     settled_by: Option<String>,
+}
+
+/// A person's word that a run goes on after an accepted restore.
+#[derive(Deserialize, ToSchema)]
+#[allow(dead_code, reason = "it describes what the handler reads")]
+pub(super) struct AcknowledgeBody {
+    /// How they know.
+    note: String,
+    /// Who says so.
+    #[schema(max_length = 255)]
+    acknowledged_by: Option<String>,
 }
 
 fn described() -> OpenApiRouter<Arc<Os>> {

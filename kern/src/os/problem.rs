@@ -134,6 +134,10 @@ impl From<kern_db::Error> for Problem {
             | Db::NotEditable { .. }
             | Db::InvalidPrincipal { .. }
             | Db::Invalid(_) => said(StatusCode::UNPROCESSABLE_ENTITY),
+            Db::StoreRestored { .. } => said(StatusCode::SERVICE_UNAVAILABLE),
+            Db::NotMarked { .. } => {
+                hidden(StatusCode::SERVICE_UNAVAILABLE, "the mark of the store cannot be written").later(5)
+            }
             Db::Busy { .. } => said(StatusCode::SERVICE_UNAVAILABLE).later(1),
             Db::Full { .. } => hidden(StatusCode::SERVICE_UNAVAILABLE, "the store is full").later(60),
             Db::CommitUnknown { .. } => hidden(

@@ -75,6 +75,8 @@ pub(crate) struct Drive {
 pub(crate) struct StartedCall {
     pub(crate) call: Call,
     pub(crate) claim: CallClaim,
+    /// Before it was claimed, by the monotonic clock.
+    pub(crate) since: Instant,
 }
 
 /// How a run left its owner's hands, and how the store has it since.
@@ -495,9 +497,9 @@ impl Drive {
     async fn handle(&mut self, index: u32, claimed: Option<StartedCall>) -> Result<Handled> {
         // How often it was started here.
         let mut starts = 0_u32;
-        if let Some(StartedCall { call, claim }) = claimed {
+        if let Some(StartedCall { call, claim, since }) = claimed {
             starts += 1;
-            if let Some(handled) = self.execute(&call, claim).await? {
+            if let Some(handled) = self.execute(&call, claim, since).await? {
                 return Ok(handled);
             }
         }
@@ -548,6 +550,7 @@ impl Drive {
             index: call.index,
             lease_ms: self.agent.lease_ms(),
         };
+        let since = Instant::now();
         let claimed = match self.agent.db.claim_call(claim).await {
             Ok(CallClaimed::Claimed(claimed)) => claimed,
             Ok(CallClaimed::Over) => return Ok(None),
@@ -560,7 +563,7 @@ impl Drive {
             }
             Err(error) => return Err(self.let_go(error).await),
         };
-        self.execute(call, claimed).await
+        self.execute(call, claimed, since).await
     }
 
     /// Gives a run back that the store would not let go on: whoever continues it next need not wait until its lease is over.
@@ -576,7 +579,12 @@ impl Drive {
 
     /// Enters the body of a call that is claimed, and records what came of it. `None`: this start was lost, or somebody
     /// gave it up for lost; what stands in the rows counts.
-    async fn execute(&self, call: &Call, claimed: CallClaim) -> Result<Option<Handled>> {
+    async fn execute(&self, call: &Call, claimed: CallClaim, since: Instant) -> Result<Option<Handled>> {
+        // A process that stood still after its claim: a restore may have been accepted meanwhile, and a person may have said how this
+        // call ended. The row is left to whoever recovers it.
+        if since.elapsed() >= self.agent.lease {
+            return Err(Error::AlreadyRunning { run_id: self.claim.run_id.clone() });
+        }
         let tool = self.agent.tools.get(&call.tool_name).expect("a call is claimed only for a tool that is there");
         // By what was stored when it was asked: the store asks that, too, before it commits anything.
         let writes = (call.policy.effect == Effect::Transactional).then(Writes::new);

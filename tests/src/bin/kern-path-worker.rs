@@ -242,8 +242,8 @@ async fn main() {
             let run = db.get_run(&word().into()).await.expect("the run is there");
             let caller = Caller::Person(Principal::unverified("alice"));
             let lease_ms = i64::try_from(busy.as_millis() * 3).expect("a lease");
-            let (run_id, fence, turn) = (run.run_id, run.fence, run.turn);
-            let claimed = db.claim_run(ClaimRun { run_id, fence, turn, caller, lease_ms }).await;
+            let (run_id, fence, turn, loaded) = (run.run_id, run.fence, run.turn, run.loaded);
+            let claimed = db.claim_run(ClaimRun { run_id, fence, turn, loaded, caller, lease_ms }).await;
             say(if matches!(claimed, Ok(kern_db::RunClaimed::Claimed(_))) { "claimed" } else { "not claimed" });
             forever().await;
         }

@@ -114,6 +114,7 @@ async fn race(path: &str) -> Result<(), Error> {
             run_id: run_id.clone(),
             fence: run.fence,
             turn: run.turn,
+            loaded: run.loaded.clone(),
             caller: Caller::Worker,
             lease_ms: LONG,
         };

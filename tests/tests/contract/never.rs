@@ -195,6 +195,7 @@ async fn i9_what_is_missing_starts_nothing(store: &Store) {
         run_id: nowhere.run_id.clone(),
         fence: 1,
         turn: 1,
+        loaded: String::new(),
         caller: Caller::Worker,
         lease_ms: 1_000,
     };

@@ -306,8 +306,9 @@ impl Real<'_> {
             }
             Event::ClaimRun(process, who) => {
                 let (fence, turn) = self.held[usize::from(process)].loaded.take().expect("it was loaded");
-                let request =
-                    ClaimRun { run_id: self.run_id.clone(), fence, turn, caller: caller(who), lease_ms: ms(LEASE) };
+                // Within one history a snapshot changes only with the fence, the turn or the state.
+                let (run_id, loaded) = (self.run_id.clone(), self.run().await.loaded);
+                let request = ClaimRun { run_id, fence, turn, loaded, caller: caller(who), lease_ms: ms(LEASE) };
                 said(db.claim_run(request).await, |claimed| match claimed {
                     RunClaimed::Claimed(claim) => {
                         self.held[usize::from(process)].claim = Some(claim);

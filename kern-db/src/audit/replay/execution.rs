@@ -31,7 +31,7 @@ impl Run {
             "executing" => Executing,
             "succeeded" | "late_succeeded" => Succeeded,
             "failed" | "late_failed" => Failed,
-            "unknown" => Unknown,
+            "unknown" | "restored" => Unknown,
             "retry" => Ready,
             "abandoned" | "run_again" => Abandoned,
             "settled" => match said.settled_as {
@@ -47,7 +47,7 @@ impl Run {
             // From READY only the result of another system.
             ("succeeded", Ready) => execution.attempt == 0 && said.fence.is_none() && gate_is_open,
             ("succeeded" | "failed", Executing) => said.fence == Some(execution.fence),
-            ("unknown", Executing) | ("settled" | "run_again", Unknown) => true,
+            ("restored", Ready | Executing) | ("unknown", Executing) | ("settled" | "run_again", Unknown) => true,
             ("retry", Executing) => !ended,
             // A body that was given up may still say how it ended, until another start or a person has said more.
             ("late_succeeded" | "late_failed", Unknown) => execution.owned && said.fence == Some(execution.fence),
@@ -73,10 +73,10 @@ impl Run {
                 execution.result = Some(sha(said.digest).ok_or("it has no digest of the outcome")?);
                 execution.ended_ms = Some(*at_ms);
             }
-            "unknown" | "retry" => {
+            "unknown" | "restored" | "retry" => {
                 execution.why = said.why.as_deref().map(Box::from);
                 execution.owned &= line.action == "unknown";
-                execution.outside = waited && execution.attempt == 0;
+                execution.outside = line.action == "unknown" && waited && execution.attempt == 0;
             }
             "abandoned" => {
                 execution.why = said.why.as_deref().map(Box::from);

@@ -30,6 +30,11 @@ pub(super) struct Replay {
     pub(super) executions: u64,
     pub(super) pools: HashMap<Box<str>, Pool>,
     pub(super) keys: HashMap<Box<str>, Key>,
+    /// The epochs that accepted restores have closed, and the one that the last of them has opened.
+    pub(super) closed: Vec<Box<str>>,
+    pub(super) epoch: Option<Box<str>>,
+    /// Whether the store is quarantined.
+    pub(super) quarantined: bool,
     actors: HashMap<Box<str>, u32>,
     pub(super) who: Vec<Who>,
 }
@@ -76,6 +81,11 @@ const ACTIONS: &[&str] = &[
     "run_hidden",
     "shard_opened",
     "clock_reset",
+    "quarantined",
+    "restore_accepted",
+    "run_restored",
+    "restored",
+    "restore_acknowledged",
 ];
 
 fn check(holds: bool, otherwise: &'static str) -> Result<(), Wrong> {
@@ -115,13 +125,20 @@ impl Replay {
             pool.set.push(SetPool { seq: line.seq, members, by, at_ms });
             return Ok(());
         }
+        if matches!(line.action, "quarantined" | "restore_accepted") {
+            return self.store(line, &said);
+        }
         if matches!(line.action, "key_made" | "key_revoked") {
             return self.key(line, &said, by, at_ms);
         }
         let run_id = need(line.run_id, "run")?;
         if line.action == "run_started" {
             check(!self.runs.contains_key(run_id), "the run has started before")?;
-            self.runs.insert(run_id.into(), Run::started(line, &said, by, at_ms)?);
+            check(!self.quarantined, "the store is quarantined")?;
+            let run = Run::started(line, &said, by, at_ms)?;
+            let epoch = self.epoch.get_or_insert_with(|| run.epoch.clone());
+            check(*epoch == run.epoch, "it is in another epoch than the store")?;
+            self.runs.insert(run_id.into(), run);
             return Ok(());
         }
         let run = self.runs.get_mut(run_id).ok_or("its run has not started")?;
@@ -132,8 +149,12 @@ impl Replay {
         }
         match line.action {
             "turn_committed" | "run_paused" | "run_claimed" | "run_recovered" | "run_completed" | "run_failed"
-            | "run_cancelled" => run.step(&step),
+            | "run_cancelled" | "run_restored" => run.step(&step),
             "input_stored" => run.input_stored(&step),
+            "restore_acknowledged" => {
+                check(!self.quarantined, "the store is quarantined")?;
+                run.acknowledged(&step, self.epoch.as_deref())
+            }
             "asked_again" => run.asked_again(&step),
             "confirmed" | "confirmed_implied" | "user_rejected" => run.answered(&step),
             "requested" | "recorded" => {
@@ -144,8 +165,10 @@ impl Replay {
                 run.asked(&step, id)
             }
             "voted" | "edited" | "approved" | "rejected" | "expired" | "cancelled" | "hidden" => run.decided(&step),
+            "restored" if !self.quarantined => Err("the store was not set back".into()),
+            "executing" | "ready" if self.quarantined => Err("the store is quarantined".into()),
             "ready" | "executing" | "succeeded" | "failed" | "unknown" | "retry" | "abandoned" | "late_succeeded"
-            | "late_failed" | "settled" | "run_again" => {
+            | "late_failed" | "settled" | "restored" | "run_again" => {
                 self.executions += u64::from(run.executed(&step)?);
                 Ok(())
             }
@@ -153,6 +176,23 @@ impl Replay {
             "run_hidden" => run.hidden(&step),
             other => Err(format!("no line of the table is called `{other}`").into()),
         }
+    }
+
+    /// Z1 and Z2.
+    fn store(&mut self, line: &Line<'_>, said: &Said<'_>) -> Result<(), Wrong> {
+        check(line.run_id.is_none(), "a store has no run")?;
+        if line.action == "quarantined" {
+            check(!self.quarantined, "the store is quarantined already")?;
+            self.quarantined = true;
+            return Ok(());
+        }
+        check(self.quarantined, "a restore is accepted only of a quarantined store")?;
+        let (closed, epoch) = (need(said.closed, "epoch that it closes")?, need(said.epoch, "epoch")?);
+        check(self.epoch.as_deref().is_none_or(|now| now == closed), "it closes another epoch than the store's")?;
+        check(epoch != closed && self.closed.iter().all(|old| **old != *epoch), "its epoch was there before")?;
+        self.closed.push(closed.into());
+        (self.epoch, self.quarantined) = (Some(epoch.into()), false);
+        Ok(())
     }
 
     /// A key is made once, and revoked once.

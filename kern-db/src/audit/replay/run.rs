@@ -27,6 +27,7 @@ impl Run {
             hidden_ms: None,
             started_ms: at_ms,
             changed_ms: at_ms,
+            epoch: need(said.epoch, "epoch")?.into(),
             turns: Vec::new(),
             calls: Vec::new(),
         })
@@ -43,6 +44,7 @@ impl Run {
             "turn_committed" => (&[Running], Running),
             "run_paused" | "run_recovered" => (&[Running], Paused),
             "run_claimed" => (&[Paused], Running),
+            "run_restored" => (&[Running, Paused], Paused),
             "run_completed" => (&[Running], Completed),
             "run_failed" => (&[Running], Error),
             _ => (&[Paused, Running], Cancelled),
@@ -82,7 +84,7 @@ impl Run {
                 check(self.input.is_some(), "nobody can go on with a run whose input is not stored")?;
                 self.fence = self.fence.saturating_add(1);
             }
-            "run_cancelled" => self.fence = self.fence.saturating_add(1),
+            "run_cancelled" | "run_restored" => self.fence = self.fence.saturating_add(1),
             "run_failed" if said.recoveries.is_some() => self.fence = self.fence.saturating_add(1),
             _ => {}
         }
@@ -207,6 +209,16 @@ impl Run {
         check(call.digest == digest, "it is to another version than the current one")?;
         let version = call.version;
         call.answer = Some(Answered { confirmed, version, digest, by: *by, note: step.note(), at_ms: *at_ms });
+        Ok(())
+    }
+
+    /// R13.
+    pub(super) fn acknowledged(&mut self, step: &Step<'_>, epoch: Option<&str>) -> Result<(), Wrong> {
+        check(self.status == RunStatus::Paused, "only a paused run is acknowledged")?;
+        let said = need(step.said.epoch, "epoch")?;
+        check(epoch == Some(said), "it is in another epoch than the store")?;
+        check(*self.epoch != *said, "the run is in this epoch already")?;
+        (self.epoch, self.seq, self.changed_ms) = (said.into(), step.line.seq, step.at_ms);
         Ok(())
     }
 

@@ -21,6 +21,10 @@ pub(super) struct Said<'a> {
     pub(super) snapshot_digest: Option<&'a str>,
     #[serde(borrow)]
     pub(super) input_digest: Option<&'a str>,
+    #[serde(borrow)]
+    pub(super) epoch: Option<&'a str>,
+    #[serde(borrow)]
+    pub(super) closed: Option<&'a str>,
     pub(super) calls: Option<u32>,
     pub(super) attention: bool,
     /// Whether another system may have acted on a call that never started here.

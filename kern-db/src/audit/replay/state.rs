@@ -107,6 +107,8 @@ pub(in crate::audit) struct Run {
     pub(in crate::audit) hidden_ms: Option<i64>,
     pub(in crate::audit) started_ms: i64,
     pub(in crate::audit) changed_ms: i64,
+    /// The epoch in which a person last let it go on.
+    pub(in crate::audit) epoch: Box<str>,
     pub(in crate::audit) turns: Vec<Turn>,
     /// In order.
     pub(in crate::audit) calls: Vec<Call>,

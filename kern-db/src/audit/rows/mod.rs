@@ -157,6 +157,7 @@ impl<'a> Rows<'a> {
         if let Some(name) = &state.agent_name {
             is_text(row, c.agent_name.order(), name.as_deref())?;
         }
+        is_text(row, c.epoch.order(), Some(&state.epoch))?;
         is_int(row, c.turn.order(), Some(state.turn.into()))?;
         is_int(row, c.recoveries.order(), Some(state.recoveries.into()))?;
         is_int(row, c.attention.order(), Some(state.attention.into()))?;

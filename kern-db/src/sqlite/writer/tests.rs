@@ -49,7 +49,10 @@ impl File {
             connection.query_row(&format!("PRAGMA max_page_count = {}", used + more), (), |_| Ok(())).expect("a limit");
         }
         let place = Place::of(&folder.join("kern.db")).expect("the file is there");
-        let writer = Writer::start(connection, Arc::new(place), Arc::new(names), Arc::default()).expect("a thread");
+        let mut keeper = Keeper::new(None, &folder.join("kern.db"));
+        keeper.open(&connection, &names, true).expect("a mark is written");
+        let writer =
+            Writer::start(connection, Arc::new(place), Arc::new(names), Arc::default(), keeper).expect("a thread");
         Self { folder, writer }
     }
 

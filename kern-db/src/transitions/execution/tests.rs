@@ -16,8 +16,8 @@ async fn started_after(status: ExecutionStatus, effect: Effect) -> CallClaimed {
     let (run, approval_id) = paused(&db, effect).await;
     let yes = Resolution::approved().by("bob");
     db.update_approval(&approval_id, ApprovalStatus::Pending, yes).await.expect("it is approved");
-    let request =
-        ClaimRun { run_id: run.run_id.clone(), fence: run.fence, turn: 1, caller: Caller::Worker, lease_ms: 60_000 };
+    let (run_id, fence, loaded) = (run.run_id.clone(), run.fence, run.loaded.clone());
+    let request = ClaimRun { run_id, fence, turn: 1, loaded, caller: Caller::Worker, lease_ms: 60_000 };
     let RunClaimed::Claimed(claim) = db.claim_run(request).await.expect("it is claimed") else {
         panic!("nothing is missing");
     };
@@ -61,7 +61,8 @@ async fn approved(db: &InMemoryDb, policy: CallPolicy) -> RunClaim {
     let (run, approval_id) = paused_for(db, policy).await;
     let yes = Resolution::approved().by("bob");
     db.update_approval(&approval_id, ApprovalStatus::Pending, yes).await.expect("it is approved");
-    let request = ClaimRun { run_id: run.run_id, fence: run.fence, turn: 1, caller: Caller::Worker, lease_ms: 60_000 };
+    let (run_id, fence, loaded) = (run.run_id, run.fence, run.loaded);
+    let request = ClaimRun { run_id, fence, turn: 1, loaded, caller: Caller::Worker, lease_ms: 60_000 };
     let RunClaimed::Claimed(claim) = db.claim_run(request).await.expect("it is claimed") else {
         panic!("nothing is missing");
     };

@@ -63,6 +63,19 @@ pub(crate) enum Command {
   kern clock
   kern clock --reset --by ann --note 'the server of 1 June had a wrong clock'")]
     Clock(Clock),
+    /// Runs, after the store was set back.
+    Runs {
+        #[command(subcommand)]
+        command: Runs,
+    },
+    /// Tell whether the store was set back to an older copy, and accept the loss.
+    #[command(after_help = "Examples:
+  kern restore
+  kern restore --accept --by ann --note 'the disk of Monday failed, the copy is of Sunday night'
+  kern restore --accept --force --by ann --note 'the mark was copied, too' --keys revoke
+
+Exit codes: 0 (open, or accepted), 1 (quarantined, or nothing to accept), 2 (it could not be done).")]
+    Restore(Restore),
     /// The log of all that happened.
     Audit {
         #[command(subcommand)]
@@ -88,6 +101,43 @@ pub(crate) struct Clock {
     /// The reason.
     #[arg(long, value_name = "TEXT", requires = "reset")]
     pub(crate) note: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Runs {
+    /// Let a run go on after an accepted restore. What it waits for may have been decided and executed in the lost history.
+    Acknowledge(Acknowledge),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Acknowledge {
+    /// The run's whole id.
+    pub(crate) run: String,
+    /// How you know. It stays on record.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) note: String,
+    /// Who acknowledges it, recorded as unverified. [default: the system user]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) by: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Restore {
+    /// Accept the loss: a new epoch, every open run paused, every call that could start or runs unknown.
+    #[arg(long)]
+    pub(crate) accept: bool,
+    /// Who accepts it, recorded as unverified.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) by: Option<String>,
+    /// Why. It stays on record.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) note: Option<String>,
+    /// Accept without a proof: the mark was set back, too, or there was none.
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// What becomes of the API keys: the copy may hold keys that were revoked since.
+    #[arg(long, default_value = "keep", value_parser = PossibleValuesParser::new(["keep", "revoke"]))]
+    pub(crate) keys: String,
 }
 
 #[derive(Debug, Subcommand)]

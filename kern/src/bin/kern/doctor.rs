@@ -87,8 +87,8 @@ async fn mark(db: &dyn Db) -> Result<Check, Failure> {
     match db.quarantine().await? {
         Quarantine::Open => Ok(Check::ok("mark", "nothing shows that the store went back in time")),
         quarantine => {
-            let action =
-                "find out which decisions and calls are lost. Until the restore is accepted, nothing new starts";
+            let action = "find out which decisions and calls are lost, then accept the loss with `kern restore --accept`. Until then, nothing \
+                 new starts";
             Ok(Check::wrong("mark", "store_restored", quarantine.to_string(), action))
         }
     }

@@ -18,6 +18,7 @@ mod failure;
 mod keys;
 mod output;
 mod pools;
+mod restore;
 mod watch;
 mod words;
 
@@ -27,7 +28,7 @@ use clap::Parser as _;
 use clap::error::ErrorKind;
 use kern::display;
 
-use arguments::{Approvals, Arguments, Audit, Command, Executions, Keys, Pools};
+use arguments::{Approvals, Arguments, Audit, Command, Executions, Keys, Pools, Runs};
 use database::Database;
 use failure::{Answer, Failure, Outcome};
 use output::Output;
@@ -95,6 +96,10 @@ async fn run(output: &mut Output, arguments: Arguments) -> Outcome {
         },
         Command::Clock(clock) => clock::clock(output, &*database.open().await?, clock, json).await,
         Command::Doctor => doctor::doctor(output, &database, json).await,
+        Command::Runs { command: Runs::Acknowledge(request) } => {
+            restore::acknowledge(output, &*database.open().await?, request, json).await
+        }
+        Command::Restore(request) => restore::restore(output, &database, request, json).await,
         Command::Audit { command } => match command {
             Audit::Verify { checkpoint, pubkey, .. } => {
                 let kept = checkpoint::Kept::read(checkpoint.as_deref(), pubkey.as_deref())?;

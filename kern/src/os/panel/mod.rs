@@ -41,7 +41,7 @@ pub(super) fn router() -> Router<Arc<Os>> {
         .route("/panel/chat", get(chat::page))
         .route("/panel/sessions", get(runs::sessions))
         .route("/panel/sessions/{session_id}", get(runs::session))
-        .route("/panel/runs/{run_id}", get(runs::run))
+        .route("/panel/runs/{run_id}", get(runs::run).post(runs::acknowledge))
         .route("/panel/executions", get(executions::page))
         .route("/panel/executions/{execution_id}", axum::routing::post(executions::settle))
         .route("/panel/audit", get(audit::page).post(audit::verify))

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use askama::Template;
-use axum::extract::{Path, RawQuery, State};
-use axum::response::Response;
+use axum::extract::{Path, RawQuery, Request, State};
+use axum::response::{IntoResponse as _, Redirect, Response};
 use kern_db::{Outcome, Run, RunFilter, RunId, RunStatus, SessionFilter, SessionId, Standing};
 
 use super::{Failure, Frame, When, arguments, page as made, prose, safe};
 use crate::agent::Agent;
 use crate::display::Argument;
+use crate::identity::Scope;
 use crate::os::Os;
 use crate::os::access::{Who, is_of, shows};
 use crate::os::fields::Fields;
@@ -94,6 +95,10 @@ struct RunRow {
     attention: bool,
     /// Why it cannot continue.
     blocked: Option<String>,
+    /// It waits for a person since the store was set back.
+    restored: bool,
+    /// Its part of the path, where the reader may acknowledge that.
+    acknowledges: Option<String>,
     deleted: Option<When>,
 }
 
@@ -184,6 +189,8 @@ fn row(os: &Os, run: &RunOutput, calls: &[kern_db::Call]) -> RunRow {
         said,
         attention: run.attention,
         blocked: run.blocked.as_ref().map(|blocked| prose(&blocked.sentence())),
+        restored: false,
+        acknowledges: None,
         deleted: None,
     }
 }
@@ -223,9 +230,28 @@ pub(super) async fn run(State(os): State<Arc<Os>>, who: Who, Path(run_id): Path<
     let found = os.db.get_run(&RunId::from(run_id)).await?;
     let Some(agent) = shown_by(&os, &who, &found) else { return Err(Problem::not_found("Run").into()) };
     let deleted = found.deleted_at_ms.map(|at_ms| When::of(at_ms / 1000));
-    let runs = vec![RunRow { deleted, ..row(&os, &agent.shown(&found)?, &found.calls) }];
+    let epoch = os.db.store_status().await?.epoch;
+    let restored = found.status == RunStatus::Paused && found.epoch != epoch;
+    let may = restored && who.may(&Scope::ExecutionsSettle);
+    let acknowledges = may.then(|| part(found.run_id.as_str()));
+    let runs = vec![RunRow { deleted, restored, acknowledges, ..row(&os, &agent.shown(&found)?, &found.calls) }];
     let frame = Frame::new(&os, &who, "/panel/sessions", "Run");
     let session = safe(found.session_id.as_str());
     let session_path = found.deleted_at_ms.is_none().then(|| part(found.session_id.as_str()));
     Ok(made(&Page { frame, session, session_path, runs }))
+}
+
+/// R13: a person lets a run go on after the store was set back.
+pub(super) async fn acknowledge(
+    State(os): State<Arc<Os>>,
+    who: Who,
+    Path(run_id): Path<String>,
+    request: Request,
+) -> Result<Response, Failure> {
+    let mut fields = Fields::of_form(request, &os.limits).await?;
+    let (note, by) = (fields.needed("note"), fields.short("acknowledged_by", 255));
+    fields.done()?;
+    let path = format!("/panel/runs/{}", part(&run_id));
+    os.db.acknowledge_restore(&RunId::from(run_id), who.principal(by), Some(note)).await?;
+    Ok(Redirect::to(&path).into_response())
 }

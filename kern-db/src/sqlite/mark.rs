@@ -1,0 +1,277 @@
+//! Keeps the mark of a file beside what is committed to it, and notices that the file was set back.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+use serde_json::{Value, json};
+
+use super::tx::SqliteTx;
+use super::{failed, say, unavailable};
+use crate::audit::flush;
+use crate::mark::{Heads, Mark, MarkFile, MarkPlace, MarkSink};
+use crate::names::Names;
+use crate::records::principal::Actor;
+use crate::records::store::StoreRow;
+use crate::transitions::restore::{hash_at, is_closed, quarantine, quarantined};
+use crate::tx::{Head, Tx as _, finish_now};
+use crate::{Error, Result, StoreState, fault};
+
+/// What is committed is in the mark after this long, whatever it was.
+const SYNC: Duration = Duration::from_millis(800);
+/// Tries to write over a mark that other processes write, too.
+const TRIES: usize = 64;
+
+const ACTION: &str = "keep the mark of the store";
+
+/// The mark of one file, in the hands of its writer.
+#[derive(Debug)]
+pub(super) struct Keeper {
+    sink: Arc<dyn MarkSink>,
+    /// The entry that this process saw last, and its epoch.
+    seen: Option<Seen>,
+    /// A mark that lies in the log up to there.
+    verified: Option<Mark>,
+    /// The store as the last transaction has found or left it.
+    store: Option<StoreRow>,
+    /// Since when something is committed that the mark lacks.
+    unsynced: Option<Instant>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Seen {
+    epoch: String,
+    seq: i64,
+    hash: String,
+}
+
+impl Keeper {
+    pub(super) fn new(place: Option<MarkPlace>, path: &Path) -> Self {
+        let sink: Arc<dyn MarkSink> = match place {
+            Some(MarkPlace::Sink(sink)) => sink,
+            Some(MarkPlace::File(path)) => Arc::new(MarkFile::new(path)),
+            None => {
+                let mut name = path.as_os_str().to_owned();
+                name.push("-mark");
+                Arc::new(MarkFile::new(name.into()))
+            }
+        };
+        Self { sink, seen: None, verified: None, store: None, unsynced: None }
+    }
+
+    fn load(&self) -> Result<Option<Mark>> {
+        self.sink.load().map_err(unusable)
+    }
+
+    /// Compares the log with the mark and with what this process saw last. A proof is what the log lacks.
+    ///
+    /// Only inside a transaction that writes, or where nothing is decided by it.
+    fn proof(&mut self, tx: &mut SqliteTx<'_>) -> Result<Option<Value>> {
+        let row = finish_now(tx.store())?;
+        let is_open = row.state == StoreState::Open;
+        let (store_id, epoch) = (row.store_id.clone(), row.epoch.clone());
+        self.store = Some(row);
+        if !is_open {
+            return Ok(None);
+        }
+        if let Some(seen) = self.seen.clone() {
+            if seen.epoch == epoch {
+                if finish_now(hash_at(tx, seen.seq))?.as_deref() != Some(seen.hash.as_str()) {
+                    return Ok(Some(json!({ "kind": "memory", "seq": seen.seq, "hash": seen.hash })));
+                }
+            } else if finish_now(is_closed(tx, &seen.epoch))? {
+                (self.seen, self.verified) = (None, None);
+            } else {
+                return Ok(Some(json!({ "kind": "memory", "epoch": seen.epoch })));
+            }
+        }
+        let Some(mark) = self.load()? else { return Ok(None) };
+        if self.verified.as_ref() == Some(&mark) && mark.epoch == epoch {
+            return Ok(None);
+        }
+        if mark.store_id != store_id {
+            return Err(stray(&mark));
+        }
+        if mark.epoch != epoch {
+            // A mark of a closed epoch is never a proof again.
+            let closed = finish_now(is_closed(tx, &mark.epoch))?;
+            return Ok((!closed).then(|| json!({ "kind": "mark", "epoch": mark.epoch })));
+        }
+        if !lies(tx, &mark)? {
+            return Ok(Some(json!({ "kind": "mark", "sizes": mark.sizes, "heads": mark.heads })));
+        }
+        // What lies in the log up to the entry that was seen last needs no second look.
+        if let ([size], [hash]) = (mark.sizes.as_slice(), mark.heads.as_slice())
+            && *size > self.seen.as_ref().map_or(0, |seen| seen.seq)
+        {
+            self.seen = Some(Seen { epoch, seq: *size, hash: hash.clone() });
+        }
+        self.verified = Some(mark);
+        Ok(None)
+    }
+
+    /// Looks once, before anything is written. Where there is no mark, and the store may be written, it makes one.
+    pub(super) fn open(&mut self, connection: &Connection, names: &Names, makes: bool) -> Result<()> {
+        let mut tx = SqliteTx::new(connection, names, ACTION);
+        if self.proof(&mut tx)?.is_some() {
+            drop(tx);
+            say(connection, "BEGIN IMMEDIATE").map_err(|error| failed(ACTION, error))?;
+            return self.compare(connection, names);
+        }
+        let head = finish_now(tx.head())?;
+        let epoch = self.store.as_ref().map(|row| row.epoch.clone()).unwrap_or_default();
+        self.seen = Some(Seen { epoch, seq: head.seq, hash: head.hash });
+        if makes && self.load()?.is_none() {
+            self.sync(connection, names)?;
+        }
+        Ok(())
+    }
+
+    /// In a transaction that has begun: looks for a proof, and where there is one, commits the quarantine (Z1).
+    ///
+    /// On return no transaction is open if the store was quarantined by this; else the one that was begun is.
+    pub(super) fn compare(&mut self, connection: &Connection, names: &Names) -> Result<()> {
+        let mut tx = SqliteTx::new(connection, names, ACTION);
+        let Some(proof) = self.proof(&mut tx)? else { return Ok(()) };
+        tracing::error!(%proof, "the store was set back to an older copy: nothing is started until `kern restore --accept`");
+        let actor = Actor::Recovery;
+        finish_now(quarantine(&mut tx, actor, &proof))?;
+        finish_now(flush(&mut tx))?;
+        say(connection, "COMMIT").map_err(|error| failed(ACTION, error))?;
+        let mut tx = SqliteTx::new(connection, names, ACTION);
+        self.store = Some(finish_now(tx.store())?);
+        Ok(())
+    }
+
+    /// Before the commit of Z2: the new epoch is in the mark first. A crash between the two leaves the store quarantined.
+    pub(super) fn close_epoch(&mut self, connection: &Connection, names: &Names) -> Result<()> {
+        let mut tx = SqliteTx::new(connection, names, ACTION);
+        let row = finish_now(tx.store())?;
+        let head = finish_now(tx.head())?;
+        let mark = mark_of(&row, &head);
+        for _ in 0..TRIES {
+            let found = self.load()?;
+            if self.sink.compare_and_set(found.as_ref(), &mark).map_err(unusable)? {
+                (self.seen, self.verified, self.store) = (None, Some(mark), Some(row));
+                return fault::point(fault::MARKED, ACTION);
+            }
+        }
+        Err(Error::Busy { action: ACTION })
+    }
+
+    /// After a commit: what it added has to be in the mark, now or soon.
+    pub(super) fn committed(&mut self) {
+        self.unsynced.get_or_insert_with(Instant::now);
+    }
+
+    /// How long until the mark has to be synced. `None`: it lacks nothing.
+    pub(super) fn due_in(&self) -> Option<Duration> {
+        self.unsynced.map(|since| SYNC.saturating_sub(since.elapsed()))
+    }
+
+    /// After a failure: the next try is as far away as the first one was.
+    pub(super) fn put_off(&mut self) {
+        self.unsynced = Some(Instant::now());
+    }
+
+    /// Writes the mark by compare-and-set. What it is written over must lie in the log in which this process has committed: in
+    /// the same epoch, and compared by hash.
+    ///
+    /// # Errors
+    ///
+    /// The mark is not synced: the body is not entered, and the no is not answered.
+    pub(super) fn sync(&mut self, connection: &Connection, names: &Names) -> Result<()> {
+        let row = self.store.clone().ok_or(Error::Busy { action: ACTION })?;
+        for _ in 0..TRIES {
+            // Before the look at the log: what another process has written here is in a log that is read later.
+            let found = self.load()?;
+            // One look: the mark that is found and what was committed are entries of the same log.
+            say(connection, "BEGIN").map_err(|error| failed(ACTION, error))?;
+            let mut tx = SqliteTx::new(connection, names, ACTION);
+            let next = self.next(&mut tx, &row, found.as_ref());
+            let ended = say(connection, "COMMIT").map_err(|error| failed(ACTION, error));
+            let (new, head) = next?;
+            ended?;
+            let is_there = found.as_ref() == Some(&new);
+            if !is_there {
+                fault::point(fault::MARK, ACTION)?;
+            }
+            if is_there || self.sink.compare_and_set(found.as_ref(), &new).map_err(unusable)? {
+                self.saw(Some(&head));
+                (self.verified, self.unsynced) = (Some(new), None);
+                return fault::point(fault::MARKED, ACTION);
+            }
+        }
+        Err(Error::Busy { action: ACTION })
+    }
+
+    /// The mark that is to be written over the one that was found, and the end of the log.
+    fn next(&self, tx: &mut SqliteTx<'_>, row: &StoreRow, found: Option<&Mark>) -> Result<(Mark, Head)> {
+        let now = finish_now(tx.store())?;
+        if (&now.store_id, &now.epoch) != (&row.store_id, &row.epoch) {
+            return Err(quarantined());
+        }
+        if let Some(seen) = &self.seen
+            && seen.epoch == row.epoch
+            && finish_now(hash_at(tx, seen.seq))?.as_deref() != Some(seen.hash.as_str())
+        {
+            return Err(quarantined());
+        }
+        let head = finish_now(tx.head())?;
+        let new = mark_of(row, &head);
+        let new = match found {
+            None => new,
+            Some(mark) if mark.store_id != row.store_id => return Err(stray(mark)),
+            // The heads that are the proof stay.
+            Some(mark) if now.state == StoreState::Quarantined => {
+                let heads = Heads { sizes: new.sizes, heads: new.heads };
+                Mark { quarantined: Some(heads), ..mark.clone() }
+            }
+            Some(mark) if mark.epoch == row.epoch => {
+                if !lies(tx, mark)? {
+                    return Err(quarantined());
+                }
+                new
+            }
+            Some(mark) if finish_now(is_closed(tx, &mark.epoch))? => new,
+            Some(_) => return Err(quarantined()),
+        };
+        Ok((new, head))
+    }
+
+    /// The end of the log as a commit has left it.
+    pub(super) fn saw(&mut self, head: Option<&Head>) {
+        if let (Some(head), Some(row)) = (head, &self.store) {
+            self.seen = Some(Seen { epoch: row.epoch.clone(), seq: head.seq, hash: head.hash.clone() });
+        }
+    }
+}
+
+/// Whether the heads of a mark are entries of the log.
+fn lies(tx: &mut SqliteTx<'_>, mark: &Mark) -> Result<bool> {
+    let ([size], [head]) = (mark.sizes.as_slice(), mark.heads.as_slice()) else { return Ok(false) };
+    if *size == 0 {
+        return Ok(true);
+    }
+    Ok(finish_now(hash_at(tx, *size))?.as_deref() == Some(head.as_str()))
+}
+
+fn mark_of(row: &StoreRow, head: &Head) -> Mark {
+    let (store_id, epoch) = (row.store_id.clone(), row.epoch.clone());
+    Mark { store_id, epoch, sizes: vec![head.seq], heads: vec![head.hash.clone()], quarantined: None }
+}
+
+fn unusable(error: io::Error) -> Error {
+    unavailable(ACTION, error)
+}
+
+fn stray(mark: &Mark) -> Error {
+    let what = format!(
+        "the mark beside the database is of another store, `{}`: move it to where that store is, or remove it if there is none \
+         any more",
+        mark.store_id
+    );
+    Error::Invalid(what)
+}
