@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use kern_db::{Checkpoint, CheckpointKey, CheckpointSink, Db, DbFuture, Error, FileSink, verify_export};
+use kern_db::{Checkpoint, CheckpointKey, CheckpointSink, Db, DbFuture, Error, FileSink, RunId, verify_export};
 use kern_tests::folder::Folder;
-use kern_tests::steps::{Store, drop_triggers, required};
+use kern_tests::steps::{Store, begin, drop_triggers, required};
 
 fn key() -> CheckpointKey {
     CheckpointKey::generate().unwrap()
@@ -88,7 +88,9 @@ async fn i13_what_does_not_go_on_from_the_last_checkpoint_is_not_signed(store: &
     let raw = store.raw();
     drop_triggers(&raw);
     raw.execute_batch("UPDATE kern_audit SET hash = prev_hash WHERE seq = (SELECT max(seq) FROM kern_audit)").unwrap();
-    store.started().await;
+    // The store notices that its log lacks the entry, and goes on only by saying so.
+    let begun = store.begin_run(begin(&RunId::generate())).await;
+    assert!(matches!(begun, Err(Error::StoreRestored { .. })), "{begun:?}");
     let refused = store.audit().checkpoint(&key).await;
     assert!(matches!(refused, Err(Error::Corrupt { .. })), "{refused:?}");
     // Edited checkpoints are found, too.
