@@ -398,7 +398,7 @@ fn commit(desk: &Desk, patience: Duration, group: Vec<Queued>) {
     }
     for (action, answer, marked) in answers {
         let failure = failure.clone().map(|failure| failure.means(action));
-        let unmarked = || unmarked.as_ref().filter(|_| marked).map(|error| not_marked(error));
+        let unmarked = || unmarked.as_ref().filter(|_| marked).map(not_marked);
         answer(failure.or_else(unmarked));
     }
 }
