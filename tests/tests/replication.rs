@@ -127,7 +127,9 @@ struct Tally {
 async fn claimed(db: &Arc<dyn Db>) -> RunClaim {
     let run_id = drive::approved(db).await;
     let run = db.get_run(&run_id).await.unwrap();
-    let request = ClaimRun { run_id, fence: run.fence, turn: run.turn, caller: Caller::Worker, lease_ms: LEASE_MS };
+    let loaded = run.loaded.clone();
+    let request =
+        ClaimRun { run_id, fence: run.fence, turn: run.turn, loaded, caller: Caller::Worker, lease_ms: LEASE_MS };
     match db.claim_run(request).await.unwrap() {
         RunClaimed::Claimed(claim) => claim,
         other => panic!("{other:?}"),

@@ -16,7 +16,7 @@ use crate::records::run::RunRow;
 use crate::requests::{CallClaim, CallClaimed, ClaimCall, Ended, Finished, Ticket, Write, WrongTool};
 use crate::rules::{CallRows, Gate, check_record, check_retry, gate};
 use crate::tx::{Refused, Step, Tx};
-use crate::{ApprovalStatus, Authority, Error, ExecutionId, ExecutionStatus, PauseType};
+use crate::{ApprovalStatus, Authority, Error, ExecutionId, ExecutionStatus, PauseType, StoreState};
 
 use ExecutionRow as E;
 
@@ -376,6 +376,11 @@ async fn end_late<T: Tx>(
 /// Whether an outcome may be recorded after its start was given up. Not of a transactional call: what it wanted to write
 /// with its outcome is not written any more, and SUCCEEDED would say that it was.
 async fn may_end_late<T: Tx>(tx: &mut T, execution: &ExecutionRow) -> Result<bool, Error> {
+    // A result that turns UNKNOWN into an outcome hides that the history which was lost may hold another start: while the store
+    // is quarantined, it is only kept. X12 then clears the owner, so that a person settles the call.
+    if tx.store().await?.state == StoreState::Quarantined {
+        return Ok(false);
+    }
     match call(tx, &execution.run_id, execution.turn, execution.idx).await {
         Ok(rows) => Ok(rows.policy.effect != Effect::Transactional && rows.execution.as_ref() == Some(execution)),
         // What cannot be read decides nothing. The result is kept.

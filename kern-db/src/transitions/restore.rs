@@ -216,7 +216,7 @@ async fn pause_runs<T: Tx>(tx: &mut T, actor: &Actor, now: i64) -> Step<u64> {
     let paused = rows.len() as u64;
     for row in rows {
         let status = row.status;
-        let (fence, ends) = (next(row.fence, "runs.fence")?, row.turn == 0);
+        let (fence, ends) = (next(row.fence, "runs.fence")?, row.input.is_none());
         let recoveries = if ends { next(row.recoveries, "runs.recoveries")? } else { row.recoveries };
         let changed = tx
             .update(
