@@ -464,7 +464,7 @@ async fn no_text_is_too_strange_for_a_run() {
         assert_eq!(row.tool_args.unwrap()["user_id"], text);
         let yes = Resolution::approved().by("admin").note(text);
         store.db.update_approval(&row.id, ApprovalStatus::Pending, yes).await.unwrap();
-        let run = agent.continue_run(&run.run_id).user_id(text).await.unwrap();
+        let run = agent.continue_run(&run.run_id).user_id(user).await.unwrap();
         assert_eq!(told(&run), [format!("erased {text}")]);
         store.actions(&run.run_id).await;
     }

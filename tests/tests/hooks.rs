@@ -763,8 +763,9 @@ mod streamed {
 mod a_process_that_dies {
     use super::*;
 
-    /// Starts a run on a runtime of its own, and ends that where a hook waits: nothing of the run's owner is left.
-    async fn dies(store: &Store, agent: &Agent, input: &str) -> RunOutput {
+    /// Starts a run on a runtime of its own, and ends that where a hook waits: nothing of the run's owner is left. Gives the
+    /// run's session and its id.
+    async fn dies(store: &Store, agent: &Agent, input: &str) -> (String, kern_db::RunId) {
         let session = unique("session");
         let process =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
@@ -773,8 +774,7 @@ mod a_process_that_dies {
         process.shutdown_background();
         let run_id = store.only_run().await;
         store.lapsed(&run_id).await;
-        assert!(agent.resume_decided_runs().await.expect("runs are listed").is_empty());
-        agent.get_run(&run_id).await.expect("the run is there")
+        (session, run_id)
     }
 
     #[tokio::test]
@@ -785,22 +785,30 @@ mod a_process_that_dies {
         }
         let store = Store::new().await;
         let agent = store.agent(Vec::new(), [turn().text("done")]).lease(SHORT_LEASE).pre_hook(wait).build().unwrap();
-        let run = dies(&store, &agent, RAW).await;
+        let (_, run_id) = dies(&store, &agent, RAW).await;
+        assert!(agent.resume_decided_runs().await.expect("runs are listed").is_empty());
+        let run = agent.get_run(&run_id).await.expect("the run is there");
         assert_eq!((run.status, run.input.input_content.as_str()), (RunStatus::Error, ""));
         assert!(!on_disk(&store, "123-45-6789"));
     }
 
+    /// Its input is stored, so that another owner asks the model again, and the hook looks at what comes of that.
     #[tokio::test]
     async fn leaves_nothing_of_an_output_that_was_not_checked() {
-        async fn wait(_: &RunOutput, ctx: &HookContext) -> HookResult {
+        async fn withhold(_: &RunOutput, ctx: &HookContext) -> HookResult {
             gate(ctx.session_id.as_str()).pass().await;
-            Ok(())
+            Err(OutputCheckError::new("the answer was withheld").into())
         }
         let store = Store::new().await;
         let answer = [turn().text(format!("the password is {SECRET}"))];
-        let agent = store.agent(Vec::new(), answer).lease(SHORT_LEASE).post_hook(wait).build().unwrap();
-        let run = dies(&store, &agent, "go").await;
-        assert_eq!(run.status, RunStatus::Error);
+        let agent = store.agent(Vec::new(), answer).lease(SHORT_LEASE).post_hook(withhold).build().unwrap();
+        let (session, run_id) = dies(&store, &agent, "go").await;
+        assert!(!on_disk(&store, SECRET));
+        gate(&session).open();
+        assert_eq!(agent.resume_decided_runs().await.expect("runs are listed").len(), 1);
+        let run = agent.get_run(&run_id).await.expect("the run is there");
+        assert_eq!((run.status, run.content()), (RunStatus::Error, "the answer was withheld"));
+        assert_eq!(store.actions(&run_id).await, ["run_started", "run_recovered", "run_claimed", "run_failed"]);
         assert!(!on_disk(&store, SECRET));
     }
 }

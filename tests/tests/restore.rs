@@ -87,8 +87,7 @@ impl World {
         let (runs, chance) = ((0..RUNS).map(|_| None).collect(), Chance(seed));
         let (held, noes) = (BTreeMap::new(), BTreeSet::new());
         clock::set_ahead_ms(0);
-        let mut world =
-            Self { folder, marked, db: None, runs, held, ledger, noes, chance, alarms: 0, ahead_ms: 0 };
+        let mut world = Self { folder, marked, db: None, runs, held, ledger, noes, chance, alarms: 0, ahead_ms: 0 };
         world.open().await;
         world
     }

@@ -165,7 +165,7 @@ pub(crate) async fn accept<T: Tx>(tx: &mut T, request: RestoreAcceptance) -> Ste
     };
     let entry = Entry::of_no_run("restore_accepted", actor).digest(&found.epoch);
     tx.journal().record(entry.payload(json!({
-        "closed": found.epoch, "epoch": epoch, "proof": proof, "note": note, "runs": runs, "calls": calls, "keys": keys,
+        "closed_epoch": found.epoch, "epoch": epoch, "proof": proof, "note": note, "runs": runs, "calls": calls, "keys": keys,
     })));
     Ok(RestoreAccepted::Accepted { runs, calls, keys })
 }

@@ -59,16 +59,13 @@ async fn main() {
     stop();
     quietly();
     let db = open(&address, busy).await;
-    let agent = agent(db.clone(), busy * 3);
+    let build = if command.ends_with(" hooked") { hooked } else { agent };
+    let agent = build(db.clone(), busy * 3);
     fail();
     match command.as_str() {
         // Does nothing but open the store.
         "open" => say("open"),
-        "run" => say(&outcome(&agent.run(word()).user_id("alice").await)),
-        "run hooked" => {
-            let agent = hooked(db.clone(), busy * 3);
-            say(&outcome(&agent.run(word()).user_id("alice").await));
-        }
+        "run" | "run hooked" => say(&outcome(&agent.run(word()).user_id("alice").await)),
         "resume" => say(&outcome(&agent.continue_run(word()).user_id("bob").await)),
         // Whoever asked for it confirms by going on.
         "go on" => say(&outcome(&agent.continue_run(word()).user_id("alice").await)),
@@ -100,7 +97,7 @@ async fn main() {
             db.settle_execution(&word().into(), settlement).await.expect("it is settled");
         }
         // Passes of the worker, until one of them finds nothing to do.
-        "work" => loop {
+        "work" | "work hooked" => loop {
             let resumed = agent.resume_decided_runs().await.expect("runs are listed");
             resumed.iter().for_each(|resumed| say(&outcome(resumed)));
             if resumed.is_empty() {

@@ -489,8 +489,8 @@ pub fn broken_log(before: &State, event: Event, step: &Step) -> Option<String> {
         if said != call.answer {
             let implied = words.contains(&("confirmed_implied", Some(place)));
             match call.answer {
-                Answer::Confirmed(_) if implied => expected.push(("confirmed_implied", Some(place))),
-                Answer::Confirmed(_) => expected.push(("confirmed", Some(place))),
+                Answer::Confirmed(..) if implied => expected.push(("confirmed_implied", Some(place))),
+                Answer::Confirmed(..) => expected.push(("confirmed", Some(place))),
                 Answer::Rejected => expected.push(("user_rejected", Some(place))),
                 Answer::None => {}
             }

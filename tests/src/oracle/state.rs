@@ -270,8 +270,8 @@ pub struct Execution {
 pub enum Answer {
     /// Nothing.
     None,
-    /// Yes, to the version with this digest.
-    Confirmed(u8),
+    /// Yes, to these arguments in this version: an edit back to them is another version, which was not confirmed.
+    Confirmed(u8, u8),
     /// No.
     Rejected,
 }
@@ -493,7 +493,7 @@ impl Call {
         let approved = self.approval.is_some_and(|row| {
             !row.record && !row.hidden && row.state == ApprovalState::Approved && row.decided == Some(self.arguments)
         });
-        let confirmed = self.answer == Answer::Confirmed(self.arguments);
+        let confirmed = self.answer == Answer::Confirmed(self.arguments, self.version);
         match self.spec.tier {
             Tier::Audit => true,
             Tier::User => confirmed,

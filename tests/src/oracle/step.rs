@@ -775,7 +775,7 @@ impl Tx<'_> {
         self.or = None;
         for place in implied {
             let mut call = self.call(place).expect("it is in the turn");
-            call.answer = Answer::Confirmed(call.arguments);
+            call.answer = Answer::Confirmed(call.arguments, call.version);
             // A requester who goes on says yes to what they have seen: this turn, as it was first shown.
             if who.is_requester() && as_loaded && call.arguments == call.first {
                 call.facts.confirmed |= 1 << call.arguments;
@@ -804,7 +804,7 @@ impl Tx<'_> {
             && approval.state == ApprovalState::Approved
             && call.state() == Some(ExecutionState::Ready)
             && call.spec.waits != Waits::External
-            && self.holds(Guard::ImpliedFirst, approval.decided == Some(call.first))
+            && self.holds(Guard::ImpliedFirst, approval.decided == Some(call.first) && call.version == 0)
             && self.holds(Guard::ImpliedRequester, who.is_requester())
     }
 
@@ -1236,7 +1236,7 @@ impl Tx<'_> {
             Says::No => self.take_back(place),
             _ if no => not_asked,
             Says::Yes => {
-                if call.answer == Answer::Confirmed(call.arguments) && current {
+                if call.answer == Answer::Confirmed(call.arguments, call.version) && current {
                     let said = if unstarted { Said::Already } else { Said::NotAsked };
                     // The same answer again: what it is called when the call went on since then is nowhere said.
                     return Answers::from(said).or(Said::Already).or(Said::NotAsked);
@@ -1262,7 +1262,7 @@ impl Tx<'_> {
     /// U1.
     fn confirm(&mut self, place: u8, by: Who, shown: u8, opens: bool) -> Answers {
         let mut call = self.call(place).expect("it is there");
-        call.answer = Answer::Confirmed(call.arguments);
+        call.answer = Answer::Confirmed(call.arguments, call.version);
         if by.is_requester() {
             call.facts.confirmed |= 1 << shown;
         }
@@ -1471,7 +1471,7 @@ impl Tx<'_> {
             return Said::DigestMismatch.into();
         }
         let approved = approval.is_some_and(|row| row.state == ApprovalState::Approved && !row.hidden);
-        let confirmed = call.answer == Answer::Confirmed(call.arguments);
+        let confirmed = call.answer == Answer::Confirmed(call.arguments, call.version);
         let open = (!call.spec.tier.needs_approver() || self.holds(Guard::ClaimApproved, approved))
             && (!call.spec.tier.needs_requester() || self.holds(Guard::ClaimConfirmed, confirmed));
         if !open {

@@ -139,10 +139,10 @@ async fn ctrl_c_at_the_question_leaves_nothing_beside_the_store() {
     let id = db.list_approvals(ApprovalFilter::new()).await.unwrap().data[0].id.to_string();
     drop(db);
     let listed = || std::fs::read_dir(folder.path()).unwrap().count();
-    assert_eq!(listed(), 1);
+    assert_eq!(listed(), 2, "the store and its mark");
     let kern = Kern::on(&path);
     let said = kern.on_a_terminal(&["approvals", "approve", &id, "--by", "bob"], QUESTION, &[], "\u{3}");
-    assert_eq!((said.code, listed()), (-2, 1), "{said:?}");
+    assert_eq!((said.code, listed()), (-2, 2), "{said:?}");
     let said = kern.on_a_terminal(&["approvals", "approve", &id, "--by", "bob"], QUESTION, &[], "y\n");
     assert_eq!((said.code, listed()), (0, 1), "{said:?}");
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use kern_db::{
-    ApprovalStatus, Caller, Ended, Error, ExecutionFilter, ExecutionStatus, Finished, Principal, Resolution,
+    ApprovalStatus, BeginRun, Caller, Ended, Error, ExecutionFilter, ExecutionStatus, Finished, Principal, Resolution,
     RestoreAcceptance, RestoreAccepted, RunClaimed, RunId, RunStatus, Settlement, StoreState, clock,
 };
 use kern_tests::steps::{APPROVER, LONG, REQUESTER, Store, begin, end, required, turn, verified};
@@ -60,7 +60,7 @@ async fn an_accepted_restore_leaves_nothing_that_could_start(store: &Store) {
     let (claim, call) = store.executing().await;
     let ready = store.paused(&[required()]).await;
     store.approve(&ready, 0).await.unwrap();
-    let unborn = store.started().await;
+    let unborn = store.begin_run(BeginRun { input: None, ..begin(&RunId::generate()) }).await.unwrap();
     let epoch = store.store_status().await.unwrap().epoch;
     quarantined(store).await;
     let early = store.accept_restore(accepted()).await.unwrap();

@@ -57,6 +57,8 @@ const CASES: &[Case] = &[
     ("runs", "owner", "'x'", Verified("the owner of a run is compared, and its fence")),
     ("runs", "fence", "fence + 1", Stops(Resume)),
     ("runs", "lease_until_ms", "1", Unknown(LEASE)),
+    ("runs", "epoch", "'x'", Refused(&[Vote, Resume])),
+    ("runs", "input", "'x'", Verified("a run goes on from its snapshot")),
     ("runs", "turn", "turn + 1", Refused(&[Resume])),
     (
         "runs",
@@ -175,6 +177,8 @@ const CASES: &[Case] = &[
     ("executions", "owner", "'x'", Unknown(LEASE)),
     ("executions", "lease_until_ms", "1", Unknown(LEASE)),
     ("executions", "valid_until_ms", "valid_until_ms + 1", Refused(LATER)),
+    ("executions", "late_status", "'failed'", Verified(LATER_WORD)),
+    ("executions", "late_result", "'x'", Verified(LATER_WORD)),
     ("executions", "result", "'x'", Verified(LATER_WORD)),
     ("executions", "error", "'x'", Verified(LATER_WORD)),
     ("executions", "settled_by", "'x'", Verified(LATER_WORD)),

@@ -18,6 +18,12 @@ async fn killed(place: &Arc<Place>, stop: &str, words: &[&str]) {
     place.lapsed().await;
 }
 
+/// Another process takes over what is lost: what its bodies do stands in the ledger, too.
+async fn taken_over(place: &Arc<Place>, command: &'static str) {
+    let there = Arc::clone(place);
+    tokio::task::spawn_blocking(move || there.start(&[command]).rest()).await.unwrap();
+}
+
 async fn only_run(place: &Place) -> Run {
     place.runs().await.remove(0)
 }
@@ -32,15 +38,14 @@ async fn schedule_17_killed_around_the_storing_of_the_input(on: On) {
     ] {
         let place = Arc::new(Place::new(on, PROGRAM).await);
         killed(&place, stop, &["run hooked", &format!("export {SECRET}")]).await;
-        let here = agent(place.db.clone(), PATIENT * 3);
-        here.resume_decided_runs().await.unwrap();
+        taken_over(&place, "work hooked").await;
         let run = only_run(&place).await;
         assert_eq!(run.status, status, "{stop}");
         // The hook, and the body where there was one.
         assert_eq!(place.ledger().len(), ledger, "{stop}: {:?}", place.ledger());
         assert_eq!(place.ledger().iter().filter(|line| *line == "hook").count(), 1, "hooks are asked once");
         if status == RunStatus::Error {
-            let shown = here.get_run(&run.run_id).await.unwrap();
+            let shown = agent(place.db.clone(), PATIENT * 3).get_run(&run.run_id).await.unwrap();
             assert!(shown.content().contains("interrupted"), "{stop}: {shown:?}");
         }
         if on == On::Sqlite {
@@ -63,8 +68,7 @@ async fn schedule_17_five_owners_lost_in_five_turns(on: On) {
         let run = only_run(&place).await;
         assert_eq!((run.turn, run.recoveries), (kill, 0), "the committed turn resets the count");
     }
-    let here = agent(place.db.clone(), PATIENT * 3);
-    here.resume_decided_runs().await.unwrap();
+    taken_over(&place, "work").await;
     let run = only_run(&place).await;
     assert_eq!((run.status, run.turn), (RunStatus::Completed, 5));
     assert_eq!(place.ledger().len(), 5, "{:?}", place.ledger());

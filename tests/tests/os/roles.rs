@@ -88,6 +88,8 @@ const TABLE: &[(&str, [u16; 10])] = &[
     ("POST /approvals/resolve", [401, 401, 401, 401, 403, 403, 200, 200, 200, 200]),
     ("GET /executions", [401, 401, 401, 401, 403, 403, 403, 403, 403, 200]),
     ("POST /executions/{execution_id}/settle", [401, 401, 401, 401, 403, 403, 403, 403, 403, 404]),
+    // Of a run of this epoch nothing has to be acknowledged.
+    ("POST /runs/{run_id}/acknowledge", [401, 401, 401, 401, 403, 403, 403, 403, 403, 204]),
     ("GET /audit", [401, 401, 401, 401, 403, 403, 403, 403, 403, 200]),
     ("GET /audit/verify", [401, 401, 401, 401, 403, 403, 403, 403, 403, 200]),
     ("GET /audit/checkpoint", [401, 401, 401, 401, 403, 403, 403, 403, 403, 404]),
@@ -214,6 +216,9 @@ impl Company {
             }
             ("POST", "/executions/{execution_id}/settle") => {
                 client.request(method, &place).json(&json!({ "as": "succeeded", "result": "x", "note": "I looked" }))
+            }
+            ("POST", "/runs/{run_id}/acknowledge") => {
+                client.request(method, &place).json(&json!({ "note": "I looked" }))
             }
             ("POST", "/sessions") => client.request(method, &place).json(&json!({ "user_id": "alice" })),
             ("PATCH" | "POST", "/sessions/{session_id}" | "/sessions/{session_id}/rename") => {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kern_db::{Error, IntoDb as _, PostgresDb};
 use kern_tests::drive;
@@ -47,8 +47,16 @@ impl Pooler {
     }
 
     async fn open(&self) -> Result<PostgresDb, Error> {
-        // It is waited for as a server that restarts is.
-        PostgresDb::builder(self.address()).max_connections(4).open().await
+        // It may take longer to start than a store waits for a server.
+        let until = Instant::now() + Duration::from_secs(30);
+        loop {
+            match PostgresDb::builder(self.address()).max_connections(4).open().await {
+                Err(error) if error.code() == "store_unavailable" && Instant::now() < until => {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+                opened => return opened,
+            }
+        }
     }
 }
 

@@ -187,7 +187,7 @@ impl Replay {
             return Ok(());
         }
         check(self.quarantined, "a restore is accepted only of a quarantined store")?;
-        let (closed, epoch) = (need(said.closed, "epoch that it closes")?, need(said.epoch, "epoch")?);
+        let (closed, epoch) = (need(said.closed_epoch, "epoch that it closes")?, need(said.epoch, "epoch")?);
         check(self.epoch.as_deref().is_none_or(|now| now == closed), "it closes another epoch than the store's")?;
         check(epoch != closed && self.closed.iter().all(|old| **old != *epoch), "its epoch was there before")?;
         self.closed.push(closed.into());

@@ -24,7 +24,7 @@ pub(super) struct Said<'a> {
     #[serde(borrow)]
     pub(super) epoch: Option<&'a str>,
     #[serde(borrow)]
-    pub(super) closed: Option<&'a str>,
+    pub(super) closed_epoch: Option<&'a str>,
     pub(super) calls: Option<u32>,
     pub(super) attention: bool,
     /// Whether another system may have acted on a call that never started here.
