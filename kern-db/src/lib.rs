@@ -18,6 +18,8 @@ mod error;
 #[doc(hidden)]
 pub mod fault;
 mod ids;
+// Only a file has a mark.
+#[cfg_attr(not(feature = "sqlite"), allow(dead_code))]
 mod mark;
 mod memory;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]

@@ -86,6 +86,7 @@ pub(crate) async fn granted<T: Tx>(tx: &mut T, store: &StoreRow, lease_ms: i64) 
 }
 
 /// Whether the log says that an epoch is closed. What a closed epoch left behind proves nothing any more.
+#[cfg_attr(not(feature = "sqlite"), allow(dead_code))]
 pub(crate) async fn is_closed<T: Tx>(tx: &mut T, epoch: &str) -> Result<bool> {
     // Both columns of the index on what is of no run.
     let filter = vec![AuditRow::C.run_id.is(None), AuditRow::C.call_digest.is(Some(epoch.to_owned()))];
@@ -94,6 +95,7 @@ pub(crate) async fn is_closed<T: Tx>(tx: &mut T, epoch: &str) -> Result<bool> {
 }
 
 /// The hash of one entry of the log.
+#[cfg_attr(not(feature = "sqlite"), allow(dead_code))]
 pub(crate) async fn hash_at<T: Tx>(tx: &mut T, seq: i64) -> Result<Option<String>> {
     let query = Query::of(vec![AuditRow::C.shard.is(0), AuditRow::C.seq.is(seq)]).limit(1);
     Ok(tx.pluck(AuditRow::C.hash, query).await?.pop())
