@@ -11,7 +11,7 @@ use crate::records::principal::{Actor, Principal, check_named, check_separation}
 use crate::records::run::RunRow;
 use crate::rules::{CallRows, check_unknown};
 use crate::tx::{Query, Step, Tx};
-use crate::{Error, ExecutionId, ExecutionStatus, Result, RunStatus};
+use crate::{Answer, Error, ExecutionId, ExecutionStatus, Result, RunStatus};
 
 use ExecutionRow as E;
 
@@ -188,6 +188,11 @@ async fn run_again<T: Tx>(
     }
     if rows.call.turn != run.turn {
         return Err(conflict("its turn is over").into());
+    }
+    // I9. An external call is UNKNOWN, and not ABANDONED, when its requester rejects it after its gate has opened. A new
+    // generation would clear that answer, and an approver alone could then allow what the requester has refused.
+    if rows.call.answer == Some(Answer::Rejected) {
+        return Err(conflict("its requester has rejected it: record how it ended instead").into());
     }
     if let Err(error) = check_unknown_as_asked(tx, run, &rows).await {
         return Err(evidence(tx, &run.run_id, settling.actor, error).await);

@@ -1593,7 +1593,9 @@ impl Tx<'_> {
                 Said::NotPermitted,
             )
             .or_if(!self.holds(Guard::SettleReason, note), Said::ReasonRequired)
-            .or_if(to.is_none() && !self.holds(Guard::AgainLive, live), Said::RunConflict);
+            .or_if(to.is_none() && !self.holds(Guard::AgainLive, live), Said::RunConflict)
+            // I9: the requester's no is final, also where another system may have acted on the call before it.
+            .or_if(to.is_none() && call.answer == Answer::Rejected, Said::ExecutionConflict);
         if !refused.is_empty() {
             return refused;
         }

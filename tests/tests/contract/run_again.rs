@@ -37,6 +37,19 @@ async fn unknown(store: &Store, policy: CallPolicy) -> (RunClaim, CallClaim) {
     (claim, call)
 }
 
+/// I9. The other system may have acted on the call before, so that a person still says how it ended.
+async fn x11_what_its_requester_has_rejected_is_not_run_again(store: &Store) {
+    let run_id = store.paused(&[CallPolicy::new(Tier::Required, Some(PauseType::ExternalExecution))]).await;
+    store.approve(&run_id, 0).await.unwrap();
+    store.answer(&run_id, 0, NewAnswer::Reject(None)).await.unwrap();
+    let execution = store.call(&run_id).await.execution.unwrap();
+    assert_eq!(execution.status, ExecutionStatus::Unknown, "its gate was open");
+    let refused = store.settle_execution(&execution.id, again()).await;
+    assert!(matches!(refused, Err(Error::ExecutionConflict { .. })), "{refused:?}");
+    let ended = Settlement::abandoned().by(APPROVER).note("the other system never saw it");
+    store.settle_execution(&execution.id, ended).await.unwrap();
+}
+
 async fn x9_a_settlement_has_a_reason(store: &Store) {
     let (claim, call) = store.unknown().await;
     let id = call.ticket().execution_id().clone();
@@ -346,6 +359,7 @@ on_each_store! {
     x11_only_somebody_else_orders_it_of_what_is_unknown_in_a_run_that_goes_on,
     x11_the_new_requirement_has_its_own_id,
     x11_the_requester_is_asked_anew,
+    x11_what_its_requester_has_rejected_is_not_run_again,
     x11_what_may_have_run_is_not_asked_again_with_another_tool,
     x11_what_may_have_run_keeps_its_words_and_its_key,
     x9_a_probe_settles_only_what_is_unknown,
