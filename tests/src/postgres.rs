@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use kern_db::PostgresDb;
@@ -18,6 +18,28 @@ pub const DATABASE: &str = "postgres";
 const QUICK: &[&str] = &["fsync=off", "full_page_writes=off", "synchronous_commit=on", "shared_buffers=32MB"];
 /// Who the tests are to the server.
 const USER: &str = "kern";
+
+/// Finds a port for a server that binds it later.
+///
+/// Ports below the range from which the system takes those of clients: a connection of another test would otherwise take the
+/// port before the server does.
+///
+/// # Panics
+///
+/// When none is free.
+#[must_use]
+pub fn unused_port() -> u16 {
+    const FIRST: u32 = 20_000;
+    const PORTS: u32 = 12_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    // Each test program begins elsewhere.
+    let begin = std::process::id().wrapping_mul(37);
+    (0..PORTS)
+        .map(|_| FIRST + begin.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % PORTS)
+        .filter_map(|port| u16::try_from(port).ok())
+        .find(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .expect("a port is free")
+}
 
 /// A server. Its folder and it are gone when this is dropped, or this process ends in whatever way.
 #[derive(Debug)]
@@ -177,9 +199,7 @@ impl Server {
     /// When it does not start.
     #[must_use]
     pub fn start_with_tls(key: &Path, certificate: &Path) -> Self {
-        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port is free");
-        let port = listener.local_addr().expect("it has a number").port();
-        drop(listener);
+        let port = unused_port();
         // The server takes a key only if it is its own.
         succeed(Command::new("chmod").arg("600").arg(key));
         if is_root() {

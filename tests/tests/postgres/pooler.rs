@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use kern_db::{Error, IntoDb as _, PostgresDb};
 use kern_tests::drive;
 use kern_tests::folder::Folder;
-use kern_tests::postgres::{server, unprivileged};
+use kern_tests::postgres::{server, unprivileged, unused_port};
 
 /// A PgBouncer, which ends with this.
 struct Pooler {
@@ -18,9 +18,7 @@ struct Pooler {
 
 impl Pooler {
     fn start(mode: &str) -> Self {
-        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
-        let port = listener.local_addr().unwrap().port();
-        drop(listener);
+        let port = unused_port();
         let folder = Folder::new();
         // It does not run as root.
         let open = Command::new("chmod").arg("755").arg(folder.file("")).status().unwrap();
