@@ -124,14 +124,6 @@ pub(crate) async fn resolve<T: Tx>(
     {
         return Err(Refused::Keep(Error::Expired { id }));
     }
-    if resolution.approve == Decision::Approve {
-        // Nothing is allowed in a store that was set back, nor for a run that no person has acknowledged since.
-        if resolution.acknowledge_restore {
-            restore::acknowledge(tx, run.run_id.clone(), resolution.by.clone(), resolution.note.clone()).await?;
-        } else {
-            restore::open_to(tx, &run, &actor).await?;
-        }
-    }
     let change = change(&rows, &id, &resolution);
     // Other words than those that are there: the same again are only a vote, also where they come as an edit.
     let edits = matches!(change, Ok(Change::Arguments(_)));
@@ -157,6 +149,16 @@ pub(crate) async fn resolve<T: Tx>(
         let why = "it may have run already, and is only run again as it was".to_owned();
         return Err(Error::NotEditable { id, why }.into());
     }
+    if resolution.approve == Decision::Approve {
+        // Nothing is allowed in a store that was set back, nor for a run that no person has acknowledged since. R13 comes after
+        // everything that can refuse the vote: a refusal keeps its evidence, and would otherwise keep R13 with it, by a person who
+        // has no say about this call.
+        if resolution.acknowledge_restore {
+            restore::acknowledge(tx, run.run_id.clone(), resolution.by.clone(), resolution.note.clone()).await?;
+        } else {
+            restore::open_to(tx, &run, &actor).await?;
+        }
+    }
     let member_until_ms = pool.member(&resolution).and_then(Member::until_ms);
     let deciding = Deciding { run: &run, rows: &rows, approval, resolution: &resolution, actor, member_until_ms, now };
     let decided = match resolution.approve {
@@ -170,7 +172,8 @@ pub(crate) async fn resolve<T: Tx>(
             deciding.approve(tx, change, counted).await?
         }
     };
-    match decided.filter(|_| is_first) {
+    // R13 has changed the run since it was read.
+    match decided.filter(|_| is_first && !resolution.acknowledge_restore) {
         // The run is locked, and so nobody changes any of it before the commit.
         Some(Decided { approval, vote, execution }) => {
             let run = Some((run.status, run.updated_at_ms));
@@ -544,7 +547,7 @@ pub(crate) async fn delete<T: Tx>(tx: &mut T, id: ApprovalId, by: Option<Princip
     let Some(approval) = rows.approval.as_ref().filter(|approval| approval.id == id) else {
         return Err(not_found(&id).into());
     };
-    // Another system may have acted on it already. Once its row was hidden, nobody would look what became of it.
+    // Another system may have acted on it already. Once its row is hidden, no list would show its outcome.
     if let Some(execution) =
         rows.execution.as_ref().filter(|row| row.status == ExecutionStatus::Ready && is_exposed(&rows))
     {

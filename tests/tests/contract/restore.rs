@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use kern_db::{
-    ApprovalStatus, BeginRun, Caller, Ended, Error, ExecutionFilter, ExecutionStatus, Finished, Principal, Resolution,
-    RestoreAcceptance, RestoreAccepted, RunClaimed, RunId, RunStatus, Settlement, StoreState, clock,
+    ApprovalStatus, BeginRun, Caller, DbExt as _, Ended, Error, ExecutionFilter, ExecutionStatus, Finished, Principal,
+    Resolution, RestoreAcceptance, RestoreAccepted, RunClaimed, RunId, RunStatus, Settlement, StoreState, clock,
 };
 use kern_tests::steps::{APPROVER, LONG, REQUESTER, Store, begin, end, required, turn, verified};
 
@@ -115,6 +115,24 @@ async fn a_run_goes_on_when_a_person_has_acknowledged_the_restore(store: &Store)
     clock::set_ahead_ms(0);
 }
 
+/// R13 comes with the vote, or not at all.
+async fn a_vote_that_is_refused_acknowledges_nothing(store: &Store) {
+    store.set_pool("finance", [APPROVER]).await.unwrap();
+    let waiting = store.paused(&[required().pool("finance")]).await;
+    quarantined(store).await;
+    restored(store).await;
+    let id = store.approval_id(&waiting, 0).await;
+    let yes = |by: &str| Resolution::approved().by(by).acknowledge_restore();
+    let outsider = store.update_approval(&id, ApprovalStatus::Pending, yes("eve")).await;
+    assert!(matches!(outsider, Err(Error::NotPermitted { .. })), "{outsider:?}");
+    assert_eq!(store.count(&waiting, "restore_acknowledged").await, 0);
+    assert_eq!(store.store_status().await.unwrap().restored_runs, 1);
+    let approved = store.update_approval(&id, ApprovalStatus::Pending, yes(APPROVER)).await.unwrap();
+    assert_eq!((approved.status, store.store_status().await.unwrap().restored_runs), (ApprovalStatus::Approved, 0));
+    assert_eq!(approved, store.approval(&waiting).await);
+    clock::set_ahead_ms(0);
+}
+
 async fn a_restore_is_accepted_with_a_reason_and_a_proof(store: &Store) {
     let silent = store.accept_restore(RestoreAcceptance::new(operator(), " ").force()).await;
     assert!(matches!(silent, Err(Error::Invalid(_))), "{silent:?}");
@@ -173,6 +191,7 @@ on_each_store!(
     a_quarantined_store_takes_a_no_and_a_result_and_nothing_else,
     a_restore_is_accepted_with_a_reason_and_a_proof,
     a_run_goes_on_when_a_person_has_acknowledged_the_restore,
+    a_vote_that_is_refused_acknowledges_nothing,
     an_accepted_restore_leaves_nothing_that_could_start,
 );
 
