@@ -163,7 +163,7 @@ pub trait Db: sealed::Sealed + Transitions + fmt::Debug + Send + Sync + 'static 
     /// # Errors
     ///
     /// - [`Error::NotFound`](crate::Error::NotFound): there is none with this id.
-    /// - [`Error::NotPermitted`](crate::Error::NotPermitted): whoever asked for its calls may not acknowledge.
+    /// - [`Error::NotPermitted`](crate::Error::NotPermitted): the requester of its calls may not acknowledge.
     /// - [`Error::RunConflict`](crate::Error::RunConflict): it is not paused.
     /// - [`Error::StoreRestored`](crate::Error::StoreRestored): the store is quarantined.
     fn acknowledge_restore<'a>(

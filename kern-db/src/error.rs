@@ -70,7 +70,7 @@ pub enum Error {
     /// What allowed another system's call is past its time, or the call has an end already. The result is kept with the
     /// execution, for the person who settles it.
     #[error(
-        "execution `{id}` takes no result any more: its approval has lapsed, and the result was kept for whoever settles it"
+        "execution `{id}` takes no result any more: its approval has lapsed, and the result was kept for the person who settles it"
     )]
     Lapsed {
         /// The execution.
@@ -126,8 +126,8 @@ pub enum Error {
         /// The session.
         session_id: SessionId,
     },
-    /// A name has no character that is shown, so nobody could tell whose it is.
-    #[error("`{name}` names nobody: a name needs at least one character that is shown")]
+    /// A name has no visible character, so it identifies no person.
+    #[error("`{name}` is not a name: it needs at least one visible character")]
     InvalidPrincipal {
         /// The name, escaped.
         name: String,

@@ -464,7 +464,7 @@ pub struct WrongTool {
     pub run_id: RunId,
     pub turn: u32,
     pub index: u32,
-    /// `None`: nobody was asked about the call, so it has no execution.
+    /// `None`: no person was asked about the call, so it has no execution.
     pub execution_id: Option<ExecutionId>,
     /// The tool that the call was allowed for.
     pub allowed: String,

@@ -513,7 +513,7 @@ fn payload(entry: &AuditRow) -> serde_json::Value {
 }
 
 /// What is asked, of whom, what they are shown with it and who wrote it is what the log says in the entry in which the current
-/// version was asked for. No digest has a key: whoever changes rows can recompute them all, and cannot change that entry.
+/// version was asked for. No digest has a key: a person who changes rows can recompute them all, but cannot change that entry.
 /// `entries` are those about the call. Gives that entry.
 ///
 /// # Errors
@@ -525,7 +525,7 @@ pub(crate) fn check_asked<'a>(rows: &CallRows, entries: &'a [AuditRow]) -> Resul
     let of_this = of_generation(call, entries).ok_or_else(wrong)?;
     let of_row = |entry: &&AuditRow| matches!(entry.action.as_str(), "requested" | "edited");
     // One entry for each version: of the row that decides; or the turn, or the order to ask anew, and then what the requester has
-    // filled in where nobody else decides.
+    // filled in where no other person decides.
     let mut versions: Vec<&AuditRow> = of_this.iter().copied().filter(|entry| of_row(entry)).collect();
     // A tier that no approver decides about, written to the row of a call that waits for one, would open the gate.
     if versions.is_empty() == policy.is_decided_by_row() {
@@ -641,12 +641,12 @@ pub(crate) fn check_run(
     {
         return Err(wrong("the run and the audit log"));
     }
-    // A run that has ended and whose row was set back would go on as if nobody had cancelled it.
+    // A run that has ended and whose row was set back would go on as if it had not been cancelled.
     let ends = |entry: &AuditRow| matches!(entry.action.as_str(), "run_completed" | "run_failed" | "run_cancelled");
     if last.unwrap_or(0) != run.turn || entries.iter().any(ends) {
         return Err(wrong("the run's turn and the audit log"));
     }
-    // A call whose row was moved elsewhere would be waited for by nobody.
+    // A call whose row was moved elsewhere would hold up no run.
     let committed = entries
         .iter()
         .find(|entry| entry.idx.is_none() && !entry.evidence)
@@ -720,7 +720,7 @@ pub(crate) fn digest_of(call: &CallRow, arguments: &str) -> String {
 /// What kind of source asks. A run of an agent is the only one.
 pub(crate) const SOURCE_TYPE: &str = "agent";
 
-/// The view digest of what a row shows of a call; of a call that nobody is shown a row of, without one.
+/// The view digest of what a row shows of a call; for a call without an approvals row, without an id.
 pub(crate) fn view_digest_of(run: &RunRow, call: &CallRow, row: Option<&ApprovalRow>) -> String {
     let requester = run.requester.as_ref().map(|requester| canonical(&requester.0));
     let sensitive = row.and_then(|row| row.sensitive.as_ref()).map(|names| canonical(&names.0));

@@ -19,6 +19,18 @@ const QUICK: &[&str] = &["fsync=off", "full_page_writes=off", "synchronous_commi
 /// Who the tests are to the server.
 const USER: &str = "kern";
 
+/// An error with all its causes.
+#[must_use]
+pub fn told(error: &kern_db::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
 /// Finds a port for a server that binds it later.
 ///
 /// Ports below the range from which the system takes those of clients: a connection of another test would otherwise take the

@@ -37,12 +37,22 @@ mod streams;
 #[path = "os/troubles.rs"]
 mod troubles;
 
-use kern::os::{AgentOS, OsServer};
+use kern::os::{AgentOS, Limits, OsServer};
 use kern::prelude::*;
 use kern_tests::http::{Answer, Client};
 use kern_tests::store::Store;
 use kern_tests::tools::{delete_user, erase_user, lookup};
 use serde_json::Value;
+
+/// A server under these limits, with one agent that has no tools.
+async fn served(limits: Limits) -> (OsServer, Client, Store) {
+    let store = Store::new().await;
+    let agent = Agent::builder().id("a").model(script(&[])).db(store.db.clone()).build().unwrap();
+    let os = AgentOS::builder().agent(agent).without_worker().limits(limits).build().unwrap();
+    let server = os.start("127.0.0.1:0").await.unwrap();
+    let client = Client::of(server.address());
+    (server, client, store)
+}
 
 /// A server with one agent, and whoever asks it.
 struct Served {

@@ -15,7 +15,7 @@ use kern_db::{
     Resolution, RunClaim, RunClaimed, RunId, fault,
 };
 use kern_tests::http::Client;
-use kern_tests::postgres::Server;
+use kern_tests::postgres::{Server, told};
 use kern_tests::steps::{APPROVER, begin, required, turn};
 use kern_tests::{drive, history, scale};
 
@@ -270,17 +270,6 @@ async fn schedule_24_a_failover_without_the_standby_doubles_nothing_and_loses_no
 async fn waiting(admin: &tokio_postgres::Client) -> HashSet<i32> {
     let sql = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
     admin.query(sql, &[]).await.unwrap().iter().map(|row| row.get(0)).collect()
-}
-
-/// An error with all its causes.
-fn told(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

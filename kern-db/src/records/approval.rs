@@ -640,7 +640,7 @@ impl Resolution {
         self
     }
 
-    /// Lets the run go on after an accepted restore, with a yes to this call: whoever decides knows that it may have been decided
+    /// Lets the run go on after an accepted restore, with a yes to this call: the approver knows that it may have been decided
     /// and executed in the history that was lost.
     pub fn acknowledge_restore(mut self) -> Self {
         self.acknowledge_restore = true;

@@ -39,7 +39,7 @@ impl Link {
         Self { issuer: Some(issuer.into()), subject: subject.into() }
     }
 
-    /// A name that nobody vouches for.
+    /// A name without an issuer that vouches for it.
     pub fn unverified(subject: impl Into<String>) -> Self {
         Self { issuer: None, subject: subject.into() }
     }
@@ -49,7 +49,7 @@ impl Link {
 pub const MAX_LINKS: usize = 8;
 
 impl Principal {
-    /// A name that nobody vouches for.
+    /// A name without an issuer that vouches for it.
     pub fn unverified(subject: impl Into<String>) -> Self {
         Self { issuer: None, subject: subject.into(), verified: false, on_behalf_of: Vec::new() }
     }
@@ -78,7 +78,7 @@ impl Principal {
     }
 
     /// Whether both may be one person, which only ever refuses: names are compared across issuers and by their person keys, so
-    /// that another account, another spelling or an invisible character makes nobody a second voter, or the approver of what
+    /// that another account, another spelling or an invisible character makes no person a second voter, or the approver of what
     /// they asked for themselves. Every link of a chain counts as the principal.
     pub(crate) fn is_same_person(&self, other: &Self) -> bool {
         self.names().any(|name| other.names().any(|other| is_same_name(name, other)))
@@ -181,14 +181,14 @@ pub(crate) fn check_key(name: &str) -> Result<()> {
     }
 }
 
-/// Refuses a person whose name nobody can be told apart by. A person without a name may still be one.
+/// Refuses a name that cannot tell two people apart. A person without a name may still be one.
 pub(crate) fn check_named(person: Option<&Principal>) -> Result<()> {
     person.map_or(Ok(()), Principal::check)
 }
 
 /// Separation of duties, as deciding and settling ask for it.
 ///
-/// A principal with a chain acts for somebody else, and never decides, `allow_self` or not: without this an agent that exchanged
+/// A principal with a chain acts for another person, and never decides, `allow_self` or not: without this an agent that exchanged
 /// its user's token would approve with it what the user is asked about. The requester and every link of the requester's chain
 /// decide only where `allow_self` lets them.
 pub(crate) fn check_separation(
@@ -204,7 +204,7 @@ pub(crate) fn check_separation(
         return Err(Error::NotPermitted { reason });
     }
     if !allow_self && requester.is_some_and(|requester| by.is_same_person(requester)) {
-        let reason = format!("`{}` asked for this call and cannot {what}: somebody else has to", by.subject);
+        let reason = format!("`{}` asked for this call and cannot {what}: another person has to", by.subject);
         return Err(Error::NotPermitted { reason });
     }
     Ok(())

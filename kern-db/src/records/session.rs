@@ -172,7 +172,7 @@ impl SessionChange {
         self
     }
 
-    /// Only if it is this user's; somebody else's is not found. A name stands for the subject of its requester, whatever issuer
+    /// Only if it is this user's; another person's is not found. A name stands for the subject of its requester, whatever issuer
     /// vouches for it, a [`Principal`] for itself.
     #[must_use]
     pub fn of_user(mut self, user_id: impl Into<Owner>) -> Self {
@@ -203,7 +203,7 @@ impl SessionDeletion {
         self
     }
 
-    /// Only this user's; somebody else's are not found. A name stands for the subject of their requester, whatever issuer
+    /// Only this user's; another person's are not found. A name stands for the subject of their requester, whatever issuer
     /// vouches for it, a [`Principal`] for itself.
     #[must_use]
     pub fn of_user(mut self, user_id: impl Into<Owner>) -> Self {

@@ -36,7 +36,7 @@ pub(super) struct SqliteTx<'a> {
     /// `None`: the connection is one that only reads.
     guard: Option<&'a Guard>,
     journal: Journal,
-    /// What of the store is known: in this transaction nobody else writes.
+    /// The row about the store, cached: no other connection writes during this transaction.
     known: Known,
 }
 

@@ -118,7 +118,7 @@ impl Queue {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next jobs to commit together, none after this long; `None` when nobody can add any more.
+    /// The next jobs to commit together, none after this long; `None` when no caller can add any more.
     fn next(&self, patience: Option<Duration>) -> Option<Vec<Queued>> {
         let mut lanes = self.lanes();
         while lanes.urgent.is_empty() && lanes.normal.is_empty() {
@@ -287,7 +287,7 @@ impl Desk {
         self.keeper.borrow().due_in()
     }
 
-    /// Syncs the mark with what nobody waits for. A mark that cannot be written now is written with the next start or no, or that
+    /// Syncs the mark after commits that no caller waits for. A mark that cannot be written now is written with the next start or no, or that
     /// is refused.
     fn sync_later(&self) {
         let mut keeper = self.keeper.borrow_mut();

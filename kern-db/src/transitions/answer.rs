@@ -305,7 +305,7 @@ async fn input<T: Tx>(
         return Ok(Answered::Stored);
     }
     let call = set_answer(tx, &call, request, Answer::Confirmed, None, now).await?;
-    // Nobody else is asked about what they filled in, so that this is the entry in which it was asked for.
+    // No other person is asked about these values, so this is the entry in which it was asked for.
     let payload = json!({ "version": call.version, "policy_digest": call.policy_digest, "view_digest": view_digest });
     tx.journal().record(confirmed(run, &call, actor.clone()).payload(payload).asks(&call));
     make_ready(tx, &call, policy, None, actor, now).await?;

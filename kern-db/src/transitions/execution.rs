@@ -344,7 +344,7 @@ pub(crate) async fn wrong_tool<T: Tx>(tx: &mut T, refused: WrongTool) -> Step<()
 /// X4b: UNKNOWN → SUCCEEDED, FAILED, by the body that was given up. Says whether it was.
 ///
 /// By its owner and its fence: X6 clears the owner, so that the result of one start is not taken for that of the next, and
-/// so does whoever settles the call, so that nothing overwrites what a person has said.
+/// so does a settlement, so that nothing overwrites a person's word.
 async fn end_late<T: Tx>(
     tx: &mut T,
     execution: &ExecutionRow,
@@ -395,7 +395,7 @@ fn has_ended(execution: &ExecutionRow, ended: &Ended) -> bool {
     let (status, result, error) = match ended {
         Ended::Succeeded(result) => (ExecutionStatus::Succeeded, Some(result), None),
         Ended::Failed(error) => (ExecutionStatus::Failed, None, Some(error)),
-        // Whoever gave it up: nobody knows more.
+        // Another process gave it up, and no more is known.
         Ended::Lost(_) => return execution.status == ExecutionStatus::Unknown,
     };
     let said = (execution.status, execution.result.as_ref(), execution.error.as_ref());

@@ -163,7 +163,7 @@ async fn check_bound<T: Tx>(tx: &mut T, run: &RunRow, rows: &CallRows) -> Result
 /// Milliseconds of a day.
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
-/// Puts on record that something stored is not as kern wrote it, once for each row, finding and day: whoever asks again and
+/// Puts on record that something stored is not as kern wrote it, once for each row, finding and day: a caller who asks again and
 /// again does not fill the log. The record stays, and nothing else happens.
 ///
 /// Only for a transaction that has changed nothing that must not stay.
@@ -577,7 +577,7 @@ async fn lose_start<T: Tx>(
 }
 
 /// X8 for what never started, X7 for what has, and for what another system may have acted on: as soon as the gate of an
-/// external call is open, nobody here can say that nothing has happened.
+/// external call is open, kern cannot know that nothing has happened.
 async fn drop_ready<T: Tx>(
     tx: &mut T,
     rows: &CallRows,

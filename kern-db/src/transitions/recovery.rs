@@ -33,7 +33,7 @@ pub(crate) async fn recover<T: Tx>(tx: &mut T, run_id: RunId) -> Step<Recovered>
     let lost = run.status == RunStatus::Running
         && over(run.lease_until_ms)
         && !executing().any(|(_, execution)| !over(execution.lease_until_ms));
-    // Without its input nobody can go on with it: what the hooks have not passed was never stored.
+    // Without its input no process can drive it: input that the hooks have not passed is never stored.
     let gone = lost && (run.input.is_none() || run.recoveries >= RECOVERIES);
     for (rows, execution) in executing().filter(|(_, execution)| over(execution.lease_until_ms)) {
         let why = "the process that ran it is gone";

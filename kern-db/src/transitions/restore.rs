@@ -206,7 +206,7 @@ async fn lose_calls<T: Tx>(tx: &mut T, actor: &Actor) -> Step<u64> {
     Ok(lost)
 }
 
-/// R12 for each open run; R7 where its input is not stored, because nobody could drive it.
+/// R12 for each open run; R7 where its input is not stored, because no process could drive it.
 async fn pause_runs<T: Tx>(tx: &mut T, actor: &Actor, now: i64) -> Step<u64> {
     use RunRow as R;
     // Both lists before any change: a run that was RUNNING is PAUSED after its own.
@@ -279,7 +279,7 @@ pub(crate) async fn acknowledge<T: Tx>(
         let needs = "only a paused run is acknowledged after a restore";
         return Err(Refused::Undo(Error::RunConflict { run_id, found: row.status, needs }));
     }
-    // Whoever may say how a call ended may let the run go on. Who asked may not, unless the policy of every call lets them.
+    // A person who may settle the run's calls may let it go on. The requester may not, unless every call's policy has `allow_self`.
     if calls.is_empty() {
         may_settle(&row, None, by.as_ref())?;
     }

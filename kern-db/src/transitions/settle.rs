@@ -89,7 +89,7 @@ fn adopted(settlement: Settlement, found: &ExecutionRow, rows: Option<&CallRows>
     let (Some(to), Some(result)) = (found.late_status, found.late_result.clone()) else {
         return Err(conflict("no result of it was reported: say how it ended"));
     };
-    // Nobody adopts what they have not seen.
+    // A settler adopts only the result that was shown.
     if *shown != sha256(&result) {
         return Err(conflict(
             "the result that was reported is another one than the one that was shown: look at it again",
@@ -151,7 +151,7 @@ impl Settling<'_> {
                     E::C.settled_by.to(Some(self.actor.to_string())),
                     E::C.note.to(self.note.clone()),
                     E::C.finished_at_ms.to(Some(self.now)),
-                    // A body that goes on reports to nobody any more: what a person has said stays.
+                    // A body that still runs can no longer report: the settlement stays.
                     E::C.owner.to(None),
                 ],
                 vec![E::C.id.is(self.id.clone()), E::C.status.is(ExecutionStatus::Unknown)],

@@ -217,7 +217,7 @@ async fn recovered(agent: &Inner, run_id: &RunId) -> Result<Run> {
     load(agent, run_id).await
 }
 
-/// Takes a run from a process that is gone, and leaves alone what this very process drives. Somebody else may have been faster: that is as good.
+/// Recovers a run whose process is gone, unless this process drives it. Another process may recover it first.
 pub(crate) async fn recover(agent: &Inner, run_id: &RunId) -> Result<()> {
     if driven::is_known(run_id) && driven::drives(&agent.db.get_run(run_id).await?) {
         return Ok(());
@@ -318,7 +318,7 @@ fn check_tools(agent: &Inner, run: &Run) -> Result<()> {
     Ok(())
 }
 
-/// Records that the worker leaves a run alone, so that it is seen where the run is not driven: nobody is told of the worker's
+/// Records that the worker leaves a run alone, so that it is seen where the run is not driven: no caller receives the worker's
 /// own errors. That it cannot be recorded does not change why the run stays.
 async fn record_changed(agent: &Inner, run: &Run, changed: &Error) {
     let Error::ToolChanged { tool_call_id, what, .. } = changed else { return };

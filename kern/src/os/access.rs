@@ -55,7 +55,7 @@ impl Who {
         }
     }
 
-    /// Whose streams are counted together. `None`: nobody has proved who they are, and a name would count for nothing.
+    /// The principal whose streams are counted together. `None` without credentials, where a name proves nothing.
     pub(super) fn person(&self) -> Option<String> {
         match self {
             Self::Unasked => None,

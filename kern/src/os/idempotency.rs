@@ -145,7 +145,7 @@ fn boundary_of(kind: &[u8]) -> Option<(&[u8], &[u8])> {
     let value = &kind[place + NAME.len()..];
     let value = value.strip_prefix(b"\"").unwrap_or(value);
     let end = value.iter().position(|byte| matches!(byte, b'"' | b';' | b' ')).unwrap_or(value.len());
-    // One that is longer is refused by whoever reads the form. To look for it would take its length times that of the body.
+    // The form's reader refuses a longer one. A search for it would take its length times that of the body.
     Some((&kind[..place], &value[..end])).filter(|(_, boundary)| (1..=BOUNDARY).contains(&boundary.len()))
 }
 

@@ -1,4 +1,4 @@
-//! How often somebody may ask: so many requests a second for each principal, and some more at once.
+//! The request rate of each principal, with a burst.
 
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};

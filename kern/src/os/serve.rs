@@ -169,8 +169,8 @@ impl Drop for OsServer {
     }
 }
 
-/// Where nobody is asked who they are: lets through what is asked for under a name of this machine, through no proxy, and by no
-/// page of another server. A page that somebody looks at in their browser could ask for anything in their name, under a name that it has
+/// Without credentials, accepts only requests under a name of this machine, through no proxy, and by no
+/// page of another server. A page in a person's browser could otherwise ask for anything in their name, under a name that it has
 /// pointed here (DNS rebinding) or with a form.
 pub(super) fn refusal(headers: &HeaderMap, allowed: &[HeaderValue]) -> Option<Problem> {
     let of = |name: header::HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or_default());

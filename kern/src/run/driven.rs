@@ -61,7 +61,7 @@ pub(crate) fn is_known(run_id: &RunId) -> bool {
 }
 
 /// Whether this process drives a run, or a body of it, as the store has it now: by the fence, so that a task which lost its
-/// run keeps nobody from recovering it.
+/// run keeps no other process from recovering it.
 pub(crate) fn drives(run: &Run) -> bool {
     let driven = driven();
     let Some(entries) = driven.get(&run.run_id) else { return false };
@@ -72,6 +72,6 @@ pub(crate) fn drives(run: &Run) -> bool {
 }
 
 fn driven() -> MutexGuard<'static, HashMap<RunId, Vec<Entry>>> {
-    // Whole after every step, whoever panicked.
+    // Consistent after every step, so that a panic elsewhere does not matter.
     DRIVEN.lock().unwrap_or_else(PoisonError::into_inner)
 }

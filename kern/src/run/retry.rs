@@ -31,10 +31,10 @@ impl Pauses {
 
 impl Drive {
     /// Takes a step of the run, again and again where the store is away, as long as the run is this owner's. One that is not
-    /// stored yet (`starts`) is nobody's: its caller is told at once.
+    /// stored yet (`starts`) is not retried: its caller gets the error at once.
     ///
     /// Before each further try the run is read: what was committed, and not acknowledged, is there. `is_there` says so of a
-    /// run with this owner's fence, which nobody else can have moved there.
+    /// run with this owner's fence, which no other owner can have moved there.
     ///
     /// # Errors
     ///

@@ -581,7 +581,7 @@ impl Drive {
     /// gave it up for lost; what stands in the rows counts.
     async fn execute(&self, call: &Call, claimed: CallClaim, since: Instant) -> Result<Option<Handled>> {
         // A process that stood still after its claim: a restore may have been accepted meanwhile, and a person may have said how this
-        // call ended. The row is left to whoever recovers it.
+        // call ended. The row is left to recovery.
         if since.elapsed() >= self.agent.lease {
             return Err(Error::AlreadyRunning { run_id: self.claim.run_id.clone() });
         }

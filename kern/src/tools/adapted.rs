@@ -172,7 +172,7 @@ fn stricter(own: &ToolPolicy, added: &ToolPolicy) -> Result<ToolPolicy, String> 
     };
     let shorter = |one: Option<_>, other: Option<_>| one.into_iter().chain(other).min();
     let asks = |policy: &ToolPolicy| policy.approval == Some(ApprovalPolicy::Required);
-    // A policy that asks nobody does not forbid that the requester decides.
+    // A policy without a question does not forbid that the requester decides.
     let allow_self = match (asks(own), asks(added)) {
         (true, true) => one.allow_self && other.allow_self,
         (true, false) => one.allow_self,

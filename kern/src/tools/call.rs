@@ -32,7 +32,7 @@ struct Permit {
     allowed: String,
     /// The identity of the tool that may be entered.
     identity: String,
-    /// Who was asked about the call. `None`: nobody, and no record is kept.
+    /// The tier of the call. `None`: no person was asked, and no record is kept.
     tier: Option<Tier>,
     /// The start that a committed claim allows, and the digest that was decided on. `None`: the call has no execution.
     start: Option<(Ticket, String)>,
@@ -56,7 +56,7 @@ struct State {
 enum Phase {
     Open,
     Entered,
-    /// Nobody waits for the call any more: its outcome is recorded, or about to be.
+    /// kern no longer waits for the call: its outcome is recorded, or about to be.
     Over,
 }
 
@@ -178,7 +178,7 @@ impl Uses {
 }
 
 const OTHER: &str = "the call was allowed for another tool";
-const UNASKED: &str = "the tool needs an approval for these arguments, and nobody was asked";
+const UNASKED: &str = "the tool needs an approval for these arguments, and none was asked for";
 const ELSEWHERE: &str = "the permit belongs to another call";
 const USED: &str = "the permit was used";
 const OVER: &str = "the call has ended";

@@ -171,7 +171,7 @@ impl Blocks {
 pub async fn blocking(
     body: impl FnOnce() -> Result<ToolOutput, ToolError> + Send + 'static,
 ) -> Result<ToolOutput, ToolError> {
-    // Where nobody asks, it is not said.
+    // Omitted where it was not asked for.
     let _ = BLOCKS.try_with(|blocks| blocks.0.store(true, Ordering::Relaxed));
     match tokio::task::spawn_blocking(body).await {
         Ok(result) => result,

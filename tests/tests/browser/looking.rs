@@ -28,7 +28,7 @@ async fn a_call_whose_end_nobody_knows_is_settled_with_a_reason() {
     bob.shows("main", "There is none.").await;
     let run_id = lost(&os, "lost").await;
     bob.go(&format!("/panel/runs/{run_id}")).await;
-    bob.shows("main", "Somebody has to look at a call of it").await;
+    bob.shows("main", "A call of it needs attention").await;
     bob.click("main .warning a").await;
     bob.arrives("/panel/executions").await;
     let card = bob.text("main .card").await;

@@ -10,19 +10,10 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use super::script;
+use super::{script, served};
 
 /// Longer than any limit here, shorter than a hanging test.
 const PATIENCE: Duration = Duration::from_secs(30);
-
-async fn served(limits: Limits) -> (OsServer, Client, Store) {
-    let store = Store::new().await;
-    let agent = Agent::builder().id("a").model(script(&[])).db(store.db.clone()).build().unwrap();
-    let os = AgentOS::builder().agent(agent).without_worker().limits(limits).build().unwrap();
-    let server = os.start("127.0.0.1:0").await.unwrap();
-    let client = Client::of(server.address());
-    (server, client, store)
-}
 
 /// Sends these bytes, and reads what comes until the connection is closed.
 async fn sent(server: &OsServer, bytes: &[u8]) -> String {

@@ -3,19 +3,9 @@
 use kern::os::{AgentOS, Limits};
 use kern::prelude::*;
 use kern_tests::http::{Answer, Client};
-use kern_tests::store::Store;
 use serde_json::{Value, json};
 
-use super::script;
-
-async fn served(limits: Limits) -> (kern::os::OsServer, Client, Store) {
-    let store = Store::new().await;
-    let agent = Agent::builder().id("a").model(script(&[])).db(store.db.clone()).build().unwrap();
-    let os = AgentOS::builder().agent(agent).without_worker().limits(limits).build().unwrap();
-    let server = os.start("127.0.0.1:0").await.unwrap();
-    let client = Client::of(server.address());
-    (server, client, store)
-}
+use super::{script, served};
 
 fn check(answer: &Answer, name: &str) -> Value {
     let checks = answer.body["checks"].as_array().unwrap();

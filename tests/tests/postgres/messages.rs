@@ -12,14 +12,9 @@ use kern_tests::postgres::{Server, server};
 use kern_tests::steps::{Store, begin, required};
 use serde_json::json;
 
-/// An error with all its causes.
+/// An error with all its causes, none of which shows the password.
 fn told(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
+    let text = kern_tests::postgres::told(error);
     assert!(!text.contains("hunter2"), "{text}");
     text
 }

@@ -81,7 +81,7 @@ impl Run {
                 self.fence += 1;
             }
             "run_recovered" => {
-                check(self.input.is_some(), "nobody can go on with a run whose input is not stored")?;
+                check(self.input.is_some(), "a run whose input is not stored cannot be recovered")?;
                 self.fence = self.fence.saturating_add(1);
             }
             "run_cancelled" | "run_restored" => self.fence = self.fence.saturating_add(1),
@@ -197,7 +197,7 @@ impl Run {
         };
         check(legal, "the requester has said something else before")?;
         let confirmed = line.action != "user_rejected";
-        // A version that nobody else decides about: what the requester filled in.
+        // A version without another decider: what the requester filled in.
         if said.view_digest.is_some() {
             let version = need(said.version, "version")?;
             check(confirmed && !implied, "only a yes fills something in")?;
