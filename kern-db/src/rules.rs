@@ -654,11 +654,14 @@ pub(crate) fn check_run(
     if run.turn > 0 && committed.flatten() != Some(calls as u64) {
         return Err(wrong("the run's calls and the audit log"));
     }
-    let said =
-        entries.iter().rev().filter(|entry| !entry.evidence).find_map(|entry| {
-            payload(entry).get("snapshot_digest").and_then(serde_json::Value::as_str).map(str::to_owned)
-        });
-    if run.turn > 0 && said.as_ref() != Some(&run.snapshot_digest) {
+    let digest = |payload: &serde_json::Value| {
+        payload.get("snapshot_digest").and_then(serde_json::Value::as_str).map(str::to_owned)
+    };
+    let stepped = entries.iter().rev().filter(|entry| !entry.evidence).find_map(|entry| digest(&payload(entry)));
+    // A run that was recovered before its first turn has the snapshot with which it started (R1), or that of its checked input
+    // (R1b): a changed one would put other words into the mouth of its requester.
+    let recorded = if run.turn == 0 { stepped.or_else(|| digest(&said)) } else { stepped };
+    if recorded.as_ref() != Some(&run.snapshot_digest) {
         return Err(wrong("the run's snapshot and the audit log"));
     }
     Ok(())

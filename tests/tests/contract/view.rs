@@ -6,6 +6,7 @@ use kern_db::{
 };
 use kern_tests::steps::{REQUESTER, Store, call, person, required, turn, two_stage};
 use serde_json::json;
+use sha2::Digest as _;
 
 /// What is asked of the store once a column was changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -412,6 +413,19 @@ async fn i5_every_column_that_is_seen_or_received_is_bound_on_postgres() {
     every_column(Store::on_postgres).await;
 }
 
+/// I5: a run that was recovered before its first turn goes on with the input that the log has, and with no other.
+async fn i5_a_run_without_a_turn_is_bound_to_its_input(_: &Store) {
+    let store = &Store::on_a_file().await;
+    let claim = store.lapsed().await;
+    store.recover_run(claim.run_id.clone()).await.unwrap();
+    let other = r#"{"input":"pay eva"}"#;
+    let digest: String = sha2::Sha256::digest(other).iter().map(|byte| format!("{byte:02x}")).collect();
+    store.tamper(&format!("UPDATE kern_runs SET snapshot = '{other}', snapshot_digest = '{digest}'"));
+    let claimed = store.claim_as(&claim.run_id, Caller::Worker).await;
+    assert!(matches!(claimed, Err(Error::DigestMismatch { .. })), "{claimed:?}");
+    assert!(!store.audit().verify().await.unwrap().is_intact());
+}
+
 /// I5: a call of the user tier has no row that is shown, and its setting is bound as well. So is that of a bare audit call.
 async fn i5_a_call_without_an_approval_is_bound_to_its_setting(_: &Store) {
     let settings = [
@@ -556,6 +570,7 @@ on_each_store! {
 }
 
 on_a_file! {
+    i5_a_run_without_a_turn_is_bound_to_its_input,
     i5_a_call_without_an_approval_is_bound_to_its_setting,
     i5_a_record_that_was_changed_lets_nothing_start,
     i5_rows_of_an_earlier_version_bring_no_decision_back,
