@@ -178,7 +178,13 @@ impl MarkFile {
     }
 
     fn try_set(&self, expected: Option<&Mark>, new: &Mark) -> io::Result<bool> {
-        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&self.path)?;
+        let mut options = OpenOptions::new();
+        // One that is gone is not the expected one, and is not made again here.
+        options.read(true).write(true).create(expected.is_none()).truncate(false);
+        let mut file = match options.open(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && expected.is_some() => return Ok(false),
+            opened => opened?,
+        };
         file.lock()?;
         let found = self.read(&mut file)?;
         if found.mark.as_ref() != expected {
@@ -253,6 +259,16 @@ mod tests {
             assert!(sink.compare_and_set(Some(&mark(size)), &mark(size + 1)).unwrap());
             assert_eq!(sink.load().unwrap(), Some(mark(size + 1)));
         }
+    }
+
+    #[test]
+    fn a_mark_that_was_removed_is_not_made_by_who_expects_one() {
+        let path = place("removed");
+        let sink = MarkFile::new(path.clone());
+        assert!(sink.compare_and_set(None, &mark(1)).unwrap());
+        std::fs::remove_file(&path).unwrap();
+        assert!(!sink.compare_and_set(Some(&mark(1)), &mark(2)).unwrap());
+        assert!(!path.exists());
     }
 
     #[test]

@@ -171,6 +171,12 @@ impl Keeper {
         self.unsynced.map(|since| SYNC.saturating_sub(since.elapsed()))
     }
 
+    /// Whether the mark that this process has seen was removed since, for example with the folder of the store. A sync that nobody
+    /// waits for does not make it again; the next start or no does.
+    pub(super) fn is_removed(&self) -> Result<bool> {
+        Ok(self.verified.is_some() && self.load()?.is_none())
+    }
+
     /// After a failure: the next try is as far away as the first one was.
     pub(super) fn put_off(&mut self) {
         self.unsynced = Some(Instant::now());

@@ -291,7 +291,12 @@ impl Desk {
     /// is refused.
     fn sync_later(&self) {
         let mut keeper = self.keeper.borrow_mut();
-        if let Err(error) = keeper.sync(&self.connection, &self.names) {
+        let synced = match keeper.is_removed() {
+            Ok(true) => return keeper.put_off(),
+            Ok(false) => keeper.sync(&self.connection, &self.names),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = synced {
             tracing::warn!(%error, "the mark of the store is not synced");
             keeper.put_off();
         }

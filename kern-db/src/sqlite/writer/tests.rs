@@ -233,6 +233,19 @@ fn a_job_in_a_group_takes_only_back_what_is_its_own_or_the_whole_group_is_told()
 }
 
 /// Hands statements of somebody else's over, in the middle of other jobs, and says what became of all of them.
+#[test]
+fn a_mark_that_was_removed_with_its_folder_is_not_made_again() {
+    let file = File::new(None);
+    let done = runtime().block_on(file.writer.run(Lane::Normal, "test a job", job(End::Well, "one")));
+    assert_eq!(done.ok(), Some("one"));
+    std::fs::remove_dir_all(&file.folder).expect("the folder is the test's own");
+    std::fs::create_dir(&file.folder).expect("the temp folder is writable");
+    // The writer syncs what no caller has waited for within a second.
+    std::thread::sleep(Duration::from_millis(1_200));
+    let found = std::fs::read_dir(&file.folder).expect("the folder is there").count();
+    assert_eq!(found, 0, "the folder is as empty as it was made");
+}
+
 fn write_among(file: &File, writes: Vec<Write>) -> (Result<Result<(), String>>, Vec<Result<&'static str>>) {
     runtime().block_on(async {
         let (go, held) = hold(&file.writer).await;
