@@ -70,10 +70,11 @@ pub(crate) enum Table {
     Deliveries,
     Sessions,
     Store,
+    Hosts,
 }
 
 impl Table {
-    pub(crate) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::Runs,
         Self::Calls,
         Self::Approvals,
@@ -89,6 +90,7 @@ impl Table {
         Self::Deliveries,
         Self::Sessions,
         Self::Store,
+        Self::Hosts,
     ];
 
     /// The word for it in `{…}` of a migration, in the record of names, and after `kern_` in the default name.
@@ -109,6 +111,7 @@ impl Table {
             Self::Deliveries => "deliveries",
             Self::Sessions => "sessions",
             Self::Store => "store",
+            Self::Hosts => "hosts",
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::records::audit::{AuditEntry, AuditReport, Erased};
 use crate::records::checkpoint::Checkpoint;
 use crate::records::delivery::{Delivery, DeliveryFilter};
 use crate::records::execution::{Execution, ExecutionFilter, Settlement};
+use crate::records::host::Host;
 use crate::records::key::AccessKey;
 use crate::records::pool::Pool;
 use crate::records::principal::{Caller, Principal};
@@ -157,6 +158,26 @@ pub trait Db: sealed::Sealed + Transitions + fmt::Debug + Send + Sync + 'static 
     /// - [`Error::Invalid`](crate::Error::Invalid): there is no note; or nothing proves that the store was set back, and it is not
     ///   forced.
     fn accept_restore(&self, acceptance: RestoreAcceptance) -> DbFuture<'_, RestoreAccepted>;
+
+    /// Lists the hosts that drive the store, each of which has a mark. Empty where a store has one host only: a file, or memory.
+    fn list_hosts(&self) -> DbFuture<'_, Vec<Host>>;
+
+    /// Takes a host from the list that does not come back, so that a failover is confirmed without it. Which calls it started in
+    /// commits that were not replicated cannot be known then.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::NotFound`](crate::Error::NotFound): there is none with this id.
+    /// - [`Error::Invalid`](crate::Error::Invalid): there is no note; or it may still have a lease.
+    fn retire_host(&self, id: String, by: Principal, note: String) -> DbFuture<'_, Host>;
+
+    /// Ends the work of this process in order: the mark is synced, and the host is taken from the list unless another process
+    /// uses its mark. What is asked of the store afterwards is still done.
+    ///
+    /// # Errors
+    ///
+    /// The mark or the list of hosts cannot be written.
+    fn close(&self) -> DbFuture<'_, ()>;
 
     /// Lets a run go on after an accepted restore (R13). Where it needs no such word, nothing happens.
     ///

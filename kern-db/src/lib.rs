@@ -18,8 +18,8 @@ mod error;
 #[doc(hidden)]
 pub mod fault;
 mod ids;
-// Only a file has a mark.
-#[cfg_attr(not(feature = "sqlite"), allow(dead_code))]
+// The store in memory has no mark: it cannot be set back.
+#[cfg_attr(not(any(feature = "sqlite", feature = "postgres")), allow(dead_code))]
 mod mark;
 mod memory;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
@@ -54,7 +54,7 @@ pub use clock::StoreClock;
 pub use db::{Audit, Db, DbExt, DbFuture, IntoDb, Transitions};
 pub use error::{Error, Result};
 pub use ids::{ApprovalId, ExecutionId, RunId, SessionId, fresh_id};
-pub use mark::{Heads, Mark, MarkPlace, MarkSink};
+pub use mark::{Heads, Mark, MarkHost, MarkPlace, MarkSink};
 pub use memory::InMemoryDb;
 #[cfg(feature = "postgres")]
 pub use postgres::{PostgresDb, PostgresDbBuilder};
@@ -64,6 +64,7 @@ pub use records::call::{ATTEMPTS, Call, CallPolicy, Effect, Outcome, Standing, T
 pub use records::checkpoint::Checkpoint;
 pub use records::delivery::{Delivery, DeliveryFilter};
 pub use records::execution::{Execution, ExecutionFilter, Settlement};
+pub use records::host::Host;
 pub use records::key::AccessKey;
 pub use records::outbox::TOPICS;
 pub use records::pool::Pool;

@@ -6,7 +6,7 @@ use crate::names::Names;
 use crate::{Error, Result};
 
 /// The number of the schema. Until the first release every change of a schema edits the one file of each store and raises this.
-pub(crate) const SCHEMA: i64 = 19;
+pub(crate) const SCHEMA: i64 = 20;
 
 /// The name that a database records beside the number.
 pub(crate) const NAME: &str = "init";

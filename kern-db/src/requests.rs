@@ -330,12 +330,19 @@ pub enum Quarantine {
         /// What shows it.
         proof: String,
     },
+    /// The database took the place of another one, by a failover or a restore, and these hosts have not compared their marks
+    /// with it yet. Until they have, or are retired, nothing new is decided or started.
+    Unconfirmed {
+        /// Their ids, each with the machine's name.
+        hosts: Vec<String>,
+    },
 }
 
 impl std::fmt::Display for Quarantine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Open => f.write_str("nothing shows that the store went back in time"),
+            Self::Unconfirmed { hosts } => f.write_str(&crate::transitions::host::unconfirmed(hosts)),
             Self::Restored { proof } => write!(f, "the store went back in time: {proof}"),
         }
     }

@@ -89,6 +89,18 @@ macro_rules! store {
                 })
             }
 
+            fn list_hosts(&self) -> DbFuture<'_, Vec<Host>> {
+                self.read("list hosts", move |tx| Box::pin(host::list(tx)))
+            }
+
+            fn retire_host(&self, id: String, by: Principal, note: String) -> DbFuture<'_, Host> {
+                self.write(Lane::Normal, "retire a host", move |tx| Box::pin(host::retire(tx, id, by, note)))
+            }
+
+            fn close(&self) -> DbFuture<'_, ()> {
+                self.end_in_order()
+            }
+
             fn list_pools(&self) -> DbFuture<'_, Vec<Pool>> {
                 self.read("list pools", move |tx| Box::pin(pool::list(tx)))
             }
@@ -477,6 +489,7 @@ pub(crate) mod prelude {
     pub(crate) use crate::records::checkpoint::Checkpoint;
     pub(crate) use crate::records::delivery::{Delivery, DeliveryFilter};
     pub(crate) use crate::records::execution::{Execution, ExecutionFilter, Settlement};
+    pub(crate) use crate::records::host::Host;
     pub(crate) use crate::records::key::AccessKey;
     pub(crate) use crate::records::pool::Pool;
     pub(crate) use crate::records::principal::{Caller, Principal};
@@ -493,8 +506,8 @@ pub(crate) mod prelude {
     };
     pub(crate) use crate::transitions::clock as store_clock;
     pub(crate) use crate::transitions::{
-        answer, approval, ask, delivery, erase, execution, key, pool, read, recovery, request, restore, run, session,
-        settle, sweep,
+        answer, approval, ask, delivery, erase, execution, host, key, pool, read, recovery, request, restore, run,
+        session, settle, sweep,
     };
     pub(crate) use crate::{ApprovalId, ApprovalStatus, DeliveryStatus, ExecutionId, RunId, SessionId};
 }

@@ -124,6 +124,11 @@ pub(crate) trait Tx {
         drop(head);
     }
 
+    /// The database behind this transaction: system identifier, oid and timeline. `None`: the store has no server.
+    fn server(&self) -> Option<String> {
+        None
+    }
+
     /// What the store says of itself.
     async fn store(&mut self) -> Result<StoreRow> {
         store_row(self).await

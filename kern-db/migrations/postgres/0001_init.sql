@@ -232,7 +232,19 @@ CREATE TABLE {store} (
     state TEXT COLLATE "C" NOT NULL CHECK (state IN ('open', 'quarantined')),
     -- JSON: what the log lacks, while the store is quarantined.
     proof TEXT COLLATE "C",
-    quarantined_at_ms BIGINT
+    quarantined_at_ms BIGINT,
+    -- The database that the log was confirmed to be whole in: system identifier, oid and timeline. A restored copy and a promoted
+    -- standby have others.
+    server TEXT COLLATE "C"
+);
+
+-- The hosts that drive the store, by the id in the mark of each. `server`: the database that the host has last compared its mark with.
+CREATE TABLE {hosts} (
+    id TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    name TEXT COLLATE "C" NOT NULL,
+    server TEXT COLLATE "C" NOT NULL,
+    added_at_ms BIGINT NOT NULL,
+    seen_at_ms BIGINT NOT NULL
 );
 
 CREATE TABLE {outbox} (
@@ -842,7 +854,7 @@ ALTER TABLE {store} ENABLE ALWAYS TRIGGER {store}_no_truncate;
 -- statement of a transaction: a client that stops before it has sent that message holds rows, and never a shard.
 -- VOLATILE, and the lock in a statement of its own: the statement that reads the head sees what was committed when it began. One
 -- statement that locks and reads would have read the head from before its wait, and so would a STABLE function.
-CREATE FUNCTION {audit}_append(this_shard bigint, this_resets bigint, entries json) RETURNS bigint LANGUAGE plpgsql VOLATILE
+CREATE FUNCTION {audit}_append(this_shard bigint, this_resets bigint, entries json) RETURNS text LANGUAGE plpgsql VOLATILE
 SET search_path = {schema}, pg_temp AS $append$
 DECLARE
     id text;
@@ -893,5 +905,5 @@ BEGIN
         END IF;
         last_hash := this_hash;
     END LOOP;
-    RETURN last_seq;
+    RETURN last_seq || ' ' || last_hash;
 END $append$;

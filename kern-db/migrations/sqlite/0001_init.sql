@@ -234,7 +234,18 @@ CREATE TABLE {store} (
     state TEXT NOT NULL CHECK (state IN ('open', 'quarantined')),
     -- JSON: what the log lacks, while the store is quarantined.
     proof TEXT,
-    quarantined_at_ms INTEGER
+    quarantined_at_ms INTEGER,
+    -- Empty: a file has no server.
+    server TEXT
+) STRICT, WITHOUT ROWID;
+
+-- Empty: a file has one host.
+CREATE TABLE {hosts} (
+    id TEXT NOT NULL PRIMARY KEY,
+    name TEXT NOT NULL,
+    server TEXT NOT NULL,
+    added_at_ms INTEGER NOT NULL,
+    seen_at_ms INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE {outbox} (

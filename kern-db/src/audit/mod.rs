@@ -31,7 +31,7 @@ use line::{Line, chain_hash, genesis};
 pub(crate) use verify::verify;
 
 /// X2 and X3, and a person's no: A5, A7, A8, U2 and R9.
-#[cfg_attr(not(feature = "sqlite"), allow(dead_code))]
+#[cfg_attr(not(any(feature = "sqlite", feature = "postgres")), allow(dead_code))]
 const NEED_MARK: &[&str] = &["executing", "rejected", "cancelled", "hidden", "user_rejected", "run_cancelled"];
 
 /// What a transaction adds to the audit log and the outbox when it commits.
@@ -148,22 +148,27 @@ impl Journal {
     }
 
     /// Whether the mark has to be synced before anybody is told of this: a start, whose body is entered next, or a no.
-    #[cfg_attr(not(feature = "sqlite"), allow(dead_code))]
+    #[cfg_attr(not(any(feature = "sqlite", feature = "postgres")), allow(dead_code))]
     pub(crate) fn needs_mark(&self) -> bool {
         let needs = |entry: &Entry| !entry.evidence && NEED_MARK.contains(&entry.action);
         self.entries.iter().any(needs)
     }
 
     /// Whether it says something new.
-    #[cfg_attr(not(feature = "sqlite"), allow(dead_code))]
+    #[cfg_attr(not(any(feature = "sqlite", feature = "postgres")), allow(dead_code))]
     pub(crate) fn has_entries(&self) -> bool {
         !self.entries.is_empty()
     }
 
     /// Whether it closes an epoch (Z2).
-    #[cfg_attr(not(feature = "sqlite"), allow(dead_code))]
+    #[cfg_attr(not(any(feature = "sqlite", feature = "postgres")), allow(dead_code))]
     pub(crate) fn closes_epoch(&self) -> bool {
         self.entries.iter().any(|entry| entry.action == "restore_accepted")
+    }
+
+    /// How far a test has moved the clock of its transactions, milliseconds.
+    pub(crate) fn ahead_ms(&self) -> i64 {
+        self.ahead_ms
     }
 
     /// How many entries there are so far.
@@ -267,6 +272,7 @@ pub(crate) fn opening(now: i64) -> (StoreRow, AuditRow) {
         state: StoreState::Open,
         proof: None,
         quarantined_at_ms: None,
+        server: None,
     };
     (store, first)
 }

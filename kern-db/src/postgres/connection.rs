@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use deadpool::managed::{self, Metrics, RecycleError, RecycleResult};
 use deadpool_postgres::ClientWrapper;
+use tokio::sync::Notify;
 use tokio_postgres::error::Severity;
 use tokio_postgres::{AsyncMessage, Config, Error as Failed, SimpleQueryMessage};
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -15,10 +16,6 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use super::address::Address;
 use super::failure::{ONLY_READS, failed, unavailable, within};
 use super::migrate;
-use super::text;
-use super::tx::LastEntry;
-use crate::cell::Table;
-use crate::names::Names;
 use crate::{Error, Result, fault};
 
 /// Sessions that are kept for the next caller.
@@ -53,6 +50,8 @@ pub(super) struct Behind {
     pub(super) pid: i64,
     /// The number that the cluster was made with, which its copies share.
     pub(super) system: String,
+    /// The oid of the database, which a copy that was dumped and read in does not share.
+    pub(super) database: String,
     /// The timeline, which a promoted copy changes. Empty on a server that only reads.
     pub(super) timeline: String,
 }
@@ -62,34 +61,21 @@ impl Behind {
     pub(super) fn shares_history(&self, other: &Self) -> bool {
         !self.timeline.is_empty() && self.system == other.system && self.timeline == other.timeline
     }
+
+    /// The database: the cluster, the oid and the timeline. `None`: it only reads.
+    pub(super) fn server(&self) -> Option<String> {
+        (!self.timeline.is_empty()).then(|| format!("{}/{}/{}", self.system, self.database, self.timeline))
+    }
 }
 
-/// The facts about the store that every session is held against.
+/// Whether the store is open, and who is told of each new session from then on: the server may be another one.
 #[derive(Debug, Default)]
-pub(super) struct Known {
-    /// The table of the audit log. Not set before the store is open.
-    audit: OnceLock<String>,
-    /// The last entry that this process has committed, and its place.
-    seen: Mutex<Option<(i64, LastEntry)>>,
-}
+pub(super) struct Opened(OnceLock<Arc<Notify>>);
 
-impl Known {
-    /// The store is open, under these names.
-    pub(super) fn opened(&self, names: &Names) {
+impl Opened {
+    pub(super) fn tell(&self, wake: Arc<Notify>) {
         // A store is opened once.
-        let _ = self.audit.set(names.of(Table::Audit).to_owned());
-    }
-
-    /// An entry of this process was committed, and every standby that counts has it.
-    pub(super) fn saw(&self, seq: i64, entry: &LastEntry) {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if seen.as_ref().is_none_or(|(last, _)| *last < seq) {
-            *seen = Some((seq, entry.clone()));
-        }
-    }
-
-    fn last(&self) -> Option<(i64, LastEntry)> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let _ = self.0.set(wake);
     }
 }
 
@@ -120,7 +106,7 @@ pub(super) struct Sessions {
     config: Config,
     tls: MakeRustlsConnect,
     settings: String,
-    known: Arc<Known>,
+    opened: Arc<Opened>,
 }
 
 impl managed::Manager for Sessions {
@@ -149,7 +135,7 @@ impl managed::Manager for Sessions {
         let behind =
             behind(&said).ok_or_else(|| NoSession::Refused(unavailable(ACTION, "the server says too little")))?;
         let session = Session { client, behind, warnings };
-        self.compare(&session).await?;
+        self.check_schema(&session).await?;
         Ok(session)
     }
 
@@ -162,31 +148,13 @@ impl managed::Manager for Sessions {
 }
 
 impl Sessions {
-    /// Compares the store behind a session with what this process knows of it.
-    ///
-    /// Interleaving prevented: this process commits, the server is replaced by a copy from before (a standby that was
-    /// behind, an old primary that is back), and the process decides and starts by rows that are out of date.
-    async fn compare(&self, session: &Session) -> Result<(), NoSession> {
-        let Some(audit) = self.known.audit.get() else { return Ok(()) };
-        let seen = self.known.last();
-        let seq = seen.as_ref().map_or(0, |(seq, _)| *seq);
-        let sql = format!(
-            "SELECT version, now_ms, action, payload FROM (SELECT max(version) AS version FROM kern_migrations) AS schema
-             LEFT JOIN (SELECT now_ms, action, payload FROM {audit} WHERE shard = 0 AND seq = {seq}) AS entry ON true"
-        );
-        let said = session.simple_query(&sql).await?;
-        let row = last_row(&said);
-        migrate::not_newer(row.and_then(|row| row.get(0)?.parse().ok())).map_err(NoSession::Refused)?;
-        let found = row.and_then(|row| Some((row.get(1)?.parse::<i64>().ok()?, row.get(2)?, row.get(3)?)));
-        if let Some((seq, entry)) = seen
-            && found != Some((entry.now_ms, entry.action.as_str(), &*text::stored(&entry.payload)))
-        {
-            let what = format!(
-                "the server's log lacks entry {seq}, which this process has committed: it is a copy from before, or an old \
-                 primary. Connect kern to the present primary; if its history is lost, stop every process of kern first"
-            );
-            return Err(NoSession::Refused(unavailable(ACTION, what)));
-        }
+    /// Looks whether the schema behind a session is still the one of this build.
+    async fn check_schema(&self, session: &Session) -> Result<(), NoSession> {
+        let Some(wake) = self.opened.0.get() else { return Ok(()) };
+        let said = session.simple_query("SELECT max(version) FROM kern_migrations").await?;
+        let found = last_row(&said).and_then(|row| row.get(0)?.parse().ok());
+        migrate::not_newer(found).map_err(NoSession::Refused)?;
+        wake.notify_one();
         Ok(())
     }
 }
@@ -200,7 +168,12 @@ fn last_row(said: &[SimpleQueryMessage]) -> Option<&tokio_postgres::SimpleQueryR
 
 fn behind(said: &[SimpleQueryMessage]) -> Option<Behind> {
     let row = last_row(said)?;
-    Some(Behind { pid: row.get(0)?.parse().ok()?, timeline: row.get(1)?.to_owned(), system: row.get(2)?.to_owned() })
+    Some(Behind {
+        pid: row.get(0)?.parse().ok()?,
+        timeline: row.get(1)?.to_owned(),
+        system: row.get(2)?.to_owned(),
+        database: row.get(3)?.to_owned(),
+    })
 }
 
 /// Begins a transaction, in one message with the questions that every one begins with.
@@ -208,19 +181,25 @@ fn behind(said: &[SimpleQueryMessage]) -> Option<Behind> {
 /// # Errors
 ///
 /// The driver's, or `None` where the server did not answer in time. The inner one says what is wrong with the session or the store.
+///
+/// `question`: one more, as SQL, that is answered with whether it holds. Only of a transaction that writes.
 pub(super) async fn begin(
     session: &Session,
     how: &str,
     writes: bool,
+    question: Option<&str>,
     action: &'static str,
     patience: Duration,
-) -> Result<Result<()>, Option<Failed>> {
+) -> Result<Result<bool>, Option<Failed>> {
     // It may have been asked for, to look.
     if writes && session.behind.timeline.is_empty() {
         return Ok(Err(unavailable(action, ONLY_READS)));
     }
-    let schema = if writes { ", (SELECT max(version) FROM kern_migrations)" } else { "" };
-    let sql = format!("{how}; SELECT pg_backend_pid(){schema}");
+    let asked = match writes {
+        true => format!(", (SELECT max(version) FROM kern_migrations), {}", question.unwrap_or("false")),
+        false => String::new(),
+    };
+    let sql = format!("{how}; SELECT pg_backend_pid(){asked}");
     let said = within(patience, session.simple_query(&sql)).await?;
     let row = last_row(&said);
     let pid: Option<i64> = row.and_then(|row| row.get(0)?.parse().ok());
@@ -229,9 +208,10 @@ pub(super) async fn begin(
         return Ok(Err(unavailable(action, POOLED)));
     }
     if writes {
-        return Ok(migrate::not_newer(row.and_then(|row| row.get(1)?.parse().ok())));
+        let known = migrate::not_newer(row.and_then(|row| row.get(1)?.parse().ok()));
+        return Ok(known.map(|()| row.and_then(|row| row.get(2)) == Some("t")));
     }
-    Ok(Ok(()))
+    Ok(Ok(false))
 }
 
 const POOLED: &str = "the address leads to a pooler that lends the server's sessions by the transaction: let it lend them \
@@ -250,9 +230,9 @@ pub(super) async fn refuse_pooler(first: &Session, second: &Session, patience: D
     // In both orders: the pooler lends the session that was given back last, or first.
     for (one, other) in [(first, second), (second, first)] {
         for session in [one, other] {
-            let begun = begin(session, "BEGIN READ ONLY", false, ACTION, patience).await;
+            let begun = begin(session, "BEGIN READ ONLY", false, None, ACTION, patience).await;
             match begun {
-                Ok(Ok(())) => {}
+                Ok(Ok(_)) => {}
                 Ok(Err(_)) => return Err(pooled()),
                 Err(Some(error)) => return Err(failed(ACTION, &error)),
                 Err(None) => return Err(unavailable(ACTION, "the server did not answer in time")),
@@ -286,7 +266,7 @@ pub(super) fn connections(
     tls: &MakeRustlsConnect,
     busy_timeout: Duration,
     size: usize,
-    known: &Arc<Known>,
+    opened: &Arc<Opened>,
 ) -> Result<Connections> {
     let lock = busy_timeout.as_millis();
     // A commit that the server only promises to write, or that waits for no standby, is none; and the warning that no
@@ -300,12 +280,13 @@ pub(super) fn connections(
          SELECT set_config('transaction_timeout', '0', false) WHERE current_setting('transaction_timeout', true) IS NOT NULL;
          SELECT pg_backend_pid(),
                 CASE WHEN pg_is_in_recovery() THEN '' ELSE substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END,
-                (SELECT system_identifier FROM pg_control_system())",
+                (SELECT system_identifier FROM pg_control_system()),
+                (SELECT oid FROM pg_database WHERE datname = current_database())",
         lock * 2,
         lock * 3,
         looked_after(busy_timeout),
     );
-    let sessions = Sessions { config: address.config.clone(), tls: tls.clone(), settings, known: Arc::clone(known) };
+    let sessions = Sessions { config: address.config.clone(), tls: tls.clone(), settings, opened: Arc::clone(opened) };
     managed::Pool::builder(sessions)
         .max_size(size)
         .wait_timeout(Some(busy_timeout))
@@ -318,8 +299,8 @@ pub(super) fn connections(
 /// The answer to a commit.
 #[derive(Debug)]
 pub(super) enum Said {
-    /// It is committed, and every standby that counts has it. With the number that was answered last, where one was.
-    Committed(Option<i64>),
+    /// It is committed, and every standby that counts has it. With the text that was answered last, where one was.
+    Committed(Option<String>),
     /// It is committed here, and the server warns that a standby may not have it.
     Warned,
     /// The server did not commit it.
@@ -356,8 +337,8 @@ impl Lender {
         });
         match tokio::time::timeout(patience, &mut work).await {
             Ok((session, Ok(said), false)) => {
-                let number = last_row(&said).and_then(|row| row.get(0)?.parse().ok());
-                (Some(session), Said::Committed(number))
+                let answer = last_row(&said).and_then(|row| row.get(0)).map(str::to_owned);
+                (Some(session), Said::Committed(answer))
             }
             Ok((session, Ok(_), true)) => (Some(session), Said::Warned),
             Ok((session, Err(error), _)) if !super::failure::is_lost(&error) => (Some(session), Said::Refused(error)),

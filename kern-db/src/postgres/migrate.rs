@@ -34,7 +34,7 @@ const ACTION: &str = "bring the database to this version's schema";
 
 /// Makes the tables where there are none, and gives their names: the recorded ones, where there are any.
 pub(super) async fn migrate(connection: Object, wanted: &[(Table, String)], busy: Duration) -> Result<Names> {
-    let schema = schema(&connection).await?;
+    let (schema, server) = (schema(&connection).await?, connection.behind.server());
     // A database that has the schema is not written: who opens it may not be allowed to.
     if let Some(applied) = applied(&connection).await?
         && is_current(TEXT, &applied)?
@@ -43,7 +43,7 @@ pub(super) async fn migrate(connection: Object, wanted: &[(Table, String)], busy
         return complete(&connection, names).await;
     }
     connection.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE").await.map_err(sql)?;
-    match apply(&connection, &schema, wanted, busy).await {
+    match apply(&connection, &schema, server, wanted, busy).await {
         Ok(names) => {
             fault::point(fault::COMMIT, ACTION)?;
             connection.batch_execute("COMMIT").await.map_err(sql)?;
@@ -71,7 +71,13 @@ async fn schema(connection: &Client) -> Result<String> {
     })
 }
 
-async fn apply(connection: &Client, schema: &str, wanted: &[(Table, String)], busy: Duration) -> Result<Names> {
+async fn apply(
+    connection: &Client,
+    schema: &str,
+    server: Option<String>,
+    wanted: &[(Table, String)],
+    busy: Duration,
+) -> Result<Names> {
     let lock = format!("SELECT pg_advisory_xact_lock({LOCKS}, 0)");
     connection.batch_execute(&lock).await.map_err(sql)?;
     // What others wait for ends as before; what is done here takes as long as it takes.
@@ -98,7 +104,8 @@ async fn apply(connection: &Client, schema: &str, wanted: &[(Table, String)], bu
     connection.execute(insert, &[&SCHEMA, &NAME, &sha256(TEXT), &wall_clock()]).await.map_err(sql)?;
     let clock = "SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint";
     let now: i64 = connection.query_one(clock, &[]).await.and_then(|row| row.try_get(0)).map_err(sql)?;
-    let (store, first) = opening(now);
+    let (mut store, first) = opening(now);
+    store.server = server;
     add(connection, &names, &store).await.map_err(sql)?;
     add(connection, &names, &first).await.map_err(sql)?;
     for table in Table::ALL {
@@ -133,6 +140,14 @@ pub(super) async fn find(connection: &Client, address: &Address, wanted: &[(Tabl
     }
     let names = agree(recorded(connection).await?, wanted)?;
     complete(connection, names).await
+}
+
+/// Reads the id of the store.
+pub(super) async fn store_id(connection: &Client, names: &Names) -> Result<String> {
+    let asked = format!("SELECT store_id FROM {}", names.of(Table::Store));
+    let row = connection.query_opt(&asked, &[]).await.map_err(sql)?;
+    let row = row.ok_or_else(|| Error::corrupt("store", "the row about the store is missing"))?;
+    row.try_get(0).map_err(|error| Error::corrupt("store.store_id", error))
 }
 
 /// What it means that a database cannot be reached when it is opened.

@@ -9,6 +9,7 @@ mod changes;
 mod connection;
 mod failure;
 mod guest;
+mod keeper;
 mod migrate;
 mod outcome;
 mod text;
@@ -25,6 +26,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use crate::audit::{Journal, flush};
 use crate::cell::Table;
 use crate::clock::{Floor, Time};
+use crate::mark::MarkPlace;
 use crate::names::Names;
 use crate::store::Lane;
 use crate::store::prelude::*;
@@ -32,10 +34,11 @@ use crate::tx::{Refused, Step, Tx as _};
 use crate::{Error, Result, clock, fault};
 use address::Address;
 use changes::Changes;
-use connection::{Known, Lender, Object, Said, connections};
+use connection::{Lender, Object, Opened, Said, connections};
 use failure::{is_passing, no_connection, unavailable};
+use keeper::{Claim, Keeper, Place, not_marked};
 use outcome::Unresolved;
-use tx::{CommitEnd, Mark, PostgresTx};
+use tx::{CommitEnd, PostgresTx};
 
 /// How long a statement waits for another transaction's lock by default.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -46,6 +49,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// Connections that are found dead before one is taken as the server's word.
 const TRIES: usize = 3;
 
+const CONNECT: &str = "connect to the database";
 const CLOSED: &str = "the server closes every connection";
 
 /// What a job gives here: it may go on on another thread.
@@ -74,7 +78,8 @@ struct Shared {
     tls: MakeRustlsConnect,
     names: Arc<Names>,
     busy_timeout: Duration,
-    known: Arc<Known>,
+    opened: Arc<Opened>,
+    keeper: Keeper,
     pool: Lender,
     /// For renewals of leases only: a full pool must not make a living owner look dead.
     urgent: Lender,
@@ -96,6 +101,7 @@ pub struct PostgresDbBuilder {
     busy_timeout: Duration,
     connections: usize,
     existing: bool,
+    mark: Option<MarkPlace>,
 }
 
 // Not derived: an address may hold a password.
@@ -138,6 +144,7 @@ impl PostgresDb {
             busy_timeout: BUSY_TIMEOUT,
             connections: CONNECTIONS,
             existing: false,
+            mark: None,
         }
     }
 
@@ -167,7 +174,7 @@ impl PostgresDb {
             let shared = &self.shared;
             fault::point(fault::READ, action)?;
             let connection = shared.connection(&shared.pool, action).await?;
-            let mut tx = shared.begin(connection, Lane::Normal, action, true).await?;
+            let mut tx = shared.begin(connection, Lane::Normal, action, true, &|_| None).await?;
             *tx.journal() = Journal::new(&self.shared.floor, ahead_ms);
             let found = job(&mut tx).await;
             tx.roll_back().await;
@@ -184,14 +191,14 @@ impl PostgresDb {
         F: for<'tx> FnOnce(&'tx mut PostgresTx) -> SendJob<'tx, Result<V>> + Send,
     {
         let ahead_ms = clock::ahead_ms();
-        let Shared { address, tls, names, busy_timeout, known, .. } = &*self.shared;
+        let Shared { address, tls, names, busy_timeout, opened, .. } = &*self.shared;
         let patience = self.shared.patience();
         let read = || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             runtime.map_err(|error| unavailable(action, error))?.block_on(async {
-                let pool = connections(address, tls, *busy_timeout, 1, known)?;
+                let pool = connections(address, tls, *busy_timeout, 1, opened)?;
                 let connection = pool.get().await.map_err(|error| no_connection(action, error))?;
-                let begun = PostgresTx::begin(connection, Arc::clone(names), action, patience, true).await;
+                let begun = PostgresTx::begin(connection, Arc::clone(names), action, patience, true, None).await;
                 let mut tx = begun.map_err(|error| error.unwrap_or_else(|| unavailable(action, CLOSED)))?;
                 *tx.journal() = Journal::new(&self.shared.floor, ahead_ms);
                 let found = job(&mut tx).await;
@@ -203,6 +210,10 @@ impl PostgresDb {
             Ok(thread) => thread.join().unwrap_or_else(|_| Err(unavailable(action, "reading panicked"))),
             Err(error) => Err(unavailable(action, error)),
         })
+    }
+
+    fn end_in_order(&self) -> DbFuture<'_, ()> {
+        Box::pin(self.shared.end_in_order())
     }
 
     fn next_change(&self) -> DbFuture<'_, ()> {
@@ -235,21 +246,19 @@ impl Shared {
     }
 
     /// Remembers what came of a commit that was not acknowledged.
-    fn resolved(self: &Arc<Self>, found: Result<Option<i64>>, mark: Option<Mark>, action: &'static str) -> Result<()> {
-        match (found, mark) {
-            (Ok(Some(seq)), Some(mark)) => {
-                self.known.saw(seq, &mark.entry);
-                Ok(())
-            }
-            (Ok(_), _) => Ok(()),
-            (Err(error), mark) => {
-                // Nothing hangs on one without an entry: a lease is renewed again.
-                if matches!(error, Error::CommitUnknown { .. }) && mark.is_some() {
-                    outcome::resolve_later(self, action);
-                }
-                Err(error)
-            }
+    fn resolved(
+        self: &Arc<Self>,
+        found: Result<Option<Place>>,
+        has_entries: bool,
+        action: &'static str,
+    ) -> Result<Option<Place>> {
+        if let Err(Error::CommitUnknown { .. }) = &found
+            // Nothing hangs on one without an entry: a lease is renewed again.
+            && has_entries
+        {
+            outcome::resolve_later(self, action);
         }
+        found
     }
 
     /// How long an answer is waited for: longer than the server itself lets a statement take.
@@ -258,17 +267,28 @@ impl Shared {
     }
 
     /// Begins a transaction, on another connection where this one died while nobody used it.
-    async fn begin(&self, connection: Object, lane: Lane, action: &'static str, looks: bool) -> Result<PostgresTx> {
+    ///
+    /// `question` gives what is asked of the database behind the connection with it.
+    async fn begin(
+        &self,
+        connection: Object,
+        lane: Lane,
+        action: &'static str,
+        looks: bool,
+        question: &(dyn Fn(Option<&str>) -> Option<String> + Send + Sync),
+    ) -> Result<PostgresTx> {
         let mut connection = connection;
-        for _ in 1..TRIES {
-            match PostgresTx::begin(connection, Arc::clone(&self.names), action, self.patience(), looks).await {
+        for tried in 1.. {
+            let asked = question(connection.behind.server().as_deref());
+            let (names, patience) = (Arc::clone(&self.names), self.patience());
+            match PostgresTx::begin(connection, names, action, patience, looks, asked.as_deref()).await {
                 Ok(tx) => return Ok(tx),
                 Err(Some(error)) => return Err(error),
+                Err(None) if tried == TRIES => break,
                 Err(None) => connection = self.connection(self.lane(lane), action).await?,
             }
         }
-        let begun = PostgresTx::begin(connection, Arc::clone(&self.names), action, self.patience(), looks).await;
-        begun.map_err(|error| error.unwrap_or_else(|| unavailable(action, CLOSED)))
+        Err(unavailable(action, CLOSED))
     }
 
     /// Stores the store's time where it is ahead of its clock, so that it passes for processes that live for a moment, too. Not in
@@ -308,8 +328,20 @@ impl Shared {
     where
         F: for<'tx> FnOnce(&'tx mut PostgresTx) -> SendJob<'tx, Step<V>>,
     {
-        let mut tx = self.begin(connection, lane, action, false).await?;
-        *tx.journal() = Journal::new(&self.floor, ahead_ms);
+        let (mut tx, before) = match lane {
+            // A renewal decides nothing.
+            Lane::Urgent => {
+                let mut tx = self.begin(connection, lane, action, false, &|_| None).await?;
+                *tx.journal() = Journal::new(&self.floor, ahead_ms);
+                (tx, None)
+            }
+            Lane::Normal | Lane::Alone => self.begin_compared(connection, lane, action, ahead_ms).await?,
+        };
+        let server = tx.server();
+        if let Err(error) = self.beat(server.as_deref(), ahead_ms).await {
+            tx.roll_back().await;
+            return Err(error);
+        }
         let done = match fault::point(fault::BEGIN, action) {
             Ok(()) => job(&mut tx).await,
             Err(error) => Err(Refused::Undo(error)),
@@ -322,37 +354,46 @@ impl Shared {
                 return Err(outcome::refusal(self, action, error));
             }
         };
+        let journal = tx.journal();
+        let (has_entries, is_marked, closes) = (journal.has_entries(), journal.needs_mark(), journal.closes_epoch());
         let flushed = match fault::point(fault::WRITTEN, action) {
             Ok(()) => flush(&mut tx).await,
             Err(error) => Err(error),
+        };
+        let flushed = match flushed {
+            Ok(()) if closes => self.keeper.close_epoch(&mut tx).await,
+            flushed => flushed,
         };
         if let Err(error) = flushed.and_then(|()| fault::point(fault::COMMIT, action)) {
             tx.roll_back().await;
             return Err(error);
         }
         let time = tx.journal().time;
-        match tx.commit(self.lane(lane)).await {
-            CommitEnd::Committed(last) => {
-                if let Some((seq, entry)) = &last {
-                    self.known.saw(*seq, entry);
-                }
+        let place = match tx.commit(self.lane(lane)).await {
+            CommitEnd::Committed(place) => {
                 if let Some(time) = time.filter(|time| time.lags()) {
                     self.keep_time(time).await;
                 }
-                outcome
+                place
             }
-            CommitEnd::Refused(error) => Err(error),
-            CommitEnd::Unheard(mark) => {
-                let found = outcome::find(self, action, mark.as_ref()).await;
-                self.resolved(found, mark, action)?;
-                outcome
+            CommitEnd::Refused(error) => return Err(error),
+            CommitEnd::Unheard(trace) => {
+                let found = outcome::find(self, action, trace.as_ref()).await;
+                self.resolved(found, has_entries, action)?
             }
-            CommitEnd::Waits(mark) => {
-                let found = outcome::find_late(self, action, mark.as_ref()).await;
-                self.resolved(found, mark, action)?;
-                outcome
+            CommitEnd::Waits(trace) => {
+                let found = outcome::find_late(self, action, trace.as_ref()).await;
+                self.resolved(found, has_entries, action)?
             }
+        };
+        let Some(place) = place else { return outcome };
+        self.keeper.committed(&place);
+        if is_marked {
+            // What was started or refused is in the mark before anybody is told of it.
+            let claim = before.map(|before| Claim { mark: before.mark, place, server });
+            self.sync(claim).await.map_err(not_marked)?;
         }
+        outcome
     }
 }
 
@@ -384,6 +425,7 @@ impl PostgresDbBuilder {
         webhooks_table: Webhooks, "webhooks";
         sessions_table: Sessions, "sessions that somebody made or named";
         store_table: Store, "what a store says of itself";
+        hosts_table: Hosts, "hosts that drive the store";
         deliveries_table: Deliveries, "events on their way to webhooks";
     }
 
@@ -406,6 +448,14 @@ impl PostgresDbBuilder {
         self
     }
 
+    /// Sets where the mark is kept: the audit log as a process last knew it, by which kern notices that the database was set back.
+    /// Every process of a host uses one mark. By default it is a file in `$KERN_STATE_DIR`, otherwise in
+    /// `$XDG_STATE_HOME/kern`, otherwise in `/var/lib/kern`, which outlives the process and is no part of the database's backup.
+    pub fn mark(mut self, place: impl Into<MarkPlace>) -> Self {
+        self.mark = Some(place.into());
+        self
+    }
+
     /// Opens only what is there: no table is made, and no schema is brought up to date. For programs that look into a
     /// store that is not theirs.
     pub fn existing(mut self) -> Self {
@@ -424,16 +474,17 @@ impl PostgresDbBuilder {
     ///   another name than the database has.
     /// - [`Error::Corrupt`]: a table of kern is missing, or its schema is not as this build has it.
     /// - [`Error::Newer`]: a newer kern wrote it.
-    /// - [`Error::Invalid`], too, for a pooler that lends sessions by the transaction, and a search path without a schema.
+    /// - [`Error::Invalid`], too, for a mark that cannot be written, a pooler that lends sessions by the transaction, and a search path without a schema.
     /// - [`Error::Refused`]: the server does not let kern in, or does not let it do this.
     /// - [`Error::Busy`], [`Error::Full`], [`Error::Unavailable`]: the server cannot be reached, or takes no writes.
     pub async fn open(self) -> Result<PostgresDb> {
-        let Self { address, names, busy_timeout, connections: size, existing } = self;
+        let Self { address, names, busy_timeout, connections: size, existing, mark } = self;
         let mut address = Address::parse(&address)?;
         address.patience(busy_timeout);
         let tls = address.trust.connector()?;
-        let known = Arc::<Known>::default();
-        let lender = |size| connections(&address, &tls, busy_timeout, size, &known).map(|pool| Lender::new(pool, size));
+        let opened = Arc::<Opened>::default();
+        let lender =
+            |size| connections(&address, &tls, busy_timeout, size, &opened).map(|pool| Lender::new(pool, size));
         let (pool, urgent, aside, later) = (lender(size)?, lender(1)?, lender(1)?, lender(1)?);
         let connection = pool.pool.get().await.map_err(|error| migrate::not_opened(&address, error))?;
         let second = aside.pool.get().await.map_err(|error| migrate::not_opened(&address, error))?;
@@ -444,13 +495,34 @@ impl PostgresDbBuilder {
             false => migrate::migrate(connection, &names, busy_timeout).await?,
         };
         let names = Arc::new(names);
-        known.opened(&names);
+        let keeper = Keeper::open(
+            mark,
+            migrate::store_id(&*pool.pool.get().await.map_err(|error| no_connection(CONNECT, error))?, &names).await?,
+        )
+        .await?;
+        let wake = keeper.waker();
+        opened.tell(Arc::clone(&wake));
         let settings = connection::looked_after(busy_timeout);
         let changes = Changes::new(address.config.clone(), tls.clone(), tx::channel(&names), settings);
         let (unresolved, floor) = (Unresolved::default(), Arc::default());
-        let shared =
-            Shared { address, tls, names, busy_timeout, known, pool, urgent, aside, later, unresolved, changes, floor };
-        Ok(PostgresDb { shared: Arc::new(shared), busy_timeout })
+        let shared = Arc::new(Shared {
+            address,
+            tls,
+            names,
+            busy_timeout,
+            opened,
+            keeper,
+            pool,
+            urgent,
+            aside,
+            later,
+            unresolved,
+            changes,
+            floor,
+        });
+        shared.open_mark().await?;
+        tokio::spawn(keeper::tend(Arc::downgrade(&shared), wake));
+        Ok(PostgresDb { shared, busy_timeout })
     }
 }
 

@@ -12,8 +12,9 @@ use tokio_postgres::Error as Failed;
 use super::Shared;
 use super::connection::{Object, Said};
 use super::failure::{unavailable, within};
+use super::keeper::Place;
 use super::text;
-use super::tx::{LastEntry, Mark};
+use super::tx::{LastEntry, Trace};
 use crate::audit::Entry;
 use crate::cell::Table;
 use crate::records::principal::Actor;
@@ -69,15 +70,15 @@ const OTHER: &str = "the server is another one by now, or writes on another time
 /// # Errors
 ///
 /// [`Error::Unavailable`]: it was taken back. [`Error::CommitUnknown`]: it is not known.
-pub(super) async fn find(shared: &Shared, action: &'static str, mark: Option<&Mark>) -> Result<Option<i64>> {
+pub(super) async fn find(shared: &Shared, action: &'static str, trace: Option<&Trace>) -> Result<Option<Place>> {
     // A transaction without an entry is a renewal, or changed nothing.
-    let Some(mark) = mark else { return Err(unknown(action, LOST)) };
+    let Some(trace) = trace else { return Err(unknown(action, LOST)) };
     let until = Instant::now() + shared.busy_timeout.max(Duration::from_secs(1)).saturating_mul(2);
     loop {
         let left = until.saturating_duration_since(Instant::now());
-        match ask(shared, mark).await {
-            Word::Committed(session, seq) => match shared.aside.commit(*session, FURTHER.to_owned(), left).await.1 {
-                Said::Committed(_) => return Ok(Some(seq)),
+        match ask(shared, trace).await {
+            Word::Committed(session, place) => match shared.aside.commit(*session, FURTHER.to_owned(), left).await.1 {
+                Said::Committed(_) => return Ok(Some(place)),
                 Said::Waits => return Err(unknown(action, WAITS)),
                 Said::Warned | Said::Refused(_) | Said::Lost => {}
             },
@@ -101,28 +102,28 @@ pub(super) async fn find(shared: &Shared, action: &'static str, mark: Option<&Ma
 /// # Errors
 ///
 /// [`Error::CommitUnknown`].
-pub(super) async fn find_late(shared: &Shared, action: &'static str, mark: Option<&Mark>) -> Result<Option<i64>> {
+pub(super) async fn find_late(shared: &Shared, action: &'static str, trace: Option<&Trace>) -> Result<Option<Place>> {
     #[cfg(feature = "failpoints")]
-    if let Some(mark) = mark
+    if let Some(trace) = trace
         && crate::fault::without(crate::fault::REPLICATED)
     {
-        return without_the_rule(shared, action, mark).await;
+        return without_the_rule(shared, action, trace).await;
     }
-    let _ = (shared, mark);
+    let _ = (shared, trace);
     Err(unknown(action, WAITS))
 }
 
 /// How it once was: the session that waits is ended, the server commits on its own, and that counts.
 #[cfg(feature = "failpoints")]
-async fn without_the_rule(shared: &Shared, action: &'static str, mark: &Mark) -> Result<Option<i64>> {
+async fn without_the_rule(shared: &Shared, action: &'static str, trace: &Trace) -> Result<Option<Place>> {
     let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_xid = $1::text::xid8::xid";
     for _ in 0..100 {
         if let Ok(session) = shared.aside.pool.get().await {
             // The next round sees what came of it.
-            let _ = session.query(end, &[&mark.xid]).await;
+            let _ = session.query(end, &[&trace.xid]).await;
         }
-        if let Word::Committed(_, seq) = ask(shared, mark).await {
-            return Ok(Some(seq));
+        if let Word::Committed(_, place) = ask(shared, trace).await {
+            return Ok(Some(place));
         }
         tokio::time::sleep(PAUSE).await;
     }
@@ -131,43 +132,43 @@ async fn without_the_rule(shared: &Shared, action: &'static str, mark: &Mark) ->
 
 enum Word {
     /// It is committed on the server of this session, and perhaps on no other.
-    Committed(Box<Object>, i64),
+    Committed(Box<Object>, Place),
     TakenBack,
     /// The server has another history.
     Elsewhere,
     NotYet,
 }
 
-async fn ask(shared: &Shared, mark: &Mark) -> Word {
+async fn ask(shared: &Shared, trace: &Trace) -> Word {
     let Ok(session) = shared.aside.pool.get().await else { return Word::NotYet };
     // A copy of the first server may have given the number to another transaction.
-    if !session.behind.shares_history(&mark.behind) {
+    if !session.behind.shares_history(&trace.behind) {
         return Word::Elsewhere;
     }
     let asked = within(shared.busy_timeout, async {
-        let status = session.query_one("SELECT pg_xact_status($1::text::xid8)", &[&mark.xid]).await?;
+        let status = session.query_one("SELECT pg_xact_status($1::text::xid8)", &[&trace.xid]).await?;
         let status: Option<String> = status.try_get(0)?;
         let Some(status) = status else { return Ok(None) };
         if status == "committed" {
-            let LastEntry { after, now_ms, action, payload } = &mark.entry;
+            let LastEntry { after, now_ms, action, payload } = &trace.entry;
             let sql = format!(
-                "SELECT max(seq) FROM {} WHERE shard = 0 AND seq > $1 AND now_ms = $2 AND action = $3 AND payload = $4",
+                "SELECT seq, hash FROM {} WHERE shard = 0 AND seq > $1 AND now_ms = $2 AND action = $3 AND payload = $4
+                 ORDER BY seq DESC LIMIT 1",
                 shared.names.of(Table::Audit)
             );
             let payload = text::stored(payload);
-            let found = session.query_one(&sql, &[after, now_ms, action, &payload]).await?;
-            let seq: Option<i64> = found.try_get(0)?;
-            return Ok(seq.map(|seq| (status, seq)));
+            let found = session.query_opt(&sql, &[after, now_ms, action, &payload]).await?;
+            let Some(found) = found else { return Ok(None) };
+            let place = Place { seq: found.try_get(0)?, hash: found.try_get(1)? };
+            return Ok(Some((status, Some(place))));
         }
-        Ok::<_, Failed>(Some((status, 0)))
+        Ok::<_, Failed>(Some((status, None)))
     })
     .await;
     match asked {
-        Ok(Some((status, seq))) => match status.as_str() {
-            "committed" => Word::Committed(Box::new(session), seq),
-            "aborted" => Word::TakenBack,
-            _ => Word::NotYet,
-        },
+        Ok(Some((_, Some(place)))) => Word::Committed(Box::new(session), place),
+        Ok(Some((status, None))) if status == "aborted" => Word::TakenBack,
+        Ok(Some((_, None))) => Word::NotYet,
         Ok(None) => Word::Elsewhere,
         Err(_) => {
             // It may be another one that died.

@@ -11,6 +11,7 @@ use tokio_postgres::{Client, Error as Failed, Row as Found};
 
 use super::connection::{self, Behind, Lender, Object, Said};
 use super::failure::{copy, failed, is_lost, unavailable, within};
+use super::keeper::Place;
 use super::migrate;
 use super::text;
 use crate::audit::{Draft, Journal};
@@ -45,11 +46,13 @@ pub(super) struct PostgresTx {
     append: Option<Append>,
     /// Somebody else's statements ran in its session.
     pub(super) had_guest: bool,
+    /// Whether the question of its beginning holds: the store is as this process knows it.
+    pub(super) is_as_known: bool,
 }
 
 /// What shows, after its connection was lost, whether a transaction was committed.
 #[derive(Clone, Debug)]
-pub(super) struct Mark {
+pub(super) struct Trace {
     /// Where it was written.
     pub(super) behind: Behind,
     /// Its number, as text: 64 bits without a sign.
@@ -73,19 +76,19 @@ pub(super) struct LastEntry {
 struct Append {
     /// The call of the append, as SQL.
     sql: String,
-    mark: Mark,
+    trace: Trace,
 }
 
 /// How a transaction ended.
 pub(super) enum CommitEnd {
-    /// With its last entry and the place of that, where it has any.
-    Committed(Option<(i64, LastEntry)>),
+    /// With the place of its last entry, where it has any.
+    Committed(Option<Place>),
     /// The server said that it did not commit it.
     Refused(Error),
     /// There was no answer, or the server warned that a standby may not have it.
-    Unheard(Option<Mark>),
+    Unheard(Option<Trace>),
     /// Its session still waits for a standby.
-    Waits(Option<Mark>),
+    Waits(Option<Trace>),
 }
 
 impl PostgresTx {
@@ -100,8 +103,9 @@ impl PostgresTx {
         action: &'static str,
         patience: Duration,
         looks: bool,
+        question: Option<&str>,
     ) -> Result<Self, Option<Error>> {
-        let tx = Self {
+        let mut tx = Self {
             connection: Some(connection),
             names,
             action,
@@ -113,13 +117,17 @@ impl PostgresTx {
             seen: None,
             append: None,
             had_guest: false,
+            is_as_known: false,
         };
         let how = match looks {
             true => "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY",
             false => "BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE",
         };
-        match connection::begin(tx.connection(), how, !looks, action, patience).await {
-            Ok(Ok(())) => Ok(tx),
+        match connection::begin(tx.connection(), how, !looks, question, action, patience).await {
+            Ok(Ok(is_as_known)) => {
+                tx.is_as_known = is_as_known;
+                Ok(tx)
+            }
             Ok(Err(error)) => Err(Some(error)),
             Err(Some(error)) if is_lost(&error) => Err(None),
             Err(Some(error)) => Err(Some(failed(action, &error))),
@@ -231,10 +239,10 @@ impl PostgresTx {
             // Told only if it is committed, and after it is. A channel is the whole database's: the schema says whose it is.
             sql = format!("SELECT pg_notify('{}', current_schema()); ", channel(&self.names));
         }
-        let mut mark = None;
+        let mut trace = None;
         if let Some(append) = self.append.take() {
             sql.push_str(&append.sql);
-            mark = Some(append.mark);
+            trace = Some(append.trace);
         }
         sql.push_str("COMMIT");
         let session = self.connection.take().expect("only the end of a transaction takes its connection");
@@ -243,19 +251,19 @@ impl PostgresTx {
         // As if its answer had not come.
         let unheard = matches!(said, Said::Committed(_)) && fault::point(fault::COMMITTED, self.action).is_err();
         match said {
-            Said::Committed(seq) if !unheard => {
+            Said::Committed(answer) if !unheard => {
                 self.give_back();
-                CommitEnd::Committed(seq.zip(mark.map(|mark| mark.entry)))
+                CommitEnd::Committed(trace.and(answer).and_then(|answer| Place::read(&answer)))
             }
             Said::Refused(error) => {
                 let error = failed(self.action, &error);
                 self.abandon();
                 CommitEnd::Refused(error)
             }
-            Said::Waits => CommitEnd::Waits(mark),
+            Said::Waits => CommitEnd::Waits(trace),
             Said::Committed(_) | Said::Warned | Said::Lost => {
                 self.abandon();
-                CommitEnd::Unheard(mark)
+                CommitEnd::Unheard(trace)
             }
         }
     }
@@ -561,8 +569,12 @@ impl Tx for PostgresTx {
         let resets = self.journal.time.map_or(0, |time| time.resets);
         let sql =
             format!("SELECT {}_append(0, {resets}, {}); ", self.names.of(Table::Audit), literal(&entries.to_string()));
-        self.append = Some(Append { sql, mark: Mark { behind: self.connection().behind.clone(), xid, entry } });
+        self.append = Some(Append { sql, trace: Trace { behind: self.connection().behind.clone(), xid, entry } });
         Ok(())
+    }
+
+    fn server(&self) -> Option<String> {
+        self.connection().behind.server()
     }
 
     fn journal(&mut self) -> &mut Journal {
@@ -606,7 +618,7 @@ fn to_append(draft: &Draft) -> serde_json::Value {
 }
 
 /// A text as a literal, whatever `standard_conforming_strings` is. A message of several statements binds no values.
-fn literal(text: &str) -> String {
+pub(super) fn literal(text: &str) -> String {
     format!(" E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
 }
 

@@ -6,6 +6,7 @@ pub(crate) mod call;
 pub(crate) mod checkpoint;
 pub(crate) mod delivery;
 pub(crate) mod execution;
+pub(crate) mod host;
 pub(crate) mod json;
 pub(crate) mod key;
 pub(crate) mod outbox;

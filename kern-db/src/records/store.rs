@@ -27,6 +27,8 @@ row! {
         /// JSON: what the log lacks, while it is quarantined.
         proof: Option<String>,
         quarantined_at_ms: Option<i64>,
+        /// The database that the log was confirmed to be whole in: system identifier, oid and timeline. PostgreSQL only.
+        server: Option<String>,
     }
 }
 

@@ -6,18 +6,20 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::tx::SqliteTx;
 use super::{failed, say, unavailable};
 use crate::audit::flush;
-use crate::mark::{Heads, Mark, MarkFile, MarkPlace, MarkSink};
+use crate::mark::compare::{Compared, Memory, Seen, mark_of};
+use crate::mark::file::MarkFile;
+use crate::mark::{Mark, MarkPlace, MarkSink};
 use crate::names::Names;
 use crate::records::principal::Actor;
 use crate::records::store::StoreRow;
-use crate::transitions::restore::{hash_at, is_closed, quarantine, quarantined};
+use crate::transitions::restore::quarantine;
 use crate::tx::{Head, Tx as _, finish_now};
-use crate::{Error, Result, StoreState, fault};
+use crate::{Error, Result, fault};
 
 /// What is committed is in the mark after this long, whatever it was.
 const SYNC: Duration = Duration::from_millis(800);
@@ -30,21 +32,11 @@ const ACTION: &str = "keep the mark of the store";
 #[derive(Debug)]
 pub(super) struct Keeper {
     sink: Arc<dyn MarkSink>,
-    /// The entry that this process saw last, and its epoch.
-    seen: Option<Seen>,
-    /// A mark that lies in the log up to there.
-    verified: Option<Mark>,
+    memory: Memory,
     /// The store as the last transaction has found or left it.
     store: Option<StoreRow>,
     /// Since when something is committed that the mark lacks.
     unsynced: Option<Instant>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Seen {
-    epoch: String,
-    seq: i64,
-    hash: String,
 }
 
 impl Keeper {
@@ -58,7 +50,7 @@ impl Keeper {
                 Arc::new(MarkFile::new(name.into()))
             }
         };
-        Self { sink, seen: None, verified: None, store: None, unsynced: None }
+        Self { sink, memory: Memory::default(), store: None, unsynced: None }
     }
 
     fn load(&self) -> Result<Option<Mark>> {
@@ -69,47 +61,10 @@ impl Keeper {
     ///
     /// Only inside a transaction that writes, or where nothing is decided by it.
     fn proof(&mut self, tx: &mut SqliteTx<'_>) -> Result<Option<Value>> {
-        let row = finish_now(tx.store())?;
-        let is_open = row.state == StoreState::Open;
-        let (store_id, epoch) = (row.store_id.clone(), row.epoch.clone());
-        self.store = Some(row);
-        if !is_open {
-            return Ok(None);
-        }
-        if let Some(seen) = self.seen.clone() {
-            if seen.epoch == epoch {
-                if finish_now(hash_at(tx, seen.seq))?.as_deref() != Some(seen.hash.as_str()) {
-                    return Ok(Some(json!({ "kind": "memory", "seq": seen.seq, "hash": seen.hash })));
-                }
-            } else if finish_now(is_closed(tx, &seen.epoch))? {
-                (self.seen, self.verified) = (None, None);
-            } else {
-                return Ok(Some(json!({ "kind": "memory", "epoch": seen.epoch })));
-            }
-        }
-        let Some(mark) = self.load()? else { return Ok(None) };
-        if self.verified.as_ref() == Some(&mark) && mark.epoch == epoch {
-            return Ok(None);
-        }
-        if mark.store_id != store_id {
-            return Err(stray(&mark));
-        }
-        if mark.epoch != epoch {
-            // A mark of a closed epoch is never a proof again.
-            let closed = finish_now(is_closed(tx, &mark.epoch))?;
-            return Ok((!closed).then(|| json!({ "kind": "mark", "epoch": mark.epoch })));
-        }
-        if !lies(tx, &mark)? {
-            return Ok(Some(json!({ "kind": "mark", "sizes": mark.sizes, "heads": mark.heads })));
-        }
-        // What lies in the log up to the entry that was seen last needs no second look.
-        if let ([size], [hash]) = (mark.sizes.as_slice(), mark.heads.as_slice())
-            && *size > self.seen.as_ref().map_or(0, |seen| seen.seq)
-        {
-            self.seen = Some(Seen { epoch, seq: *size, hash: hash.clone() });
-        }
-        self.verified = Some(mark);
-        Ok(None)
+        let mark = self.load()?;
+        let Compared { store, proof } = finish_now(self.memory.compare(tx, mark))?;
+        self.store = Some(store);
+        Ok(proof)
     }
 
     /// Looks once, before anything is written. Where there is no mark, and the store may be written, it makes one.
@@ -122,7 +77,7 @@ impl Keeper {
         }
         let head = finish_now(tx.head())?;
         let epoch = self.store.as_ref().map(|row| row.epoch.clone()).unwrap_or_default();
-        self.seen = Some(Seen { epoch, seq: head.seq, hash: head.hash });
+        self.memory.seen = Some(Seen { epoch, seq: head.seq, hash: head.hash });
         if makes && self.load()?.is_none() {
             self.sync(connection, names)?;
         }
@@ -150,11 +105,12 @@ impl Keeper {
         let mut tx = SqliteTx::new(connection, names, ACTION);
         let row = finish_now(tx.store())?;
         let head = finish_now(tx.head())?;
-        let mark = mark_of(&row, &head);
+        let mark = mark_of(&row, head.seq, &head.hash, None);
         for _ in 0..TRIES {
             let found = self.load()?;
             if self.sink.compare_and_set(found.as_ref(), &mark).map_err(unusable)? {
-                (self.seen, self.verified, self.store) = (None, Some(mark), Some(row));
+                self.memory = Memory { seen: None, verified: Some(mark) };
+                self.store = Some(row);
                 return fault::point(fault::MARKED, ACTION);
             }
         }
@@ -174,7 +130,7 @@ impl Keeper {
     /// Whether the mark that this process has seen was removed since, for example with the folder of the store. A sync that nobody
     /// waits for does not make it again; the next start or no does.
     pub(super) fn is_removed(&self) -> Result<bool> {
-        Ok(self.verified.is_some() && self.load()?.is_none())
+        Ok(self.memory.verified.is_some() && self.load()?.is_none())
     }
 
     /// After a failure: the next try is as far away as the first one was.
@@ -196,7 +152,7 @@ impl Keeper {
             // One look: the mark that is found and what was committed are entries of the same log.
             say(connection, "BEGIN").map_err(|error| failed(ACTION, error))?;
             let mut tx = SqliteTx::new(connection, names, ACTION);
-            let next = self.next(&mut tx, &row, found.as_ref());
+            let next = finish_now(self.memory.next(&mut tx, &row, found.as_ref(), None));
             let ended = say(connection, "COMMIT").map_err(|error| failed(ACTION, error));
             let (new, head) = next?;
             ended?;
@@ -206,78 +162,21 @@ impl Keeper {
             }
             if is_there || self.sink.compare_and_set(found.as_ref(), &new).map_err(unusable)? {
                 self.saw(Some(&head));
-                (self.verified, self.unsynced) = (Some(new), None);
+                (self.memory.verified, self.unsynced) = (Some(new), None);
                 return fault::point(fault::MARKED, ACTION);
             }
         }
         Err(Error::Busy { action: ACTION })
     }
 
-    /// The mark that is to be written over the one that was found, and the end of the log.
-    fn next(&self, tx: &mut SqliteTx<'_>, row: &StoreRow, found: Option<&Mark>) -> Result<(Mark, Head)> {
-        let now = finish_now(tx.store())?;
-        if (&now.store_id, &now.epoch) != (&row.store_id, &row.epoch) {
-            return Err(quarantined());
-        }
-        if let Some(seen) = &self.seen
-            && seen.epoch == row.epoch
-            && finish_now(hash_at(tx, seen.seq))?.as_deref() != Some(seen.hash.as_str())
-        {
-            return Err(quarantined());
-        }
-        let head = finish_now(tx.head())?;
-        let new = mark_of(row, &head);
-        let new = match found {
-            None => new,
-            Some(mark) if mark.store_id != row.store_id => return Err(stray(mark)),
-            // The heads that are the proof stay.
-            Some(mark) if now.state == StoreState::Quarantined => {
-                let heads = Heads { sizes: new.sizes, heads: new.heads };
-                Mark { quarantined: Some(heads), ..mark.clone() }
-            }
-            Some(mark) if mark.epoch == row.epoch => {
-                if !lies(tx, mark)? {
-                    return Err(quarantined());
-                }
-                new
-            }
-            Some(mark) if finish_now(is_closed(tx, &mark.epoch))? => new,
-            Some(_) => return Err(quarantined()),
-        };
-        Ok((new, head))
-    }
-
     /// The end of the log as a commit has left it.
     pub(super) fn saw(&mut self, head: Option<&Head>) {
         if let (Some(head), Some(row)) = (head, &self.store) {
-            self.seen = Some(Seen { epoch: row.epoch.clone(), seq: head.seq, hash: head.hash.clone() });
+            self.memory.saw(Seen { epoch: row.epoch.clone(), seq: head.seq, hash: head.hash.clone() });
         }
     }
-}
-
-/// Whether the heads of a mark are entries of the log.
-fn lies(tx: &mut SqliteTx<'_>, mark: &Mark) -> Result<bool> {
-    let ([size], [head]) = (mark.sizes.as_slice(), mark.heads.as_slice()) else { return Ok(false) };
-    if *size == 0 {
-        return Ok(true);
-    }
-    Ok(finish_now(hash_at(tx, *size))?.as_deref() == Some(head.as_str()))
-}
-
-fn mark_of(row: &StoreRow, head: &Head) -> Mark {
-    let (store_id, epoch) = (row.store_id.clone(), row.epoch.clone());
-    Mark { store_id, epoch, sizes: vec![head.seq], heads: vec![head.hash.clone()], quarantined: None }
 }
 
 fn unusable(error: io::Error) -> Error {
     unavailable(ACTION, error)
-}
-
-fn stray(mark: &Mark) -> Error {
-    let what = format!(
-        "the mark beside the database is of another store, `{}`: move it to where that store is, or remove it if there is none \
-         any more",
-        mark.store_id
-    );
-    Error::Invalid(what)
 }

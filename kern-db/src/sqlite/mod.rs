@@ -126,6 +126,11 @@ impl SqliteDb {
         }))
     }
 
+    /// The writer syncs the mark when its last handle is dropped.
+    fn end_in_order(&self) -> DbFuture<'_, ()> {
+        Box::pin(async { Ok(()) })
+    }
+
     fn next_change(&self) -> DbFuture<'_, ()> {
         self.watch.next_change()
     }
@@ -170,6 +175,7 @@ impl SqliteDbBuilder {
         webhooks_table: Webhooks, "webhooks";
         sessions_table: Sessions, "sessions that somebody made or named";
         store_table: Store, "what a store says of itself";
+        hosts_table: Hosts, "hosts that drive the store";
         deliveries_table: Deliveries, "events on their way to webhooks";
     }
 

@@ -14,6 +14,7 @@ pub(crate) mod erase;
 pub(crate) mod execution;
 #[cfg(test)]
 mod fixture;
+pub(crate) mod host;
 pub(crate) mod key;
 mod late;
 pub(crate) mod pool;

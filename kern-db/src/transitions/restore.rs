@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::settle::may_settle;
-use super::{all_calls, close_rows, evidence, key, next, run};
+use super::{all_calls, close_rows, evidence, host, key, next, run};
 use crate::audit::Entry;
 use crate::records::audit::AuditRow;
 use crate::records::execution::ExecutionRow;
@@ -19,11 +19,13 @@ use StoreRow as S;
 
 /// The row about the store, where it is open.
 ///
+/// So does a database that took the place of another one, until every host has compared its mark with it.
+///
 /// A quarantined store lets nothing be asked, allowed, claimed or started: what its log lacks may have been started already.
 pub(crate) async fn open<T: Tx>(tx: &mut T) -> Step<StoreRow> {
     let store = tx.store().await?;
     match store.state {
-        StoreState::Open => Ok(store),
+        StoreState::Open => host::check_confirmed(tx, &store).await.map(|()| store),
         StoreState::Quarantined => Err(Refused::Undo(quarantined())),
     }
 }
@@ -86,7 +88,7 @@ pub(crate) async fn granted<T: Tx>(tx: &mut T, store: &StoreRow, lease_ms: i64) 
 }
 
 /// Whether the log says that an epoch is closed. What a closed epoch left behind proves nothing any more.
-#[cfg_attr(not(feature = "sqlite"), allow(dead_code))]
+#[cfg_attr(not(any(feature = "sqlite", feature = "postgres")), allow(dead_code))]
 pub(crate) async fn is_closed<T: Tx>(tx: &mut T, epoch: &str) -> Result<bool> {
     // Both columns of the index on what is of no run.
     let filter = vec![AuditRow::C.run_id.is(None), AuditRow::C.call_digest.is(Some(epoch.to_owned()))];
@@ -95,7 +97,7 @@ pub(crate) async fn is_closed<T: Tx>(tx: &mut T, epoch: &str) -> Result<bool> {
 }
 
 /// The hash of one entry of the log.
-#[cfg_attr(not(feature = "sqlite"), allow(dead_code))]
+#[cfg_attr(not(any(feature = "sqlite", feature = "postgres")), allow(dead_code))]
 pub(crate) async fn hash_at<T: Tx>(tx: &mut T, seq: i64) -> Result<Option<String>> {
     let query = Query::of(vec![AuditRow::C.shard.is(0), AuditRow::C.seq.is(seq)]).limit(1);
     Ok(tx.pluck(AuditRow::C.hash, query).await?.pop())
@@ -154,6 +156,8 @@ pub(crate) async fn accept<T: Tx>(tx: &mut T, request: RestoreAcceptance) -> Ste
                 S::C.state.to(StoreState::Open),
                 S::C.proof.to(None),
                 S::C.quarantined_at_ms.to(None),
+                // What hosts knew of another database is of a closed epoch, too.
+                S::C.server.to(tx.server()),
             ],
             vec![S::C.state.is(StoreState::Quarantined), S::C.epoch.is(found.epoch.clone())],
         )
@@ -310,7 +314,10 @@ pub(crate) async fn acknowledge<T: Tx>(
 pub(crate) async fn state<T: Tx>(tx: &mut T) -> Result<Quarantine> {
     let row = tx.store().await?;
     Ok(match row.state {
-        StoreState::Open => Quarantine::Open,
+        StoreState::Open => match host::waits_for(tx, &row).await? {
+            None => Quarantine::Open,
+            Some(hosts) => Quarantine::Unconfirmed { hosts },
+        },
         StoreState::Quarantined => Quarantine::Restored { proof: row.proof.unwrap_or_default() },
     })
 }

@@ -159,6 +159,10 @@ impl OsServer {
             deliveries.end().await;
         }
         self.serving.abort();
+        if let Err(error) = os.db.close().await {
+            let cause: &(dyn std::error::Error + 'static) = &error;
+            tracing::warn!(error = cause, "the store could not be closed in order");
+        }
     }
 }
 

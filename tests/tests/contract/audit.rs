@@ -126,7 +126,7 @@ async fn i13_another_store_is_found(store: &Store) {
         ("UPDATE kern_store SET shards = 16", 1, Some("store")),
         ("DELETE FROM kern_store", 1, Some("store")),
         (
-            "INSERT INTO kern_store SELECT '00', epoch, shards, at_ms, wall_ms, resets, lease_ms, state, proof, quarantined_at_ms
+            "INSERT INTO kern_store SELECT '00', epoch, shards, at_ms, wall_ms, resets, lease_ms, state, proof, quarantined_at_ms, server
              FROM kern_store",
             1,
             Some("store"),

@@ -86,6 +86,8 @@ const ACTIONS: &[&str] = &[
     "run_restored",
     "restored",
     "restore_acknowledged",
+    "failover_confirmed",
+    "host_retired",
 ];
 
 fn check(holds: bool, otherwise: &'static str) -> Result<(), Wrong> {
@@ -124,6 +126,16 @@ impl Replay {
             let pool = self.pools.entry(name.into()).or_default();
             pool.set.push(SetPool { seq: line.seq, members, by, at_ms });
             return Ok(());
+        }
+        if line.action == "failover_confirmed" {
+            return check(line.run_id.is_none(), "a failover is of no run");
+        }
+        if line.action == "host_retired" {
+            check(line.run_id.is_none(), "a host is of no run")?;
+            return check(
+                said.note.as_ref().is_some_and(|note| !note.trim().is_empty()),
+                "a host was retired without a reason",
+            );
         }
         if matches!(line.action, "quarantined" | "restore_accepted") {
             return self.store(line, &said);

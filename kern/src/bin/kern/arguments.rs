@@ -53,6 +53,11 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: Pools,
     },
+    /// The hosts that drive a PostgreSQL store. After a failover nothing starts until each has compared its mark.
+    Hosts {
+        #[command(subcommand)]
+        command: Hosts,
+    },
     /// API keys: who may do what over HTTP.
     Keys {
         #[command(subcommand)]
@@ -266,6 +271,30 @@ pub(crate) struct Settle {
     /// What the model is told: what the call gave, or its error. [default: the note]
     #[arg(long, value_name = "TEXT")]
     pub(crate) result: Option<String>,
+    /// Who says so, recorded as unverified. [default: the system user]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) by: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Hosts {
+    /// List the hosts, when each last wrote, and whether it has compared its mark with the present database.
+    List,
+    /// Take a host from the list that does not come back, so that a failover is confirmed without it. Calls that it started in
+    /// commits that were not replicated cannot be known then.
+    #[command(after_help = "Examples:
+  kern hosts list
+  kern hosts retire 5f3c… --note 'the machine burnt down, its disk is gone'")]
+    Retire(RetireHost),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RetireHost {
+    /// The host's whole id.
+    pub(crate) id: String,
+    /// Why it does not come back. It stays on record.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) note: String,
     /// Who says so, recorded as unverified. [default: the system user]
     #[arg(long, value_name = "NAME")]
     pub(crate) by: Option<String>,

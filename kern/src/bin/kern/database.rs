@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use kern::db::{self, Db, IntoDb as _, PostgresDb, SqliteDb};
 use kern::display;
+use tokio::sync::OnceCell;
 
 use crate::failure::{Failure, Outcome, chain};
 
@@ -14,8 +15,15 @@ const VARIABLE: &str = "KERN_DB";
 /// Connections to a server at most: one command asks one thing after the other.
 const CONNECTIONS: usize = 2;
 
+/// A store, by its address.
+pub(crate) struct Database {
+    place: Place,
+    /// A server's store, once it is open: it is closed at the end of the command.
+    opened: OnceCell<Arc<dyn Db>>,
+}
+
 /// Where the store is.
-pub(crate) enum Database {
+enum Place {
     /// A SQLite file.
     File(PathBuf),
     /// The address of a PostgreSQL database, which may hold a password.
@@ -31,9 +39,37 @@ impl Database {
                 format!("which database? give --db sqlite:app.db or --db postgres://host/database, or set {VARIABLE}");
             return Err(Failure::could_not("no_database", message));
         };
-        Self::of(address)
+        Ok(Self { place: Place::of(address)?, opened: OnceCell::new() })
     }
 
+    /// Opens it. A file is closed when what this gives is dropped, and then nothing of it is left beside the file.
+    pub(crate) async fn open(&self) -> Outcome<Arc<dyn Db>> {
+        match &self.place {
+            Place::File(path) => {
+                let opened = SqliteDb::builder(path).existing().open().await;
+                let shown = || display::text(&path.display().to_string()).to_string();
+                opened.map(SqliteDb::into_db).map_err(|error| refused(&shown(), &error))
+            }
+            Place::Server(address) => {
+                let open = || async {
+                    let opened = PostgresDb::builder(address).max_connections(CONNECTIONS).existing().open().await;
+                    opened.map(PostgresDb::into_db).map_err(|error| refused_by_server(&error))
+                };
+                self.opened.get_or_try_init(open).await.cloned()
+            }
+        }
+    }
+
+    /// Ends the work with a server's store in order: this machine is no host that a failover waits for.
+    pub(crate) async fn close(&self) -> Result<(), db::Error> {
+        match self.opened.get() {
+            Some(db) => db.close().await,
+            None => Ok(()),
+        }
+    }
+}
+
+impl Place {
     /// What an address names: `sqlite:app.db`, `sqlite:///srv/app.db`, or only the path of a file; `postgres://`,
     /// `postgresql://` or `postgresql+psycopg://` and what follows it for a database.
     ///
@@ -56,21 +92,6 @@ impl Database {
                      postgres://host/database"
                 );
                 Err(Failure::could_not("unsupported", message))
-            }
-        }
-    }
-
-    /// Opens it. It is closed when what this gives is dropped, and then nothing of it is left beside a file.
-    pub(crate) async fn open(&self) -> Outcome<Arc<dyn Db>> {
-        match self {
-            Self::File(path) => {
-                let opened = SqliteDb::builder(path).existing().open().await;
-                let shown = || display::text(&path.display().to_string()).to_string();
-                opened.map(SqliteDb::into_db).map_err(|error| refused(&shown(), &error))
-            }
-            Self::Server(address) => {
-                let opened = PostgresDb::builder(address).max_connections(CONNECTIONS).existing().open().await;
-                opened.map(PostgresDb::into_db).map_err(|error| refused_by_server(&error))
             }
         }
     }
@@ -116,9 +137,9 @@ mod tests {
     use super::*;
 
     fn named(address: &str) -> Result<String, String> {
-        match Database::of(address.into()) {
-            Ok(Database::File(path)) => Ok(path.display().to_string()),
-            Ok(Database::Server(address)) => Ok(format!("server {address}")),
+        match Place::of(address.into()) {
+            Ok(Place::File(path)) => Ok(path.display().to_string()),
+            Ok(Place::Server(address)) => Ok(format!("server {address}")),
             Err(failure) => Err(format!("{failure:?}")),
         }
     }

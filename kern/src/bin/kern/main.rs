@@ -15,6 +15,7 @@ mod doctor;
 mod erase;
 mod executions;
 mod failure;
+mod hosts;
 mod keys;
 mod output;
 mod pools;
@@ -28,7 +29,7 @@ use clap::Parser as _;
 use clap::error::ErrorKind;
 use kern::display;
 
-use arguments::{Approvals, Arguments, Audit, Command, Executions, Keys, Pools, Runs};
+use arguments::{Approvals, Arguments, Audit, Command, Executions, Hosts, Keys, Pools, Runs};
 use database::Database;
 use failure::{Answer, Failure, Outcome};
 use output::Output;
@@ -73,12 +74,24 @@ async fn run(output: &mut Output, arguments: Arguments) -> Outcome {
         }
     }
     let database = Database::named(db)?;
+    let answer = on_store(output, &database, command, json).await;
+    if let Err(error) = database.close().await {
+        output::to_people(&format!(
+            "the command is done, and the store could not be closed: {}",
+            failure::chain(&error)
+        ));
+    }
+    answer
+}
+
+/// The commands about a store.
+async fn on_store(output: &mut Output, database: &Database, command: Command, json: bool) -> Outcome {
     match command {
         Command::Approvals { command } => match command {
             Approvals::List(list) => approvals::list(output, &*database.open().await?, list, json).await,
             Approvals::Show { id } => approvals::show(output, &*database.open().await?, &id, json).await,
-            Approvals::Approve(approve) => decide::approve(output, &database, approve, json).await,
-            Approvals::Reject(reject) => decide::reject(output, &database, reject, json).await,
+            Approvals::Approve(approve) => decide::approve(output, database, approve, json).await,
+            Approvals::Reject(reject) => decide::reject(output, database, reject, json).await,
             Approvals::Watch { interval } => watch::watch(output, &*database.open().await?, interval, json).await,
         },
         Command::Executions { command } => match command {
@@ -89,17 +102,21 @@ async fn run(output: &mut Output, arguments: Arguments) -> Outcome {
             Pools::List => pools::list(output, &*database.open().await?, json).await,
             Pools::Set(set) => pools::set(output, &*database.open().await?, set, json).await,
         },
+        Command::Hosts { command } => match command {
+            Hosts::List => hosts::list(output, &*database.open().await?, json).await,
+            Hosts::Retire(request) => hosts::retire(output, &*database.open().await?, request, json).await,
+        },
         Command::Keys { command } => match command {
-            Keys::Create(create) => keys::create(output, &database, create, json).await,
+            Keys::Create(create) => keys::create(output, database, create, json).await,
             Keys::List => keys::list(output, &*database.open().await?, json).await,
-            Keys::Revoke(revoke) => keys::revoke(output, &database, revoke, json).await,
+            Keys::Revoke(revoke) => keys::revoke(output, database, revoke, json).await,
         },
         Command::Clock(clock) => clock::clock(output, &*database.open().await?, clock, json).await,
-        Command::Doctor => doctor::doctor(output, &database, json).await,
+        Command::Doctor => doctor::doctor(output, database, json).await,
         Command::Runs { command: Runs::Acknowledge(request) } => {
             restore::acknowledge(output, &*database.open().await?, request, json).await
         }
-        Command::Restore(request) => restore::restore(output, &database, request, json).await,
+        Command::Restore(request) => restore::restore(output, database, request, json).await,
         Command::Audit { command } => match command {
             Audit::Verify { checkpoint, pubkey, .. } => {
                 let kept = checkpoint::Kept::read(checkpoint.as_deref(), pubkey.as_deref())?;
@@ -113,7 +130,7 @@ async fn run(output: &mut Output, arguments: Arguments) -> Outcome {
             Audit::Export { output: file } => {
                 audit::export(output, &*database.open().await?, file.as_deref(), json).await
             }
-            Audit::Erase(erase) => erase::erase(output, &database, erase, json).await,
+            Audit::Erase(erase) => erase::erase(output, database, erase, json).await,
         },
     }
 }
