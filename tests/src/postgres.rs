@@ -15,7 +15,7 @@ use crate::folder::unique;
 /// The database that every server has from the start.
 pub const DATABASE: &str = "postgres";
 /// Settings that make a server quick that outlives no power cut.
-const QUICK: &[&str] = &["fsync=off", "full_page_writes=off", "synchronous_commit=on", "shared_buffers=32MB"];
+pub const QUICK: &[&str] = &["fsync=off", "full_page_writes=off", "synchronous_commit=on", "shared_buffers=32MB"];
 /// Who the tests are to the server.
 const USER: &str = "kern";
 
@@ -152,6 +152,73 @@ impl Server {
         copy.configure(&[&format!("unix_socket_directories='{}'", copy.folder.display())]);
         copy.control(&["-w", "-t", "60", "start"]);
         copy
+    }
+
+    /// Copies the whole server while it runs, with `pg_basebackup`.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be copied.
+    pub fn back_up(&self) {
+        let copy = self.folder.join("copy");
+        let _ = std::fs::remove_dir_all(&copy);
+        let mut backup = unprivileged(&self.programs.join("pg_basebackup"));
+        backup.arg("-D").arg(copy).arg("-h").arg(&self.folder);
+        backup.args(["-p", &self.port.to_string(), "-U", USER, "-X", "stream", "-c", "fast", "--no-sync"]);
+        succeed(&mut backup);
+    }
+
+    /// Puts the copy that was made last in the place of the server's data, and starts it.
+    ///
+    /// # Panics
+    ///
+    /// When the server does not come back.
+    pub fn put_back(&self) {
+        self.stop("immediate");
+        let data = self.folder.join("data");
+        std::fs::remove_dir_all(&data).expect("the data is there");
+        std::fs::rename(self.folder.join("copy"), data).expect("the copy is there");
+        self.go_on();
+    }
+
+    /// Writes a database into a file, with `pg_dump`.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be written.
+    pub fn dump(&self, database: &str) {
+        let mut dump = unprivileged(&self.programs.join("pg_dump"));
+        dump.arg("-Fc").arg("-f").arg(self.folder.join("dump")).arg("-h").arg(&self.folder);
+        dump.args(["-p", &self.port.to_string(), "-U", USER, database]);
+        succeed(&mut dump);
+    }
+
+    /// Reads the file that was written last into an empty database, with `pg_restore`.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be read.
+    pub fn read_in(&self, database: &str) {
+        let mut restore = unprivileged(&self.programs.join("pg_restore"));
+        restore.arg("-h").arg(&self.folder).args(["-p", &self.port.to_string(), "-U", USER, "-e", "-d", database]);
+        succeed(restore.arg(self.folder.join("dump")));
+    }
+
+    /// The address of a database, for the user whose server it is.
+    #[must_use]
+    pub fn address(&self, database: &str) -> String {
+        self.address_as(USER, database)
+    }
+
+    /// Makes a database with nothing in it, in the place of one of that name if there is one.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be made.
+    pub async fn make_database(&self, name: &str) {
+        let admin = self.connect(DATABASE).await;
+        admin.batch_execute(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")).await.expect("it can be dropped");
+        admin.batch_execute(&format!("CREATE DATABASE {name}")).await.expect("it can be made");
     }
 
     /// Makes a standby the primary.

@@ -10,15 +10,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+#[cfg(feature = "postgres")]
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
+#[cfg(feature = "postgres")]
+use kern_db::PostgresDb;
 use kern_db::{
     ApprovalStatus, CallClaim, CallClaimed, Caller, ClaimCall, ClaimRun, Db, Ended, Error, ExecutionFilter,
     ExecutionStatus, IntoDb, Mark, MarkSink, Principal, Resolution, RestoreAcceptance, RestoreAccepted, RunClaim,
     RunClaimed, RunId, RunStatus, Settlement, SqliteDb, Standing, StoreState, clock,
 };
 use kern_tests::folder::Folder;
+#[cfg(feature = "postgres")]
+use kern_tests::postgres::{self, Server};
 use kern_tests::scale;
 use kern_tests::steps::{APPROVER, begin, end, required, turn};
 
@@ -66,7 +72,18 @@ enum Held {
     Entered(RunClaim, CallClaim),
 }
 
+/// What is set back, and how.
+#[derive(Clone, Debug)]
+enum Kind {
+    /// A SQLite file is copied.
+    File,
+    /// A PostgreSQL server is copied as a whole, or one database is dumped and read in.
+    #[cfg(feature = "postgres")]
+    Server { server: &'static Server, database: String, dumps: bool },
+}
+
 struct World {
+    kind: Kind,
     folder: Folder,
     marked: bool,
     db: Option<Arc<dyn Db>>,
@@ -82,12 +99,17 @@ struct World {
 
 impl World {
     async fn new(seed: u64, marked: bool) -> Self {
+        Self::of(Kind::File, seed, marked).await
+    }
+
+    async fn of(kind: Kind, seed: u64, marked: bool) -> Self {
         let folder = Folder::in_memory();
         let ledger = folder.file("ledger");
         let (runs, chance) = ((0..RUNS).map(|_| None).collect(), Chance(seed));
         let (held, noes) = (BTreeMap::new(), BTreeSet::new());
         clock::set_ahead_ms(0);
-        let mut world = Self { folder, marked, db: None, runs, held, ledger, noes, chance, alarms: 0, ahead_ms: 0 };
+        let mut world =
+            Self { kind, folder, marked, db: None, runs, held, ledger, noes, chance, alarms: 0, ahead_ms: 0 };
         world.open().await;
         world
     }
@@ -97,11 +119,20 @@ impl World {
     }
 
     async fn open(&mut self) {
-        let mut builder = SqliteDb::builder(self.file());
-        if !self.marked {
-            builder = builder.mark(Arc::new(NoMark) as Arc<dyn MarkSink>);
-        }
-        self.db = Some(builder.open().await.unwrap().into_db());
+        let none = || Arc::new(NoMark) as Arc<dyn MarkSink>;
+        self.db = Some(match &self.kind {
+            Kind::File => {
+                let builder = SqliteDb::builder(self.file());
+                let builder = if self.marked { builder } else { builder.mark(none()) };
+                builder.open().await.unwrap().into_db()
+            }
+            #[cfg(feature = "postgres")]
+            Kind::Server { server, database, .. } => {
+                let builder = PostgresDb::builder(server.address(database)).max_connections(2);
+                let builder = if self.marked { builder.mark(self.folder.file("mark")) } else { builder.mark(none()) };
+                builder.open().await.unwrap().into_db()
+            }
+        });
     }
 
     fn db(&self) -> Arc<dyn Db> {
@@ -110,6 +141,16 @@ impl World {
 
     /// Who in the store's file has no idea that it is copied.
     fn copy(&self) {
+        match &self.kind {
+            Kind::File => self.copy_file(),
+            #[cfg(feature = "postgres")]
+            Kind::Server { server, database, dumps: true } => server.dump(database),
+            #[cfg(feature = "postgres")]
+            Kind::Server { server, .. } => server.back_up(),
+        }
+    }
+
+    fn copy_file(&self) {
         for end in ["", "-wal"] {
             let from = self.folder.file(&format!("kern.db{end}"));
             if from.exists() {
@@ -119,7 +160,16 @@ impl World {
     }
 
     /// Every process ends. One that was killed has not synced the mark on its way out.
-    fn close(&mut self, killed: bool) {
+    async fn close(&mut self, killed: bool) {
+        if matches!(self.kind, Kind::File) {
+            return self.close_file(killed);
+        }
+        if let Some(db) = self.db.take().filter(|_| !killed) {
+            db.close().await.unwrap();
+        }
+    }
+
+    fn close_file(&mut self, killed: bool) {
         let mark = self.folder.file("kern.db-mark");
         let kept = std::fs::read(&mark).ok().filter(|_| killed);
         self.db = None;
@@ -130,7 +180,49 @@ impl World {
 
     async fn put_back(&mut self, alive: bool) {
         let killed = self.chance.one_in(2);
-        self.close(killed);
+        match self.kind.clone() {
+            Kind::File => {
+                self.close(killed).await;
+                self.put_back_file();
+            }
+            #[cfg(feature = "postgres")]
+            Kind::Server { server, database, dumps } => {
+                // A process that lives on has its memory, which shows the loss as well.
+                if !(alive && self.marked) {
+                    self.close(killed).await;
+                }
+                match dumps {
+                    true => {
+                        server.make_database(&database).await;
+                        server.read_in(&database);
+                    }
+                    false => server.put_back(),
+                }
+                if !self.marked {
+                    // Without a mark, no host is known to have started anything.
+                    let raw = server.connect(&database).await;
+                    raw.batch_execute("DELETE FROM kern_hosts").await.unwrap();
+                }
+            }
+        }
+        if !alive {
+            self.held.clear();
+        }
+        // What the copy does not know is gone, and nobody has its id.
+        if self.db.is_none() {
+            self.open().await;
+        }
+        for place in 0..RUNS {
+            if let Some(id) = self.runs[place].clone()
+                && self.db().get_run(&id).await.is_err()
+            {
+                self.runs[place] = None;
+                self.held.remove(&place);
+            }
+        }
+    }
+
+    fn put_back_file(&self) {
         for end in ["", "-wal", "-shm"] {
             let _ = std::fs::remove_file(self.folder.file(&format!("kern.db{end}")));
         }
@@ -138,19 +230,6 @@ impl World {
             let from = self.folder.file(&format!("copy{end}"));
             if from.exists() {
                 std::fs::copy(from, self.folder.file(&format!("kern.db{end}"))).unwrap();
-            }
-        }
-        if !alive {
-            self.held.clear();
-        }
-        // What the copy does not know is gone, and nobody has its id.
-        self.open().await;
-        for place in 0..RUNS {
-            if let Some(id) = self.runs[place].clone()
-                && self.db().get_run(&id).await.is_err()
-            {
-                self.runs[place] = None;
-                self.held.remove(&place);
             }
         }
     }
@@ -327,7 +406,11 @@ struct Came {
 }
 
 async fn schedule(seed: u64, marked: bool) -> Came {
-    let mut world = World::new(seed, marked).await;
+    schedule_of(Kind::File, seed, marked).await
+}
+
+async fn schedule_of(kind: Kind, seed: u64, marked: bool) -> Came {
+    let mut world = World::of(kind, seed, marked).await;
     let before = 1 + world.chance.below(8);
     let after = 1 + world.chance.below(8);
     let alive = world.chance.one_in(2);
@@ -377,6 +460,42 @@ async fn an_approved_call_is_not_started_twice_by_a_restore() {
     scale::figure("bodies started twice, with a mark", with.doubled);
     scale::figure("bodies started twice, without one", without.doubled);
     scale::figure("restores that the mark has shown", with.alarms);
+    assert_eq!(with.doubled, 0);
+    assert!(without.doubled > 0, "the schedules do not show what the mark is for");
+    assert!(lacked * 10 >= full as usize * 3, "{lacked} of {full}");
+}
+
+/// Half of them by a base backup of the server, half by a dump of the database.
+#[cfg(feature = "postgres")]
+#[tokio::test]
+async fn an_approved_call_is_not_started_twice_by_a_restore_of_a_server() {
+    static SERVER: OnceLock<Server> = OnceLock::new();
+    let server = SERVER.get_or_init(|| Server::start(postgres::QUICK));
+    let full = scale::of(50).max(4) as u64;
+    let (mut with, mut without) = (Came::default(), Came::default());
+    let mut lacked = 0;
+    for seed in 0..full {
+        let mut came = Vec::new();
+        for marked in [true, false] {
+            let database = format!("store_{seed}_{marked}");
+            server.make_database(&database).await;
+            let kind = Kind::Server { server, database: database.clone(), dumps: seed % 2 == 1 };
+            came.push(schedule_of(kind, 1_000 + seed, marked).await);
+            let admin = server.connect(postgres::DATABASE).await;
+            admin.batch_execute(&format!("DROP DATABASE {database} WITH (FORCE)")).await.unwrap();
+        }
+        with.doubled += came[0].doubled;
+        with.alarms += came[0].alarms;
+        lacked += usize::from(came[0].lacked);
+        without.doubled += came[1].doubled;
+    }
+    scale::figure(
+        "restores of a PostgreSQL server or database",
+        format!("{full}, in {lacked} of them the copy lacks a start"),
+    );
+    scale::figure("PostgreSQL: bodies started twice, with a mark", with.doubled);
+    scale::figure("PostgreSQL: bodies started twice, without one", without.doubled);
+    scale::figure("PostgreSQL: restores that the mark has shown", with.alarms);
     assert_eq!(with.doubled, 0);
     assert!(without.doubled > 0, "the schedules do not show what the mark is for");
     assert!(lacked * 10 >= full as usize * 3, "{lacked} of {full}");
@@ -460,7 +579,7 @@ async fn a_store_that_was_not_set_back_is_never_taken_for_one() {
         }
         world.held.clear();
         let killed = world.chance.one_in(2);
-        world.close(killed);
+        world.close(killed).await;
         match kill % 5 {
             0 => rusqlite::Connection::open(world.file()).unwrap().execute_batch("VACUUM").unwrap(),
             1 => {

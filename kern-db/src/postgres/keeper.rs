@@ -33,6 +33,8 @@ use crate::{Error, Result, StoreState, fault};
 const ACTION: &str = "keep the mark of the store";
 /// What is committed is in the mark after this long, whatever it was.
 const SYNC: Duration = Duration::from_millis(800);
+/// Between two tries to look at a server that restarts.
+const PAUSE: Duration = Duration::from_millis(50);
 /// Tries to write over a mark that other processes write, too.
 const TRIES: usize = 64;
 /// Looks at a store that changes between two of them.
@@ -395,7 +397,9 @@ impl Shared {
     /// The mark is not synced: the body is not entered, and the no is not answered.
     pub(super) async fn sync(&self, claim: Option<Claim>) -> Result<()> {
         let mut claim = claim;
-        for _ in 0..TRIES {
+        let until = Instant::now() + self.busy_timeout.max(Duration::from_secs(1)).saturating_mul(2);
+        let mut tries = 0;
+        while tries < TRIES {
             let before = self.keeper.before().await?;
             let store = before.store.clone().ok_or(Error::Busy { action: ACTION })?;
             let known = claim.take().filter(|claim| {
@@ -407,7 +411,15 @@ impl Shared {
                 Some(Claim { place: Place { seq, hash }, server, .. }) => {
                     mark_of(&store, seq, &hash, self.keeper.host(server))
                 }
-                None => self.look(&before, &store).await?,
+                None => match self.look(&before, &store).await {
+                    Ok(mark) => mark,
+                    // The commit stands. The server restarts, or the connection was cut.
+                    Err(error) if error.is_passing() && Instant::now() < until => {
+                        tokio::time::sleep(PAUSE).await;
+                        continue;
+                    }
+                    Err(error) => return Err(error),
+                },
             };
             let is_there = before.mark.as_ref() == Some(&new);
             if !is_there {
@@ -419,6 +431,7 @@ impl Shared {
                 drop(state);
                 return fault::point(fault::MARKED, ACTION);
             }
+            tries += 1;
         }
         Err(Error::Busy { action: ACTION })
     }
@@ -428,17 +441,15 @@ impl Shared {
         let connection = self.connection(&self.pool, ACTION).await?;
         let mut tx = self.begin(connection, Lane::Normal, ACTION, true, &|_| None).await?;
         let host = self.keeper.host(tx.server());
-        // The entry of this process, too, must be in it.
-        let memory = self.keeper.state().memory.clone();
-        let next = memory.next(&mut tx, store, before.mark.as_ref(), host).await;
+        // Mark and memory are from before the look: what is in them was committed by then.
+        let next = before.memory.next(&mut tx, store, before.mark.as_ref(), host).await;
         tx.roll_back().await;
         next.map(|(mark, _)| mark)
     }
 
     /// Looks once where the store is opened: before anything is written. Where there is no mark, it makes one.
     pub(super) async fn open_mark(self: &Arc<Self>) -> Result<()> {
-        let connection = self.connection(&self.pool, ACTION).await?;
-        if connection.behind.timeline.is_empty() {
+        if self.connection(&self.pool, ACTION).await?.behind.timeline.is_empty() {
             // It may have been asked for, to look.
             return Ok(());
         }
@@ -447,7 +458,6 @@ impl Shared {
             Ok(()) | Err(Error::Refused { .. }) => {}
             Err(error) => return Err(error),
         }
-        drop(connection);
         let found = self.keeper.load().await?;
         let written = match found.clone() {
             None => self.sync(None).await,
