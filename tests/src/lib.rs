@@ -16,6 +16,7 @@ pub mod gates;
 pub mod history;
 pub mod http;
 pub mod ledger;
+pub mod no_mark;
 pub mod obedient;
 pub mod oracle;
 pub mod place;

@@ -11,10 +11,13 @@ use kern::models::ScriptedModel;
 use kern::os::AgentOS;
 use kern::prelude::*;
 use kern_db::{
-    ApprovalId, ApprovalStatus, CallClaimed, Caller, ClaimCall, ClaimRun, Db, Ended, Error, IntoDb as _, PostgresDb,
-    Resolution, RunClaim, RunClaimed, RunId, fault,
+    ApprovalId, ApprovalStatus, CallClaimed, Caller, ClaimCall, ClaimRun, Db, Ended, Error, IntoDb as _, MarkSink,
+    PostgresDb, Principal, Resolution, RestoreAcceptance, RestoreAccepted, RunClaim, RunClaimed, RunId, StoreState,
+    clock, fault,
 };
+use kern_tests::folder::Folder;
 use kern_tests::http::Client;
+use kern_tests::no_mark::NoMark;
 use kern_tests::postgres::{Server, told};
 use kern_tests::steps::{APPROVER, begin, required, turn};
 use kern_tests::{drive, history, scale};
@@ -65,7 +68,13 @@ impl Pair {
     }
 
     async fn open(&self) -> Arc<dyn Db> {
-        PostgresDb::builder(self.address()).busy_timeout(BUSY).max_connections(8).open().await.unwrap().into_db()
+        let builder = PostgresDb::builder(self.address()).busy_timeout(BUSY).max_connections(8);
+        // The mark would show the loss all the same.
+        let builder = match fault::without(fault::REPLICATED) {
+            true => builder.mark(Arc::new(NoMark) as Arc<dyn MarkSink>),
+            false => builder,
+        };
+        builder.open().await.unwrap().into_db()
     }
 
     /// Cuts the standby off, and gives what leads it back.
@@ -99,6 +108,10 @@ impl Pair {
         let admin = self.standby.connect("postgres").await;
         admin.batch_execute("ALTER SYSTEM SET synchronous_standby_names = ''").await.unwrap();
         admin.batch_execute("SELECT pg_reload_conf()").await.unwrap();
+        if fault::without(fault::REPLICATED) {
+            // Nor is any host waited for.
+            admin.batch_execute("DELETE FROM kern_hosts").await.unwrap();
+        }
     }
 
     /// The server that took the place of the primary, with a standby of its own.
@@ -291,15 +304,22 @@ async fn a_standby_is_refused_and_the_primary_found_among_several() {
     assert_eq!(turned.open().await.count_pending_approvals().await.unwrap(), 0);
 }
 
+/// Two hosts drive a store, and the standby that takes over lacks what one of them has committed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_lacks_what_this_process_has_committed_is_refused() {
+async fn a_failover_that_lost_a_commit_is_shown_by_the_host_that_made_it() {
     let _alone = ONE_AT_A_TIME.lock().await;
     let pair = Pair::new().await;
     let admin = pair.primary.connect("postgres").await;
     admin.batch_execute("ALTER SYSTEM SET synchronous_standby_names = ''").await.unwrap();
     admin.batch_execute("SELECT pg_reload_conf()").await.unwrap();
-    let (db, up_to_date) = (pair.open().await, pair.open().await);
+    let folder = Folder::in_memory();
+    let host = async |name: &str| {
+        let builder = PostgresDb::builder(pair.address()).busy_timeout(BUSY).mark(folder.file(name));
+        builder.open().await.unwrap().into_db()
+    };
+    let (db, up_to_date) = (host("one").await, host("other").await);
     let run_id = drive::approved(&up_to_date).await;
+    drive::approved(&db).await;
     let sql = "SELECT count(*) FROM pg_stat_replication WHERE replay_lsn = pg_current_wal_lsn()";
     for _ in 0..1_000 {
         if admin.query_one(sql, &[]).await.unwrap().get::<_, i64>(0) == 1 {
@@ -309,19 +329,44 @@ async fn a_server_that_lacks_what_this_process_has_committed_is_refused() {
     }
     pair.cut().await;
     drive::approved(&db).await;
+    // This process ends with what it has seen; its mark lies on its host.
+    db.close().await.unwrap();
+    let lost = db.list_hosts().await.unwrap();
+    assert_eq!(lost.len(), 1, "a host that ended in order is waited for no longer: {lost:?}");
+    drive::approved(&db).await;
+    drop(db);
     pair.fail_over().await;
-    // The one has seen nothing that the new primary lacks, the other has.
+
+    // The host that has seen nothing which the new primary lacks cannot know what the other one started.
     assert_eq!(up_to_date.get_run(&run_id).await.unwrap().run_id, run_id);
     let refused = loop {
-        match db.get_run(&run_id).await {
-            Err(error) if told(&error).contains("lacks entry") => break error,
-            Err(Error::Unavailable { .. }) => tokio::time::sleep(BUSY).await,
-            other => panic!("{other:?}"),
+        match up_to_date.begin_run(begin(&RunId::generate())).await {
+            Err(error) if error.is_passing() => tokio::time::sleep(BUSY).await,
+            outcome => break outcome.unwrap_err(),
         }
     };
-    assert_eq!(refused.code(), "store_unavailable");
-    let refused = db.cancel_run(run_id, Caller::Anonymous).await.unwrap_err();
-    assert!(told(&refused).contains("lacks entry"), "{}", told(&refused));
+    assert_eq!(refused.code(), "store_restored");
+    assert!(told(&refused).contains("waiting for") && told(&refused).contains("kern hosts retire"), "{refused}");
+    let hosts = up_to_date.list_hosts().await.unwrap();
+    let silent = hosts.iter().find(|host| !host.compared).unwrap().id.clone();
+    assert_eq!(hosts.len(), 2);
+    let by = || Principal::unverified("root");
+    let refused = up_to_date.retire_host(silent, by(), "it burnt down".to_owned()).await.unwrap_err();
+    assert!(told(&refused).contains("may still drive runs"), "{refused}");
+
+    // The other host comes back, and shows what is lost.
+    let db = host("one").await;
+    assert_eq!(db.store_status().await.unwrap().state, StoreState::Quarantined);
+    assert_eq!(up_to_date.begin_run(begin(&RunId::generate())).await.unwrap_err().code(), "store_restored");
+    assert_eq!(db.get_run(&run_id).await.unwrap().run_id, run_id, "everything can be read");
+    let acceptance = || RestoreAcceptance::new(by(), "the standby was behind");
+    while let RestoreAccepted::Waits { for_ms } = db.accept_restore(acceptance()).await.unwrap() {
+        clock::set_ahead_ms(for_ms);
+    }
+    for db in [&db, &up_to_date] {
+        db.begin_run(begin(&RunId::generate())).await.unwrap();
+    }
+    assert!(db.audit().verify().await.unwrap().is_intact());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

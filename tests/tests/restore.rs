@@ -23,6 +23,7 @@ use kern_db::{
     RunClaimed, RunId, RunStatus, Settlement, SqliteDb, Standing, StoreState, clock,
 };
 use kern_tests::folder::Folder;
+use kern_tests::no_mark::NoMark;
 #[cfg(feature = "postgres")]
 use kern_tests::postgres::{self, Server};
 use kern_tests::scale;
@@ -47,20 +48,6 @@ impl Chance {
 
     fn one_in(&mut self, of: u64) -> bool {
         self.below(of) == 0
-    }
-}
-
-/// No mark at all.
-#[derive(Debug)]
-struct NoMark;
-
-impl MarkSink for NoMark {
-    fn load(&self) -> std::io::Result<Option<Mark>> {
-        Ok(None)
-    }
-
-    fn compare_and_set(&self, _: Option<&Mark>, _: &Mark) -> std::io::Result<bool> {
-        Ok(true)
     }
 }
 
