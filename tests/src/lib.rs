@@ -18,7 +18,6 @@ pub mod http;
 pub mod ledger;
 pub mod no_mark;
 pub mod obedient;
-pub mod oracle;
 pub mod place;
 #[cfg(feature = "postgres")]
 pub mod postgres;

@@ -12,12 +12,12 @@ use kern_db::{
     Run, RunClaim, RunClaimed, RunId, RunStatus, SessionId, Settlement, Shown, Standing, StoreInput, Ticket,
     Tier as StoredTier, clock,
 };
-use kern_tests::folder::Folder;
-use kern_tests::oracle::state::{
+use kern_oracle::state::{
     Answer, ApprovalState, CALLS, Call, Effect, ExecutionState, Person, RunState, Spec, State, Tier, Waits,
 };
-use kern_tests::oracle::step::{Ending, Event, Rules, Said, Says, Step, Who, Word};
-use kern_tests::oracle::{LEASE, LONGEST, broken_log, broken_state, broken_step};
+use kern_oracle::step::{Ending, Event, Rules, Said, Says, Step, Who, Word};
+use kern_oracle::{LEASE, LONGEST, broken_log, broken_state, broken_step};
+use kern_tests::folder::Folder;
 use kern_tests::steps::{SCHEMA, SCHEMA_HASH, verified};
 use serde_json::{Value, json};
 

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use kern_tests::oracle::state::{Effect, Person, RunState, Spec, State, Tier, Waits};
-use kern_tests::oracle::step::{Event, Rules, Said, Says, Who};
-use kern_tests::oracle::{Config, events};
+use kern_oracle::state::{Effect, Person, RunState, Spec, State, Tier, Waits};
+use kern_oracle::step::{Event, Rules, Said, Says, Who};
+use kern_oracle::{Config, events};
 use proptest::prelude::*;
 
 /// One schedule.
