@@ -390,6 +390,12 @@ pub trait Transitions: Send + Sync {
     /// `claim_run`, and the claim of the call with this digest where it may start: the very call that the caller has looked
     /// at. One that was answered or asked for anew since has another.
     fn claim_run_and_call(&self, request: ClaimRun, digest: String) -> DbFuture<'_, (RunClaimed, Option<CallClaim>)>;
+    /// Reads back what `claim_run` or `claim_run_and_call` committed, after its acknowledgement was lost: by the request's owner
+    /// token and the fence that it gave the run. `None`: this request has claimed nothing. What is not known to last, or not in the
+    /// mark, is an error.
+    fn read_run_claim(&self, request: ClaimRun) -> DbFuture<'_, Option<(RunClaim, Option<CallClaim>)>>;
+    /// The same for `claim_call`.
+    fn read_call_claim(&self, request: ClaimCall) -> DbFuture<'_, Option<CallClaim>>;
     fn answer_call(&self, request: AnswerCall) -> DbFuture<'_, Answered>;
     fn ask_again(&self, request: AskAgain) -> DbFuture<'_, ()>;
     fn claim_call(&self, request: ClaimCall) -> DbFuture<'_, CallClaimed>;

@@ -273,6 +273,13 @@ impl Error {
         matches!(self, Self::Busy { .. } | Self::Full { .. } | Self::CommitUnknown { .. } | Self::Unavailable { .. })
     }
 
+    /// Whether this may have been stored all the same: the store failed, and the acknowledgement of a commit may be what was lost.
+    ///
+    /// Not [`NotMarked`](Self::NotMarked): that is stored, and what is not in the mark is not used.
+    pub fn may_be_stored(&self) -> bool {
+        matches!(self, Self::CommitUnknown { .. } | Self::Unavailable { .. })
+    }
+
     pub(crate) fn corrupt(place: impl Into<String>, detail: impl ToString) -> Self {
         Self::Corrupt { place: place.into(), detail: detail.to_string() }
     }

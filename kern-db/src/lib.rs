@@ -81,8 +81,8 @@ pub use records::store::{RestoreAcceptance, RestoreAccepted, StoreStatus};
 pub use requests::{
     AnswerCall, Answered, AskAgain, BeginRun, Blocker, CallClaim, CallClaimed, Candidates, ClaimCall, ClaimRun,
     CommitTurn, DeliveryClaim, DeliveryEnd, EndRun, Ended, Finished, FoundKey, KeptAnswer, KeyLookup, NewAnswer,
-    NewCall, NewKey, OpenRequest, OpenedRequest, Quarantine, Recovered, RequestClaim, Resumable, RunClaim, RunClaimed,
-    Shown, SqlValue, StoreInput, Swept, Ticket, Write, WrongTool,
+    NewCall, NewKey, OpenRequest, OpenedRequest, OwnerToken, Quarantine, Recovered, RequestClaim, Resumable, RunClaim,
+    RunClaimed, Shown, SqlValue, StoreInput, Swept, Ticket, Write, WrongTool,
 };
 #[cfg(feature = "sqlite")]
 pub use sqlite::{SqliteDb, SqliteDbBuilder};

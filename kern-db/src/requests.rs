@@ -27,7 +27,21 @@ impl RunClaim {
     /// The claim of a run that is about to start, with a fresh owner.
     #[must_use]
     pub fn first(run_id: &RunId) -> Self {
-        Self { run_id: run_id.clone(), fence: 1, owner: uuid::Uuid::now_v7().to_string() }
+        Self { run_id: run_id.clone(), fence: 1, owner: OwnerToken::fresh().0 }
+    }
+}
+
+/// The owner of one attempt to claim a run or a call: a fresh random token.
+///
+/// The claim stores it, so that the process that sent the claim finds it again where the acknowledgement of the commit was lost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnerToken(pub(crate) String);
+
+impl OwnerToken {
+    /// A token that no other attempt has.
+    #[must_use]
+    pub fn fresh() -> Self {
+        Self(uuid::Uuid::now_v7().to_string())
     }
 }
 
@@ -193,6 +207,7 @@ pub struct ClaimRun {
     pub loaded: String,
     pub caller: Caller,
     pub lease_ms: i64,
+    pub owner: OwnerToken,
 }
 
 /// What claiming a run gave.
@@ -356,6 +371,7 @@ pub struct ClaimCall {
     pub turn: u32,
     pub index: u32,
     pub lease_ms: i64,
+    pub owner: OwnerToken,
 }
 
 /// What claiming a call gave.

@@ -397,6 +397,15 @@ pub(crate) fn check_unknown(rows: &CallRows, entries: &[AuditRow]) -> Result<()>
     check_way(rows, entries, Word::Unknown)
 }
 
+/// Whether the log has the start that a row shows, as its last word about the call.
+///
+/// # Errors
+///
+/// [`Error::DigestMismatch`]: it has not.
+pub(crate) fn check_started(rows: &CallRows, entries: &[AuditRow]) -> Result<()> {
+    check_way(rows, entries, Word::Executing)
+}
+
 fn check_way(rows: &CallRows, entries: &[AuditRow], word: Word) -> Result<()> {
     let CallRows { call, policy, execution, .. } = rows;
     let wrong = || not_on_record(call, "the rows and the audit log");

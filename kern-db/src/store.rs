@@ -199,6 +199,14 @@ macro_rules! store {
                 self.write(Lane::Normal, "claim a run", move |tx| Box::pin(run::claim(tx, request, Some(digest))))
             }
 
+            fn read_run_claim(&self, request: ClaimRun) -> DbFuture<'_, Option<(RunClaim, Option<CallClaim>)>> {
+                self.write(Lane::Normal, "read a claim back", move |tx| Box::pin(read_back::run_claim(tx, request)))
+            }
+
+            fn read_call_claim(&self, request: ClaimCall) -> DbFuture<'_, Option<CallClaim>> {
+                self.write(Lane::Normal, "read a claim back", move |tx| Box::pin(read_back::call_start(tx, request)))
+            }
+
             fn answer_call(&self, request: AnswerCall) -> DbFuture<'_, Answered> {
                 self.write(Lane::Normal, "store an answer", move |tx| Box::pin(answer::answer(tx, request)))
             }
@@ -506,8 +514,8 @@ pub(crate) mod prelude {
     };
     pub(crate) use crate::transitions::clock as store_clock;
     pub(crate) use crate::transitions::{
-        answer, approval, ask, delivery, erase, execution, host, key, pool, read, recovery, request, restore, run,
-        session, settle, sweep,
+        answer, approval, ask, delivery, erase, execution, host, key, pool, read, read_back, recovery, request,
+        restore, run, session, settle, sweep,
     };
     pub(crate) use crate::{ApprovalId, ApprovalStatus, DeliveryStatus, ExecutionId, RunId, SessionId};
 }

@@ -97,9 +97,17 @@ async fn step(
         return Ok(false);
     }
     let (fence, turn, loaded) = (run.fence, run.turn, run.loaded.clone());
-    let request = ClaimRun { run_id: run_id.clone(), fence, turn, loaded, caller: Caller::Worker, lease_ms };
+    let request = ClaimRun {
+        run_id: run_id.clone(),
+        fence,
+        turn,
+        loaded,
+        caller: Caller::Worker,
+        lease_ms,
+        owner: kern_db::OwnerToken::fresh(),
+    };
     let RunClaimed::Claimed(claim) = db.claim_run(request).await? else { return Ok(false) };
-    let request = ClaimCall { claim: claim.clone(), turn: 1, index: 0, lease_ms };
+    let request = ClaimCall { claim: claim.clone(), turn: 1, index: 0, lease_ms, owner: kern_db::OwnerToken::fresh() };
     if let CallClaimed::Claimed(call) = db.claim_call(request).await? {
         enter();
         // The same outcome counts once, however often it is told.

@@ -19,7 +19,8 @@ pub const SHORT: Duration = Duration::from_millis(300);
 pub const PATIENT: Duration = Duration::from_secs(5);
 /// The variable that names the place in kern's code where a process stops, and says so: `committed: claim a run`.
 pub const STOP: &str = "KERN_TEST_STOP";
-/// The variable that says what fails in a process: a place, `=`, and the actions of the crate `fail`.
+/// The variable that says what fails in a process: a place, `=`, and the actions of the crate `fail`; several with `;` between
+/// them.
 pub const FAIL: &str = "KERN_TEST_FAIL";
 /// What a process says that stopped there.
 pub const HERE: &str = "here";

@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use kern_db::{
     AnswerCall, Answered, Approval, ApprovalId, ApprovalStatus, BeginRun, Call, CallClaim, CallClaimed, CallPolicy,
     Caller, ClaimCall, ClaimRun, CommitTurn, Db, EndRun, Ended, Finished, InMemoryDb, IntoDb, NewAnswer, NewCall,
-    NewKey, PauseType, Principal, Resolution, Result, RunClaim, RunClaimed, RunId, RunStatus, SessionId, Shown,
-    SqliteDb, Tier,
+    NewKey, OwnerToken, PauseType, Principal, Resolution, Result, RunClaim, RunClaimed, RunId, RunStatus, SessionId,
+    Shown, SqliteDb, Tier,
 };
 use rusqlite::Connection;
 use serde_json::json;
@@ -237,7 +237,8 @@ impl Store {
     pub async fn load(&self, run_id: &RunId, caller: Caller) -> ClaimRun {
         let run = self.get_run(run_id).await.expect("the run is there");
         let (fence, turn, loaded) = (run.fence, run.turn, run.loaded);
-        ClaimRun { run_id: run_id.clone(), fence, turn, loaded, caller, lease_ms: LONG }
+        let owner = OwnerToken::fresh();
+        ClaimRun { run_id: run_id.clone(), fence, turn, loaded, caller, lease_ms: LONG, owner }
     }
 
     /// Claims a run that the worker can claim.
@@ -250,7 +251,8 @@ impl Store {
 
     /// Claims a call of the first turn.
     pub async fn claim(&self, claim: &RunClaim, index: u32) -> Result<CallClaimed> {
-        self.claim_call(ClaimCall { claim: claim.clone(), turn: 1, index, lease_ms: LONG }).await
+        self.claim_call(ClaimCall { claim: claim.clone(), turn: 1, index, lease_ms: LONG, owner: OwnerToken::fresh() })
+            .await
     }
 
     /// Claims a call of the first turn that can be claimed.
@@ -263,7 +265,7 @@ impl Store {
 
     /// Starts a call whose process is lost at once.
     pub async fn start_and_die(&self, claim: &RunClaim, index: u32) -> CallClaim {
-        let request = ClaimCall { claim: claim.clone(), turn: 1, index, lease_ms: 0 };
+        let request = ClaimCall { claim: claim.clone(), turn: 1, index, lease_ms: 0, owner: OwnerToken::fresh() };
         match self.claim_call(request).await {
             Ok(CallClaimed::Claimed(claim)) => claim,
             other => panic!("the call does not start: {other:?}"),

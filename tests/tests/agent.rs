@@ -1034,7 +1034,15 @@ mod workers {
         // The first one's owner is gone, and one of its rows is spoilt.
         let (run_id, caller) = (poisoned.run_id.clone(), kern_db::Caller::Anonymous);
         let loaded = store.db.get_run(&run_id).await.unwrap().loaded;
-        let claim = kern_db::ClaimRun { run_id, fence: 1, turn: 1, loaded, caller, lease_ms: 1 };
+        let claim = kern_db::ClaimRun {
+            run_id,
+            fence: 1,
+            turn: 1,
+            loaded,
+            caller,
+            lease_ms: 1,
+            owner: kern_db::OwnerToken::fresh(),
+        };
         assert!(matches!(store.db.claim_run(claim).await.unwrap(), kern_db::RunClaimed::Claimed(_)));
         store.lapsed(&poisoned.run_id).await;
         let spoil = format!(

@@ -63,6 +63,8 @@ mod audit;
 mod binding;
 #[path = "contract/checkpoints.rs"]
 mod checkpoints;
+#[path = "contract/claims.rs"]
+mod claims;
 #[path = "contract/clock.rs"]
 mod clock;
 #[path = "contract/deliveries.rs"]

@@ -9,6 +9,8 @@
 mod chaos;
 #[path = "faults/checkpoints.rs"]
 mod checkpoints;
+#[path = "faults/claims.rs"]
+mod claims;
 #[path = "faults/clock.rs"]
 mod clock;
 #[path = "faults/crash_points.rs"]

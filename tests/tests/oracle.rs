@@ -331,6 +331,20 @@ const RESTORED_TURNS: Config = Config {
     ..SET_BACK
 };
 
+/// Claims that are not acknowledged, committed or not, and read back; what becomes unknown is ordered again.
+const UNHEARD: Config = Config {
+    voters: &[Bob],
+    callers: &[Who::Worker],
+    settlers: &[Bob],
+    ticks: 1,
+    unheard: true,
+    ..Config::of("claims that are not acknowledged", &[&[REQUIRED]])
+};
+
+/// The same, where leases end, and a person says how a call ended whose claim is read back later.
+const UNHEARD_LATE: Config =
+    Config { name: "claims that are not acknowledged, leases that end", ticks: 2, again: 1, processes: 1, ..UNHEARD };
+
 /// What the long mode adds: a tick, a crash and a claim.
 fn larger(config: Config) -> Config {
     Config { ticks: config.ticks + 1, crashes: config.crashes + 1, fence: config.fence + 1, ..config }
@@ -375,6 +389,8 @@ walked! {
     calls_that_may_be_started_again: IDEMPOTENT,
     calls_that_write_with_their_outcome: TRANSACTIONAL,
     calls_of_another_system: OUTSIDE,
+    claims_that_are_not_acknowledged: UNHEARD,
+    claims_that_are_not_acknowledged_in_time: UNHEARD_LATE,
     calls_that_were_ordered_again: AGAIN,
     a_restore_of_a_required_call: RESTORED,
     a_restore_and_a_crash: RESTORED_CRASH,
@@ -486,6 +502,8 @@ const NEEDED: &[(&[Guard], &Config, &str)] = &[
     (&[Guard::MarkCompareAndSet], &RESTORED, "I6"),
     (&[Guard::MarkEpoch, Guard::EnterLease], &RESTORED_FORCE, "X9"),
     (&[Guard::EnterLease], &RESTORED_FORCE, "X9"),
+    (&[Guard::ReadBackOwn], &UNHEARD, "I17"),
+    (&[Guard::ReadBackExecuting, Guard::EnterLease], &UNHEARD_LATE, "X9"),
     (&[Guard::Compare], &RESTORED, "I9"),
     (&[Guard::QuarantineRefuses], &RESTORED, "I9"),
     (&[Guard::AcceptLease], &RESTORED_FORCE, "Z2"),

@@ -116,7 +116,7 @@ async fn i6_one_of_all_claims_of_a_run_wins_and_one_of_its_call() {
 
         let outcomes = all_at_once(&handles, |db, _| {
             let claim = claim.clone();
-            let request = ClaimCall { claim, turn: 1, index: 0, lease_ms: LONG };
+            let request = ClaimCall { claim, turn: 1, index: 0, lease_ms: LONG, owner: kern_db::OwnerToken::fresh() };
             async move { db.claim_call(request).await.unwrap() }
         })
         .await;
@@ -154,7 +154,8 @@ async fn i9_a_cancelled_run_and_a_started_call_agree() {
                 if number % 2 == 0 {
                     return db.cancel_run(run_id, person("eve")).await.map(|()| None);
                 }
-                let request = ClaimCall { claim, turn: 1, index: 0, lease_ms: LONG };
+                let request =
+                    ClaimCall { claim, turn: 1, index: 0, lease_ms: LONG, owner: kern_db::OwnerToken::fresh() };
                 db.claim_call(request).await.map(Some)
             }
         })
@@ -195,7 +196,15 @@ async fn i15_an_approval_at_its_last_moment_is_approved_or_expired() {
                 // Whoever goes on with the run meets what is due.
                 match db.claim_run(load).await? {
                     RunClaimed::Claimed(claim) => {
-                        let call = db.claim_call(ClaimCall { claim, turn: 1, index: 0, lease_ms: LONG }).await?;
+                        let call = db
+                            .claim_call(ClaimCall {
+                                claim,
+                                turn: 1,
+                                index: 0,
+                                lease_ms: LONG,
+                                owner: kern_db::OwnerToken::fresh(),
+                            })
+                            .await?;
                         Ok(matches!(call, CallClaimed::Claimed(_)))
                     }
                     _ => Ok(false),
@@ -237,7 +246,15 @@ async fn i9_a_deletion_and_a_claim_agree() {
                 if number % 2 == 0 {
                     return db.delete_approval(&id).await.map(|()| None);
                 }
-                db.claim_call(ClaimCall { claim, turn: 1, index: 0, lease_ms: LONG }).await.map(Some)
+                db.claim_call(ClaimCall {
+                    claim,
+                    turn: 1,
+                    index: 0,
+                    lease_ms: LONG,
+                    owner: kern_db::OwnerToken::fresh(),
+                })
+                .await
+                .map(Some)
             }
         })
         .await;

@@ -3,7 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "what a store answers otherwise is what a test shows")]
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::future::IntoFuture as _;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -141,8 +142,15 @@ async fn claimed(db: &Arc<dyn Db>) -> RunClaim {
     let run_id = drive::approved(db).await;
     let run = db.get_run(&run_id).await.unwrap();
     let loaded = run.loaded.clone();
-    let request =
-        ClaimRun { run_id, fence: run.fence, turn: run.turn, loaded, caller: Caller::Worker, lease_ms: LEASE_MS };
+    let request = ClaimRun {
+        run_id,
+        fence: run.fence,
+        turn: run.turn,
+        loaded,
+        caller: Caller::Worker,
+        lease_ms: LEASE_MS,
+        owner: kern_db::OwnerToken::fresh(),
+    };
     match db.claim_run(request).await.unwrap() {
         RunClaimed::Claimed(claim) => claim,
         other => panic!("{other:?}"),
@@ -199,7 +207,13 @@ async fn round(pair: &Pair, seed: u64, tally: &mut Tally) {
         let (db, effects, claim) = (Arc::clone(&db), Arc::clone(&effects), claim.clone());
         tasks.push(tokio::spawn(async move {
             tokio::time::sleep(Duration::from_millis((seed * 53 + place as u64 * 41) % 120)).await;
-            let request = || ClaimCall { claim: claim.clone(), turn: 1, index: 0, lease_ms: LEASE_MS };
+            let request = || ClaimCall {
+                claim: claim.clone(),
+                turn: 1,
+                index: 0,
+                lease_ms: LEASE_MS,
+                owner: kern_db::OwnerToken::fresh(),
+            };
             loop {
                 match db.claim_call(request()).await {
                     Ok(CallClaimed::Claimed(call)) => {
@@ -277,6 +291,43 @@ async fn schedule_24_a_failover_without_the_standby_doubles_nothing_and_loses_no
     }
     assert_eq!((with.alone, with.doubled, with.lost), (0, 0, 0), "{with:?}");
     assert!(without.doubled > 0, "without the rule, the same seeds show nothing: {without:?}");
+}
+
+static PAID: AtomicUsize = AtomicUsize::new(0);
+
+/// Pay. An administrator decides.
+#[approval]
+#[tool]
+async fn pay() -> String {
+    PAID.fetch_add(1, Ordering::SeqCst);
+    "paid".to_owned()
+}
+
+/// I19, I6: a claim whose commit waits for the standby enters no body; once the standby is back, the process that lives reads the
+/// claim back, and uses it while its lease holds.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn i6_a_claim_that_waits_for_a_standby_is_read_back_when_it_lasts() {
+    let _alone = ONE_AT_A_TIME.lock().await;
+    let pair = Pair::new().await;
+    let db = pair.open().await;
+    let script = [kern::models::turn().tool_call("pay", json!({})), kern::models::turn().text("done")];
+    let agent = Agent::builder().id("claims").model(ScriptedModel::new(script)).tools(tools![pay]);
+    let agent = agent.lease(Duration::from_secs(30)).db(Arc::clone(&db)).build().unwrap();
+    let run_id = agent.run("go").await.unwrap().run_id;
+    let approval = db.get_run(&run_id).await.unwrap().calls[0].approval.clone().unwrap().id;
+    db.update_approval(&approval, ApprovalStatus::Pending, Resolution::approved().by(APPROVER)).await.unwrap();
+    let way = pair.cut().await;
+    let going = tokio::spawn(agent.continue_run(&run_id).into_future());
+    tokio::time::sleep(ALONE).await;
+    assert!(!going.is_finished() && PAID.load(Ordering::SeqCst) == 0, "a body was entered before its claim lasts");
+    pair.mend(&way).await;
+    let run = going.await.unwrap().unwrap();
+    assert_eq!((run.status, PAID.load(Ordering::SeqCst)), (RunStatus::Completed, 1));
+    let entries = history::entries(&*db).await;
+    let found =
+        entries.iter().filter(|entry| entry.action == "claim_read_back").inspect(|entry| assert!(entry.evidence));
+    assert!(found.count() >= 2, "the run, and the call that started with it");
+    history::check(&*db).await;
 }
 
 /// The sessions that wait for a standby.

@@ -290,7 +290,13 @@ impl World {
         if let Some(held) = self.held.remove(&place) {
             match held {
                 Held::Claim(claim) => {
-                    let request = ClaimCall { claim: claim.clone(), turn: 1, index: 0, lease_ms: LEASE };
+                    let request = ClaimCall {
+                        claim: claim.clone(),
+                        turn: 1,
+                        index: 0,
+                        lease_ms: LEASE,
+                        owner: kern_db::OwnerToken::fresh(),
+                    };
                     if let CallClaimed::Claimed(call) = db.claim_call(request).await? {
                         let refused = self.marked && self.noes.contains(&place);
                         assert!(!refused, "a call is started after a no that was answered");
@@ -367,7 +373,15 @@ impl World {
             }
             _ => {
                 let (fence, turn, loaded) = (run.fence, run.turn, run.loaded);
-                let request = ClaimRun { run_id, fence, turn, loaded, caller: Caller::Worker, lease_ms: LEASE };
+                let request = ClaimRun {
+                    run_id,
+                    fence,
+                    turn,
+                    loaded,
+                    caller: Caller::Worker,
+                    lease_ms: LEASE,
+                    owner: kern_db::OwnerToken::fresh(),
+                };
                 if let RunClaimed::Claimed(claim) = db.claim_run(request).await? {
                     self.held.insert(place, Held::Claim(claim));
                 }

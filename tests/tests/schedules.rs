@@ -126,6 +126,7 @@ async fn schedule_2_what_was_loaded_at_turn_1_is_not_claimed_at_turn_2() {
         loaded: loaded.loaded,
         caller: Caller::Anonymous,
         lease_ms: 30_000,
+        owner: kern_db::OwnerToken::fresh(),
     };
     assert_eq!(store.db.claim_run(claim).await.unwrap(), RunClaimed::AlreadyRunning);
     // No implied confirmation, no third question to the model (the script has none), no effect.

@@ -34,6 +34,10 @@ pub(crate) use verify::verify;
 #[cfg_attr(not(any(feature = "sqlite", feature = "postgres")), allow(dead_code))]
 const NEED_MARK: &[&str] = &["executing", "rejected", "cancelled", "hidden", "user_rejected", "run_cancelled"];
 
+/// Evidence: a claim whose acknowledgement was lost was read back. The start that it names is committed, and perhaps not in the
+/// mark yet.
+pub(crate) const READ_BACK: &str = "claim_read_back";
+
 /// What a transaction adds to the audit log and the outbox when it commits.
 #[derive(Debug, Default)]
 pub(crate) struct Journal {
@@ -147,10 +151,11 @@ impl Journal {
         self.entries.push(entry);
     }
 
-    /// Whether the mark has to be synced before anybody is told of this: a start, whose body is entered next, or a no.
+    /// Whether the mark has to be synced before the caller is answered: a start, whose body is entered next, one that was read
+    /// back, or a no.
     #[cfg_attr(not(any(feature = "sqlite", feature = "postgres")), allow(dead_code))]
     pub(crate) fn needs_mark(&self) -> bool {
-        let needs = |entry: &Entry| !entry.evidence && NEED_MARK.contains(&entry.action);
+        let needs = |entry: &Entry| entry.action == READ_BACK || !entry.evidence && NEED_MARK.contains(&entry.action);
         self.entries.iter().any(needs)
     }
 

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::run::own;
 use super::{
     Decider, GivenUp, NOT_IN_TIME, call, check_bound, drop_ready, entries, evidence, execution_row, late, lose,
-    lose_start, next, record, restore, run, token,
+    lose_start, next, record, restore, run,
 };
 use crate::audit::Entry;
 use crate::digest::{idempotency_key, sha256};
@@ -37,7 +37,7 @@ pub(crate) async fn claim<T: Tx>(tx: &mut T, request: ClaimCall) -> Step<CallCla
     };
     let now = tx.now().await?;
     match readiness(tx, &run, rows, now).await? {
-        Readiness::Ready(call) => start(tx, &run, *call, request.lease_ms, now).await,
+        Readiness::Ready(call) => start(tx, &run, *call, (request.owner.0, request.lease_ms), now).await,
         Readiness::Recorded(rows) => start_recorded(tx, &run, &rows, &request, now).await,
         Readiness::Over => Ok(CallClaimed::Over),
         Readiness::NotStartable => Ok(CallClaimed::NotStartable),
@@ -115,10 +115,10 @@ pub(crate) async fn start<T: Tx>(
     tx: &mut T,
     run: &RunRow,
     ReadyCall { rows, execution }: ReadyCall,
-    lease_ms: i64,
+    (owner, lease_ms): (String, i64),
     now: i64,
 ) -> Step<CallClaimed> {
-    let (owner, fence) = (token(), next(execution.fence, "executions.fence")?);
+    let fence = next(execution.fence, "executions.fence")?;
     let attempt = next(execution.attempt, "executions.attempt")?;
     let claimed = tx
         .update(
@@ -177,7 +177,7 @@ async fn start_recorded<T: Tx>(
     if named != 1 {
         return Err(Refused::Undo(Error::NotMine { run_id: run.run_id.clone() }));
     }
-    let owner = token();
+    let owner = request.owner.0.clone();
     let id = ExecutionId::from(approval_id.as_str());
     let execution = ExecutionRow {
         status: ExecutionStatus::Executing,
@@ -195,7 +195,13 @@ async fn start_recorded<T: Tx>(
     Ok(CallClaimed::Claimed(call_claim(&execution, &rows.call, owner, 1, 1)))
 }
 
-fn call_claim(execution: &ExecutionRow, call: &CallRow, owner: String, fence: i64, attempt: u32) -> CallClaim {
+pub(super) fn call_claim(
+    execution: &ExecutionRow,
+    call: &CallRow,
+    owner: String,
+    fence: i64,
+    attempt: u32,
+) -> CallClaim {
     CallClaim {
         ticket: Ticket { execution_id: execution.id.clone(), run_id: execution.run_id.clone(), owner, fence },
         turn: call.turn,

@@ -19,6 +19,7 @@ pub(crate) mod key;
 mod late;
 pub(crate) mod pool;
 pub(crate) mod read;
+pub(crate) mod read_back;
 pub(crate) mod recovery;
 pub(crate) mod request;
 pub(crate) mod restore;
@@ -215,11 +216,6 @@ where
 {
     let next = i64::from(number).checked_add(1).and_then(|next| N::try_from(next).ok());
     next.ok_or_else(|| Error::corrupt(place, "there is no next number"))
-}
-
-/// A fresh random token for one claim.
-fn token() -> String {
-    uuid::Uuid::now_v7().to_string()
 }
 
 /// X1: an execution (none) → READY. The gate opened in this very transaction. Gives it as it was written.

@@ -8,7 +8,7 @@ use super::ask::{add_call, check_new, snapshot_salt};
 use super::execution::{self, Readiness, ReadyCall, readiness};
 use super::{
     GivenUp, NOT_IN_TIME, all_calls, call, calls, close_pending, close_rows, drop_ready, entries, entries_of_turn,
-    evidence, next, of_call, read, restore, run, token,
+    evidence, next, of_call, read, restore, run,
 };
 use crate::audit::{Entry, is_whole};
 use crate::cell::Json;
@@ -311,7 +311,8 @@ pub(crate) async fn claim<T: Tx>(
         return Ok((RunClaimed::AlreadyRunning, None));
     }
     let first = first_ready(tx, &run, open, first, now).await?;
-    let claim = RunClaim { run_id: run.run_id.clone(), fence: next(request.fence, "runs.fence")?, owner: token() };
+    let claim =
+        RunClaim { run_id: run.run_id.clone(), fence: next(request.fence, "runs.fence")?, owner: request.owner.0 };
     let claimed = tx
         .update(
             vec![
@@ -345,7 +346,7 @@ pub(crate) async fn claim<T: Tx>(
     let entry = Entry::new("run_claimed", actor, &run.run_id).turn(run.turn);
     tx.journal().record(entry.payload(json!({ "fence": claim.fence })));
     let started = match first {
-        Some(call) => match execution::start(tx, &run, call, request.lease_ms, now).await? {
+        Some(call) => match execution::start(tx, &run, call, (claim.owner.clone(), request.lease_ms), now).await? {
             CallClaimed::Claimed(claim) => Some(claim),
             CallClaimed::Over | CallClaimed::NotStartable => None,
         },

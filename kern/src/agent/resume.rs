@@ -7,14 +7,15 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use kern_db::{
-    AnswerCall, Answered, AskAgain, Blocker, Call, Caller, ClaimRun, Gathered, Run, RunClaimed, RunId, RunStatus,
-    Standing,
+    AnswerCall, Answered, AskAgain, Blocker, Call, Caller, ClaimRun, Gathered, OwnerToken, Run, RunClaimed, RunId,
+    RunStatus, Standing,
 };
 
 use super::{Agent, Inner, Requirements, caller, driven, probe};
 use crate::approval::answers::{answer_of, call_of};
 use crate::error::{Error, Result};
 use crate::run::call::Preparing;
+use crate::run::claim::claim_run;
 use crate::run::driven;
 use crate::run::state::RunState;
 use crate::run::stop::Stop;
@@ -146,6 +147,7 @@ impl ContinueRun {
             loaded: run.loaded.clone(),
             caller: self.caller,
             lease_ms: agent.lease_ms(),
+            owner: OwnerToken::fresh(),
         };
         let state = RunState::read(&run.snapshot)?;
         let first = state.next_protected().and_then(|index| {
@@ -153,11 +155,9 @@ impl ContinueRun {
             next.filter(|call| agent.tools.shown_with(call).is_ok()).cloned()
         });
         let since = Instant::now();
-        let (claimed, started) = match &first {
-            // By its digest: what was answered or asked for anew since was not looked at here.
-            Some(call) => agent.db.claim_run_and_call(claim, call.digest.clone()).await?,
-            None => (agent.db.claim_run(claim).await?, None),
-        };
+        // By its digest: what was answered or asked for anew since was not looked at here.
+        let digest = first.as_ref().map(|call| call.digest.clone());
+        let (claimed, started) = claim_run(&agent, claim, digest, since, &self.stop).await?;
         let claim = match claimed {
             RunClaimed::Claimed(claim) => claim,
             RunClaimed::Blocked(blockers) => return Err(blocked(&run, &blockers)),

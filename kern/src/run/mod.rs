@@ -4,6 +4,7 @@ pub(crate) mod ask;
 pub(crate) mod blocked;
 mod body;
 pub(crate) mod call;
+pub(crate) mod claim;
 pub(crate) mod driven;
 mod event;
 mod feedback;

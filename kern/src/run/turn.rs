@@ -9,13 +9,14 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use kern_db::{
-    BeginRun, Call, CallClaim, CallClaimed, ClaimCall, CommitTurn, Effect, EndRun, Ended, Finished, NewCall, Run,
-    RunClaim, RunStatus, SessionId, Standing, StoreInput, Ticket, Tier, Write, fault,
+    BeginRun, Call, CallClaim, CallClaimed, ClaimCall, CommitTurn, Effect, EndRun, Ended, Finished, NewCall,
+    OwnerToken, Run, RunClaim, RunStatus, SessionId, Standing, StoreInput, Ticket, Tier, Write, fault,
 };
 
 use super::ask::Conversation;
 use super::body::{Body, Entered, enter};
 use super::call::Preparing;
+use super::claim::claim_call;
 use super::driven::Registration;
 use super::event::{EventBase, RunEvent};
 use super::history::History;
@@ -549,9 +550,10 @@ impl Drive {
             turn: call.turn,
             index: call.index,
             lease_ms: self.agent.lease_ms(),
+            owner: OwnerToken::fresh(),
         };
         let since = Instant::now();
-        let claimed = match self.agent.db.claim_call(claim).await {
+        let claimed = match claim_call(&self.agent, claim, since, &self.stop).await {
             Ok(CallClaimed::Claimed(claimed)) => claimed,
             Ok(CallClaimed::Over) => return Ok(None),
             Ok(_) => return Ok(Some(Handled::Attention)),

@@ -8,6 +8,7 @@
 //! rows ([`state::Facts`]): the invariants are asked about those, and not about the rows that the guards read.
 
 mod invariants;
+mod read_back;
 pub mod restore;
 mod search;
 pub mod state;

@@ -5,7 +5,8 @@
 //! would only make a mark stronger. Where a configuration has no restore, nothing here changes a state.
 
 use super::LEASE;
-use super::state::{CALLS, Call, ExecutionState, Person, Proc, RunRow, RunState, State, Ticket, Tier};
+use super::read_back::broken_read_back;
+use super::state::{CALLS, Call, ExecutionState, Person, Proc, RunRow, RunState, State, Ticket, Tier, Unheard};
 use super::step::{Answers, Event, Guard, Said, Step, Tx, Word};
 
 /// The log as a process last knew it, kept outside the store.
@@ -224,7 +225,11 @@ impl Tx<'_> {
         let ended = (place, call.generation, call.execution.map(|row| row.fence));
         for proc in &mut self.state.procs {
             let same = |ticket: &&mut Ticket| (ticket.call, ticket.generation, Some(ticket.fence)) == ended;
-            proc.ticket.iter_mut().filter(same).for_each(|ticket| {
+            let unheard = proc.unheard.iter_mut().filter_map(|unheard| match unheard {
+                Unheard::Call(ticket) => Some(ticket),
+                Unheard::Run(..) => None,
+            });
+            proc.ticket.iter_mut().chain(unheard).filter(same).for_each(|ticket| {
                 ticket.settled = ticket.stage != Stage::Entered;
             });
         }
@@ -348,6 +353,10 @@ pub fn is_restore(event: Event) -> bool {
             | Event::Acknowledge(_)
             | Event::Mark(_)
             | Event::Enter(_)
+            | Event::Unanswered(_)
+            | Event::Lost(_)
+            | Event::LostCall(..)
+            | Event::ReadBack(_)
     )
 }
 
@@ -456,5 +465,6 @@ pub fn restore_events(alive: bool, force: bool, settlers: &[Person], state: &Sta
 
 /// A step that belongs to a restore, or none, is asked what it breaks.
 pub(super) fn broken(before: &State, event: Event, step: &Step) -> Option<String> {
-    broken_restore(before, event, &step.state).map(str::to_owned)
+    let broken = broken_restore(before, event, &step.state).or_else(|| broken_read_back(event, &step.state));
+    broken.map(str::to_owned)
 }

@@ -6,9 +6,10 @@
 use std::collections::{HashMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+use super::LEASE;
 use super::invariants::{broken_log, broken_state, broken_step};
 use super::restore::{Stage, restore_events};
-use super::state::{ExecutionState, Person, RunState, Spec, State, Tamper, Tier, Waits};
+use super::state::{ExecutionState, Person, RunState, Spec, State, Tamper, Tier, Unheard, Waits};
 use super::step::{Ending, Event, Rules, Says, Who};
 
 /// Who does what in one search.
@@ -64,6 +65,8 @@ pub struct Config {
     pub alive: bool,
     /// Whether the operator accepts without a proof, too.
     pub force: bool,
+    /// Whether claims are not acknowledged, committed or not.
+    pub unheard: bool,
 }
 
 impl Config {
@@ -96,6 +99,7 @@ impl Config {
             restore: false,
             alive: false,
             force: false,
+            unheard: false,
         }
     }
 
@@ -131,7 +135,11 @@ fn canonical(mut state: State) -> State {
         let claim = proc.claim.map(|claim| claim.fence);
         let ticket = proc.ticket.map(|ticket| (ticket.call, ticket.generation, ticket.fence));
         let stage = proc.ticket.map(|ticket| (ticket.at.history, ticket.stage as u8));
-        (proc.loaded.map(|loaded| (loaded.fence, loaded.turn, loaded.history)), claim, ticket, stage)
+        let unheard = proc.unheard.map(|unheard| match unheard {
+            Unheard::Run(claim, until) => (claim.fence, until, 0),
+            Unheard::Call(ticket) => (ticket.fence, ticket.until, ticket.generation + 1),
+        });
+        (proc.loaded.map(|loaded| (loaded.fence, loaded.turn, loaded.history)), claim, ticket, stage, unheard)
     };
     if key(0) >= key(1) {
         return state;
@@ -141,6 +149,10 @@ fn canonical(mut state: State) -> State {
     for proc in &mut state.procs {
         proc.claim.iter_mut().for_each(|claim| other(&mut claim.owner));
         proc.ticket.iter_mut().for_each(|ticket| other(&mut ticket.owner));
+        proc.unheard.iter_mut().for_each(|unheard| match unheard {
+            Unheard::Run(claim, _) => other(&mut claim.owner),
+            Unheard::Call(ticket) => other(&mut ticket.owner),
+        });
     }
     state.run.owner.iter_mut().for_each(other);
     let calls = state.calls.iter_mut().flatten();
@@ -156,7 +168,8 @@ fn canonical(mut state: State) -> State {
 #[must_use]
 pub fn explore(config: &Config, rules: &Rules) -> Explored {
     let mut first = State::new(config.pool, config.tokens);
-    first.store.watched = config.restore;
+    // Between the commit of a claim and its body there is a moment of its own.
+    first.store.watched = config.restore || config.unheard;
     // Of a state its fingerprint is kept, with the one before it and the event between them: what leads to a broken
     // invariant is walked again.
     let mut seen: HashMap<u64, Option<(u64, Event)>> = HashMap::from([(fingerprint(&first), None)]);
@@ -226,7 +239,9 @@ pub fn events(config: &Config, rules: &Rules, state: &State, events: &mut Vec<Ev
         events.push(Event::ResetClock);
     }
     events.extend(config.pools.iter().filter(|pool| **pool != state.pool).map(|pool| Event::Pool(*pool)));
-    restore_events(config.alive, config.force, config.settlers, state, events);
+    if config.restore {
+        restore_events(config.alive, config.force, config.settlers, state, events);
+    }
     for process in 0..config.processes {
         process_events(config, rules, state, process, events);
     }
@@ -259,9 +274,26 @@ pub fn events(config: &Config, rules: &Rules, state: &State, events: &mut Vec<Ev
 
 fn process_events(config: &Config, rules: &Rules, state: &State, process: u8, events: &mut Vec<Event>) {
     let proc = &state.procs[usize::from(process)];
-    let holds = proc.claim.is_some() || proc.ticket.is_some() || proc.loaded.is_some();
+    let holds = proc.claim.is_some() || proc.ticket.is_some() || proc.loaded.is_some() || proc.unheard.is_some();
     if holds && state.crashes < config.crashes {
         events.push(Event::Crash(process));
+    }
+    if proc.unheard.is_some() {
+        events.push(Event::ReadBack(process));
+        if config.ticks > 0 && proc.claim.is_some() {
+            events.push(Event::Renew(process));
+        }
+        return;
+    }
+    if config.unheard {
+        // Of a claim of this very moment only.
+        let claimed =
+            proc.ticket.is_some_and(|ticket| ticket.stage == Stage::Claimed && state.now + LEASE == ticket.until);
+        let run = &state.run;
+        let fresh = proc.claim.is_some_and(|claim| claim.fence == run.fence) && run.lease_until == state.now + LEASE;
+        if claimed || proc.ticket.is_none() && fresh {
+            events.push(Event::Unanswered(process));
+        }
     }
     if let Some(ticket) = proc.ticket.filter(|ticket| ticket.stage != Stage::Entered) {
         events.push(if ticket.stage == Stage::Claimed { Event::Mark(process) } else { Event::Enter(process) });
@@ -303,6 +335,9 @@ fn process_events(config: &Config, rules: &Rules, state: &State, process: u8, ev
             // What may be started again without end is started four times.
             if call.turn == state.run.turn && call.execution.is_none_or(|row| row.attempt < 4) {
                 events.push(Event::ClaimCall(process, place));
+                if config.unheard {
+                    events.push(Event::LostCall(process, place));
+                }
             }
         }
         return;
@@ -313,6 +348,9 @@ fn process_events(config: &Config, rules: &Rules, state: &State, process: u8, ev
     }
     if proc.loaded.is_some() && state.run.fence < config.fence {
         events.extend(config.callers.iter().map(|who| Event::ClaimRun(process, *who)));
+        if config.unheard {
+            events.push(Event::Lost(process));
+        }
     }
 }
 

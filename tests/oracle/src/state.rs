@@ -372,6 +372,15 @@ pub struct Ticket {
     pub settled: bool,
 }
 
+/// A claim that was sent and not answered: committed, or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Unheard {
+    /// R4, and until when it may be used, by the monotonic clock.
+    Run(Claim, u8),
+    /// X2 or X3.
+    Call(Ticket),
+}
+
 /// One process's memory. A crash empties it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub struct Proc {
@@ -381,6 +390,8 @@ pub struct Proc {
     pub claim: Option<Claim>,
     /// The body that it is in.
     pub ticket: Option<Ticket>,
+    /// The claim of which it does not know what became.
+    pub unheard: Option<Unheard>,
 }
 
 /// A hand that reaches into the rows.

@@ -124,6 +124,14 @@ pub enum Event {
     Mark(u8),
     /// The body of that start is entered.
     Enter(u8),
+    /// The claim of a run or a call that a process has committed is not acknowledged.
+    Unanswered(u8),
+    /// The claim of a run that a process has sent is neither committed nor answered.
+    Lost(u8),
+    /// The same for the claim of a call.
+    LostCall(u8, u8),
+    /// A process reads back a claim that was not answered.
+    ReadBack(u8),
 }
 
 /// What a caller is told. Where several guards fail, the table does not say which of them is named.
@@ -437,8 +445,12 @@ guards! {
     MarkCompareAndSet,
     /// It is written only over a mark of the epoch of the claim.
     MarkEpoch,
-    /// A body is entered only while the lease of its claim holds.
+    /// A body is entered only while the lease of its claim holds, also where the claim was read back.
     EnterLease,
+    /// R4, X2, X3: a claim is read back by its owner token and fence.
+    ReadBackOwn,
+    /// X2, X3: what is read back is EXECUTING still.
+    ReadBackExecuting,
     /// Z1: the comparison in each transaction that asks, allows, claims or starts.
     Compare,
     /// Z1: a quarantined store refuses them.
@@ -557,7 +569,7 @@ impl Tx<'_> {
     }
 
     /// `mine`.
-    fn mine(&self, process: u8) -> bool {
+    pub(super) fn mine(&self, process: u8) -> bool {
         let run = &self.state.run;
         let Some(claim) = self.state.procs[usize::from(process)].claim else { return false };
         let own = run.state == RunState::Running && run.owner == Some(claim.owner) && run.fence == claim.fence;
@@ -610,6 +622,10 @@ impl Tx<'_> {
             Event::Acknowledge(by) => self.acknowledge(by),
             Event::Mark(process) => self.mark(process),
             Event::Enter(process) => self.enter_body(process),
+            Event::Unanswered(process) => self.unanswered(process),
+            Event::Lost(process) => self.lost_run(process),
+            Event::LostCall(process, place) => self.lost_call(process, place),
+            Event::ReadBack(process) => self.read_back(process),
         }
     }
 

@@ -38,8 +38,10 @@ fn quietly() {
 /// Fails where the test says so, or counts how often it could.
 fn fail() {
     let Ok(fails) = std::env::var(FAIL) else { return };
-    let (place, actions) = fails.split_once('=').expect("PLACE=ACTIONS");
-    fail::cfg(place, actions).expect("a place can be given something to do");
+    for fails in fails.split(';') {
+        let (place, actions) = fails.split_once('=').expect("PLACE=ACTIONS");
+        fail::cfg(place, actions).expect("a place can be given something to do");
+    }
 }
 
 fn outcome(outcome: &kern::Result<RunOutput>) -> String {

@@ -243,7 +243,17 @@ async fn main() {
             let caller = Caller::Person(Principal::unverified("alice"));
             let lease_ms = i64::try_from(busy.as_millis() * 3).expect("a lease");
             let (run_id, fence, turn, loaded) = (run.run_id, run.fence, run.turn, run.loaded);
-            let claimed = db.claim_run(ClaimRun { run_id, fence, turn, loaded, caller, lease_ms }).await;
+            let claimed = db
+                .claim_run(ClaimRun {
+                    run_id,
+                    fence,
+                    turn,
+                    loaded,
+                    caller,
+                    lease_ms,
+                    owner: kern_db::OwnerToken::fresh(),
+                })
+                .await;
             say(if matches!(claimed, Ok(kern_db::RunClaimed::Claimed(_))) { "claimed" } else { "not claimed" });
             forever().await;
         }

@@ -117,6 +117,7 @@ async fn race(path: &str) -> Result<(), Error> {
             loaded: run.loaded.clone(),
             caller: Caller::Worker,
             lease_ms: LONG,
+            owner: kern_db::OwnerToken::fresh(),
         };
         let claim = match db.claim_run(request).await? {
             RunClaimed::Claimed(claim) => claim,
@@ -126,7 +127,8 @@ async fn race(path: &str) -> Result<(), Error> {
             }
             other => panic!("{other:?}"),
         };
-        let request = ClaimCall { claim: claim.clone(), turn: 1, index: 0, lease_ms: LONG };
+        let request =
+            ClaimCall { claim: claim.clone(), turn: 1, index: 0, lease_ms: LONG, owner: kern_db::OwnerToken::fresh() };
         match db.claim_call(request).await? {
             CallClaimed::Claimed(call) => {
                 let mut file = std::fs::OpenOptions::new()

@@ -145,7 +145,8 @@ async fn schedule_11_a_retry_that_comes_too_late_is_unknown(store: &Store) {
 
     // It is cancelled while the body runs, and the body is lost after it.
     let claim = open(store, idempotent()).await;
-    let request = ClaimCall { claim: claim.clone(), turn: 1, index: 0, lease_ms: 0 };
+    let request =
+        ClaimCall { claim: claim.clone(), turn: 1, index: 0, lease_ms: 0, owner: kern_db::OwnerToken::fresh() };
     let CallClaimed::Claimed(_call) = store.claim_call(request).await.unwrap() else { panic!("it starts") };
     store.cancel_run(claim.run_id.clone(), Caller::Anonymous).await.unwrap();
     assert_eq!(store.recover_run(claim.run_id.clone()).await.unwrap(), Recovered::NotNeeded);

@@ -97,7 +97,13 @@ async fn i6_one_of_many_claims_at_once_starts_the_call(store: &Store) {
         let tasks: Vec<_> = (0..16)
             .map(|number| {
                 let (db, claim) = (handles[number % 2].clone(), claim.clone());
-                let request = kern_db::ClaimCall { claim, turn: 1, index: 0, lease_ms: LONG };
+                let request = kern_db::ClaimCall {
+                    claim,
+                    turn: 1,
+                    index: 0,
+                    lease_ms: LONG,
+                    owner: kern_db::OwnerToken::fresh(),
+                };
                 tokio::spawn(async move { db.claim_call(request).await })
             })
             .collect();

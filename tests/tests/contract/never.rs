@@ -185,7 +185,13 @@ async fn i9_what_is_missing_starts_nothing(store: &Store) {
     store.approve(&run_id, 0).await.unwrap();
     let claim = store.resumed(&run_id).await;
     for (turn, index) in [(1, 1), (2, 0), (0, 0), (u32::MAX, u32::MAX)] {
-        let request = kern_db::ClaimCall { claim: claim.clone(), turn, index, lease_ms: 1_000 };
+        let request = kern_db::ClaimCall {
+            claim: claim.clone(),
+            turn,
+            index,
+            lease_ms: 1_000,
+            owner: kern_db::OwnerToken::fresh(),
+        };
         assert!(store.claim_call(request).await.is_err(), "{turn}/{index}");
     }
     let nowhere = RunClaim::first(&RunId::generate());
@@ -198,6 +204,7 @@ async fn i9_what_is_missing_starts_nothing(store: &Store) {
         loaded: String::new(),
         caller: Caller::Worker,
         lease_ms: 1_000,
+        owner: kern_db::OwnerToken::fresh(),
     };
     assert!(store.claim_run(load.clone()).await.is_err());
     assert!(store.claim_run_and_call(load, call(0, required()).schema_hash).await.is_err());

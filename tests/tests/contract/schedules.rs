@@ -157,7 +157,8 @@ async fn schedule_10_a_deletion_races_a_claim(store: &Store) {
         let id = store.approval_id(&run_id, 0).await;
         let claim = store.resumed(&run_id).await;
         let (deleter, claimer) = (store.second().await, store.shared());
-        let request = ClaimCall { claim: claim.clone(), turn: 1, index: 0, lease_ms: LONG };
+        let request =
+            ClaimCall { claim: claim.clone(), turn: 1, index: 0, lease_ms: LONG, owner: kern_db::OwnerToken::fresh() };
         let deleting = async move { deleter.delete_approval(&id).await };
         let claiming = async move { claimer.claim_call(request).await };
         let (deleted, claimed) = if round % 2 == 0 {
@@ -223,7 +224,8 @@ async fn schedule_10_what_is_running_or_unknown_is_not_deleted_under_a_claim(sto
         let run_id = claim.run_id.clone();
         let id = store.approval_id(&run_id, 0).await;
         let (deleter, claimer, gone) = (store.second().await, store.shared(), id.clone());
-        let again = ClaimCall { claim: claim.clone(), turn: 1, index: 0, lease_ms: LONG };
+        let again =
+            ClaimCall { claim: claim.clone(), turn: 1, index: 0, lease_ms: LONG, owner: kern_db::OwnerToken::fresh() };
         let deleting = async move { deleter.delete_approval(&gone).await };
         let (deleted, claimed) = race(round, deleting, async move { claimer.claim_call(again).await }).await;
         let refused = |outcome| matches!(outcome, Err(Error::ExecutionConflict { .. }));
@@ -251,7 +253,8 @@ async fn schedule_13_a_bare_audit_call_that_was_killed_is_not_called_again(store
     let Ok(RunClaimed::Claimed(claim)) = store.claim_run(request).await else { panic!("it is claimed") };
     store.succeed(&store.start(&claim, 0).await).await;
     store.commit_turn(turn(&claim, 2, &[audit()], false)).await.unwrap();
-    let second = ClaimCall { claim: claim.clone(), turn: 2, index: 0, lease_ms: 0 };
+    let second =
+        ClaimCall { claim: claim.clone(), turn: 2, index: 0, lease_ms: 0, owner: kern_db::OwnerToken::fresh() };
     assert!(matches!(store.claim_call(second).await.unwrap(), CallClaimed::Claimed(_)));
     assert_eq!(store.recover_run(run_id.clone()).await.unwrap(), Recovered::Paused);
     let run = store.get_run(&run_id).await.unwrap();

@@ -308,7 +308,15 @@ impl Real<'_> {
                 let (fence, turn) = self.held[usize::from(process)].loaded.take().expect("it was loaded");
                 // Within one history a snapshot changes only with the fence, the turn or the state.
                 let (run_id, loaded) = (self.run_id.clone(), self.run().await.loaded);
-                let request = ClaimRun { run_id, fence, turn, loaded, caller: caller(who), lease_ms: ms(LEASE) };
+                let request = ClaimRun {
+                    run_id,
+                    fence,
+                    turn,
+                    loaded,
+                    caller: caller(who),
+                    lease_ms: ms(LEASE),
+                    owner: kern_db::OwnerToken::fresh(),
+                };
                 said(db.claim_run(request).await, |claimed| match claimed {
                     RunClaimed::Claimed(claim) => {
                         self.held[usize::from(process)].claim = Some(claim);
@@ -455,6 +463,9 @@ impl Real<'_> {
             | Event::Acknowledge(_)
             | Event::Mark(_)
             | Event::Enter(_) => unreachable!("no store is set back here"),
+            Event::Unanswered(_) | Event::Lost(_) | Event::LostCall(..) | Event::ReadBack(_) => {
+                unreachable!("every claim is answered here")
+            }
         }
     }
 
@@ -512,7 +523,13 @@ impl Real<'_> {
 
     async fn claim_call(&mut self, db: &dyn Db, before: &State, process: u8, place: u8) -> Said {
         let (turn, index) = self.places[usize::from(place)];
-        let request = ClaimCall { claim: self.claim(process), turn, index, lease_ms: ms(LEASE) };
+        let request = ClaimCall {
+            claim: self.claim(process),
+            turn,
+            index,
+            lease_ms: ms(LEASE),
+            owner: kern_db::OwnerToken::fresh(),
+        };
         let claimed = match db.claim_call(request).await {
             Ok(CallClaimed::Claimed(claimed)) => claimed,
             Ok(CallClaimed::Over) => return Said::Over,

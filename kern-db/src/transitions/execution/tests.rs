@@ -5,7 +5,7 @@ use crate::db::{Db as _, Transitions as _};
 use crate::memory::InMemoryDb;
 use crate::records::audit::AuditRow;
 use crate::requests::RunClaim;
-use crate::requests::{ClaimRun, RunClaimed};
+use crate::requests::{ClaimRun, OwnerToken, RunClaimed};
 use crate::store::Lane;
 use crate::transitions::fixture::{paused, paused_for};
 use crate::{CallPolicy, Caller, Resolution};
@@ -17,7 +17,15 @@ async fn started_after(status: ExecutionStatus, effect: Effect) -> CallClaimed {
     let yes = Resolution::approved().by("bob");
     db.update_approval(&approval_id, ApprovalStatus::Pending, yes).await.expect("it is approved");
     let (run_id, fence, loaded) = (run.run_id.clone(), run.fence, run.loaded.clone());
-    let request = ClaimRun { run_id, fence, turn: 1, loaded, caller: Caller::Worker, lease_ms: 60_000 };
+    let request = ClaimRun {
+        run_id,
+        fence,
+        turn: 1,
+        loaded,
+        caller: Caller::Worker,
+        lease_ms: 60_000,
+        owner: OwnerToken::fresh(),
+    };
     let RunClaimed::Claimed(claim) = db.claim_run(request).await.expect("it is claimed") else {
         panic!("nothing is missing");
     };
@@ -31,7 +39,7 @@ async fn started_after(status: ExecutionStatus, effect: Effect) -> CallClaimed {
             };
             let of_it = vec![E::C.id.is(ready.execution.id.clone())];
             tx.update(vec![E::C.status.to(status)], of_it).await?;
-            start(tx, &run, *ready, 60_000, now).await
+            start(tx, &run, *ready, ("owner".to_owned(), 60_000), now).await
         })
     });
     start_anyway.await.expect("the store answers")
@@ -62,7 +70,15 @@ async fn approved(db: &InMemoryDb, policy: CallPolicy) -> RunClaim {
     let yes = Resolution::approved().by("bob");
     db.update_approval(&approval_id, ApprovalStatus::Pending, yes).await.expect("it is approved");
     let (run_id, fence, loaded) = (run.run_id, run.fence, run.loaded);
-    let request = ClaimRun { run_id, fence, turn: 1, loaded, caller: Caller::Worker, lease_ms: 60_000 };
+    let request = ClaimRun {
+        run_id,
+        fence,
+        turn: 1,
+        loaded,
+        caller: Caller::Worker,
+        lease_ms: 60_000,
+        owner: OwnerToken::fresh(),
+    };
     let RunClaimed::Claimed(claim) = db.claim_run(request).await.expect("it is claimed") else {
         panic!("nothing is missing");
     };
@@ -89,7 +105,7 @@ async fn started_again(effect: Effect) -> CallClaimed {
             tx.update(vec![E::C.attempt.to(1)], vec![E::C.id.is(execution.id.clone())]).await?;
             let execution = ExecutionRow { attempt: 1, ..execution };
             let now = tx.now().await?;
-            start(tx, &run, ReadyCall { rows, execution }, 60_000, now).await
+            start(tx, &run, ReadyCall { rows, execution }, ("owner".to_owned(), 60_000), now).await
         })
     });
     start_again.await.expect("the store answers")
