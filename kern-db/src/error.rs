@@ -213,6 +213,11 @@ pub enum Error {
         /// Why it is not known.
         source: Box<dyn StdError + Send + Sync>,
     },
+    /// A claim has a longer lease than the store has on record. The store records it and takes the claim again, so that no caller
+    /// is told of this.
+    #[doc(hidden)]
+    #[error("the store has no lease of this length on record")]
+    LeaseNotGranted,
     /// The store was reached, and does not allow this: a missing permission, a constraint or a trigger that is not kern's.
     /// Nothing was written, and trying again does not help.
     #[error("the store refused this, while trying to {action}")]
@@ -256,7 +261,7 @@ impl Error {
             Self::StoreRestored { .. } => "store_restored",
             Self::NotMarked { .. } => "mark_not_written",
             Self::Invalid(_) => "invalid",
-            Self::Busy { .. } => "store_busy",
+            Self::Busy { .. } | Self::LeaseNotGranted => "store_busy",
             Self::Full { .. } => "store_full",
             Self::Refused { .. } | Self::RefusedAtCommit { .. } => "store_refused",
             Self::Corrupt { .. } => "store_corrupt",

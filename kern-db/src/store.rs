@@ -1,10 +1,50 @@
 //! `Db` for any store: each of its methods is one of the transitions, in a transaction of that store.
 
+use crate::db::DbFuture;
+use crate::{Error, Result};
+
+/// How often a claim is tried whose lease the store does not have on record yet. It may lose the lease again where an older
+/// copy is put back in between.
+const GRANTS: u32 = 3;
+
+/// Runs a claim. Where its lease is longer than every one before it, the lease is committed first, in a transaction of its own.
+pub(crate) fn granted<'a, V: Send + 'a>(
+    claim: impl Fn() -> DbFuture<'a, V> + Send + 'a,
+    grant: impl Fn() -> DbFuture<'a, ()> + Send + 'a,
+) -> DbFuture<'a, V> {
+    // Most claims have a lease that is there.
+    let first = claim();
+    Box::pin(async move {
+        let mut claimed: Result<V> = first.await;
+        for _ in 0..GRANTS {
+            if !matches!(claimed, Err(Error::LeaseNotGranted)) {
+                return claimed;
+            }
+            grant().await?;
+            claimed = claim().await;
+        }
+        match claimed {
+            Err(Error::LeaseNotGranted) => Err(Error::Busy { action: GRANT }),
+            claimed => claimed,
+        }
+    })
+}
+
+/// What is done before the first claim with a longer lease.
+pub(crate) const GRANT: &str = "grant a longer lease";
+
 /// Implements [`Db`](crate::db::Db) and [`Transitions`](crate::db::Transitions) for a store that has `write(action, job)` and `read(action, job)`, where a job
 /// gets the store's transaction and gives a future that borrows it.
 macro_rules! store {
     ($Store:ident) => {
         impl $crate::db::sealed::Sealed for $Store {}
+
+        impl $Store {
+            /// Records the longest lease before the first claim that has it.
+            fn grant_lease(&self, lease_ms: i64) -> DbFuture<'_, ()> {
+                self.write(Lane::Normal, GRANT, move |tx| Box::pin(restore::grant(tx, lease_ms)))
+            }
+        }
 
         impl $crate::db::Db for $Store {
             fn get_approval<'a>(&'a self, id: &'a ApprovalId) -> DbFuture<'a, Option<Approval>> {
@@ -160,7 +200,12 @@ macro_rules! store {
 
         impl $crate::db::Transitions for $Store {
             fn begin_run(&self, request: BeginRun) -> DbFuture<'_, RunClaim> {
-                self.write(Lane::Normal, "start a run", move |tx| Box::pin(run::begin(tx, request)))
+                let lease_ms = request.lease_ms;
+                let claim = move || {
+                    let request = request.clone();
+                    self.write(Lane::Normal, "start a run", move |tx| Box::pin(run::begin(tx, request)))
+                };
+                granted(claim, move || self.grant_lease(lease_ms))
             }
 
             fn store_input(&self, request: StoreInput) -> DbFuture<'_, Run> {
@@ -172,9 +217,15 @@ macro_rules! store {
             }
 
             fn begin_with_turn(&self, begin: BeginRun, request: CommitTurn) -> DbFuture<'_, Run> {
-                self.write(Lane::Normal, "start a run with a turn", move |tx| {
-                    Box::pin(run::commit_turn(tx, Some(begin), request))
-                })
+                let lease_ms = begin.lease_ms;
+                let claim = move || {
+                    let begin = begin.clone();
+                    let request = request.clone();
+                    self.write(Lane::Normal, "start a run with a turn", move |tx| {
+                        Box::pin(run::commit_turn(tx, Some(begin), request))
+                    })
+                };
+                granted(claim, move || self.grant_lease(lease_ms))
             }
 
             fn pause_run(&self, claim: RunClaim, snapshot: String, attention: bool) -> DbFuture<'_, Run> {
@@ -186,9 +237,14 @@ macro_rules! store {
             }
 
             fn claim_run(&self, request: ClaimRun) -> DbFuture<'_, RunClaimed> {
-                self.write(Lane::Normal, "claim a run", move |tx| {
-                    Box::pin(async move { Ok(run::claim(tx, request, None).await?.0) })
-                })
+                let lease_ms = request.lease_ms;
+                let claim = move || {
+                    let request = request.clone();
+                    self.write(Lane::Normal, "claim a run", move |tx| {
+                        Box::pin(async move { Ok(run::claim(tx, request, None).await?.0) })
+                    })
+                };
+                granted(claim, move || self.grant_lease(lease_ms))
             }
 
             fn claim_run_and_call(
@@ -196,7 +252,13 @@ macro_rules! store {
                 request: ClaimRun,
                 digest: String,
             ) -> DbFuture<'_, (RunClaimed, Option<CallClaim>)> {
-                self.write(Lane::Normal, "claim a run", move |tx| Box::pin(run::claim(tx, request, Some(digest))))
+                let lease_ms = request.lease_ms;
+                let claim = move || {
+                    let request = request.clone();
+                    let digest = digest.clone();
+                    self.write(Lane::Normal, "claim a run", move |tx| Box::pin(run::claim(tx, request, Some(digest))))
+                };
+                granted(claim, move || self.grant_lease(lease_ms))
             }
 
             fn read_run_claim(&self, request: ClaimRun) -> DbFuture<'_, Option<(RunClaim, Option<CallClaim>)>> {
@@ -216,7 +278,12 @@ macro_rules! store {
             }
 
             fn claim_call(&self, request: ClaimCall) -> DbFuture<'_, CallClaimed> {
-                self.write(Lane::Normal, "claim a call", move |tx| Box::pin(execution::claim(tx, request)))
+                let lease_ms = request.lease_ms;
+                let claim = move || {
+                    let request = request.clone();
+                    self.write(Lane::Normal, "claim a call", move |tx| Box::pin(execution::claim(tx, request)))
+                };
+                granted(claim, move || self.grant_lease(lease_ms))
             }
 
             fn record_wrong_tool(&self, refused: WrongTool) -> DbFuture<'_, ()> {
@@ -305,9 +372,15 @@ macro_rules! store {
             }
 
             fn begin_and_end(&self, begin: BeginRun, request: EndRun) -> DbFuture<'_, Run> {
-                self.write(Lane::Normal, "store a run that is over", move |tx| {
-                    Box::pin(run::end(tx, Some(begin), request))
-                })
+                let lease_ms = begin.lease_ms;
+                let claim = move || {
+                    let begin = begin.clone();
+                    let request = request.clone();
+                    self.write(Lane::Normal, "store a run that is over", move |tx| {
+                        Box::pin(run::end(tx, Some(begin), request))
+                    })
+                };
+                granted(claim, move || self.grant_lease(lease_ms))
             }
 
             fn cancel_run(&self, run_id: RunId, caller: Caller) -> DbFuture<'_, ()> {
@@ -488,7 +561,7 @@ pub(crate) use store;
 
 /// What an implementation by [`store!`] names.
 pub(crate) mod prelude {
-    pub(crate) use super::store;
+    pub(crate) use super::{GRANT, granted, store};
     pub(crate) use crate::audit::Gathered;
     pub(crate) use crate::clock::StoreClock;
     pub(crate) use crate::db::{Audit, DbFuture, Transitions};

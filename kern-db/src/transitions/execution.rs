@@ -23,7 +23,7 @@ use ExecutionRow as E;
 /// X3, or X2 for a bare audit call that has no execution yet. This is the promise: nothing else makes a [`CallClaim`].
 pub(crate) async fn claim<T: Tx>(tx: &mut T, request: ClaimCall) -> Step<CallClaimed> {
     let store = restore::open(tx).await?;
-    restore::granted(tx, &store, request.lease_ms).await?;
+    restore::granted(&store, request.lease_ms)?;
     let read = match own(tx, &request.claim).await {
         Ok(run) => {
             let rows = call(tx, &request.claim.run_id, request.turn, request.index).await;

@@ -79,11 +79,24 @@ async fn said_epoch<T: Tx>(tx: &mut T, run: &RunRow) -> Result<String> {
     Ok(payload["epoch"].as_str().unwrap_or_default().to_owned())
 }
 
-/// Keeps the longest lease that was ever granted: Z2 waits for it.
-pub(crate) async fn granted<T: Tx>(tx: &mut T, store: &StoreRow, lease_ms: i64) -> Result<()> {
-    if lease_ms > store.lease_ms {
-        tx.update(vec![S::C.lease_ms.to(lease_ms)], vec![S::C.lease_ms.at_most(lease_ms)]).await?;
+/// Whether the store has a lease on record that is at least as long: Z2 waits for the longest one.
+///
+/// Interleaving prevented: a call is claimed with a longer lease than the store has, the store is quarantined, Z2 waits for the
+/// shorter lease and accepts, and the body is entered within the longer one. The lease is therefore committed before the first
+/// claim that has it ([`grant`]), and not with that claim: a process that stops in the middle of its claim would hold the lock
+/// of the one row of the store.
+pub(crate) fn granted(store: &StoreRow, lease_ms: i64) -> Step<()> {
+    match lease_ms <= store.lease_ms {
+        true => Ok(()),
+        false => Err(Refused::Undo(Error::LeaseNotGranted)),
     }
+}
+
+/// Records a lease that is longer than every one before it.
+pub(crate) async fn grant<T: Tx>(tx: &mut T, lease_ms: i64) -> Step<()> {
+    open(tx).await?;
+    // A store that another process has given a longer lease stays as it is.
+    tx.update(vec![S::C.lease_ms.to(lease_ms)], vec![S::C.lease_ms.at_most(lease_ms)]).await?;
     Ok(())
 }
 

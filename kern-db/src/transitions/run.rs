@@ -71,7 +71,7 @@ async fn started<T: Tx>(tx: &mut T, new: BeginRun, claim: &RunClaim) -> Step<Run
         return Err(Error::Invalid(format!("there is a run `{}` already", new.run_id)).into());
     }
     let store = restore::open(tx).await?;
-    restore::granted(tx, &store, new.lease_ms).await?;
+    restore::granted(&store, new.lease_ms)?;
     let now = tx.now().await?;
     let row = RunRow {
         epoch: store.epoch,
@@ -277,7 +277,7 @@ pub(crate) async fn claim<T: Tx>(
     }
     // R4 of a quarantined store, or of a run that was set back, would start what may have been started already.
     let store = restore::open_to(tx, &run, &actor).await?;
-    restore::granted(tx, &store, request.lease_ms).await?;
+    restore::granted(&store, request.lease_ms)?;
     let now = tx.now().await?;
     let expired = expire_due(tx, &open, now).await?;
     // A caller that loaded an older turn is answered for that one: the claim below finds that it is over.

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use kern_db::{
-    ApprovalStatus, BeginRun, Caller, DbExt as _, Ended, Error, ExecutionFilter, ExecutionStatus, Finished, Principal,
-    Resolution, RestoreAcceptance, RestoreAccepted, RunClaimed, RunId, RunStatus, Settlement, StoreState, clock,
+    ApprovalStatus, BeginRun, CallClaimed, Caller, ClaimCall, ClaimRun, DbExt as _, Ended, Error, ExecutionFilter,
+    ExecutionStatus, Finished, OwnerToken, Principal, Resolution, RestoreAcceptance, RestoreAccepted, RunClaimed,
+    RunId, RunStatus, Settlement, StoreState, clock,
 };
 use kern_tests::steps::{APPROVER, LONG, REQUESTER, Store, begin, end, required, turn, verified};
 
@@ -54,6 +55,34 @@ async fn a_quarantined_store_takes_a_no_and_a_result_and_nothing_else(store: &St
     store.refuse(&refused, 0).await.unwrap();
     store.cancel_run(ready, Caller::Anonymous).await.unwrap();
     assert_eq!(store.approval(&refused).await.status, ApprovalStatus::Rejected);
+}
+
+/// Z2 waits for the longest lease that was ever granted, whichever claim it was granted with.
+async fn a_restore_is_not_accepted_before_the_longest_lease_is_over(store: &Store) {
+    let mut ahead_ms = 0;
+    let mut waits = async |lease_ms: i64| {
+        let waits = store.accept_restore(accepted()).await.unwrap();
+        assert!(matches!(waits, RestoreAccepted::Waits { for_ms } if for_ms == lease_ms), "{waits:?}, {lease_ms}");
+        ahead_ms += lease_ms;
+        clock::set_ahead_ms(ahead_ms);
+        let done = store.accept_restore(accepted()).await.unwrap();
+        assert!(matches!(done, RestoreAccepted::Accepted { .. }), "{done:?}");
+    };
+    let started = store.begin_run(BeginRun { lease_ms: 2 * LONG, ..begin(&RunId::generate()) }).await.unwrap();
+    store.commit_turn(turn(&started, 1, &[required()], true)).await.unwrap();
+    waits(2 * LONG).await;
+    let run_id = store.paused(&[required()]).await;
+    store.approve(&run_id, 0).await.unwrap();
+    let loaded = store.load(&run_id, Caller::Worker).await;
+    let claimed = store.claim_run(ClaimRun { lease_ms: 3 * LONG, ..loaded }).await.unwrap();
+    assert!(matches!(claimed, RunClaimed::Claimed(_)), "{claimed:?}");
+    waits(3 * LONG).await;
+    let run_id = store.paused(&[required()]).await;
+    store.approve(&run_id, 0).await.unwrap();
+    let claim = store.resumed(&run_id).await;
+    let request = ClaimCall { claim, turn: 1, index: 0, lease_ms: 4 * LONG, owner: OwnerToken::fresh() };
+    assert!(matches!(store.claim_call(request).await.unwrap(), CallClaimed::Claimed(_)));
+    waits(4 * LONG).await;
 }
 
 async fn an_accepted_restore_leaves_nothing_that_could_start(store: &Store) {
@@ -188,6 +217,7 @@ async fn without_a_mark_that_can_be_written_nothing_starts(store: &Store) {
 }
 
 on_each_store!(
+    a_restore_is_not_accepted_before_the_longest_lease_is_over,
     a_quarantined_store_takes_a_no_and_a_result_and_nothing_else,
     a_restore_is_accepted_with_a_reason_and_a_proof,
     a_run_goes_on_when_a_person_has_acknowledged_the_restore,
