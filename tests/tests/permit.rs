@@ -364,6 +364,40 @@ async fn an_adapter_of_an_adapter_pauses_under_its_own_name_and_runs_its_origin_
     assert_eq!(told(&run), ["paid 7"]);
 }
 
+/// I1: what was approved under an adapter's name does not enter the adapter of another tool that has this name in another build.
+#[tokio::test]
+async fn i1_an_approval_of_an_adapter_enters_no_other_origin() {
+    let other = || {
+        let tool = ToolHandle::new(Forward { descriptor: Tool::descriptor(&pay {}).clone(), needed: true, to: pay {} });
+        tool.renamed("transfer").renamed("crm_pay")
+    };
+    let adapted = || tools![pay].remove(0).renamed("crm_pay");
+    let own = || ToolHandle::new(Forward { descriptor: own_named("crm_pay"), needed: true, to: pay {} });
+    for (what, shown, found) in
+        [("adapter", adapted(), other()), ("plain", adapted(), own()), ("own", own(), adapted())]
+    {
+        let store = Store::new().await;
+        let asked = store.agent(vec![shown], one_call("crm_pay", json!({}))).build().unwrap();
+        let session = format!("origin {what}");
+        let run = asked.run("go").user_id("alice").session_id(&session).await.unwrap();
+        store.approve_all(&run.run_id).await;
+        let agent = store.agent(vec![found], one_call("crm_pay", json!({}))).build().unwrap();
+        let refused = agent.continue_run(&run.run_id).user_id("alice").await;
+        assert_eq!(code(refused), "tool_changed", "{what}");
+        assert_eq!(store.states(&run.run_id).await, ["ready"], "{what}");
+        assert_eq!(ledger::of(&session), Vec::<String>::new(), "{what}");
+        // The build that has the tool runs it.
+        if what != "own" {
+            assert_eq!(told(&asked.continue_run(&run.run_id).user_id("alice").await.unwrap()), ["paid"], "{what}");
+        }
+    }
+}
+
+fn own_named(name: &str) -> ToolDescriptor {
+    let pay = Tool::descriptor(&pay {});
+    ToolDescriptor::new(name, "Pay.", pay.parameters.clone()).policy(pay.policy.clone())
+}
+
 #[tokio::test]
 async fn what_wraps_a_body_and_panics_leaves_its_end_unknown() {
     let store = Store::new().await;

@@ -7,7 +7,7 @@ use super::requirement::RunRequirement;
 use super::state::{CallKind, CallResult, OpenCall};
 use super::tool_execution::{ToolExecution, UserInputField};
 use crate::approval::policy::policy_of;
-use crate::tools::registry::Registry;
+use crate::tools::registry::{ORIGIN, Registry};
 use crate::tools::wire_json::{read_arguments, read_value};
 use crate::tools::{self, Arguments, ToolDescriptor, ToolHandle};
 
@@ -153,7 +153,7 @@ impl Preparing<'_> {
             unfilled,
             approval_id: approval_id.clone(),
             requirements: json!([requirement]),
-            context: json!({ "tool_names": [descriptor.name], "source_name": self.agent_name }),
+            context: context(descriptor, self.agent_name),
             policy,
         };
         tool.approval_id = approval_id;
@@ -169,6 +169,15 @@ impl Preparing<'_> {
             protected: Some((new, requirement)),
         }
     }
+}
+
+/// The context of an approval. Of an adapter it names the tools that it stands for: the view digest covers them.
+fn context(descriptor: &ToolDescriptor, agent_name: Option<&str>) -> Value {
+    let mut context = json!({ "tool_names": [descriptor.name], "source_name": agent_name });
+    if let Some(origin) = descriptor.stands_for() {
+        context[ORIGIN] = origin.into();
+    }
+    context
 }
 
 fn plain(tool_call_id: &str, descriptor: &ToolDescriptor, arguments: Arguments, now: i64) -> Prepared {

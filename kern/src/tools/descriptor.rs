@@ -164,6 +164,11 @@ impl ToolDescriptor {
         kern_db::tool_identity(&self.name, origin, &self.version, &self.schema_hash, policy.as_deref())
     }
 
+    /// The tools that an adapter stands for, if their names are not just its own.
+    pub(crate) fn stands_for(&self) -> Option<&str> {
+        self.origin.as_deref().filter(|origin| *origin != self.name)
+    }
+
     pub(crate) fn form(mut self, form: Form) -> Self {
         self.form = Some(form);
         self

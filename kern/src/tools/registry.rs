@@ -11,6 +11,14 @@ use crate::approval::policy::approval_needed;
 use crate::error::{Error, Result};
 use crate::models::ToolDefinition;
 
+/// Where the context of an approval names the tools that an adapter stands for.
+pub(crate) const ORIGIN: &str = "tool_origin";
+
+/// The tools that the tool stood for that an approver was shown.
+fn shown_origin(call: &Call) -> Option<&str> {
+    call.approval.as_ref()?.context.as_ref()?.get(ORIGIN)?.as_str()
+}
+
 /// The tools of one agent.
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
@@ -70,6 +78,12 @@ impl Registry {
         // What was asked decides who is asked; but a build that would ask an administrator does not run what was asked
         // of nobody but the user.
         let by_row = matches!(call.policy.tier, Tier::Required | Tier::TwoStage);
+        // Interleaving prevented: an approver confirms an adapter of one tool, a build where an adapter of another tool has this
+        // name, version and schema continues the run, and the body of that other tool is entered. Not the whole identity of the
+        // tool is compared: it covers the policy, and that of the row decides, whatever the tool declares by now.
+        if by_row && shown_origin(call) != tool.descriptor().stands_for() {
+            return Err("it stands for another tool");
+        }
         if !by_row && tool.descriptor().policy.approval == Some(ApprovalPolicy::Required) {
             let arguments = read_arguments(&call.arguments, usize::MAX);
             if arguments.is_ok_and(|arguments| !approval_needed(tool.tool(), &arguments)) {
