@@ -56,6 +56,8 @@ impl Pair {
         for _ in 0..1_000 {
             let found: i64 = admin.query_one(sql, &[]).await.unwrap().get(0);
             if found == 1 {
+                // The server's checkpointer tells commits to wait, and may read the setting later than the one that sends.
+                admin.batch_execute("CHECKPOINT").await.unwrap();
                 return;
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -246,6 +248,8 @@ async fn round(pair: &Pair, seed: u64, tally: &mut Tally) {
     drop(db);
     pair.fail_over().await;
     let db = pair.open().await;
+    let status = db.store_status().await.unwrap();
+    assert_eq!(status.state, StoreState::Open, "seed {seed}: {status:?}");
     let acknowledged: HashSet<RunId> = acknowledged.lock().unwrap().drain(..).collect();
     tally.decisions += acknowledged.len();
     for run_id in &acknowledged {
