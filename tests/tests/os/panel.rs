@@ -1,7 +1,9 @@
 //! The control panel, as a browser asks for it: what it shows, what it decides, and who may.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
+use kern::db::{Db as _, Principal, RestoreAcceptance, RestoreAccepted};
 use kern::identity::{KeyRequest, ScopeSet};
 use kern::os::AgentOS;
 use kern::prelude::*;
@@ -124,6 +126,40 @@ async fn every_page_is_there_and_says_what_browsers_may_load() {
     let missing = browser.get("/panel/approvals/none").await;
     assert_eq!(missing.status, 404);
     assert!(missing.text.contains("Approval not found") && missing.text.contains("To the inbox"), "{}", missing.text);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_was_set_back_is_named_on_every_page_and_on_what_waits_since() {
+    let os = Served::new(&[("delete_user", json!({ "user_id": "u1" }))]).await;
+    let browser = Browser::of(&os);
+    let (run_id, approval_id) = ids(&os.run("back").await);
+    let approval = format!("/panel/approvals/{approval_id}");
+    let run = format!("/panel/runs/{run_id}");
+    let pages = ["/panel", &approval, &run, "/panel/chat", "/panel/sessions", "/panel/executions", "/panel/audit"];
+    let (closed, lost) = ("until an operator has accepted the loss", "executed in the history that was lost");
+    for path in pages {
+        let page = browser.get(path).await.text;
+        assert!(!page.contains(closed) && !page.contains(lost), "{path}: {page}");
+    }
+    let acceptance = || RestoreAcceptance::new(Principal::unverified("root"), "the disk failed").force();
+    let mut accepted = os.store.db.accept_restore(acceptance()).await.unwrap();
+    for path in pages {
+        let page = browser.get(path).await.text;
+        assert!(page.contains(closed), "{path}: {page}");
+    }
+    while let RestoreAccepted::Waits { for_ms } = accepted {
+        tokio::time::sleep(Duration::from_millis(for_ms.unsigned_abs())).await;
+        accepted = os.store.db.accept_restore(acceptance()).await.unwrap();
+    }
+    for path in pages {
+        let page = browser.get(path).await.text;
+        assert!(!page.contains(closed), "{path}: {page}");
+        assert_eq!(page.contains(lost), path == approval || path == run, "{path}: {page}");
+    }
+    // A person lets the run go on, and the page warns no longer.
+    let done = browser.post(&run, &[("note", "not in the bank's list"), ("acknowledged_by", "bob")]).await;
+    assert_eq!(done.status, 303, "{}", done.text);
+    assert!(!browser.get(&approval).await.text.contains(lost));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -71,6 +71,8 @@ struct Page {
     similar: Option<Row>,
     /// Why the run cannot continue.
     blocked: Option<String>,
+    /// Whether the run is from before the store was set back, and nobody has acknowledged that.
+    restored: bool,
 }
 
 pub(super) async fn show(
@@ -98,7 +100,7 @@ pub(super) async fn show(
     let result =
         approval.execution.as_ref().and_then(|execution| execution.result.as_ref().or(execution.error.as_ref()));
     Ok(page(&Page {
-        frame: Frame::new(&os, &who, "/panel", "Approval"),
+        frame: Frame::new(&os, &who, "/panel", "Approval").await?,
         asked,
         decides,
         run_id: approval.run_id.to_string(),
@@ -110,9 +112,19 @@ pub(super) async fn show(
         inputs: if asked == Asked::Edit { inputs(&os, &approval) } else { Vec::new() },
         result: result.map(|text| prose(text)),
         similar: similar(&os, &who, &approval).await?,
+        restored: is_restored(&os, &approval).await?,
         blocked: blocked(&os, &approval).await.map(|blocked| prose(&blocked.sentence())),
         row: Row::of(&approval),
     }))
+}
+
+/// Whether an approval may have been decided, and its call executed, in a history that was lost.
+async fn is_restored(os: &Os, approval: &Approval) -> Result<bool, Failure> {
+    if approval.status != ApprovalStatus::Pending {
+        return Ok(false);
+    }
+    let store = os.db.store_status().await?;
+    Ok(store.restored_runs > 0 && os.db.get_run(&approval.run_id).await?.epoch != store.epoch)
 }
 
 /// The last decided call of the same tool, among the newest ones.

@@ -69,7 +69,7 @@ async fn shown(os: &Os, who: &Who, before: Option<i64>, verified: Option<Verifie
     let first = end.saturating_sub(i64::from(ROWS) + 1).max(0);
     let entries = os.db.audit().entries(first, ROWS).await?;
     let rows = entries.iter().filter(|entry| entry.seq < end).rev().map(Row::of).collect();
-    let frame = Frame::new(os, who, "/panel/audit", "Audit log");
+    let frame = Frame::new(os, who, "/panel/audit", "Audit log").await?;
     Ok(made(&Page { frame, rows, verified, older: (first > 0).then_some(first + 1) }))
 }
 

@@ -57,5 +57,10 @@ pub(super) async fn page(State(os): State<Arc<Os>>, who: Who, RawQuery(query): R
             is_chosen: asked.as_deref() == Some(agent.id()),
         })
         .collect();
-    Ok(made(&Page { frame: Frame::new(&os, &who, "/panel/chat", "Chat"), agents, session, secrets: secrets(&os) }))
+    Ok(made(&Page {
+        frame: Frame::new(&os, &who, "/panel/chat", "Chat").await?,
+        agents,
+        session,
+        secrets: secrets(&os),
+    }))
 }

@@ -82,7 +82,7 @@ pub(super) async fn page(State(os): State<Arc<Os>>, who: Who) -> Result<Response
         };
         rows.push(Row::of(&os, run, execution));
     }
-    Ok(made(&Page { frame: Frame::new(&os, &who, "/panel/executions", "Unknown"), rows, settles }))
+    Ok(made(&Page { frame: Frame::new(&os, &who, "/panel/executions", "Unknown").await?, rows, settles }))
 }
 
 pub(super) async fn settle(

@@ -172,7 +172,7 @@ pub(super) async fn page(State(os): State<Arc<Os>>, who: Who, RawQuery(query): R
         .map(Row::of)
         .collect();
     Ok(made(&Inbox {
-        frame: Frame::new(&os, &who, "/panel", "Inbox"),
+        frame: Frame::new(&os, &who, "/panel", "Inbox").await?,
         shown,
         query: part(&search),
         search,
@@ -237,7 +237,7 @@ pub(super) async fn decide(State(os): State<Arc<Os>>, who: Who, request: Request
             rows.extend(found.as_ref().map(Row::of).filter(|row| row.is_pending));
         }
         let title = if approves { "Approve?" } else { "Reject?" };
-        return Ok(made(&Asked { frame: Frame::new(&os, &who, "/panel", title), approves, rows }));
+        return Ok(made(&Asked { frame: Frame::new(&os, &who, "/panel", title).await?, approves, rows }));
     }
     let (mut outcomes, gathered) = (Vec::new(), Gathered::default());
     for (id, digest) in chosen {
@@ -264,5 +264,5 @@ pub(super) async fn decide(State(os): State<Arc<Os>>, who: Who, request: Request
     if !gathered.is_empty() {
         os.db.record_gathered(gathered).await?;
     }
-    Ok(made(&Decided { frame: Frame::new(&os, &who, "/panel", "Decided"), outcomes }))
+    Ok(made(&Decided { frame: Frame::new(&os, &who, "/panel", "Decided").await?, outcomes }))
 }

@@ -19,7 +19,7 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse as _, Response};
 use axum::routing::get;
-use kern_db::Approval;
+use kern_db::{Approval, Quarantine};
 use serde_json::{Map, Value};
 
 use super::Os;
@@ -70,6 +70,9 @@ async fn guarded(request: Request, next: Next) -> Response {
     response
 }
 
+const RESTORED: &str = "The store was set back to an older copy. Nothing is asked for, approved or started until an operator has accepted \
+                        the loss with `kern restore --accept`. Rejections are still taken.";
+
 /// What stands around every page.
 pub(super) struct Frame {
     title: String,
@@ -79,6 +82,8 @@ pub(super) struct Frame {
     /// Whether names are only what people say.
     has_names: bool,
     links: Vec<Link>,
+    /// Why the store takes nothing new.
+    quarantine: Option<String>,
 }
 
 struct Link {
@@ -88,7 +93,13 @@ struct Link {
 }
 
 impl Frame {
-    fn new(os: &Os, who: &Who, here: &'static str, title: impl Into<String>) -> Self {
+    async fn new(os: &Os, who: &Who, here: &'static str, title: impl Into<String>) -> Result<Self, Failure> {
+        let quarantine = match os.db.quarantine().await? {
+            Quarantine::Open => None,
+            // The proof is for operators: `kern restore` shows it.
+            Quarantine::Restored { .. } => Some(RESTORED.to_owned()),
+            other => Some(safe(&other.to_string())),
+        };
         let links = [
             ("/panel", "Inbox", Scope::ApprovalsRead),
             ("/panel/chat", "Chat", Scope::AgentsRead),
@@ -102,18 +113,26 @@ impl Frame {
             .map(|(path, name, _)| Link { path, name, is_here: path == here })
             .collect();
         let known = who.principal(None);
-        Self {
+        Ok(Self {
+            quarantine,
             title: title.into(),
             server: os.name.clone(),
             has_names: known.is_none(),
             who: known.map(|person| safe(&person.subject)),
             links,
-        }
+        })
     }
 
     /// Of a page for nobody in particular.
     fn bare(title: &str) -> Self {
-        Self { title: title.to_owned(), server: "kern".to_owned(), who: None, has_names: false, links: Vec::new() }
+        Self {
+            title: title.to_owned(),
+            server: "kern".to_owned(),
+            who: None,
+            has_names: false,
+            links: Vec::new(),
+            quarantine: None,
+        }
     }
 }
 

@@ -67,7 +67,7 @@ pub(super) async fn sessions(
         runs: session.runs,
         changed: When::of(session.updated_at_ms / 1000),
     };
-    let frame = Frame::new(&os, &who, "/panel/sessions", "Sessions");
+    let frame = Frame::new(&os, &who, "/panel/sessions", "Sessions").await?;
     let rows = found.data.iter().map(row).collect();
     Ok(made(&Sessions { frame, rows, number, has_more: u64::from(number) < found.meta.total_pages }))
 }
@@ -221,7 +221,7 @@ pub(super) async fn session(
     if runs.is_empty() && found.is_none() {
         return Err(Problem::not_found("Session").into());
     }
-    let frame = Frame::new(&os, &who, "/panel/sessions", "Session");
+    let frame = Frame::new(&os, &who, "/panel/sessions", "Session").await?;
     let session = safe(found.and_then(|session| session.name).as_ref().unwrap_or(&session_id));
     Ok(made(&Page { frame, session, session_path: Some(part(&session_id)), runs }))
 }
@@ -235,7 +235,7 @@ pub(super) async fn run(State(os): State<Arc<Os>>, who: Who, Path(run_id): Path<
     let may = restored && who.may(&Scope::ExecutionsSettle);
     let acknowledges = may.then(|| part(found.run_id.as_str()));
     let runs = vec![RunRow { deleted, restored, acknowledges, ..row(&os, &agent.shown(&found)?, &found.calls) }];
-    let frame = Frame::new(&os, &who, "/panel/sessions", "Run");
+    let frame = Frame::new(&os, &who, "/panel/sessions", "Run").await?;
     let session = safe(found.session_id.as_str());
     let session_path = found.deleted_at_ms.is_none().then(|| part(found.session_id.as_str()));
     Ok(made(&Page { frame, session, session_path, runs }))
