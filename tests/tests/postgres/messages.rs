@@ -60,7 +60,7 @@ async fn a_missing_permission_is_named() {
     let db = PostgresDb::open(store.database().address_as(&role)).await.unwrap().into_db();
     let error = db.begin_run(begin(&RunId::generate())).await.unwrap_err();
     let said = told(&error);
-    assert!(error.code() == "store_refused" && said.contains("kern_store") && said.contains("grant"), "{said}");
+    assert!(error.code() == "store_refused" && said.contains("kern_hosts") && said.contains("grant"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
