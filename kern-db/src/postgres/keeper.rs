@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 
 use super::Shared;
 use super::connection::{Object, Said};
@@ -39,6 +40,8 @@ const PAUSE: Duration = Duration::from_millis(50);
 const TRIES: usize = 64;
 /// Looks at a store that changes between two of them.
 const LOOKS: usize = 4;
+/// How long the mark is waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Between two times that a host says that it is there.
 const BEAT: Duration = Duration::from_secs(10);
 
@@ -125,15 +128,13 @@ impl Keeper {
     /// Reads the mark on a thread that may block.
     async fn load(&self) -> Result<Option<Mark>> {
         let sink = Arc::clone(&self.sink);
-        let loaded =
-            tokio::task::spawn_blocking(move || sink.load()).await.map_err(|error| unavailable(ACTION, error))?;
-        loaded.map_err(|error| unavailable(ACTION, error))
+        in_time(tokio::task::spawn_blocking(move || sink.load())).await
     }
 
+    /// Replaces the mark. A write that comes too late is still made only over the expected mark.
     async fn set(&self, expected: Option<Mark>, new: Mark) -> Result<bool> {
         let sink = Arc::clone(&self.sink);
-        let set = tokio::task::spawn_blocking(move || sink.compare_and_set(expected.as_ref(), &new)).await;
-        set.map_err(|error| unavailable(ACTION, error))?.map_err(|error| unavailable(ACTION, error))
+        in_time(tokio::task::spawn_blocking(move || sink.compare_and_set(expected.as_ref(), &new))).await
     }
 
     async fn before(&self) -> Result<Before> {
@@ -200,6 +201,12 @@ impl Keeper {
         }
         Err(Error::Busy { action: ACTION })
     }
+}
+
+/// Waits for the mark, but not for as long as another process of the host is stopped while it holds the lock on the file.
+async fn in_time<T>(work: JoinHandle<io::Result<T>>) -> Result<T> {
+    let done = tokio::time::timeout(PATIENCE, work).await.map_err(|_| Error::Busy { action: ACTION })?;
+    done.map_err(|error| unavailable(ACTION, error))?.map_err(|error| unavailable(ACTION, error))
 }
 
 /// The place of the last entry that a commit has added.
