@@ -58,7 +58,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let actions: Vec<&str> = entries.iter().map(|entry| entry.action.as_str()).collect();
     assert_eq!(
         actions,
-        ["run_started", "turn_committed", "recorded", "executing", "succeeded", "run_completed"],
+        ["shard_opened", "run_started", "turn_committed", "recorded", "executing", "succeeded", "run_completed"],
         "the record comes before the start"
     );
     let report = db.audit().verify().await?;
