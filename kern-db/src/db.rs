@@ -172,7 +172,7 @@ pub trait Db: sealed::Sealed + Transitions + fmt::Debug + Send + Sync + 'static 
     fn retire_host(&self, id: String, by: Principal, note: String) -> DbFuture<'_, Host>;
 
     /// Ends the work of this process in order: the mark is synced, and the host is taken from the list unless another process
-    /// uses its mark. What is asked of the store afterwards is still done.
+    /// uses its mark. The store can still be used afterwards.
     ///
     /// # Errors
     ///

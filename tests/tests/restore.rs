@@ -59,7 +59,7 @@ enum Held {
     Entered(RunClaim, CallClaim),
 }
 
-/// What is set back, and how.
+/// The store that is set back, and the way.
 #[derive(Clone, Debug)]
 enum Kind {
     /// A SQLite file is copied.

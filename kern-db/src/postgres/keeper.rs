@@ -32,7 +32,7 @@ use crate::tx::Tx as _;
 use crate::{Error, Result, StoreState, fault};
 
 const ACTION: &str = "keep the mark of the store";
-/// What is committed is in the mark after this long, whatever it was.
+/// How long after a commit the mark holds it at the latest.
 const SYNC: Duration = Duration::from_millis(800);
 /// Between two tries to look at a server that restarts.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -42,7 +42,7 @@ const TRIES: usize = 64;
 const LOOKS: usize = 4;
 /// How long the mark is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Between two times that a host says that it is there.
+/// The interval between two heartbeats of a host.
 const BEAT: Duration = Duration::from_secs(10);
 
 /// The mark of one database, for all transactions of this process.
@@ -63,13 +63,14 @@ struct State {
     memory: Memory,
     /// The store as a transaction has found or left it.
     store: Option<StoreRow>,
-    /// When this process last said that its host is there.
+    /// When this process last sent its host's heartbeat.
     beat: Option<Instant>,
     /// Whether something is committed that the mark lacks.
     is_behind: bool,
 }
 
-/// What a transaction compares the log with: read before it begins, so that all of it was committed by then.
+/// The mark and the memory that a transaction compares the log with. Both were read before it began, so that their entries were
+/// committed by then.
 #[derive(Debug)]
 pub(super) struct Before {
     pub(super) mark: Option<Mark>,
@@ -150,7 +151,7 @@ impl Keeper {
         let mut state = self.state();
         let known = state.store.as_ref().map(|known| known.epoch.clone());
         if store.as_ref().is_some_and(|row| known.as_ref() != Some(&row.epoch)) {
-            // What was remembered is of an epoch that is over.
+            // The memory belongs to an epoch that is closed.
             state.memory = memory;
         } else {
             if memory.verified.is_some() {
@@ -353,7 +354,7 @@ impl Shared {
         }
     }
 
-    /// Says that this host drives the store, so that a failover waits for its mark. It stops writing where it cannot say so.
+    /// Sends the heartbeat of this host, so that a failover waits for its mark. The host stops writing when the heartbeat fails.
     pub(super) async fn beat(&self, server: Option<&str>, ahead_ms: i64) -> Result<()> {
         let since = self.keeper.state().beat.map(|beat| beat.elapsed());
         if since.is_some_and(|since| since < BEAT) {
@@ -443,12 +444,12 @@ impl Shared {
         Err(Error::Busy { action: ACTION })
     }
 
-    /// One look: the mark that was found and what was committed are entries of the same log.
+    /// Checks in one snapshot that the mark and this process's commits are entries of the same log.
     async fn look(&self, before: &Before, store: &StoreRow) -> Result<Mark> {
         let connection = self.connection(&self.pool, ACTION).await?;
         let mut tx = self.begin(connection, Lane::Normal, ACTION, true, &|_| None).await?;
         let host = self.keeper.host(tx.server());
-        // Mark and memory are from before the look: what is in them was committed by then.
+        // Mark and memory were read before this transaction began, so that their entries were committed by then.
         let next = before.memory.next(&mut tx, store, before.mark.as_ref(), host).await;
         tx.roll_back().await;
         next.map(|(mark, _)| mark)
@@ -520,7 +521,7 @@ impl Shared {
     }
 }
 
-/// Looks after a store that has new sessions, or commits that nobody waits for, within a second.
+/// Compares the store after a new session, and syncs the mark after a commit without a waiting caller, within a second.
 pub(super) async fn tend(store: Weak<Shared>, wake: Arc<Notify>) {
     loop {
         wake.notified().await;
@@ -577,11 +578,11 @@ fn unusable(path: &Path, error: &io::Error) -> Error {
     Error::Invalid(format!("the mark `{}` cannot be kept: {error}; {SETTING}", path.display()))
 }
 
-/// What a caller is told whose change is committed and not in the mark: it does not enter the body, and answers no no.
+/// The error for a caller whose change is committed and not in the mark: the body is not entered, and the no is not answered.
 pub(super) fn not_marked(error: Error) -> Error {
     match error {
         Error::StoreRestored { .. } => error,
-        // No error that lets a claim be read back: what is committed is in no mark.
+        // Not an error after which a claim is read back: no mark holds the commit.
         error => {
             let source = std::error::Error::source(&error).map(|source| format!(": {source}")).unwrap_or_default();
             Error::NotMarked { detail: format!("{error}{source}") }

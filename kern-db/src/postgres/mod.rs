@@ -268,7 +268,7 @@ impl Shared {
 
     /// Begins a transaction, on another connection where this one died while nobody used it.
     ///
-    /// `question` gives what is asked of the database behind the connection with it.
+    /// `question` gives the SQL condition that is checked together with the BEGIN, from the database behind the connection.
     async fn begin(
         &self,
         connection: Object,
@@ -389,7 +389,7 @@ impl Shared {
         let Some(place) = place else { return outcome };
         self.keeper.committed(&place);
         if is_marked {
-            // What was started or refused is in the mark before anybody is told of it.
+            // The mark holds a start before its body is entered, and a no before it is answered.
             let claim = before.map(|before| Claim { mark: before.mark, place, server });
             self.sync(claim).await.map_err(not_marked)?;
         }

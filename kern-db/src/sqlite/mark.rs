@@ -21,7 +21,7 @@ use crate::transitions::restore::quarantine;
 use crate::tx::{Head, Tx as _, finish_now};
 use crate::{Error, Result, fault};
 
-/// What is committed is in the mark after this long, whatever it was.
+/// How long after a commit the mark holds it at the latest.
 const SYNC: Duration = Duration::from_millis(800);
 /// Tries to write over a mark that other processes write, too.
 const TRIES: usize = 64;
@@ -127,8 +127,8 @@ impl Keeper {
         self.unsynced.map(|since| SYNC.saturating_sub(since.elapsed()))
     }
 
-    /// Whether the mark that this process has seen was removed since, for example with the folder of the store. A sync that nobody
-    /// waits for does not make it again; the next start or no does.
+    /// Whether the mark was removed after this process saw it, for example with the folder of the store. A sync without a waiting
+    /// caller does not make it again; the next start or no does.
     pub(super) fn is_removed(&self) -> Result<bool> {
         Ok(self.memory.verified.is_some() && self.load()?.is_none())
     }

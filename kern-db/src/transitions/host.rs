@@ -12,7 +12,7 @@ use crate::{Error, Result};
 use HostRow as H;
 use StoreRow as S;
 
-/// For so long a host may claim after it was last heard of: it says that it is there more often, and stops when it cannot.
+/// How long a host may claim calls after its last heartbeat. It sends one more often, and stops when that fails.
 pub(crate) const SILENT_MS: i64 = 60_000;
 
 async fn all<T: Tx>(tx: &mut T) -> Result<Vec<HostRow>> {

@@ -57,7 +57,7 @@ async fn i6_a_start_is_read_back_by_its_token_while_it_is_executing(store: &Stor
         assert!(store.read_call_claim(request(&claim, index, LONG)).await.unwrap().is_none(), "another attempt");
         let mut borrowed = sent.clone();
         borrowed.claim.fence += 1;
-        assert!(store.read_call_claim(borrowed).await.unwrap().is_none(), "a run of somebody else's");
+        assert!(store.read_call_claim(borrowed).await.unwrap().is_none(), "another process owns the run");
         store.succeed(&found).await;
         assert!(store.read_call_claim(sent).await.unwrap().is_none(), "it has its outcome");
     }

@@ -57,7 +57,7 @@ async fn i2_a_claim_that_was_not_committed_is_not_read_back(on: On) {
         let said = continued(&place, &format!("commit: {lost}=1*return(lost)"), command, &run_id).await;
         assert_eq!(said, "store_unavailable", "{lost}");
         assert_eq!(place.ledger().len(), 0, "{lost}: {:?}", place.ledger());
-        // Whoever continues it next runs it.
+        // The process that continues the run next enters the body.
         assert_eq!(continued(&place, "open=off", command, &run_id).await, format!("{run_id} COMPLETED"), "{lost}");
         assert_eq!(place.ledger().len(), 1, "{lost}: {:?}", place.ledger());
         history::check(&*place.db).await;

@@ -240,7 +240,7 @@ fn a_mark_that_was_removed_with_its_folder_is_not_made_again() {
     assert_eq!(done.ok(), Some("one"));
     std::fs::remove_dir_all(&file.folder).expect("the folder is the test's own");
     std::fs::create_dir(&file.folder).expect("the temp folder is writable");
-    // The writer syncs what no caller has waited for within a second.
+    // Within a second, the writer syncs commits that no caller waits for.
     std::thread::sleep(Duration::from_millis(1_200));
     let found = std::fs::read_dir(&file.folder).expect("the folder is there").count();
     assert_eq!(found, 0, "the folder is as empty as it was made");

@@ -71,7 +71,7 @@ struct Page {
     similar: Option<Row>,
     /// Why the run cannot continue.
     blocked: Option<String>,
-    /// Whether the run is from before the store was set back, and nobody has acknowledged that.
+    /// Whether the run began before the store was set back, and a person still has to acknowledge the restore.
     restored: bool,
 }
 
