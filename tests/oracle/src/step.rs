@@ -763,16 +763,13 @@ impl Tx<'_> {
         let as_loaded = run.fence == loaded.fence && run.turn == loaded.turn;
         let same = self.holds(Guard::RunSnapshot, loaded.history == self.state.store.history);
         if !paused || !same || !self.holds(Guard::RunFence, as_loaded) {
-            // Of a run that is paused it may also be said what it waits for.
-            let open = self.open_turn().any(|place| {
-                let call = self.call(place).expect("it is in the turn");
-                let started = matches!(call.state(), Some(ExecutionState::Executing | ExecutionState::Unknown));
-                !call.is_decided() || started
-            });
+            // The answer about a paused run may also name what the run waits for, before or after its calls were swept.
+            let waited = self.waits();
             let before = self.state;
             self.open_turn().for_each(|place| self.meet(place));
+            let waits = self.waits();
             self.or = Some((std::mem::replace(&mut self.state, before), std::mem::take(&mut self.words)));
-            return Answers::from(Said::AlreadyRunning).or_if(paused && open, Said::Blocked);
+            return Answers::from(Said::AlreadyRunning).or_if(paused && (waited || waits), Said::Blocked);
         }
         self.or = Some((self.state, Vec::new()));
         for place in self.open_turn() {
@@ -807,6 +804,15 @@ impl Tx<'_> {
         self.proc(process).claim = Some(claim);
         self.say("run_claimed");
         Said::Claimed.into()
+    }
+
+    /// Returns whether a call of the open turn is undecided, executing or unknown.
+    fn waits(&self) -> bool {
+        self.open_turn().any(|place| {
+            let call = self.call(place).expect("it is in the turn");
+            let started = matches!(call.state(), Some(ExecutionState::Executing | ExecutionState::Unknown));
+            !call.is_decided() || started
+        })
     }
 
     /// U3: whether going on says yes to this call.
