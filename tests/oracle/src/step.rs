@@ -1256,7 +1256,7 @@ impl Tx<'_> {
             // Whether a no that was said before is called that depends on what it met: the table does not say.
             Says::No if no => Answers::from(Said::Already).or(Said::NotAsked),
             Says::No => self.take_back(place),
-            _ if no => not_asked,
+            _ if no && says != Says::Result => not_asked,
             Says::Yes => {
                 if call.answer == Answer::Confirmed(call.arguments, call.version) && current {
                     let said = if unstarted { Said::Already } else { Said::NotAsked };
@@ -1416,7 +1416,10 @@ impl Tx<'_> {
         if call.state() == Some(ExecutionState::Succeeded) && !call.facts.settled && self.on(Guard::ResultOnce) {
             return not_asked.or(Said::Already);
         }
+        // After the requester's no, the other system may still report what it did: the result is kept, and not taken.
+        let no = call.answer == Answer::Rejected && self.on(Guard::AnswerFinal);
         let open = match call.spec.tier {
+            _ if no => false,
             Tier::User => call.answer == Answer::None && call.execution.is_none(),
             _ => call.gate_open() && call.state() == Some(ExecutionState::Ready),
         };
