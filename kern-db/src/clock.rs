@@ -1,12 +1,13 @@
-//! The time of a store: its clock, but never before the largest time that this process has seen in the store, plus what has passed
-//! since by the monotonic clock. Nothing is revived by a clock that is set back, and nothing freezes after an entry that was written
-//! ahead of time.
+//! The machine's clock, and the time of a store: its clock, but never before the largest time that this process has seen in the
+//! store, plus what has passed since by the monotonic clock. Nothing is revived by a clock that is set back, and nothing freezes
+//! after an entry that was written ahead of time.
 //!
-//! Also how far a test has moved the clock for the calls of one thread (feature `failpoints`). A schedule that waits for its deadlines takes seconds; one that moves the clock takes none, and hits each of them on
-//! purpose. It is the caller's thread that counts, so that tests side by side do not move each other's clock.
+//! With the feature `failpoints`, a test moves the clock for the calls of its own thread. A schedule that waits for its deadlines
+//! takes seconds; one that moves the clock takes none, and hits each of them on purpose. Tests that run side by side do not move
+//! each other's clock.
 
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
@@ -17,6 +18,12 @@ const WARN_EVERY: Duration = Duration::from_secs(60);
 /// How far the stored time may lag behind the store's time, on a store that does not keep it with every transaction.
 #[cfg(feature = "postgres")]
 const LAG_MS: i64 = 1_000;
+
+/// Epoch milliseconds of the machine. A clock before 1970 counts as 1970.
+pub(crate) fn wall_clock() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
 
 /// How a store's time stands to its clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

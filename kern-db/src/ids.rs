@@ -105,7 +105,7 @@ id! {
 pub fn fresh_id() -> String {
     thread_local!(static BLOCK: RefCell<Block> = const { RefCell::new(Block { bytes: [0; Block::SIZE], used: Block::SIZE }) });
     let random = BLOCK.with_borrow_mut(Block::take);
-    let now = u64::try_from(crate::memory::wall_clock()).expect("a clock before 1970 counts as 1970");
+    let now = u64::try_from(crate::clock::wall_clock()).expect("a clock before 1970 counts as 1970");
     uuid::Builder::from_unix_timestamp_millis(now, &random).into_uuid().to_string()
 }
 

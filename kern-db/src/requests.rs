@@ -357,7 +357,15 @@ impl std::fmt::Display for Quarantine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Open => f.write_str("nothing shows that the store went back in time"),
-            Self::Unconfirmed { hosts } => f.write_str(&crate::transitions::host::unconfirmed(hosts)),
+            Self::Unconfirmed { hosts } => {
+                let hosts = if hosts.is_empty() { "the next one".to_owned() } else { hosts.join(", ") };
+                write!(
+                    f,
+                    "the database took the place of another one, by a failover or a restore, and nothing starts until every host \
+                     has compared its mark with it: waiting for {hosts}. A host that does not come back is retired with \
+                     `kern hosts retire ID`"
+                )
+            }
             Self::Restored { proof } => write!(f, "the store went back in time: {proof}"),
         }
     }

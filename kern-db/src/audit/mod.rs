@@ -343,10 +343,14 @@ pub(crate) fn is_whole(row: &AuditRow, store_id: &str) -> bool {
     Line::of_row(row, &canonical(&row.actor.0)).fits(store_id, &mut Vec::new())
 }
 
-/// Whether an entry's hash is that of its content.
-pub(crate) fn fits(entry: &AuditEntry, store_id: &str) -> bool {
-    let (actor, payload) = (canonical(&entry.actor), canonical(&entry.payload));
-    Line::of_entry(entry, &actor, &payload).fits(store_id, &mut Vec::new())
+impl AuditEntry {
+    /// Returns whether its hash is that of its content in the store with this id, which the first entry of each chain names. Only
+    /// the whole chain shows that it is the entry that kern wrote.
+    #[must_use]
+    pub fn fits(&self, store_id: &str) -> bool {
+        let (actor, payload) = (canonical(&self.actor), canonical(&self.payload));
+        Line::of_entry(self, &actor, &payload).fits(store_id, &mut Vec::new())
+    }
 }
 
 /// Reads entries after `after`, oldest first.

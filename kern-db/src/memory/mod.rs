@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 
@@ -17,7 +17,7 @@ use crate::store::Lane;
 use crate::store::prelude::*;
 use crate::tx::{Among, Head, Job, Query, Refused, Step, Tx, finish_now};
 use crate::{Error, Result, clock};
-use clock::Floor;
+use clock::{Floor, wall_clock};
 
 /// A store that lives and dies with the process. Made for tests, examples and agents without protected tools.
 ///
@@ -403,12 +403,6 @@ impl Tx for MemoryTx<'_> {
     fn journal(&mut self) -> &mut Journal {
         &mut self.journal
     }
-}
-
-/// Epoch milliseconds of the machine. A clock before 1970 counts as 1970.
-pub(crate) fn wall_clock() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 store!(InMemoryDb);

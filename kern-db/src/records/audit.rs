@@ -80,15 +80,6 @@ pub struct AuditEntry {
     pub hash: String,
 }
 
-impl AuditEntry {
-    /// Whether its hash is that of its content in the store with this id, which the first entry of each chain names. Whether it is
-    /// the entry that kern wrote shows only in the whole chain.
-    #[must_use]
-    pub fn fits(&self, store_id: &str) -> bool {
-        crate::audit::fits(self, store_id)
-    }
-}
-
 impl TryFrom<AuditRow> for AuditEntry {
     type Error = crate::Error;
 

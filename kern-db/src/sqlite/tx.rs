@@ -11,7 +11,7 @@ use super::{counts, migrate};
 use crate::audit::Journal;
 use crate::cell::{Assign, Cell, Columns, Cond, Op, Row, Table};
 use crate::clock::Time;
-use crate::memory::wall_clock;
+use crate::clock::wall_clock;
 use crate::names::Names;
 use crate::page::Page;
 use crate::records::run::RunRow;

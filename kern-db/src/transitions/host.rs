@@ -6,6 +6,7 @@ use crate::audit::Entry;
 use crate::records::host::{Host, HostRow};
 use crate::records::principal::{Actor, Principal, check_named};
 use crate::records::store::StoreRow;
+use crate::requests::Quarantine;
 use crate::tx::{Query, Refused, Step, Tx};
 use crate::{Error, Result};
 
@@ -41,7 +42,7 @@ pub(crate) async fn list<T: Tx>(tx: &mut T) -> Result<Vec<Host>> {
 pub(crate) async fn check_confirmed<T: Tx>(tx: &mut T, store: &StoreRow) -> Step<()> {
     match waits_for(tx, store).await? {
         None => Ok(()),
-        Some(hosts) => Err(Refused::Undo(Error::StoreRestored { what: unconfirmed(&hosts) })),
+        Some(hosts) => Err(Refused::Undo(Error::StoreRestored { what: Quarantine::Unconfirmed { hosts }.to_string() })),
     }
 }
 
@@ -50,15 +51,6 @@ pub(crate) async fn waits_for<T: Tx>(tx: &mut T, store: &StoreRow) -> Result<Opt
     let Some(server) = tx.server().filter(|server| store.server.as_ref() != Some(server)) else { return Ok(None) };
     let missing = all(tx).await?.into_iter().filter(|host| host.server != server);
     Ok(Some(missing.map(|host| format!("{} ({})", host.id, host.name)).collect()))
-}
-
-/// What a caller is told meanwhile.
-pub(crate) fn unconfirmed(hosts: &[String]) -> String {
-    let hosts = if hosts.is_empty() { "the next one".to_owned() } else { hosts.join(", ") };
-    format!(
-        "the database took the place of another one, by a failover or a restore, and nothing starts until every host has compared \
-         its mark with it: waiting for {hosts}. A host that does not come back is retired with `kern hosts retire ID`"
-    )
 }
 
 /// Records that a host has compared its mark with the database, and that the log is whole there once every host has.

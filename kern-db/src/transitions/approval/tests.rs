@@ -130,7 +130,7 @@ async fn approved_anyway(in_ms: i64, by: Principal, wait_ms: u64) -> Vec<String>
     let db = InMemoryDb::new();
     let policy = CallPolicy::new(Tier::Required, Some(PauseType::Confirmation)).pool("tokens");
     let (run, id) = paused_for(&db, policy).await;
-    let until_ms = crate::memory::wall_clock() + in_ms;
+    let until_ms = crate::clock::wall_clock() + in_ms;
     for approves in [false, true] {
         let (run_id, resolution) = (run.run_id.clone(), Resolution::approved().by_person(Some(by.clone())));
         let written = db.write(Lane::Normal, "decide an approval", move |tx| {
