@@ -11,18 +11,6 @@ use crate::paths;
 /// A path of names, as it is written after `crate::`.
 pub(crate) type Names = Vec<String>;
 
-/// A source file.
-pub(crate) struct SourceFile {
-    /// Its path below `src`.
-    pub(crate) path: PathBuf,
-}
-
-/// A name that a `use` brings into a module.
-pub(crate) struct Alias {
-    /// The path that it stands for, as it is written.
-    pub(crate) target: Names,
-}
-
 /// A module: the items that it defines, and the names that it brings in.
 #[derive(Default)]
 pub(crate) struct Module {
@@ -30,8 +18,8 @@ pub(crate) struct Module {
     pub(crate) file: usize,
     /// The names of its own items, modules aside.
     pub(crate) items: Vec<String>,
-    /// The names that it brings in, public ones among them.
-    pub(crate) aliases: HashMap<String, Alias>,
+    /// The names that it brings in, public ones among them, with the paths that they stand for.
+    pub(crate) aliases: HashMap<String, Names>,
     /// The paths whose names it brings in all together.
     pub(crate) globs: Vec<Names>,
     /// Every path in it that begins with `crate`, `super` or `self`.
@@ -40,8 +28,8 @@ pub(crate) struct Module {
 
 /// The source files of a crate. Code that only tests compile is left out.
 pub(crate) struct CrateFiles {
-    /// The files.
-    pub(crate) files: Vec<SourceFile>,
+    /// The paths of the files below `src`.
+    pub(crate) files: Vec<PathBuf>,
     /// The modules by their path. The root of a program is below its name, which no module has.
     pub(crate) modules: HashMap<Names, Module>,
 }
@@ -67,7 +55,7 @@ impl CrateFiles {
     fn file(&mut self, source: &Path, path: &Path, module: &Names, folder: &Path) {
         let text = fs::read_to_string(source.join(path)).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let parsed = syn::parse_file(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        self.files.push(SourceFile { path: path.to_owned() });
+        self.files.push(path.to_owned());
         self.module(source, module, self.files.len() - 1, folder, &parsed.items);
     }
 
@@ -92,7 +80,7 @@ impl CrateFiles {
                     bring_in(&mut module, &used.tree, &mut Names::new());
                     // A private `use` is a use of its own; a public one is followed from where it is used.
                     if matches!(used.vis, Visibility::Inherited) {
-                        module.used.extend(leaves(&used.tree));
+                        module.used.extend(paths::of(item));
                     }
                 }
                 other => {
@@ -128,12 +116,12 @@ fn bring_in(module: &mut Module, tree: &UseTree, before: &mut Names) {
             let name = name.ident.to_string();
             let target: Names = before.iter().cloned().chain((name != "self").then(|| name.clone())).collect();
             let known = if name == "self" { before.last().cloned().unwrap_or(name) } else { name };
-            module.aliases.insert(known, Alias { target });
+            module.aliases.insert(known, target);
         }
         UseTree::Rename(rename) => {
             let name = rename.ident.to_string();
             let target = before.iter().cloned().chain((name != "self").then_some(name)).collect();
-            module.aliases.insert(rename.rename.to_string(), Alias { target });
+            module.aliases.insert(rename.rename.to_string(), target);
         }
         UseTree::Glob(_) => module.globs.push(before.clone()),
         UseTree::Group(group) => group.items.iter().for_each(|tree| bring_in(module, tree, before)),

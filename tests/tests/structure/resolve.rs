@@ -12,9 +12,7 @@ pub(crate) fn imports(files: &CrateFiles) -> Vec<BTreeSet<usize>> {
     let mut imports = vec![BTreeSet::new(); files.files.len()];
     for (path, module) in &files.modules {
         for used in &module.used {
-            // Other paths name other crates, or what the module has already brought in.
-            if matches!(used[0].as_str(), "crate" | "super" | "self")
-                && let Some(file) = resolve(files, path, used, 0, Unknown::IsThere)
+            if let Some(file) = resolve(files, path, used, 0, Unknown::IsThere)
                 && file != module.file
             {
                 imports[module.file].insert(file);
@@ -58,7 +56,7 @@ fn resolve(files: &CrateFiles, from: &Names, path: &[String], depth: usize, unkn
             let child: Names = from.iter().cloned().chain([first.to_owned()]).collect();
             let is_own = files.modules.contains_key(&child)
                 || module.items.iter().any(|item| item == first)
-                || module.aliases.get(first).is_some_and(|alias| alias.target.as_slice() != path);
+                || module.aliases.get(first).is_some_and(|alias| alias.as_slice() != path);
             if !is_own {
                 return None;
             }
@@ -81,7 +79,7 @@ fn resolve(files: &CrateFiles, from: &Names, path: &[String], depth: usize, unkn
             return Some(module.file);
         }
         if let Some(alias) = module.aliases.get(name) {
-            let target: Names = alias.target.iter().chain(below).cloned().collect();
+            let target: Names = alias.iter().chain(below).cloned().collect();
             return resolve(files, &at, &target, depth + 1, Unknown::IsThere);
         }
         let through = module.globs.iter().find_map(|glob| {
